@@ -1,0 +1,1 @@
+"""ibkit: Interactive Brokers' Web API in Python. Public names are loaded on first use."""
