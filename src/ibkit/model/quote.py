@@ -13,7 +13,7 @@ __all__ = ["Availability", "Quote"]
 
 
 class Availability(enum.Enum):
-    """First character of IBKR's field 6509. Source: docs/facts/market-data.md §2.3."""
+    """First character of IBKR's field 6509. Source: docs/facts/contracts-and-market-data.md §2.3."""
 
     REAL_TIME = "R"
     DELAYED = "D"
