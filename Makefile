@@ -1,0 +1,68 @@
+# ibkit. A fresh machine needs Python 3.11, make and git; every target sets up what it needs first.
+#   make demo    the main job, on the simulator          make test    all tests
+#   make check   format, lint, strict types, imports     make bench   benchmarks, by hand
+#   make docs    regenerate the generated pages          make lock    renew requirements.lock
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+DEMO   ?=
+TESTS  ?= tests
+JOBS   ?= 2
+
+.PHONY: help demo test check bench docs lock wheel clean format
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n '2,4s/^# *//p' Makefile
+
+# uv is quick (5 s); where it cannot reach the registry, pip does the same from the same lock.
+$(READY): requirements.lock pyproject.toml
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version) ..."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "ibkit needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.8'
+	@{ $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock \
+	   && $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e . ; } \
+	 || { $(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock \
+	   && $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e . ; }
+	@touch $@
+
+demo: $(READY)
+	@$(BIN)/ibkit demo $(DEMO)
+
+test: $(READY)
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile $(TESTS)
+
+check: $(READY)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m docs_pages --check
+
+format: $(READY)
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(READY)
+	@$(BIN)/python -m benchmarks
+
+docs: $(READY)
+	@$(BIN)/python -m docs_pages
+
+wheel: $(READY)
+	@$(BIN)/python -m hatchling build -t wheel
+
+# No host stands in the lock: it works with whatever registry the machine is set up for.
+lock: $(VENV)/bin/python
+	@$(BIN)/python -m pip install --quiet 'uv>=0.8'
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+	   --all-extras pyproject.toml -o requirements.lock
+
+$(VENV)/bin/python:
+	@$(PYTHON) -m venv $(VENV)
+
+clean:
+	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
