@@ -40,7 +40,7 @@ check: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m docs_pages --check
+	@$(BIN)/python docs/generate.py --check
 
 format: $(READY)
 	@$(BIN)/ruff format .
@@ -50,7 +50,7 @@ bench: $(READY)
 	@$(BIN)/python -m benchmarks
 
 docs: $(READY)
-	@$(BIN)/python -m docs_pages
+	@$(BIN)/python docs/generate.py
 
 wheel: $(READY)
 	@$(BIN)/python -m hatchling build -t wheel
