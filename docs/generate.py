@@ -56,20 +56,23 @@ def tests_by_requirement() -> dict[str, list[str]]:
 
 def requirements_page() -> str:
     rows, tests = requirement_rows(), tests_by_requirement()
-    must = [row for row in rows if row["priority"] == "must"]
-    covered = [row for row in must if row["id"] in tests]
+    tested = [row for row in rows if row["id"] in tests]
+    must, must_tested = (sum(row["priority"] == "must" for row in some) for some in (rows, tested))
     out = [
         MADE,
         "# Requirements and their tests\n",
-        f"{len(rows)} requirements; {sum(row['id'] in tests for row in rows)} have at least one test that names them, "
-        f"among them {len(covered)} of the {len(must)} with priority *must*. A test that names an id checks a part of "
-        "it; ids without a test belong to work still to come.\n",
+        (
+            f"{len(rows)} requirements; {len(tested)} have at least one test that names them, among them "
+            f"{must_tested} of the {must} with priority *must*. A test that names an id checks a part of it; ids "
+            "without a test belong to work still to come.\n"
+        ),
     ]
     group = ""
     for row in rows:
         if row["group"] != group:
             group = row["group"]
-            out += [f"\n## {row['id'][:3]}: {group}\n", "| Id | Priority | Requirement | Tests |", "|---|---|---|---|"]
+            prefix = row["id"].split("-")[0]
+            out += [f"\n## {prefix}: {group}\n", "| Id | Priority | Requirement | Tests |", "|---|---|---|---|"]
         cell = "<br>".join(f"`{name.removeprefix('tests/')}`" for name in tests.get(row["id"], [])) or "—"
         out.append(f"| {row['id']} | {row['priority']} | {row['title']} | {cell} |")
     return "\n".join(out) + "\n"
@@ -84,8 +87,10 @@ def errors_page() -> str:
     out = [
         MADE,
         "# Errors\n",
-        "Every failure that ibkit shows carries one of these codes, a message, what to do, and a trace id. "
-        "*HTTP* is the status of ibkit's own interfaces, *exit* the exit code of its commands.\n",
+        (
+            "Every failure that ibkit shows carries one of these codes, a message, what to do, and a trace id. "
+            "*HTTP* is the status of ibkit's own interfaces, *exit* the exit code of its commands.\n"
+        ),
         "| Code | When | Message | What to do | HTTP | Exit |",
         "|---|---|---|---|---|---|",
     ]
@@ -103,8 +108,10 @@ def endpoints_page() -> str:
     out = [
         MADE,
         "# Endpoints\n",
-        "Every endpoint that ibkit speaks and the simulator answers. *Sent again* says whether a call with an "
-        "unknown outcome may be repeated.\n",
+        (
+            "Every endpoint that ibkit speaks and the simulator answers. *Sent again* says whether a call with an "
+            "unknown outcome may be repeated.\n"
+        ),
         "| Name | Call | Needs | Pacing | Sent again | Source |",
         "|---|---|---|---|---|---|",
     ]
