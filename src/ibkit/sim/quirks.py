@@ -1,0 +1,124 @@
+"""What the sources leave open, decided: one named field for each question, with its source and its default.
+
+A quirk is always on. `ibkit sim --quirk name=value` and `POST /__sim/quirks` choose another reading, so that a client
+can be tried against each. What is *not* open has no field here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import time
+from typing import Any, Literal, get_args, get_type_hints
+
+__all__ = ["Quirks"]
+
+QueryStyle = Literal["any", "bare", "listed", "in_url"]
+
+
+@dataclass(frozen=True, slots=True)
+class Quirks:
+    """Every field: what it means, then its source. `[sim]` marks a choice that nothing settles."""
+
+    # --- signatures and tokens: docs/facts/auth-and-sessions.md ------------------------------------------------
+    query_signing: QueryStyle = "any"
+    """Which way of signing a URL with a query is taken; "any" accepts all that work at IBKR. §1.3, §8 row 1 [sim]."""
+    timestamp_tolerance_s: int = 300
+    """An oauth_timestamp or JWT instant farther off than this is refused. §8 row 3 [sim]."""
+    strict_nonce: bool = False
+    """Refuse a repeated (consumer, token, timestamp, nonce). §8 row 4 [sim]."""
+    strict_jti: bool = False
+    """Refuse a client assertion whose `jti` was seen before. §8 row 26 [sim]."""
+    lst_hours: float = 24.0
+    """Life of a live session token, from the moment of its making. §1.9 [spec], §8 row 7."""
+    bearer_s: int = 86399
+    """`expires_in` of the OAuth 2 access token. §2.2 [spec]."""
+    request_token_s: int = 600
+    """Life of an OAuth 1.0a request token. §1.6, §8 row 18 [sim]."""
+    client_ip: str = "127.0.0.1"
+    """The caller's address as IBKR sees it, compared with the `ip` claim on later calls; "" takes the peer's own and
+    "*" compares nothing. §2.3, §8 row 20 [client]; that every caller is loopback here is [sim]."""
+
+    # --- sessions --------------------------------------------------------------------------------------------------
+    idle_timeout_s: float = 360.0
+    """A brokerage session without any authenticated call for this long is lost. §4.2, §8 rows 11 and 12 [forum]."""
+    max_age_s: float = 86400.0
+    """An outer session ends at this age. §4.3 [spec], §8 row 13."""
+    starting_s: float = 3.0
+    """World seconds from a good `ssodh/init` until `authenticated` and `established`. §4.2 [client]."""
+    gateway_midnight: bool = True
+    """The gateway's login also ends at midnight of the user's region. §8 row 13 [spec]."""
+    gateway_primes_accounts: bool = True
+    """After a browser login the gateway program itself asks GET /iserver/accounts. §3.11 step 9 [checked]."""
+    gateway_tickles: bool = False
+    """The gateway program keeps its brokerage session alive by itself. §3.2 [checked on a 2023 build, doubted by
+    [forum]; off, so that a client that forgets to tickle is found out]."""
+    no_bridge_status: Literal[400, 401] = 400
+    """Status of an /iserver call when a brokerage session was never opened. §8 row 9 [client]."""
+    sso_expires_ms: int = 600_000
+    """`ssoExpires` falls from here to zero with the clock and jumps back by itself. §3.7 [recorded]."""
+    new_lst_unprimes: bool = True
+    """A new live session token keeps the brokerage session but forgets that accounts were asked for. §8 row 6 [sim]."""
+
+    # --- limits ----------------------------------------------------------------------------------------------------
+    pacing: bool = True
+    """Count requests at all. Off only to measure something else."""
+    oauth_per_s: int = 50
+    """Requests per second and user over OAuth. §5.1 [spec]."""
+    gateway_per_s: int = 10
+    """Requests per second through the gateway. §5.1 [spec]."""
+    penalty_after: int = 20
+    """Refusals for pacing within `penalty_window_s` that open the penalty box of the address. §5.3 [sim]."""
+    penalty_window_s: float = 60.0
+    penalty_box_s: float = 600.0
+    """Every call of a boxed address gets 429 for this long. §5.1 [spec; 15 min on the older page]."""
+
+    # --- maintenance -----------------------------------------------------------------------------------------------
+    maintenance: bool = True
+    """Keep the nightly and the weekly window of §6 at all."""
+    nightly_reset: time = time(1, 0)
+    """Start of the nightly window in the user's region. §8 row 14 [spec, newer page]."""
+    nightly_minutes: int = 5
+    saturday_maintenance: bool = True
+    """Saturday 21:00-23:00 New York, everything. §6 [sim]."""
+
+    # --- transport -------------------------------------------------------------------------------------------------
+    gzip_from_bytes: int = 1024
+    """Replies of at least this size are gzipped for a client that accepts it; 0 never. §0.2 [spec]."""
+    require_user_agent: bool = True
+    """No User-Agent: 403 with an HTML page. §0.2 [recorded]."""
+    require_content_length: bool = True
+    """A POST without Content-Length: 411. §0.2 [spec]."""
+
+    def with_values(self, values: Mapping[str, object]) -> Quirks:
+        """A copy with some fields changed; values may be texts as they come from a command line.
+
+        Raises ValueError for an unknown name or a value of another kind.
+        """
+        kinds = get_type_hints(Quirks)
+        changed: dict[str, Any] = {name: _read(name, value, kinds) for name, value in values.items()}
+        return dataclasses.replace(self, **changed)
+
+
+_WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+def _read(name: str, value: object, kinds: Mapping[str, object]) -> object:
+    if name not in kinds:
+        raise ValueError(f"no quirk is called {name}; there are: {', '.join(sorted(kinds))}")
+    kind, text = kinds[name], str(value).strip()
+    if kind is bool:
+        if text.lower() not in _WORDS:
+            raise ValueError(f"{name} is true or false, not {text}")
+        return _WORDS[text.lower()]
+    choices = get_args(kind)
+    if choices:
+        by_text = {str(choice): choice for choice in choices}
+        if text not in by_text:
+            raise ValueError(f"{name} is one of {', '.join(by_text)}, not {text}")
+        return by_text[text]
+    try:
+        return time.fromisoformat(text) if kind is time else kind(text)  # type: ignore[operator]  # int, float, str, Decimal
+    except (ValueError, TypeError, ArithmeticError) as error:
+        raise ValueError(f"{name}: {text} is not a value it can have") from error
