@@ -1,0 +1,105 @@
+"""The simulator's whole state: one seeded world, moved to a given time from outside. No clock, no socket."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from ibkit.sim.faults import Faults
+from ibkit.sim.logins import Logins, SimAccount, User
+from ibkit.sim.quirks import Quirks
+
+if TYPE_CHECKING:
+    from ibkit.sim.books import Books
+    from ibkit.sim.calendar import Calendar
+    from ibkit.sim.exchange import Exchange
+    from ibkit.sim.instruments import Instruments
+    from ibkit.sim.market import Market
+
+__all__ = ["SimConfig", "World"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimConfig:
+    """start: the world's first moment, aware. scenarios: names of `faults.SCENARIOS`."""
+
+    start: datetime
+    seed: int = 7
+    scenarios: tuple[str, ...] = ("ok",)
+    quirks: Quirks = field(default_factory=Quirks)
+
+
+@dataclass(slots=True, eq=False)
+class World:
+    """Everything that both faces look at. `now` is the world's time of the request being served.
+
+    Parts that outlive a `POST /__sim/quirks` read `world.quirks` when they need one, and keep no copy.
+    """
+
+    config: SimConfig
+    quirks: Quirks
+    faults: Faults
+    logins: Logins
+    calendar: Calendar
+    instruments: Instruments
+    market: Market
+    books: Books = field(init=False)
+    exchange: Exchange = field(init=False)
+    now: datetime = field(init=False)
+    users_at_start: tuple[User, ...] = field(init=False)
+    _streams: dict[str, random.Random] = field(init=False, default_factory=dict)
+
+    @classmethod
+    def create(cls, config: SimConfig, logins: Logins) -> World:
+        """A new world at `config.start`, with every account at its starting cash."""
+        # numpy and the trading calendar are heavy: they load when a world is made, not when `ibkit --help` runs.
+        from ibkit.sim.books import Books
+        from ibkit.sim.calendar import Calendar
+        from ibkit.sim.exchange import Exchange
+        from ibkit.sim.instruments import Instruments
+        from ibkit.sim.market import Market
+
+        calendar = Calendar()
+        instruments = Instruments(calendar, seed=config.seed)
+        world = cls(
+            config=config,
+            quirks=config.quirks,
+            faults=Faults(config.scenarios),
+            logins=logins,
+            calendar=calendar,
+            instruments=instruments,
+            market=Market(calendar, instruments, seed=config.seed),
+        )
+        world.now = config.start.astimezone(UTC)
+        world.users_at_start = tuple(logins.users.values())
+        world.books = Books(world)
+        world.exchange = Exchange(world)
+        return world
+
+    @property
+    def seed(self) -> int:
+        return self.config.seed
+
+    @property
+    def accounts(self) -> dict[str, SimAccount]:
+        """All accounts that the books know, by id, whoever sees them now."""
+        return {a.id: a for user in self.users_at_start for a in (*user.accounts, *user.spare_accounts)}
+
+    @property
+    def users(self) -> tuple[User, ...]:
+        return tuple(self.logins.users.values())
+
+    def rng(self, name: str) -> random.Random:
+        """The stream of chance for one purpose; draws for another purpose do not disturb it."""
+        if name not in self._streams:
+            self._streams[name] = random.Random(f"{self.seed}/{name}")  # noqa: S311  # a seeded world, not a secret
+        return self._streams[name]
+
+    def advance(self, now: datetime) -> None:
+        """Move everything to `now`; the same moment again, or an earlier one, changes nothing."""
+        if now <= self.now:
+            return
+        self.now = now
+        self.exchange.advance(now)
