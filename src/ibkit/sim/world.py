@@ -49,6 +49,8 @@ class World:
     exchange: Exchange = field(init=False)
     now: datetime = field(init=False)
     users_at_start: tuple[User, ...] = field(init=False)
+    request_id: int = 0
+    """Number of the request being served, as in GET /__sim/requests; 0 between requests. The ledger notes it."""
     _streams: dict[str, random.Random] = field(init=False, default_factory=dict)
 
     @classmethod
