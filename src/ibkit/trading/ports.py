@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Protocol
 
@@ -15,8 +16,10 @@ from ibkit.model import (
     CancelAck,
     Conid,
     Contract,
+    Environment,
     Fill,
     Increments,
+    Key,
     Order,
     OrderId,
     OrderTicket,
@@ -29,8 +32,11 @@ from ibkit.model import (
     Side,
     Username,
 )
+from ibkit.trading.alert import Alert, AlertKind
+from ibkit.trading.intent import Event, Intent, IntentId, Planned
+from ibkit.trading.trade import Trade, TradeStatus
 
-__all__ = ["Broker", "FillsRead", "OrdersRead", "SessionMark"]
+__all__ = ["Alerts", "Broker", "FillsRead", "Journal", "OrdersRead", "SessionMark", "Trades"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,10 @@ class Broker(Protocol):
     Errors say what is known: `Unreachable` and `Refused` have effect NONE (nothing happened); `OutcomeUnknown`
     and `UnexpectedAnswer` have effect UNKNOWN (look before anything is sent again). A question, a rejection in
     an answer and "already registered" are `Answer`s, not exceptions.
+
+    For the calls that change something (place, reply, modify, cancel) every other error class means that no byte
+    left. So a 401 that answers one of them is `OutcomeUnknown`, not `SessionExpired`; a 4xx that answers one is
+    `Refused`, which trading believes only after it has looked.
     """
 
     @property
@@ -117,7 +127,9 @@ class Broker(Protocol):
 
     async def place(self, ticket: OrderTicket, *, ref: Ref) -> Answer: ...
 
-    async def reply(self, question_id: QuestionId, *, confirmed: bool) -> Answer: ...
+    async def reply(self, question_id: QuestionId, *, confirmed: bool) -> Answer:
+        """`Rejected` after `confirmed=False` means declined; "reply id not found" is an error, not `Rejected`."""
+        ...
 
     async def modify(self, order_id: OrderId, ticket: OrderTicket) -> Answer:
         """`ticket` in full: what it leaves out counts as changed (docs/facts/orders.md §6)."""
@@ -131,4 +143,89 @@ class Broker(Protocol):
 
     async def order(self, order_id: OrderId) -> Order | None:
         """None where the broker does not know it (or it is parked behind a question)."""
+        ...
+
+
+class Journal(Protocol):
+    """Intents and their events, append-only, durable (fsync) before a method returns.
+
+    Errors: StorageError (E-DB); after a failed fsync every further write fails, too.
+    """
+
+    async def plan(self, planned: Planned) -> tuple[Intent, bool]:
+        """The intent of (tenant, environment, key): stored now (True), or the one that was there (False)."""
+        ...
+
+    async def append(self, intent: Intent, *events: Event, alert: Alert | None = None) -> Intent:
+        """`intent` after `events`, stored in one transaction with the alert.
+
+        InFlight where somebody else has moved the intent since it was read (compare-and-set on its version).
+        """
+        ...
+
+    async def get(self, intent_id: IntentId) -> Intent | None: ...
+
+    async def by_key(self, *, tenant: str, environment: Environment, key: Key) -> Intent | None: ...
+
+    async def events(self, intent_id: IntentId) -> tuple[Event, ...]: ...
+
+    async def unfinished(self, username: Username) -> tuple[Intent, ...]:
+        """Every intent of this user name that is not final, oldest first (acknowledged ones included)."""
+        ...
+
+    async def denied(self, username: Username, *, since: datetime) -> tuple[Intent, ...]:
+        """Ends that a late order could overtake (`IntentState.denies`), unresolved, last changed after `since`."""
+        ...
+
+    async def recent(self, *, limit: int = 50) -> tuple[Intent, ...]:
+        """The latest intents, newest first."""
+        ...
+
+    def conversation(self, username: Username, *, wait_s: float) -> AbstractAsyncContextManager[None]:
+        """The one order conversation of this user name, across tasks and processes; ends with the process.
+
+        InFlight where another holds it for longer than `wait_s`.
+        """
+        ...
+
+
+class Trades(Protocol):
+    """The records of sold options. Errors: StorageError (E-DB)."""
+
+    async def check(self) -> None:
+        """Proves that a record can be written, without writing one."""
+        ...
+
+    async def put(self, trade: Trade) -> None:
+        """Stores the whole record (fills and links with it), new or again; the same record twice is one."""
+        ...
+
+    async def get(self, trade_id: str) -> Trade | None: ...
+
+    async def trades(
+        self,
+        *,
+        account_id: AccountId | None = None,
+        symbol: str | None = None,
+        status: TradeStatus | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> tuple[Trade, ...]:
+        """Newest first; `since` and `until` (exclusive) are of their creation."""
+        ...
+
+
+class Alerts(Protocol):
+    """Alerts that stay open until somebody closes them."""
+
+    async def put(self, alert: Alert) -> Alert:
+        """Stored, with its id; the open alert of the same kind and subject is updated instead of doubled."""
+        ...
+
+    async def open(self, *, kind: AlertKind | None = None) -> tuple[Alert, ...]:
+        """Oldest first."""
+        ...
+
+    async def close(self, kind: AlertKind, subject: str, *, at: datetime, note: str) -> None:
+        """Closes the open alert of `kind` and `subject`, if there is one."""
         ...

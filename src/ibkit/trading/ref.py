@@ -1,0 +1,69 @@
+"""Keys and refs: the caller's name for an order, and our mark on it at the broker, one derived from the other."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable
+
+from ibkit.errors import ConfigError
+from ibkit.model import Environment, Key, Ref
+
+__all__ = ["check_key", "child_key", "cut_ref", "derive_ref", "make_key", "same_ref"]
+
+_KEY = re.compile(r"[A-Za-z0-9._:-]{16,128}")
+_KEY_LONGEST = 128
+_REF_PREFIX = "ib-"
+_SHORTEST_CUT_REF = 16
+
+
+def check_key(text: str) -> Key:
+    """`text` as a key: 16-128 characters of `[A-Za-z0-9._:-]`. Raises ConfigError (E-VALIDATION)."""
+    if not _KEY.fullmatch(text):
+        raise ConfigError(
+            f"Invalid request: key: {len(text)} characters, or one that is not of [A-Za-z0-9._:-]",
+            code="E-VALIDATION",
+            remedy="Use 16 to 128 characters of A-Z a-z 0-9 . _ : - (a UUID fits).",
+        )
+    return Key(text)
+
+
+def make_key(random: Callable[[int], bytes]) -> Key:
+    """A fresh key of 24 characters; `random(n)` gives n random bytes."""
+    return Key(base64.b32encode(random(15)).decode().lower())
+
+
+def child_key(key: Key, step: str) -> Key:
+    """The key of a following order of the same undertaking, for example `…:stop-1`; the same each time."""
+    child = f"{key}:{step}"
+    if len(child) > _KEY_LONGEST:
+        child = f"{hashlib.sha256(key.encode()).hexdigest()}:{step}"
+    return check_key(child)
+
+
+def derive_ref(*, tenant: str, environment: Environment, key: Key) -> Ref:
+    """The ref of the intent that (tenant, environment, key) names: 35 characters of `[a-z2-7-]`.
+
+    Only lower case, so that a broker that changes the case or cuts the end does not make two refs one.
+    Source: docs/facts/orders.md §4 (cOID: at most 64, unique for 24 h), §14.3 rule 1 (at most 40).
+    """
+    digest = hashlib.sha256("\0".join(("ibkit ref 1", tenant, environment.value, key)).encode()).digest()
+    return Ref(_REF_PREFIX + base64.b32encode(digest[:20]).decode().lower())
+
+
+def same_ref(ours: Ref, shown: Ref | None) -> bool:
+    """Whether the broker's `shown` ref is `ours`, also when its case was changed.
+
+    >>> same_ref(Ref("ib-abc"), Ref("IB-ABC"))
+    True
+    """
+    return shown is not None and shown.strip().casefold() == ours.casefold()
+
+
+def cut_ref(ours: Ref, shown: Ref | None) -> bool:
+    """Whether `shown` looks like `ours` with its end cut off: a hint, no proof. Source: reliability F74."""
+    if shown is None:
+        return False
+    text = shown.strip().casefold()
+    return _SHORTEST_CUT_REF <= len(text) < len(ours) and ours.casefold().startswith(text)
