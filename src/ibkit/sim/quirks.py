@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import time
+from decimal import Decimal
 from typing import Any, Literal, get_args, get_type_hints
 
 __all__ = ["Quirks"]
@@ -56,10 +57,18 @@ class Quirks:
     [forum]; off, so that a client that forgets to tickle is found out]."""
     no_bridge_status: Literal[400, 401] = 400
     """Status of an /iserver call when a brokerage session was never opened. §8 row 9 [client]."""
+    ways_in_compete: bool = False
+    """Two ways in (gateway, OAuth 1.0a, OAuth 2) of one user name push out each other's brokerage session. At IBKR they
+    do (§4.4 [spec]); off by default, so that all three can be tried on one user side by side. A login elsewhere
+    (scenario competing, POST /__sim/competing) competes in any case."""
     sso_expires_ms: int = 600_000
     """`ssoExpires` falls from here to zero with the clock and jumps back by itself. §3.7 [recorded]."""
+    unprimed_order_status: Literal[400, 500] = 400
+    """Status of an order call, or of a summary, before GET /iserver/accounts; snapshot, live orders, order status and
+    trades answer 500 in any case. docs/facts/orders.md §0.1 gate 3 [spec; 500 is reported too]."""
     new_lst_unprimes: bool = True
-    """A new live session token keeps the brokerage session but forgets that accounts were asked for. §8 row 6 [sim]."""
+    """A new live session token (or SSO bearer) keeps the brokerage session but forgets that accounts were asked for.
+    §8 row 6 [sim]."""
 
     # --- limits ----------------------------------------------------------------------------------------------------
     pacing: bool = True
@@ -90,6 +99,80 @@ class Quirks:
     """No User-Agent: 403 with an HTML page. §0.2 [recorded]."""
     require_content_length: bool = True
     """A POST without Content-Length: 411. §0.2 [spec]."""
+
+    # --- orders: docs/facts/orders.md ------------------------------------------------------------------------------
+    coid_scope: Literal["account", "user"] = "account"
+    """Within what a cOID must be unique. §15 row 1 [sim]."""
+    coid_hours: float = 24.0
+    """How long a cOID stays taken; a new login does not free it. §4 [spec], §15 row 1."""
+    coid_refusal_consumes: bool = False
+    """A ticket that is refused at once uses up its cOID as well. §15 row 2 [sim]."""
+    coid_duplicate_status: Literal[200, 400] = 200
+    """Status of "already registered". §15 row 3 [client]."""
+    question_style: Literal["chain", "together"] = "chain"
+    """Several warnings come one after the other, each with its own id, or share one question. §3.1 [client], §2 [spec]."""
+    reply_lifetime_s: float = 600.0
+    """A question unanswered for this long is forgotten: 400 `reply id not found`. §15 row 4 [sim]."""
+    void_older_questions: bool = True
+    """Another submission of the user voids a question that is open: its reply gets 503. §15 row 5 [recorded]."""
+    release_both: bool = False
+    """Confirming one question also releases the user's parked orders that were asked the same. §15 row 5 [recorded]."""
+    reads_void_questions: bool = False
+    """Reading orders, a status or trades voids a question that is open. §15 row 6 [sim]."""
+    reply_bare_object: bool = False
+    """Acceptance after a reply is an object, not an array. §2 shape 1c [client, recorded]."""
+    parked_status: Literal[404, 400] = 404
+    """Order status of an order behind a question. §15 row 8 [recorded]."""
+    orders_first_call_rows: bool = False
+    """The first read of the orders has rows (with snapshot false) instead of none. §15 row 10 [recorded fixture]."""
+    filtered_orders_empty: bool = False
+    """A filtered read of the orders is empty with snapshot false. §9 item 3 [spec]."""
+    status_shows_ref: bool = False
+    """Order status carries `order_ref`. §15 row 11 [sim]."""
+    child_activation: Literal["filled", "complete"] = "filled"
+    """A bracket child works for the filled part of its parent, or only once all of it is filled. §15 row 12 [sim]."""
+    bracket_refusal: Literal["inactive_parent", "live_parent"] = "inactive_parent"
+    """What becomes of a bracket's parent when a child is refused. §1.7 item 3 [recorded, both]."""
+    margin_refusal: Literal["at_once", "later"] = "at_once"
+    """Too little margin: a refusal in the placement's answer, or an acceptance that turns Inactive. §12.3 [sim]."""
+    option_trigger: Literal["double_bid_ask", "bid_ask"] = "double_bid_ask"
+    """Option stops elect on two bids (asks) in a row, or on one. §1.8 [spec], §15 row 16."""
+    same_price_needs_size: bool = True
+    """The second of the two must be larger where its price is the same. §1.8 [spec]."""
+    stop_question: bool = True
+    """A stop raises o10331. §1.8 [spec, recorded]."""
+    stop_risk_question: bool = False
+    """A stop raises o10152 as well. §1.8 [spec]."""
+    market_question: bool = False
+    """A market order on an option raises o10151. §3.3 [spec]."""
+    no_data_question: bool = True
+    """An order for a contract without a market data line in this brokerage session raises o354. §1.8 [recorded]."""
+    price_constraint_pct: Decimal = Decimal(3)
+    """A limit farther outside the quote than this raises o163. §3.3 [spec]; measured from bid and ask [sim]."""
+    price_refusal_pct: Decimal = Decimal(50)
+    """A marketable limit farther through the quote than this is refused (§2 item 3 [spec]); the per cent is [sim]."""
+    size_limit: Decimal = Decimal(500)
+    """A larger order raises o383. §3.3 [spec]."""
+    value_limit: Decimal = Decimal(100_000)
+    """A costlier order raises o451. §3.3 [spec]."""
+    modify_size_limit: Decimal = Decimal(500)
+    """Adding more than this to an order raises o10138. §3.3 [spec]; the number is [sim]."""
+    fill_delay_s: float = 0.0
+    """World seconds from acceptance to the first possible fill. [sim]"""
+    cancel_delay_s: float = 0.2
+    """World seconds in PendingCancel, during which a fill can still win; 0 cancels at once. §7 [spec]; the time [sim]."""
+    split_executions: bool = True
+    """One fill larger than the displayed size comes as several executions at the same price. [sim]"""
+
+    # --- accounts and portfolio: docs/facts/accounts-and-portfolio.md ---------------------------------------------
+    portfolio_cache_s: float = 60.0
+    """Age that positions, summary and ledger of /portfolio may reach; 0 is live. §3.3 [sim]."""
+    portfolio_gate: bool = True
+    """/portfolio/{account} answers as for an unknown account before GET /portfolio/accounts. §0 [sim]."""
+    positions_sparse_first: bool = True
+    """The first read of positions in a session lacks names and rules. §3.1 [recorded]."""
+    empty_position: Literal["array", "nothing"] = "array"
+    """Position by conid where none is held: `[]`, or an empty body. §3.2 [recorded: both]."""
 
     def with_values(self, values: Mapping[str, object]) -> Quirks:
         """A copy with some fields changed; values may be texts as they come from a command line.
