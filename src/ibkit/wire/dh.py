@@ -31,6 +31,7 @@ __all__ = [
     "is_probable_prime",
     "java_bytes",
     "parse_params_pem",
+    "power",
     "private_exponent",
     "shared_secret",
     "write_params_pem",
@@ -61,7 +62,8 @@ def java_bytes(number: int) -> bytes:
     return number.to_bytes(number.bit_length() // 8 + 1, "big")
 
 
-def _power(base: int, exponent: int, modulus: int) -> int:
+def power(base: int, exponent: int, modulus: int) -> int:
+    """base^exponent mod modulus, by gmpy2 where it is installed."""
     if gmpy2 is not None:
         return int(gmpy2.powmod(base, exponent, modulus))
     return pow(base, exponent, modulus)
@@ -74,14 +76,14 @@ def private_exponent(random: Callable[[int], bytes]) -> int:
 
 def challenge(params: DhParams, exponent: int) -> int:
     """A = g^a mod p, sent as hex without padding."""
-    return _power(params.generator, exponent, params.prime)
+    return power(params.generator, exponent, params.prime)
 
 
 def shared_secret(params: DhParams, exponent: int, response: int) -> int:
     """K = B^a mod p. ValueError if B is not in 2..p-2, where K would be known to anybody."""
     if not 2 <= response <= params.prime - 2:
         raise ValueError("the other side's public value is outside 2..p-2")
-    return _power(response, exponent, params.prime)
+    return power(response, exponent, params.prime)
 
 
 def is_probable_prime(number: int) -> bool:
@@ -151,14 +153,15 @@ def find_safe_prime(bits: int, random: Callable[[int], bytes], progress: Callabl
 def _is_safe(prime: int) -> bool:
     half = prime >> 1
     # One cheap test each throws out nearly all; the thorough one runs once, on the winner.
-    if _power(2, half - 1, half) != 1 or _power(2, half, prime) != 1:
+    if power(2, half - 1, half) != 1 or power(2, half, prime) != 1:
         return False
     return is_probable_prime(half) and is_probable_prime(prime)
 
 
 def _sieved(start: int, bits: int) -> list[int]:
     """Numbers start, start+24, … in which neither p nor (p-1)/2 has a small factor."""
-    span = max(64, min(1 << 16, bits * bits // 64))
+    # As many as one search needs on average, so that the sieve's set-up is paid about once.
+    span = max(64, bits * 128)
     alive = bytearray([1]) * span
     for prime in _sieve_primes(bits):
         if prime < 5:
@@ -176,7 +179,7 @@ _SIEVES: dict[int, list[int]] = {}
 
 def _sieve_primes(bits: int) -> list[int]:
     # More small primes pay off as the powers they save get dearer. Never so large that they meet the numbers sought.
-    limit = min(1 << (bits // 2 - 1), bits * 100)
+    limit = min(1 << (bits // 2 - 1), bits * 1000)
     if limit not in _SIEVES:
         _SIEVES[limit] = _primes_below(max(limit, 8))
     return _SIEVES[limit]
