@@ -1,0 +1,68 @@
+"""What was said before or beside the command: the global options, and the settings that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ibkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ibkit.settings import Settings
+
+__all__ = ["Options", "current", "load_settings", "split", "use"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    env_file: Path | None = None
+    json: bool = False
+
+
+_current = Options()
+
+
+def current() -> Options:
+    return _current
+
+
+def use(options: Options) -> None:
+    """Once, at the start of a command."""
+    global _current
+    _current = options
+
+
+def split(arguments: list[str]) -> tuple[Options, list[str]]:
+    """The global options, wherever they stand, and the arguments without `--env-file`.
+
+    `--json` stays, because commands take it themselves; it is only noted here for the form of errors.
+    """
+    env_file: Path | None = None
+    rest: list[str] = []
+    waiting = iter(arguments)
+    for argument in waiting:
+        if argument == "--":
+            rest += [argument, *waiting]
+        elif argument == "--env-file":
+            value = next(waiting, None)
+            if value is None:
+                raise ConfigError("--env-file needs the name of a file", code="E-VALIDATION", remedy="Name a file.")
+            env_file = Path(value)
+        elif argument.startswith("--env-file="):
+            env_file = Path(argument.removeprefix("--env-file="))
+        else:
+            rest.append(argument)
+    return Options(env_file=env_file, json="--json" in rest), rest
+
+
+def load_settings(flags: Mapping[str, str | None] | None = None, *, require_method: bool = True) -> Settings:
+    """The settings of this run. flags: variable name to the value a flag gave (None: flag not used).
+
+    require_method: False for commands that need no sign-in.
+    """
+    from ibkit.settings import load
+
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    return load(flags=given, env_file=_current.env_file, require_method=require_method)

@@ -1,0 +1,123 @@
+"""Key files → the credentials of the chosen method. Nothing is read before somebody signs in (TST-03, AUTH-09)."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ibkit.errors import ConfigError
+from ibkit.model.credentials import Credentials, GatewayLogin, OAuth1Credentials, OAuth2Credentials
+from ibkit.model.identity import AuthMethod, Username
+from ibkit.model.secret import Secret
+
+if TYPE_CHECKING:
+    from ibkit.settings.value import Settings
+
+__all__ = ["read_credentials", "read_file", "read_private_key"]
+
+
+def read_credentials(settings: Settings) -> Credentials:
+    """Everything the chosen method needs, checked as far as the file system shows it."""
+    match settings.method:
+        case AuthMethod.GATEWAY:
+            expected = settings.oauth2.credential
+            return GatewayLogin(username=Username(expected) if expected else None)
+        case AuthMethod.OAUTH1A:
+            return _oauth1(settings)
+        case AuthMethod.OAUTH2:
+            return _oauth2(settings)
+
+
+def read_private_key(name: str, path: Path) -> Secret[str]:
+    """PEM text of a private key file. E-KEY-MISSING, E-KEY-PERMS, E-KEY-FORMAT; `name` is its variable."""
+    text = read_file(name, path)
+    if os.name == "posix":
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o077:
+            raise ConfigError(
+                f"Private key file permissions too open: {path} ({mode:04o})",
+                code="E-KEY-PERMS",
+                remedy=f"Run `chmod 600 {path}`.",
+                details={"variable": name, "path": str(path)},
+            )
+    return Secret(text)
+
+
+def read_file(name: str, path: Path) -> str:
+    """Text of a key or parameter file. E-KEY-MISSING when it is not there, E-KEY-FORMAT when it is no text."""
+    details = {"variable": name, "path": str(path)}
+    try:
+        data = path.read_bytes() if path.stat().st_size <= 65_536 else b"\xff"
+    except FileNotFoundError:
+        raise ConfigError(
+            f"Key file not found: {path} ({name})",
+            code="E-KEY-MISSING",
+            remedy=f"Run `ibkit keys generate` and point {name} at the new file.",
+            details=details,
+        ) from None
+    except IsADirectoryError:
+        raise _unreadable(name, path, "it is a directory") from None
+    except PermissionError:
+        raise ConfigError(
+            f"Key file cannot be read: {path} ({name})",
+            code="E-KEY-PERMS",
+            remedy=f"Make it yours, then run `chmod 600 {path}`.",
+            details=details,
+        ) from None
+    except OSError as error:
+        raise _unreadable(name, path, error.strerror or type(error).__name__) from error
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise _unreadable(name, path, "it is not text, so not PEM") from None
+    if not text.strip():
+        raise _unreadable(name, path, "it is empty")
+    return text
+
+
+def _unreadable(name: str, path: Path, why: str) -> ConfigError:
+    return ConfigError(
+        f"Private key is not valid PEM: {path}: {why}" if "DH" not in name else f"Parameters unreadable: {path}: {why}",
+        code="E-OA1-DH" if "DH" in name else "E-KEY-FORMAT",
+        details={"variable": name, "path": str(path)},
+    )
+
+
+def _oauth1(settings: Settings) -> OAuth1Credentials:
+    oauth1 = settings.oauth1
+    assert oauth1.consumer_key is not None, "the method was chosen, so its credentials are there"
+    # TESTCONS belongs to IBKR's test realm. Source: docs/facts/auth-and-sessions.md §1.2.
+    realm = "test_realm" if oauth1.consumer_key == "TESTCONS" and "IB_REALM" not in settings.sources else oauth1.realm
+    return OAuth1Credentials(
+        consumer_key=oauth1.consumer_key,
+        access_token=oauth1.access_token,
+        access_token_secret=oauth1.access_token_secret,
+        signature_key=read_private_key("IB_SIGNATURE_KEY_PATH", oauth1.signature_key_path),
+        encryption_key=read_private_key("IB_ENCRYPTION_KEY_PATH", oauth1.encryption_key_path),
+        dh_params=read_file("IB_DH_PARAM_PATH", oauth1.dh_param_path),
+        realm=realm,
+        username=Username(settings.oauth2.credential) if settings.oauth2.credential else None,
+    )
+
+
+def _oauth2(settings: Settings) -> OAuth2Credentials:
+    oauth2 = settings.oauth2
+    assert oauth2.client_id is not None
+    assert oauth2.client_key_id is not None
+    assert oauth2.credential is not None
+    if oauth2.private_key is not None:
+        # Both ways of writing a key into one line are known (CFG-07).
+        key = Secret(oauth2.private_key.reveal().strip("\"'").replace("\\n", "\n"))
+    else:
+        assert oauth2.private_key_path is not None
+        key = read_private_key("IBKR_PRIVATE_KEY_PATH", oauth2.private_key_path)
+    return OAuth2Credentials(
+        client_id=oauth2.client_id,
+        client_key_id=oauth2.client_key_id,
+        private_key=key,
+        credential=Username(oauth2.credential),
+        ip=oauth2.allowed_ip or "",
+        scope=oauth2.scope,
+    )
