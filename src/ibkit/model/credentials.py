@@ -25,6 +25,7 @@ class OAuth1Credentials:
 
     access_token_secret: base64 as the portal shows it, still encrypted to the public encryption key.
     dh_params:           PEM of `dhparam.pem`, public.
+    key_passphrase:      opens both private keys where they are encrypted.
     """
 
     consumer_key: str
@@ -33,6 +34,7 @@ class OAuth1Credentials:
     signature_key: Secret[str]
     encryption_key: Secret[str]
     dh_params: str
+    key_passphrase: Secret[str] | None = None
     realm: str = "limited_poa"
     username: Username | None = None
     method: AuthMethod = AuthMethod.OAUTH1A
@@ -48,6 +50,7 @@ class OAuth2Credentials:
     credential: Username
     ip: str
     scope: str = "sso-sessions.write"
+    key_passphrase: Secret[str] | None = None
     method: AuthMethod = AuthMethod.OAUTH2
 
 

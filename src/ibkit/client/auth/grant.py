@@ -10,11 +10,13 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
+from urllib.parse import urlsplit
 
+from ibkit.errors import ConfigError
 from ibkit.model import AuthMethod, Secret
 from ibkit.wire.http import Request, Response
 
-__all__ = ["Auth", "Grant", "Random"]
+__all__ = ["Auth", "Grant", "Random", "own_root"]
 
 Random = Callable[[int], bytes]
 """n → n random bytes from a cryptographic source (`secrets.token_bytes`)."""
@@ -34,6 +36,17 @@ class Grant:
     obtained_at: datetime
     expires_at: datetime | None
     label: str
+
+
+def own_root(base_url: str) -> str:
+    """Scheme and host of `base_url` with a slash at the end: what an address must start with to be signed.
+
+    The slash matters: without it https://api.ibkr.com.example.org would pass.
+    """
+    parts = urlsplit(base_url)
+    if not parts.scheme or not parts.netloc:
+        raise ConfigError(f"Setting invalid: IBKR_BASE_URL: {base_url!r} is not an address")
+    return f"{parts.scheme}://{parts.netloc}/"
 
 
 class Auth(Protocol):
