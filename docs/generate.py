@@ -79,26 +79,9 @@ def requirements_page() -> str:
 
 
 def errors_page() -> str:
-    from ibkit.error_catalogue import CATALOGUE
+    from ibkit.cli.errors import page
 
-    def cell(text: str) -> str:
-        return text.replace("|", "\\|").replace("<", "&lt;").replace(">", "&gt;")
-
-    out = [
-        MADE,
-        "# Errors\n",
-        (
-            "Every failure that ibkit shows carries one of these codes, a message, what to do, and a trace id. "
-            "*HTTP* is the status of ibkit's own interfaces, *exit* the exit code of its commands.\n"
-        ),
-        "| Code | When | Message | What to do | HTTP | Exit |",
-        "|---|---|---|---|---|---|",
-    ]
-    out += [
-        f"| {e.code} | {cell(e.when)} | {cell(e.message)} | {cell(e.remedy)} | {e.http} | {e.exit} |"
-        for e in CATALOGUE.values()
-    ]
-    return "\n".join(out) + "\n"
+    return page()
 
 
 def endpoints_page() -> str:

@@ -740,6 +740,14 @@ _ROWS = (
         http=409,
         exit=3,
     ),
+    Entry(
+        code="E-INTERNAL",
+        when="a fault of ibkit itself, not of its settings, its user or the broker",
+        message="Unexpected fault in ibkit",
+        remedy="Please report it with the trace id. If orders were under way, look at `ibkit orders list` first.",
+        http=500,
+        exit=1,
+    ),
 )
 
 CATALOGUE: dict[str, Entry] = {row.code: row for row in _ROWS}

@@ -52,10 +52,12 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         output.warn("Interrupted.")
         return 130
+    except Exception as error:  # noqa: BLE001  - the last place: a fault of ours becomes a code, not a traceback
+        return output.report(_internal(error), json=options.json)
 
 
-def build() -> cyclopts.App:
-    """The command tree; the commands themselves are imported when used."""
+def build(*names: str) -> cyclopts.App:
+    """The command tree with these commands (all, where none is named); each is imported when used."""
     import cyclopts
 
     app = cyclopts.App(
@@ -69,33 +71,52 @@ def build() -> cyclopts.App:
         result_action="return_value",
     )
     for command in COMMANDS:
-        app.command(command.target, name=command.name)
+        if not names or command.name in names:
+            app.command(command.target, name=command.name)
     return app
 
 
 def _dispatch(arguments: list[str]) -> int:
     import cyclopts
 
-    from ibkit.cli import output
-
+    name = arguments[0]
+    if name not in (command.name for command in COMMANDS):
+        raise _unknown(name)
     try:
-        result = build()(arguments)
+        result = build(name)(arguments)
     except cyclopts.CycloptsError as error:
-        return output.report(_usage_error(error, arguments), json="--json" in arguments)
+        raise _usage_error(" ".join(str(error).split()), f"See `ibkit {name} --help`.") from error
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 0
     return result if isinstance(result, int) else 0
 
 
-def _usage_error(error: cyclopts.CycloptsError, arguments: list[str]) -> IbkitError:
+def _unknown(name: str) -> IbkitError:
+    from difflib import get_close_matches
+
+    if name.startswith("-"):
+        return _usage_error(f"Unknown option: {name}.", "See `ibkit --help`.")
+    near = get_close_matches(name, [command.name for command in COMMANDS], n=1)
+    meant = f' Did you mean "{near[0]}"?' if near else ""
+    return _usage_error(f'Unknown command "{name}".{meant}', "See `ibkit --help`.")
+
+
+def _usage_error(said: str, remedy: str) -> IbkitError:
     from ibkit.errors import ConfigError
 
-    said = " ".join(str(error).split())
-    command = next((c.name for c in COMMANDS if arguments and c.name == arguments[0]), None)
-    return ConfigError(
-        said,
-        code="E-VALIDATION",
-        remedy=f"See `ibkit {command} --help`." if command else "See `ibkit --help`.",
+    return ConfigError(said, code="E-VALIDATION", remedy=remedy)
+
+
+def _internal(error: Exception) -> IbkitError:
+    """A fault of ibkit itself: the traceback goes to a file that can be sent along with the trace id."""
+    from ibkit.cli import output
+    from ibkit.errors import IbkitError
+
+    file = output.keep_traceback(error)
+    return IbkitError(
+        f"Unexpected fault in ibkit: {type(error).__name__}",
+        code="E-INTERNAL",
+        remedy=f"Please report it, with {file}." if file else None,
     )
 
 

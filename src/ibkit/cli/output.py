@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 from ibkit.errors import ConfigError, IbkitError
 
-__all__ = ["emit", "error_object", "prepare", "report", "say", "table", "trace_id", "warn"]
+__all__ = ["emit", "error_object", "keep_traceback", "prepare", "report", "say", "table", "trace_id", "warn"]
 
 _TRACE = secrets.token_hex(8)
 
@@ -93,6 +93,20 @@ def error_object(error: IbkitError) -> dict[str, Any]:
         "effect": error.effect.value,
         "details": error.details,
     }
+
+
+def keep_traceback(error: BaseException) -> Path | None:
+    """Where the traceback was written, readable by its owner alone; None where no place could be written to."""
+    import tempfile
+    import traceback
+
+    try:
+        handle, name = tempfile.mkstemp(prefix=f"ibkit-{_TRACE}-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as stream:
+            stream.write("".join(traceback.format_exception(error)))
+    except OSError:
+        return None
+    return Path(name)
 
 
 def _problems(error: IbkitError) -> list[Mapping[str, Any]]:
