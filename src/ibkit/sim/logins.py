@@ -151,6 +151,7 @@ class Session:
     id: the 32 hex digits that tickle shows. last_call_at: the idle clock counts from here.
     had_brokerage: one was open once (a lost one answers differently from one that never was).
     competing: this user name's brokerage session was taken by somebody else.
+    logged_out: ended by /logout, which answers otherwise than a session that grew old.
     """
 
     id: str
@@ -163,6 +164,7 @@ class Session:
     had_brokerage: bool = False
     competing: bool = False
     connected: bool = True
+    logged_out: bool = False
     portfolio_primed: bool = False
     positions_seen: set[str] = field(default_factory=set)
 
@@ -214,6 +216,8 @@ class Logins:
         """By access token, newest last."""
         self.client_bearers: dict[str, ClientBearer] = {}
         self.sso_bearers: dict[str, SsoBearer] = {}
+        self.used_nonces: set[tuple[str, ...]] = set()
+        self.used_jtis: set[str] = set()
         self.gateway: Session | None = None
         """The one login of the gateway program, shared by all its callers."""
         self.gateway_was_logged_in = False

@@ -110,7 +110,7 @@ class Quirks:
     coid_duplicate_status: Literal[200, 400] = 200
     """Status of "already registered". §15 row 3 [client]."""
     question_style: Literal["chain", "together"] = "chain"
-    """Several warnings come one after the other, each with its own id, or share one question. §3.1 [client], §2 [spec]."""
+    """Several warnings come one by one, each with its own id, or share one question. §3.1 [client], §2 [spec]."""
     reply_lifetime_s: float = 600.0
     """A question unanswered for this long is forgotten: 400 `reply id not found`. §15 row 4 [sim]."""
     void_older_questions: bool = True
@@ -160,7 +160,7 @@ class Quirks:
     fill_delay_s: float = 0.0
     """World seconds from acceptance to the first possible fill. [sim]"""
     cancel_delay_s: float = 0.2
-    """World seconds in PendingCancel, during which a fill can still win; 0 cancels at once. §7 [spec]; the time [sim]."""
+    """World seconds in PendingCancel, in which a fill can still win; 0 cancels at once. §7 [spec]; the time [sim]."""
     split_executions: bool = True
     """One fill larger than the displayed size comes as several executions at the same price. [sim]"""
 

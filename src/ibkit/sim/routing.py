@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ibkit.sim.logins import Session
     from ibkit.sim.world import World
 
-__all__ = ["HANDLERS", "ApiError", "Call", "Handler", "Json", "Reply", "handles"]
+__all__ = ["HANDLERS", "ApiError", "Call", "Handler", "Json", "Reply", "TokenCall", "handles"]
 
 Json: TypeAlias = Any
 """What msgspec can encode: Decimals leave as JSON numbers with their exact digits."""
@@ -53,6 +53,27 @@ class Reply:
     content_type: str = "application/json; charset=utf-8"
 
 
+@dataclass(frozen=True, slots=True)
+class TokenCall:
+    """One call of `wire/login.py`: it carries its own proof, so its handler sees the request as it was sent.
+
+    headers: names in lower case. path, query: as sent. bases: under which URLs the client may have signed.
+    clocks: the moments that a timestamp is measured against. notes: shown in the request log, so no secrets.
+    """
+
+    world: World
+    endpoint: Endpoint
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    body: bytes
+    bases: tuple[str, ...]
+    clocks: tuple[datetime, ...]
+    peer: str
+    notes: dict[str, Any]
+
+
 class ApiError(Exception):
     """A refusal, as IBKR words it. body None means an empty body."""
 
@@ -65,7 +86,8 @@ class ApiError(Exception):
         self.content_type = content_type
 
 
-Handler: TypeAlias = Callable[[Call], Any]
+Handler: TypeAlias = Callable[[Any], Any]
+"""Takes a `Call`, or a `TokenCall` for the endpoints of `wire/login.py`; gives a `Reply` or what is encoded as one."""
 HANDLERS: dict[Endpoint, Handler] = {}
 
 

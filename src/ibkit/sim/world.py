@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from ibkit.sim.faults import Faults
 from ibkit.sim.logins import Logins, SimAccount, User
+from ibkit.sim.maintenance import resets_between
 from ibkit.sim.quirks import Quirks
+from ibkit.sim.sessions import advance_sessions, lose_all_brokerage
 
 if TYPE_CHECKING:
     from ibkit.sim.books import Books
@@ -103,5 +105,8 @@ class World:
         """Move everything to `now`; the same moment again, or an earlier one, changes nothing."""
         if now <= self.now:
             return
-        self.now = now
+        earlier, self.now = self.now, now
         self.exchange.advance(now)
+        advance_sessions(self, now)
+        for user, reset in resets_between(self, earlier, now):
+            lose_all_brokerage(self, user, opened_before=reset)
