@@ -1,0 +1,40 @@
+"""The settings file to start from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ibkit.settings import VARIABLES, load
+from ibkit.settings.template import names_in, template
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.mark.requirement("CFG-02", "SET-03")
+def test_the_example_is_what_the_code_says() -> None:
+    assert (ROOT / ".env.example").read_text(encoding="utf-8") == template()
+    assert names_in(template()) == list(VARIABLES)
+
+
+@pytest.mark.requirement("CFG-02")
+def test_every_setting_of_the_requirements_is_there(shared: Path) -> None:
+    text = (shared / "requirements.md").read_text(encoding="utf-8")
+    table = text.split("## Settings", 1)[1].split("## Error catalogue", 1)[0]
+    import re
+
+    named = set(re.findall(r"`([A-Z][A-Z0-9_]+)`", table)) - {"_PAPER", "_LIVE"}
+    assert named <= VARIABLES.keys()
+    assert VARIABLES.keys() - named == {"APP_CLOCK", "IBKIT_STATE_DIR"}
+
+
+@pytest.mark.requirement("SET-03")
+def test_the_example_works_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(template(), encoding="utf-8")
+
+    settings = load(environ={}, directory=tmp_path)
+
+    assert settings.sources == {}
+    assert settings.unknown == ()
+    assert settings.method.value == "gateway"
