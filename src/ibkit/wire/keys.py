@@ -188,8 +188,9 @@ def _check_parts(key: RSAPrivateKey, what: str) -> None:
     p, q, e = parts.p, parts.q, parts.public_numbers.e
     fits = (
         p * q == parts.public_numbers.n
-        and parts.dmp1 * e % (p - 1) == 1
-        and parts.dmq1 * e % (q - 1) == 1
+        and parts.d * e % (p - 1) == parts.d * e % (q - 1) == 1
+        and parts.dmp1 == parts.d % (p - 1)
+        and parts.dmq1 == parts.d % (q - 1)
         and parts.iqmp * q % p == 1
     )
     if not fits:
