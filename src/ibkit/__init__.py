@@ -1,1 +1,207 @@
-"""ibkit: Interactive Brokers' Web API in Python. Public names are loaded on first use."""
+"""Interactive Brokers' Web API: three sign-ins, orders that are never sent twice, and a simulator to try it all on.
+
+    async with ibkit.connect() as ib:           # method and credentials from the settings
+        print(await ib.summary())
+
+    with ibkit.IBRestClient() as ib:            # the same, blocking
+        ib.sell_option_with_stop("SPY", 629, "P")
+
+Importing reads no environment, writes no file and loads nothing: each name is found when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ibkit.bootstrap import ConnectionTest, IBRestClient, connect, test_connection
+    from ibkit.client import Client
+    from ibkit.errors import (
+        AuthError,
+        ConfigError,
+        CredentialsRejected,
+        Effect,
+        IbkitError,
+        InFlight,
+        InvalidRequest,
+        KeyReused,
+        LimitExceeded,
+        NotFound,
+        NotPermitted,
+        OutcomeUnknown,
+        RateLimited,
+        Refused,
+        SessionExpired,
+        SessionTaken,
+        SessionUnavailable,
+        StorageError,
+        TradingError,
+        UnexpectedAnswer,
+        Unprotected,
+        Unreachable,
+    )
+    from ibkit.model import (
+        Account,
+        AccountId,
+        AccountSummary,
+        AuthMethod,
+        Availability,
+        Conid,
+        Contract,
+        Environment,
+        Fill,
+        GatewayLogin,
+        Key,
+        OAuth1Credentials,
+        OAuth2Credentials,
+        Order,
+        OrderId,
+        OrderStatus,
+        OrderTicket,
+        OrderType,
+        Position,
+        Preview,
+        Quote,
+        Right,
+        Secret,
+        SecType,
+        Side,
+        TimeInForce,
+        Username,
+    )
+    from ibkit.settings import Settings
+    from ibkit.trading import TradeResult
+
+_HOMES = {
+    "ibkit.bootstrap": ("ConnectionTest", "IBRestClient", "connect", "test_connection"),
+    "ibkit.client": ("Client",),
+    "ibkit.errors": (
+        "AuthError",
+        "ConfigError",
+        "CredentialsRejected",
+        "Effect",
+        "IbkitError",
+        "InFlight",
+        "InvalidRequest",
+        "KeyReused",
+        "LimitExceeded",
+        "NotFound",
+        "NotPermitted",
+        "OutcomeUnknown",
+        "RateLimited",
+        "Refused",
+        "SessionExpired",
+        "SessionTaken",
+        "SessionUnavailable",
+        "StorageError",
+        "TradingError",
+        "UnexpectedAnswer",
+        "Unprotected",
+        "Unreachable",
+    ),
+    "ibkit.model": (
+        "Account",
+        "AccountId",
+        "AccountSummary",
+        "AuthMethod",
+        "Availability",
+        "Conid",
+        "Contract",
+        "Environment",
+        "Fill",
+        "GatewayLogin",
+        "Key",
+        "OAuth1Credentials",
+        "OAuth2Credentials",
+        "Order",
+        "OrderId",
+        "OrderStatus",
+        "OrderTicket",
+        "OrderType",
+        "Position",
+        "Preview",
+        "Quote",
+        "Right",
+        "SecType",
+        "Secret",
+        "Side",
+        "TimeInForce",
+        "Username",
+    ),
+    "ibkit.settings": ("Settings",),
+    "ibkit.trading": ("TradeResult",),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Account",
+    "AccountId",
+    "AccountSummary",
+    "AuthError",
+    "AuthMethod",
+    "Availability",
+    "Client",
+    "ConfigError",
+    "Conid",
+    "ConnectionTest",
+    "Contract",
+    "CredentialsRejected",
+    "Effect",
+    "Environment",
+    "Fill",
+    "GatewayLogin",
+    "IBRestClient",
+    "IbkitError",
+    "InFlight",
+    "InvalidRequest",
+    "Key",
+    "KeyReused",
+    "LimitExceeded",
+    "NotFound",
+    "NotPermitted",
+    "OAuth1Credentials",
+    "OAuth2Credentials",
+    "Order",
+    "OrderId",
+    "OrderStatus",
+    "OrderTicket",
+    "OrderType",
+    "OutcomeUnknown",
+    "Position",
+    "Preview",
+    "Quote",
+    "RateLimited",
+    "Refused",
+    "Right",
+    "SecType",
+    "Secret",
+    "SessionExpired",
+    "SessionTaken",
+    "SessionUnavailable",
+    "Settings",
+    "Side",
+    "StorageError",
+    "TimeInForce",
+    "TradeResult",
+    "TradingError",
+    "UnexpectedAnswer",
+    "Unprotected",
+    "Unreachable",
+    "Username",
+    "connect",
+    "test_connection",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'ibkit' has no attribute {name!r}")
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
