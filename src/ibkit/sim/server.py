@@ -123,6 +123,10 @@ class SimServer:
         self._late: list[tuple[float, Callable[[], object]]] = []
         sessions.apply_scenarios(self.world)
 
+    def use_urls(self, public_urls: tuple[str, ...]) -> None:
+        """Tell the server under which URLs its cloud face is known, once its port is."""
+        self.bases = (*public_urls, IBKR)
+
     def reset(self) -> None:
         """A new world as at the start; a manual clock goes back, a real one goes on."""
         self.log.clear()

@@ -1,0 +1,159 @@
+"""A simulator that listens: folder, world, clock and faces put together, announced, and taken down again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from ibkit.errors import StorageError
+from ibkit.sim.certificates import ensure_certificates
+from ibkit.sim.faces import Faces
+from ibkit.sim.material import ensure_keys, remove_announcement, write_announcement
+from ibkit.sim.quirks import Quirks
+from ibkit.sim.server import SimServer
+from ibkit.sim.simclock import WorldClock
+from ibkit.sim.users import Directory
+from ibkit.sim.world import SimConfig, World
+
+__all__ = ["SimOptions", "default_start", "run"]
+
+_NEW_YORK = ZoneInfo("America/New_York")
+_MORNING = (10, 30)
+_LEFT_AT_LEAST = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimOptions:
+    """start: the world's first moment; "now", or None for one at which the US market is open."""
+
+    gateway_port: int = 5000
+    cloud_port: int = 5001
+    host: str = "127.0.0.1"
+    folder: Path = Path(".ibkit/sim")
+    scenarios: tuple[str, ...] = ("ok",)
+    seed: int = 7
+    manual: bool = False
+    speed: float = 1.0
+    start: datetime | Literal["now"] | None = None
+    quirks: Quirks = field(default_factory=Quirks)
+
+
+async def run(options: SimOptions, stop: asyncio.Event, *, say: Callable[[str], None]) -> None:
+    """Serve until `stop` is set. Raises E-GW-PORT-TAKEN for a port in use, StorageError for a folder that fails."""
+    folder = _prepare(options.folder)
+    try:
+        remove_announcement(folder)
+        await asyncio.to_thread(ensure_keys, folder / "keys", say)
+        ensure_certificates(folder, options.host)
+        directory = Directory(folder / "keys", seed=options.seed)
+    except OSError as error:
+        raise _folder_fails(folder, error) from error
+    start, why = choose_start(options.start, datetime.now(UTC))
+    config = SimConfig(start=start, seed=options.seed, scenarios=options.scenarios, quirks=options.quirks)
+    clock = WorldClock(start, speed=options.speed, manual=options.manual)
+
+    def make_world() -> World:
+        return World.create(config, directory.logins())
+
+    server = SimServer(make_world, clock)
+    # Making the world took a moment; it begins when somebody can see it.
+    clock.restart(start)
+    faces = Faces(
+        server,
+        folder=folder,
+        host=options.host,
+        gateway_port=options.gateway_port,
+        cloud_port=options.cloud_port,
+    )
+    await faces.start()
+    try:
+        announcement = write_announcement(
+            folder,
+            directory,
+            gateway_url=faces.gateway_url,
+            cloud_url=faces.cloud_url,
+            control_url=faces.control_url,
+        )
+        _introduce(say, faces, folder, announcement, options, start, why)
+        await stop.wait()
+    finally:
+        remove_announcement(folder)
+        await faces.stop()
+    say("Simulator stopped.")
+
+
+def _prepare(folder: Path) -> Path:
+    folder = folder.expanduser().resolve()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _folder_fails(folder, error) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StorageError(
+            f"Simulator folder cannot be written: {folder}", remedy="Choose another with --dir, or correct its rights."
+        )
+    return folder
+
+
+def _folder_fails(folder: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"Simulator folder cannot be used: {folder}: {error.strerror or error}",
+        remedy="Choose another with --dir, or correct its rights.",
+    )
+
+
+def choose_start(wanted: datetime | Literal["now"] | None, now: datetime) -> tuple[datetime, str]:
+    """The world's first moment, and the reason in words."""
+    if wanted == "now":
+        return now, "the real time, as asked"
+    if wanted is not None:
+        return wanted, "as asked"
+    return default_start(now)
+
+
+def default_start(now: datetime) -> tuple[datetime, str]:
+    """Now if the US market is open for another hour, else 10:30 New York of the most recent trading day."""
+    from ibkit.sim.calendar import Calendar
+
+    calendar = Calendar()
+    day = now.astimezone(_NEW_YORK).date()
+    session = calendar.session(day)
+    if session is not None and session[0] <= now <= session[1] - _LEFT_AT_LEAST:
+        return now, "the real time: the US market is open"
+    for back in range(15):
+        candidate = day - timedelta(days=back)
+        hour, minute = _MORNING
+        morning = datetime(candidate.year, candidate.month, candidate.day, hour, minute, tzinfo=_NEW_YORK)
+        if morning <= now and calendar.session(candidate) is not None:
+            return morning.astimezone(UTC), "the US market is closed now; --start now forces the real time"
+    raise AssertionError("fifteen days without a trading day")
+
+
+def _introduce(
+    say: Callable[[str], None],
+    faces: Faces,
+    folder: Path,
+    announcement: Path,
+    options: SimOptions,
+    start: datetime,
+    why: str,
+) -> None:
+    """What a person needs to know of a simulator that has just come up."""
+    local = start.astimezone(_NEW_YORK)
+    moves = "stands still until POST /__sim/clock" if options.manual else f"runs {options.speed:g}x"
+    scenarios = ", ".join(options.scenarios)
+    say(f"Simulated IBKR, seed {options.seed}, scenario {scenarios}. Not Interactive Brokers; no money is at risk.")
+    say(f"  gateway   {faces.gateway_url}   (browser login, API under /v1/api)")
+    say(f"  cloud     {faces.cloud_url}   (OAuth 1.0a and 2.0)")
+    say(f"  control   {faces.control_url}/__sim/requests")
+    say(f"  time      {local:%a %d %b %Y %H:%M} New York, {moves} ({why})")
+    say(f"  folder    {folder}")
+    say(f"  users     {announcement.name} lists them; settings files are in env/, e.g.")
+    say(f"            ibkit --env-file {folder / 'env' / 'simpaper1-oauth1a.env'} status")
+    say("Ready. Ctrl-C ends it.")
