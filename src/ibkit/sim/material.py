@@ -96,8 +96,6 @@ def _user(folder: Path, keys: UserKeys, directory: Directory, urls: Mapping[str,
     return {
         "username": user.username,
         "password": user.password,
-        "second_factor": user.second_factor,
-        "is_paper": user.is_paper,
         "accounts": [account.id for account in user.accounts],
         "oauth1a": {
             "consumer_key": keys.consumer_key,

@@ -108,7 +108,7 @@ class Pages:
             return _login_page(world, f"{user.username} is a {kind} user name: set the Live/Paper switch to {kind}")
         ticket = f"{world.rng('login tickets').getrandbits(128):032x}"
         self._waiting[ticket] = user.username
-        return _code_page(ticket, form["loginType"], "")
+        return _code_page(user, ticket, form["loginType"], "")
 
     def _second_factor(self, world: World, form: Mapping[str, str]) -> Page:
         ticket = form.get("ticket", "")
@@ -117,7 +117,7 @@ class Pages:
             return _redirect(LOGIN_PATH)
         user = world.logins.users[username]
         if not hmac.compare_digest(form.get("code", "").strip().encode(), user.second_factor.encode()):
-            return _code_page(ticket, form.get("loginType", ""), "The security code is wrong")
+            return _code_page(user, ticket, form.get("loginType", ""), "The security code is wrong")
         del self._waiting[ticket]
         session = sessions.gateway_login(world, username)
         return Page(SUCCESS, headers=_login_cookies(world, session.id, user))
@@ -175,9 +175,9 @@ def _login_page(world: World, banner: str) -> Page:
     return Page(_html("Log in", body), headers=cookies)
 
 
-def _code_page(ticket: str, login_type: str, banner: str) -> Page:
+def _code_page(user: User, ticket: str, login_type: str, banner: str) -> Page:
     body = (
-        f"{_banner(banner)}"
+        f"{_banner(banner)}<p>The simulator takes the code <b>{escape(user.second_factor)}</b>.</p>"
         '<form method="post" action="/sso/Dispatcher">'
         f'<input type="hidden" name="ticket" value="{escape(ticket)}">'
         f'<input type="hidden" name="loginType" value="{escape(login_type)}">'
