@@ -1,0 +1,53 @@
+"""The SDK: one async client for the three sign-ins, its blocking face, and the adapter that `trading` uses."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ibkit.client.auth.grant import Auth, Grant
+    from ibkit.client.blocking import BlockingClient
+    from ibkit.client.broker import IbkrBroker
+    from ibkit.client.client import Client
+    from ibkit.client.keeper import GrantStore, Opening, Step
+    from ibkit.client.transport import Transport
+    from ibkit.client.transports import PinFile, open_transport
+
+__all__ = [
+    "Auth",
+    "BlockingClient",
+    "Client",
+    "Grant",
+    "GrantStore",
+    "IbkrBroker",
+    "Opening",
+    "PinFile",
+    "Step",
+    "Transport",
+    "open_transport",
+]
+
+# Loaded on first use: `import ibkit` and `ibkit --help` must not pay for HTTP libraries.
+_HOMES = {
+    "Auth": "auth.grant",
+    "BlockingClient": "blocking",
+    "Client": "client",
+    "Grant": "auth.grant",
+    "GrantStore": "keeper",
+    "IbkrBroker": "broker",
+    "Opening": "keeper",
+    "PinFile": "transports",
+    "Step": "keeper",
+    "Transport": "transport",
+    "open_transport": "transports",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value

@@ -49,7 +49,7 @@ def cure_of(status: int, text: str) -> Cure | None:
         return Cure.ASK_ACCOUNTS
     if "no bridge" in words or "init session first" in words:
         return Cure.OPEN_BROKERAGE
-    if status == 401:
+    if status == 401 or words == "no session":
         return Cure.SIGN_IN
     if status in (502, 503, 504):
         return Cure.WAIT
@@ -94,8 +94,16 @@ def _known(
         if status == 404:
             return NotPermitted("Gateway refuses this address: Access Denied", code="E-GW-IP", details=details)
         return SessionExpired("Not authenticated with IBKR: Access Denied", code="E-GW-NOAUTH", details=details)
-    if status == 401:
+    if cure is Cure.SIGN_IN:
         return _signed_out(method, text, details)
+    if method is AuthMethod.GATEWAY and endpoint.path == "/tickle" and status >= 400 and status != 429:
+        return UnexpectedAnswer(
+            f"Gateway not responding: it answered {status} to /tickle",
+            code="E-GW-NORESP",
+            excerpt=excerpt(response.body),
+            effect=Effect.NONE,
+            details=details,
+        )
     if status == 429:
         return RateLimited(f"IBKR's rate limit reached by {asked}", details=details)
     if status == 403:

@@ -1,0 +1,110 @@
+"""Verbs of market data: snapshots, warmed up.
+
+Source: docs/facts/contracts-and-market-data.md §2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from ibkit.errors import Effect, NotPermitted, UnexpectedAnswer
+from ibkit.model import Availability, Conid, Quote, SecType
+from ibkit.wire.marketdata import (
+    QUOTE_FIELDS,
+    SNAPSHOT,
+    SNAPSHOT_CONIDS,
+    UNSUBSCRIBE_ALL,
+    SnapshotRow,
+    has_both_sides,
+    has_data,
+    quote_from_wire,
+)
+
+if TYPE_CHECKING:
+    from ibkit.client.core import Core
+
+WARM_UP_STEP_S: Final = 0.5
+WARM_UP_S: Final = 6.0
+"""Source: §2.1."""
+
+
+async def snapshot(
+    ib: Core, conids: Sequence[Conid], *, fields: Sequence[str] = QUOTE_FIELDS
+) -> tuple[SnapshotRow, ...]:
+    """One look, as it comes: the first one only opens the stream. In the order asked; at most 100 a call."""
+    rows: dict[int, SnapshotRow] = {}
+    for start in range(0, len(conids), SNAPSHOT_CONIDS):
+        part = conids[start : start + SNAPSHOT_CONIDS]
+        query = {"conids": ",".join(str(conid) for conid in part), "fields": ",".join(fields)}
+        for row in await ib.request(SNAPSHOT, query=query):
+            rows[_conid_of(row)] = row
+    return tuple(rows.get(conid, {"conid": conid}) for conid in conids)
+
+
+async def quote(ib: Core, conid: Conid) -> Quote:
+    """A warmed-up quote. NotPermitted E-MD-NONE without data or subscription, E-MD-ACK without the agreement."""
+    (found,) = await quotes(ib, (conid,))
+    error = _missing(found)
+    if error is not None:
+        raise error
+    return found
+
+
+async def quotes(ib: Core, conids: Sequence[Conid]) -> tuple[Quote, ...]:
+    """Quotes in the order asked, each waited for until bid and ask are there or the time is up.
+
+    NotPermitted as in `quote`, where none of them has any data.
+    """
+    rows = await _warmed_up(ib, conids)
+    try:
+        found = tuple(quote_from_wire(row) for row in rows)
+    except ValueError as error:
+        raise UnexpectedAnswer(f"a quote that cannot be read: {error}", effect=Effect.NONE) from error
+    errors = [_missing(each) for each in found]
+    if errors and all(error is not None for error in errors):
+        assert errors[0] is not None
+        raise errors[0]
+    return found
+
+
+async def unsubscribe_all(ib: Core) -> None:
+    """Give all market data lines of this session back."""
+    await ib.request(UNSUBSCRIBE_ALL)
+
+
+async def _warmed_up(ib: Core, conids: Sequence[Conid]) -> tuple[SnapshotRow, ...]:
+    """Look again until every row has what can be waited for. A cash index has no bid and ask: any value will do."""
+    deadline = ib.clock.monotonic() + WARM_UP_S
+    enough: list[Callable[[SnapshotRow], bool]] = [has_data if _one_sided(ib, conid) else _settled for conid in conids]
+    while True:
+        rows = await snapshot(ib, conids)
+        done = all(fits(row) for fits, row in zip(enough, rows, strict=True))
+        if done or ib.clock.monotonic() + WARM_UP_STEP_S > deadline:
+            return rows
+        await ib.clock.sleep(WARM_UP_STEP_S)
+
+
+def _settled(row: SnapshotRow) -> bool:
+    # Waiting does not bring a subscription: N and O are final. Source: §2.3.
+    return has_both_sides(row) or str(row.get("6509", ""))[:1] in ("N", "O")
+
+
+def _one_sided(ib: Core, conid: Conid) -> bool:
+    known = ib.caches.known.get(conid)
+    return known is not None and known.sec_type is SecType.INDEX
+
+
+def _conid_of(row: SnapshotRow) -> int:
+    return int(row.get("conid") or str(row.get("conidEx", "0")).split("@")[0])
+
+
+def _missing(quote: Quote) -> NotPermitted | None:
+    """Why this is no quote at all, if so. A delayed or frozen one is a quote. TRD-08."""
+    if quote.availability is Availability.NO_ACKNOWLEDGEMENT:
+        return NotPermitted("Market Data API acknowledgement missing", code="E-MD-ACK")
+    if quote.availability is Availability.NOT_SUBSCRIBED:
+        return NotPermitted(f"No market data available for {quote.conid}: not subscribed", code="E-MD-NONE")
+    if all(value is None for value in (quote.bid, quote.ask, quote.last, quote.mark)):
+        return NotPermitted(f"No market data available for {quote.conid}", code="E-MD-NONE")
+    return None

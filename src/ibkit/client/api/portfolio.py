@@ -1,0 +1,84 @@
+"""Verbs of the portfolio: what is held, and what it is worth.
+
+Source: docs/facts/accounts-and-portfolio.md §2.3, §2.4, §3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from ibkit.client.api.accounts import accounts, selected_account
+from ibkit.errors import Effect, UnexpectedAnswer
+from ibkit.model import AccountId, AccountSummary, CashBalance, Position
+from ibkit.wire.accounts import (
+    INVALIDATE_POSITIONS,
+    LEDGER,
+    PORTFOLIO_SUMMARY,
+    POSITIONS,
+    POSITIONS_NOW,
+    POSITIONS_PAGE_ROWS,
+    PositionRow,
+    ledger_from_wire,
+    position_from_wire,
+    summary_from_wire,
+)
+
+if TYPE_CHECKING:
+    from ibkit.client.core import Core
+
+MOST_PAGES: Final = 1000
+_SORT: Final = {"sort": "position", "direction": "a", "waitForSecDef": "true"}
+"""Paging is stable only with an explicit sort. Source: §3.1."""
+
+
+async def summary(ib: Core, account_id: AccountId | None = None) -> AccountSummary:
+    """Balances and margins, exact; what IBKR did not say is None."""
+    account = await _opened(ib, account_id)
+    return summary_from_wire(account, await ib.request(PORTFOLIO_SUMMARY, path={"account_id": account}))
+
+
+async def ledger(ib: Core, account_id: AccountId | None = None) -> tuple[CashBalance, ...]:
+    """Cash by currency."""
+    account = await _opened(ib, account_id)
+    return ledger_from_wire(await ib.request(LEDGER, path={"account_id": account}))
+
+
+async def positions(
+    ib: Core, account_id: AccountId | None = None, *, zero: bool = False, fresh: bool = False
+) -> tuple[Position, ...]:
+    """All positions or an error, never a part.
+
+    zero:  rows of size zero too, which the portfolio cache keeps for a while after a close.
+    fresh: empty that cache first, so that a fill of this moment counts.
+    """
+    account = await _opened(ib, account_id)
+    if fresh:
+        await ib.request(INVALIDATE_POSITIONS, path={"account_id": account}, body={})
+    rows: list[PositionRow] = []
+    for page in range(MOST_PAGES):
+        found = await ib.request(POSITIONS, path={"account_id": account, "page": page}, query=_SORT)
+        rows += found
+        if len(found) < POSITIONS_PAGE_ROWS:
+            return _read(rows, account, zero=zero)
+    raise UnexpectedAnswer(f"more than {MOST_PAGES} pages of positions", effect=Effect.NONE)
+
+
+async def positions_now(ib: Core, account_id: AccountId | None = None, *, zero: bool = False) -> tuple[Position, ...]:
+    """Positions from the uncached call: no pages, but no terms of a contract beyond its description."""
+    account = await _opened(ib, account_id)
+    return _read(await ib.request(POSITIONS_NOW, path={"account_id": account}), account, zero=zero)
+
+
+async def _opened(ib: Core, account_id: AccountId | None) -> AccountId:
+    # IBKR wants /portfolio/accounts asked before any other portfolio call; the answer is kept. Source: §2.1.
+    await accounts(ib)
+    return await selected_account(ib, account_id)
+
+
+def _read(rows: Iterable[PositionRow], account: AccountId, *, zero: bool) -> tuple[Position, ...]:
+    try:
+        found = tuple(position_from_wire(row, account) for row in rows)
+    except ValueError as error:
+        raise UnexpectedAnswer(f"a position that cannot be read: {error}", effect=Effect.NONE) from error
+    return found if zero else tuple(position for position in found if position.quantity != 0)

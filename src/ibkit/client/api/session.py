@@ -1,0 +1,59 @@
+"""Verbs of the session."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ibkit.wire.session import (
+    AUTH_STATUS,
+    LOGOUT,
+    RESET_SUPPRESSION,
+    SSO_VALIDATE,
+    SUPPRESS_QUESTIONS,
+    TICKLE,
+    BrokerageStatus,
+    SuppressRequest,
+    Tickle,
+    Validation,
+)
+
+if TYPE_CHECKING:
+    from ibkit.client.core import Core
+
+
+async def status(ib: Core) -> BrokerageStatus:
+    """The brokerage session's own word, asked now."""
+    told: BrokerageStatus = await ib.request(AUTH_STATUS)
+    ib.keeper.last_status = told
+    return told
+
+
+async def tickle(ib: Core) -> BrokerageStatus:
+    """Keep the session alive; what it says of the brokerage session."""
+    told: Tickle = await ib.request(TICKLE)
+    return told.status
+
+
+async def validate(ib: Core) -> Validation:
+    """Who is logged in (gateway and OAuth 2.0; at most once a minute)."""
+    known = ib.keeper.validation
+    return known if known is not None else await ib.request(SSO_VALIDATE)
+
+
+async def logout(ib: Core) -> None:
+    """End the login at IBKR; the next call would sign in again."""
+    await ib.request(LOGOUT)
+    await ib.keeper.forget()
+
+
+async def suppress(ib: Core, *message_ids: str) -> None:
+    """Questions that IBKR shall not ask in this brokerage session, and in those that follow it."""
+    ids = tuple(dict.fromkeys((*ib.keeper.suppressed, *message_ids)))
+    await ib.request(SUPPRESS_QUESTIONS, body=SuppressRequest(list(ids)))
+    ib.keeper.suppressed = ids
+
+
+async def reset_suppression(ib: Core) -> None:
+    """All questions are asked again."""
+    await ib.request(RESET_SUPPRESSION, body={})
+    ib.keeper.suppressed = ()

@@ -1,0 +1,155 @@
+"""The client as `trading` sees it: fits `trading.ports.Broker`, model in and model out.
+
+It adds what a port promises and a verb does not: which session and day a read belonged to, whether it was the
+session's first, and that a sign-in is not renewed while a question is open.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from ibkit.client.client import Client
+from ibkit.model import (
+    Account,
+    AccountId,
+    AccountSummary,
+    Answer,
+    Asked,
+    CancelAck,
+    Conid,
+    Contract,
+    Increments,
+    Order,
+    OrderId,
+    OrderTicket,
+    Position,
+    Preview,
+    QuestionId,
+    Quote,
+    Ref,
+    Right,
+    Side,
+    Username,
+)
+from ibkit.trading.ports import FillsRead, OrdersRead, SessionMark
+from ibkit.wire.orders import LIVE_ORDERS_ROWS
+
+__all__ = ["IbkrBroker"]
+
+NEW_YORK: Final = ZoneInfo("America/New_York")
+
+
+class IbkrBroker:
+    """One open client; who opens and closes it is not its business."""
+
+    def __init__(self, ib: Client) -> None:
+        self._ib = ib
+        self._orders_read: set[tuple[str, AccountId]] = set()
+        self._fills_read: set[tuple[str, AccountId]] = set()
+        self._question_open = False
+
+    @property
+    def username(self) -> Username:
+        return self._ib.username
+
+    async def mark(self) -> SessionMark:
+        opening = await self._ib.brokerage_accounts()
+        return SessionMark(session=opening.session or "", trading_day=self._ib.clock.now().astimezone(NEW_YORK).date())
+
+    async def accounts(self) -> tuple[Account, ...]:
+        return await self._ib.accounts()
+
+    async def is_paper(self) -> bool:
+        """What IBKR leaves unsaid counts as live: the locks on real money then hold."""
+        return (await self._ib.brokerage_accounts()).is_paper is True
+
+    async def summary(self, account_id: AccountId) -> AccountSummary:
+        return await self._ib.summary(account_id)
+
+    async def positions(self, account_id: AccountId) -> tuple[Position, ...]:
+        return await self._ib.positions(account_id, fresh=True)
+
+    async def underlying(self, symbol: str) -> Contract:
+        return await self._ib.underlying(symbol)
+
+    async def option(self, symbol: str, *, expiry: date, strike: Decimal, right: Right) -> Contract:
+        return await self._ib.option(symbol, expiry=expiry, strike=strike, right=right)
+
+    async def option_strikes(
+        self, symbol: str, *, expiry: date, right: Right, near: Decimal | None = None, at_most: int | None = None
+    ) -> tuple[Contract, ...]:
+        return await self._ib.option_strikes(symbol, expiry=expiry, right=right, near=near, at_most=at_most)
+
+    async def increments(self, contract: Contract, *, side: Side) -> Increments:
+        return await self._ib.increments(contract.conid, side=side)
+
+    async def quote(self, conid: Conid) -> Quote:
+        return await self._ib.quote(conid)
+
+    async def quotes(self, conids: tuple[Conid, ...]) -> tuple[Quote, ...]:
+        return await self._ib.quotes(conids)
+
+    async def preview(self, ticket: OrderTicket) -> Preview:
+        return await self._ib.preview(ticket)
+
+    async def place(self, ticket: OrderTicket, *, ref: Ref) -> Answer:
+        async with self._ib.conversation():
+            return self._heard(await self._ib.place(ticket, ref=ref))
+
+    async def reply(self, question_id: QuestionId, *, confirmed: bool) -> Answer:
+        try:
+            return self._heard(await self._ib.reply(question_id, confirmed=confirmed))
+        except BaseException:
+            self._close_question()
+            raise
+
+    async def modify(self, order_id: OrderId, ticket: OrderTicket) -> Answer:
+        async with self._ib.conversation():
+            return self._heard(await self._ib.modify(order_id, ticket))
+
+    async def cancel(self, account_id: AccountId, order_id: OrderId) -> CancelAck:
+        return await self._ib.cancel(account_id, order_id)
+
+    async def read_orders(self, account_id: AccountId) -> OrdersRead:
+        orders, snapshot = await self._ib.orders(account_id)
+        mark = await self.mark()
+        return OrdersRead(
+            orders=tuple(order for order in orders if order.account_id == account_id),
+            complete=snapshot and len(orders) < LIVE_ORDERS_ROWS,
+            first=_first(self._orders_read, mark, account_id),
+            mark=mark,
+        )
+
+    async def read_fills(self, account_id: AccountId, *, days: int = 1) -> FillsRead:
+        fills = await self._ib.fills(account_id, days=days)
+        mark = await self.mark()
+        return FillsRead(fills=fills, first=_first(self._fills_read, mark, account_id), mark=mark)
+
+    async def order(self, order_id: OrderId) -> Order | None:
+        return await self._ib.order(order_id)
+
+    def _heard(self, answer: Answer) -> Answer:
+        """An open question keeps the conversation open, so that no renewal comes between it and the reply."""
+        if isinstance(answer, Asked):
+            if not self._question_open:
+                self._question_open = True
+                self._ib.keeper.conversations += 1
+        else:
+            self._close_question()
+        return answer
+
+    def _close_question(self) -> None:
+        if self._question_open:
+            self._question_open = False
+            self._ib.keeper.conversations -= 1
+
+
+def _first(seen: set[tuple[str, AccountId]], mark: SessionMark, account_id: AccountId) -> bool:
+    key = (mark.session, account_id)
+    if key in seen:
+        return False
+    seen.add(key)
+    return True

@@ -1,0 +1,64 @@
+"""The one client, with all its verbs.
+
+    async with Client(auth=auth, base_url="https://api.ibkr.com", transport=transport) as ib:
+        print(await ib.accounts())
+
+The verbs are the functions of `client/api`, which take the client as their first argument.
+"""
+
+from __future__ import annotations
+
+from ibkit.client.api import accounts as _accounts
+from ibkit.client.api import contracts as _contracts
+from ibkit.client.api import marketdata as _marketdata
+from ibkit.client.api import orders as _orders
+from ibkit.client.api import portfolio as _portfolio
+from ibkit.client.api import session as _session
+from ibkit.client.core import Core
+
+__all__ = ["Client"]
+
+
+class Client(Core):
+    """One IBKR login and what can be asked of it. Constructing does nothing; `async with` opens and closes."""
+
+    status = _session.status
+    tickle = _session.tickle
+    validate = _session.validate
+    logout = _session.logout
+    suppress = _session.suppress
+    reset_suppression = _session.reset_suppression
+
+    accounts = _accounts.accounts
+    brokerage_accounts = _accounts.brokerage_accounts
+    switch_account = _accounts.switch_account
+    selected_account = _accounts.selected_account
+
+    summary = _portfolio.summary
+    ledger = _portfolio.ledger
+    positions = _portfolio.positions
+    positions_now = _portfolio.positions_now
+
+    search = _contracts.search
+    underlying = _contracts.underlying
+    strikes = _contracts.strikes
+    expiries = _contracts.expiries
+    option = _contracts.option
+    option_strikes = _contracts.option_strikes
+    contract_info = _contracts.contract_info
+    increments = _contracts.increments
+    trading_schedule = _contracts.trading_schedule
+
+    snapshot = _marketdata.snapshot
+    quote = _marketdata.quote
+    quotes = _marketdata.quotes
+    unsubscribe_all = _marketdata.unsubscribe_all
+
+    place = _orders.place
+    reply = _orders.reply
+    preview = _orders.preview
+    modify = _orders.modify
+    cancel = _orders.cancel
+    orders = _orders.orders
+    order = _orders.order
+    fills = _orders.fills

@@ -1,0 +1,304 @@
+"""The client without its verbs: pace → sign → transport → decode → map errors, each done here and once.
+
+Every call to IBKR goes through `Core.exchange`; whether it is repeated, `outcomes.verdict` decides.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import urlencode
+
+import anyio
+
+from ibkit.client.auth.grant import Auth
+from ibkit.client.caches import Caches
+from ibkit.client.keeper import GrantStore, Keeper, Opening, Step
+from ibkit.client.outcomes import Verdict, moved, verdict
+from ibkit.client.pacing import Lanes
+from ibkit.client.transport import Transport
+from ibkit.clock import Clock, SystemClock
+from ibkit.errors import AuthError, IbkitError, NotPermitted, OutcomeUnknown, RateLimited, Unreachable
+from ibkit.model import AccountId, AuthMethod, Username
+from ibkit.wire.codec import decode, encode, hidden_error
+from ibkit.wire.endpoint import Base, Endpoint, Lane, Needs, Resend
+from ibkit.wire.http import Request, Response
+from ibkit.wire.orders import PREVIEW_ORDERS
+from ibkit.wire.pacing import Pacer
+from ibkit.wire.refusals import refusal
+from ibkit.wire.session import TICKLE
+from ibkit.wire.session_states import SessionState
+
+__all__ = ["Core"]
+
+ORDER_TIMEOUT_S: Final = 30.0
+"""Longer than the server's own 10 s. Source: docs/facts/orders.md §14.2; LIM-05."""
+READ_TIMEOUT_S: Final = 15.0
+TICKLE_TIMEOUT_S: Final = 10.0
+READ_TRIES: Final = 3
+"""Tries of a read that meets a connect error, a time-out or 502, 503, 504. LIM-04."""
+
+_JSON: Final[Mapping[str, str]] = {"Content-Type": "application/json"}
+_NO_HEADERS: Final[Mapping[str, str]] = {}
+
+
+class Core:
+    """One IBKR login. Constructing does nothing; `async with` opens and closes.
+
+    base_url:     scheme, host and port; `/v1/api` and a trailing slash are taken off.
+    open_to:      how far `async with` signs in; None leaves it to the first call that needs it.
+    compete:      take the brokerage session from another login of this user name when it is opened.
+    keep_alive_s: seconds between tickles; None for none (a test with a ManualClock calls `keeper.beat()` itself).
+    calls_per_s:  50 over OAuth, 10 through the gateway by default; 0 for no limit (a server of one's own).
+    suppress:     question ids that IBKR shall not ask in this brokerage session; sent again after each init.
+    grants:       where a sign-in is kept between runs; None for memory only.
+    chance:       random fraction of a back-off, an argument so that a run can be replayed.
+    overrides:    catalogue path → path that IBKR uses now.
+    """
+
+    def __init__(
+        self,
+        *,
+        auth: Auth,
+        base_url: str,
+        transport: Transport,
+        clock: Clock | None = None,
+        username: Username | None = None,
+        account_id: AccountId | None = None,
+        read_only: bool = False,
+        compete: bool = False,
+        open_to: Needs | None = Needs.PRIMED_ACCOUNTS,
+        keep_alive_s: float | None = 30.0,
+        calls_per_s: int | None = None,
+        suppress: tuple[str, ...] = (),
+        grants: GrantStore | None = None,
+        rotate_after: timedelta = timedelta(hours=24),
+        chance: Callable[[], float] = random.random,
+        overrides: Mapping[str, str] | None = None,
+    ) -> None:
+        self.auth = auth
+        self.method: AuthMethod = auth.method
+        self.base_url = _root_of(base_url)
+        self.clock: Clock = clock or SystemClock()
+        self.account_id = account_id
+        self.read_only = read_only
+        self.caches = Caches()
+        self.keeper = Keeper(
+            self,
+            username=username,
+            compete=compete,
+            suppress=suppress,
+            grants=grants,
+            rotate_after=rotate_after,
+        )
+        self._transport = transport
+        self._open_to = open_to
+        self._keep_alive_s = keep_alive_s
+        default_rate = 10 if auth.method is AuthMethod.GATEWAY else 50
+        self._lanes = Lanes(Pacer(calls_per_s=default_rate if calls_per_s is None else calls_per_s), self.clock)
+        self._chance = chance
+        self._overrides = dict(overrides or {})
+        self._prefixes = {base: self.base_url + base.value for base in Base}
+        self._stack: AsyncExitStack | None = None
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._transport.aclose)
+            if self._open_to is not None:
+                await self.keeper.reach(self._open_to)
+            if self._keep_alive_s:
+                group = await stack.enter_async_context(anyio.create_task_group())
+                stack.callback(group.cancel_scope.cancel)
+                group.start_soon(self.keeper.keep_alive, self._keep_alive_s)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        stack, self._stack = self._stack, None
+        if stack is not None:
+            # The error of the block is not the task group's: it would come out wrapped in a group.
+            await stack.aclose()
+
+    @property
+    def username(self) -> Username:
+        """The IBKR user name, as far as it is known: given, or told by sso/validate, else the sign-in's label."""
+        return self.keeper.username
+
+    @property
+    def state(self) -> SessionState:
+        return self.keeper.state
+
+    @property
+    def steps(self) -> Mapping[str, Step]:
+        """How far the sign-in got: oauth, sso, validate, init (AUTH-15)."""
+        return self.keeper.steps
+
+    async def connect(self, *, upto: Needs = Needs.PRIMED_ACCOUNTS) -> Opening:
+        """Sign in as far as `upto`; what is there already is left alone."""
+        return await self.keeper.reach(upto)
+
+    @asynccontextmanager
+    async def conversation(self) -> AsyncIterator[None]:
+        """Around an order and its questions: the sign-in is renewed before, not within. AUTH-10."""
+        await self.keeper.renew_if_due()
+        self.keeper.conversations += 1
+        try:
+            yield
+        finally:
+            self.keeper.conversations -= 1
+
+    async def request(
+        self,
+        endpoint: Endpoint,
+        *,
+        path: Mapping[str, object] | None = None,
+        query: Mapping[str, object] | None = None,
+        body: Any = None,
+        method: str | None = None,
+    ) -> Any:
+        """Ask `endpoint` and get what its `gives` says. Errors as in `ibkit.errors`."""
+        return decode(endpoint, await self.exchange(endpoint, path=path, query=query, body=body, method=method))
+
+    async def exchange(
+        self,
+        endpoint: Endpoint,
+        *,
+        path: Mapping[str, object] | None = None,
+        query: Mapping[str, object] | None = None,
+        body: Any = None,
+        method: str | None = None,
+        errors: bool = True,
+    ) -> Response:
+        """Like `request`, undecoded.
+
+        errors: False hands out any answer that arrived, whatever its status, and mends nothing.
+        """
+        if self.read_only and endpoint.lane is Lane.ORDERS and endpoint.method != "GET" and not _harmless(endpoint):
+            raise NotPermitted("Read-only mode: trading is disabled", code="E-READONLY")
+        keeper = self.keeper
+        if keeper.level < endpoint.needs.value or keeper.due:
+            await keeper.ready_for(endpoint)
+        request = Request(
+            method or endpoint.method,
+            self.url(endpoint, path, query),
+            _JSON if body is not None else _NO_HEADERS,
+            b"" if body is None else encode(body),
+        )
+        began = self.clock.monotonic()
+        attempt = 1
+        mended = False
+        while True:
+            generation = keeper.generation
+            try:
+                response = await self.send(endpoint, request)
+            except (Unreachable, OutcomeUnknown) as error:
+                found = moved(error, endpoint, self.method, self.base_url)
+                await self._before_repeating(endpoint, found, attempt, began)
+                attempt += 1
+                continue
+            if response.status == 200 and hidden_error(response.body) is None:
+                return response
+            if not errors:
+                return response
+            refused = refusal(endpoint, response, self.method)
+            step = verdict(endpoint, refused, response, mended=mended)
+            if step is Verdict.RAISE:
+                raise self._noted(endpoint, refused, mended=mended)
+            if step is Verdict.REPEAT:
+                await self._before_repeating(endpoint, self._noted(endpoint, refused, mended=mended), attempt, began)
+                attempt += 1
+            else:
+                mended = True
+                await keeper.mend(step, endpoint, generation)
+
+    def told(self, endpoint: Endpoint, response: Response) -> IbkitError:
+        """The error of an answer that `exchange(errors=False)` handed out, after the keeper took note of it."""
+        return self._noted(endpoint, refusal(endpoint, response, self.method), mended=False)
+
+    async def send(self, endpoint: Endpoint, request: Request) -> Response:
+        """One paced, freshly signed attempt. Only the keeper and `exchange` call this."""
+        lanes = self._lanes
+        await lanes.enter(endpoint)
+        try:
+            signed = self.auth.sign(request, self.keeper.proof, self.clock.now())
+            response = await self._transport.send(signed, timeout_s=_timeout_s(endpoint))
+        finally:
+            lanes.leave(endpoint)
+        if response.status == 429:
+            lanes.slow_down(endpoint, response.headers.get("retry-after"))
+        return response
+
+    async def send_unsigned(self, request: Request, *, endpoint: Endpoint) -> Response:
+        """One request of a handshake, which carries its own proof."""
+        await self._lanes.enter(endpoint)
+        try:
+            return await self._transport.send(request, timeout_s=READ_TIMEOUT_S)
+        finally:
+            self._lanes.leave(endpoint)
+
+    def url(
+        self, endpoint: Endpoint, path: Mapping[str, object] | None = None, query: Mapping[str, object] | None = None
+    ) -> str:
+        """The absolute address, query as it is sent."""
+        if self._overrides and endpoint.path in self._overrides:
+            url = self._prefixes[endpoint.base] + self._overrides[endpoint.path].format(**(path or {}))
+        elif path:
+            url = self.base_url + endpoint.url_path(**path)
+        else:
+            url = self._prefixes[endpoint.base] + endpoint.path
+        return f"{url}?{urlencode(query, safe=',')}" if query else url
+
+    async def _before_repeating(self, endpoint: Endpoint, error: IbkitError, attempt: int, began: float) -> None:
+        """Back off 0.5, 1, 2 s with jitter before a read is tried again; raise what may not be repeated. LIM-04.
+
+        Tries share one time limit: a call that took all of it is not tried again.
+        """
+        spent = self.clock.monotonic() - began
+        if endpoint.resend is Resend.NEVER or attempt >= READ_TRIES or spent > 0.9 * _timeout_s(endpoint):
+            raise error
+        if isinstance(error, RateLimited):
+            return  # the pacer holds the endpoint back, and refuses where that would take too long
+        await self.clock.sleep(0.5 * 2 ** (attempt - 1) * (0.75 + 0.5 * self._chance()))
+
+    def _noted(self, endpoint: Endpoint, error: IbkitError, *, mended: bool) -> IbkitError:
+        """The error, after what it tells of the session was taken down."""
+        self.keeper.heard(endpoint, error)
+        if mended and error.details.get("status") == 401:
+            return AuthError(
+                f"{error.message} (twice, the second time after signing in again)",
+                code="E-AUTH-FAILED",
+                remedy="Check that the account belongs to this user name and that the sign-in is still valid.",
+                details=error.details,
+            )
+        if isinstance(error, RateLimited):
+            error.retry_at = self._lanes.free_at(endpoint)
+            if self._lanes.boxed:
+                return RateLimited(
+                    f"IBKR blocks this address until about {error.retry_at:%H:%M:%S} UTC",
+                    code="E-PENALTY",
+                    retry_at=error.retry_at,
+                    details=error.details,
+                )
+        return error
+
+
+def _root_of(base_url: str) -> str:
+    """`https://localhost:5000/v1/api/` → `https://localhost:5000`. Settings say both (D-14)."""
+    return base_url.rstrip("/").removesuffix("/v1/api").rstrip("/")
+
+
+def _timeout_s(endpoint: Endpoint) -> float:
+    if endpoint.resend is Resend.NEVER and endpoint.lane is Lane.ORDERS:
+        return ORDER_TIMEOUT_S
+    return TICKLE_TIMEOUT_S if endpoint is TICKLE else READ_TIMEOUT_S
+
+
+def _harmless(endpoint: Endpoint) -> bool:
+    """A preview books nothing. Source: docs/facts/orders.md §5."""
+    return endpoint is PREVIEW_ORDERS

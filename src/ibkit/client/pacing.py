@@ -1,0 +1,118 @@
+"""Waiting for the pacer: orders first, then the session, then data; in each lane first come first served."""
+
+from __future__ import annotations
+
+import heapq
+from datetime import datetime, timedelta
+from itertools import count
+from typing import Final
+
+import anyio
+
+from ibkit.clock import Clock
+from ibkit.errors import RateLimited
+from ibkit.wire.endpoint import Concurrent, Endpoint, Lane
+from ibkit.wire.pacing import Pacer
+
+__all__ = ["Lanes"]
+
+LONGEST_WAIT_S: Final = 10.0
+"""A call that would wait longer fails with E-RATE. LIM-01."""
+LONGEST_ORDER_WAIT_S: Final = 30.0
+"""Looking for an order waits longer: its list may be asked once in five seconds only."""
+_CONCURRENCY_POLL_S: Final = 0.05
+
+
+class _Waiter:
+    __slots__ = ("event", "rank")
+
+    def __init__(self, rank: tuple[int, int]) -> None:
+        self.rank = rank
+        self.event = anyio.Event()
+
+    def __lt__(self, other: _Waiter) -> bool:
+        return self.rank < other.rank
+
+
+class Lanes:
+    """The queue before one login's pacer."""
+
+    def __init__(self, pacer: Pacer, clock: Clock) -> None:
+        self._pacer = pacer
+        self._clock = clock
+        self._queue: list[_Waiter] = []
+        self._numbers = count()
+
+    @property
+    def boxed(self) -> bool:
+        return self._pacer.boxed_for(self._clock.monotonic()) > 0
+
+    def free_at(self, endpoint: Endpoint) -> datetime:
+        """When this endpoint may be called again, as a wall clock's instant."""
+        now = self._clock.monotonic()
+        wait = max(self._pacer.boxed_for(now), self._pacer.paused_for(endpoint, now))
+        return self._clock.now() + timedelta(seconds=wait)
+
+    async def enter(self, endpoint: Endpoint) -> None:
+        """Returns when the call may go. RateLimited: E-PENALTY in the box, E-RATE where it would wait too long."""
+        pacer, now = self._pacer, self._clock.monotonic()
+        boxed = pacer.boxed_for(now)
+        if boxed:
+            until = self._clock.now() + timedelta(seconds=boxed)
+            raise RateLimited(
+                f"IBKR blocks this address until about {until:%H:%M:%S} UTC", code="E-PENALTY", retry_at=until
+            )
+        longest = LONGEST_ORDER_WAIT_S if endpoint.lane is Lane.ORDERS else LONGEST_WAIT_S
+        if pacer.next_slot_in(endpoint, now) > longest:
+            raise self._too_long(endpoint, longest)
+        wait = pacer.reserve(endpoint, now)
+        if wait:
+            await self._clock.sleep(wait)
+        while not pacer.begin(endpoint):
+            await self._clock.sleep(_CONCURRENCY_POLL_S)
+        if not self._queue and not pacer.take(self._clock.monotonic()):
+            return
+        try:
+            await self._queue_up(endpoint, longest)
+        except BaseException:
+            pacer.end(endpoint)
+            raise
+
+    def leave(self, endpoint: Endpoint) -> None:
+        if isinstance(endpoint.limit, Concurrent):
+            self._pacer.end(endpoint)
+
+    def slow_down(self, endpoint: Endpoint, retry_after: str | None) -> None:
+        """Take note of a 429."""
+        seconds = float(retry_after) if retry_after and retry_after.isdigit() else None
+        self._pacer.refused(endpoint, self._clock.monotonic(), retry_after_s=seconds)
+
+    async def _queue_up(self, endpoint: Endpoint, longest: float) -> None:
+        queue, clock = self._queue, self._clock
+        give_up_at = clock.monotonic() + longest
+        waiter = _Waiter((endpoint.lane.value, next(self._numbers)))
+        heapq.heappush(queue, waiter)
+        try:
+            while True:
+                if queue[0] is not waiter:
+                    # The first in the queue wakes the next when it goes.
+                    await waiter.event.wait()
+                    waiter.event = anyio.Event()
+                    continue
+                wait = self._pacer.take(clock.monotonic())
+                if not wait:
+                    return
+                if clock.monotonic() + wait > give_up_at:
+                    raise self._too_long(endpoint, longest)
+                await clock.sleep(wait)
+        finally:
+            queue.remove(waiter)
+            heapq.heapify(queue)
+            if queue:
+                queue[0].event.set()
+
+    def _too_long(self, endpoint: Endpoint, longest: float) -> RateLimited:
+        return RateLimited(
+            f"{endpoint.method} {endpoint.path} would wait more than {longest:.0f} s for IBKR's rate limit",
+            retry_at=self.free_at(endpoint),
+        )

@@ -1,0 +1,142 @@
+"""The second transport: aiohttp, for pinned certificates and platforms without a wheel of the first.
+
+aiohttp sends GET, PUT and DELETE once more by itself when a kept-alive connection turns out dead, and has no public
+switch for it: so everything that is not a GET goes over a connection of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from ibkit.client.transports.pins import PinFile, normal_fingerprint
+from ibkit.client.transports.pyreqwest import USER_AGENT
+from ibkit.errors import OutcomeUnknown, Unreachable
+from ibkit.wire.codec import BODY_LIMIT
+from ibkit.wire.http import Request, Response
+
+if TYPE_CHECKING:
+    import aiohttp
+
+__all__ = ["AiohttpTransport"]
+
+CONNECT_TIMEOUT_S: Final = 5.0
+IDLE_S: Final = 50.0
+
+
+class AiohttpTransport:
+    """ca, fingerprint, pins: as in `open_transport`; none of them means the system's authorities."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        ca: bytes | None = None,
+        fingerprint: str | None = None,
+        pins: PinFile | None = None,
+        pool_size: int = 10,
+    ) -> None:
+        place = urlsplit(base_url)
+        self._host, self._port = place.hostname or "", place.port or 443
+        self._ca = ca
+        self._fingerprint = normal_fingerprint(fingerprint) if fingerprint else None
+        self._pins = pins
+        self._pool_size = pool_size
+        self._trust: ssl.SSLContext | aiohttp.Fingerprint | None = None
+        self._kept: aiohttp.ClientSession | None = None
+        self._once: aiohttp.ClientSession | None = None
+
+    async def send(self, request: Request, *, timeout_s: float) -> Response:
+        import aiohttp
+        from yarl import URL
+
+        if self._kept is None or self._once is None:
+            await self._open()
+        assert self._kept is not None
+        assert self._once is not None
+        assert self._trust is not None
+        session = self._kept if request.method == "GET" else self._once
+        headers = dict(request.headers)
+        if request.method != "GET":
+            headers["Content-Length"] = str(len(request.body))
+        try:
+            async with session.request(
+                request.method,
+                URL(request.url, encoded=True),
+                headers=headers,
+                data=request.body or None,
+                allow_redirects=False,
+                ssl=self._trust,
+                timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_TIMEOUT_S),
+            ) as answer:
+                body = await _read(answer)
+                return Response(answer.status, {name.lower(): value for name, value in answer.headers.items()}, body)
+        except aiohttp.ServerFingerprintMismatch as error:
+            raise Unreachable("the server shows another certificate than before", details={"cause": "tls"}) from error
+        except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
+            raise Unreachable(f"TLS failed: {error.os_error}", details={"cause": "tls"}) from error
+        except aiohttp.ClientConnectorDNSError as error:
+            raise Unreachable(f"no address for {error.host}", details={"cause": "dns"}) from error
+        except aiohttp.ClientConnectorError as error:
+            refused = isinstance(error.os_error, ConnectionRefusedError)
+            told = "connection refused" if refused else str(error.os_error)
+            raise Unreachable(told, details={"cause": "refused" if refused else "other"}) from error
+        except aiohttp.ConnectionTimeoutError as error:
+            raise Unreachable("no connection in time", details={"cause": "timeout"}) from error
+        except TimeoutError as error:
+            raise OutcomeUnknown(
+                f"no answer within {timeout_s:g} s", code="E-TIMEOUT", details={"cause": "timeout"}
+            ) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise OutcomeUnknown(
+                f"the connection broke: {type(error).__name__}", code="E-API-CONNECT", details={"cause": "broken"}
+            ) from error
+
+    async def aclose(self) -> None:
+        sessions, self._kept, self._once = (self._kept, self._once), None, None
+        for session in sessions:
+            if session is not None:
+                await session.close()
+        # aiohttp closes TLS connections in a callback of the next turns of the loop.
+        await asyncio.sleep(0)
+
+    async def _open(self) -> None:
+        import aiohttp
+
+        self._trust = await self._trusted()
+        jar = aiohttp.DummyCookieJar()
+        kept = aiohttp.TCPConnector(limit=self._pool_size, keepalive_timeout=IDLE_S)
+        once = aiohttp.TCPConnector(limit=self._pool_size, force_close=True)
+        headers = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "gzip, deflate"}
+        self._kept = aiohttp.ClientSession(connector=kept, cookie_jar=jar, headers=headers, trust_env=False)
+        self._once = aiohttp.ClientSession(connector=once, cookie_jar=jar, headers=headers, trust_env=False)
+
+    async def _trusted(self) -> ssl.SSLContext | aiohttp.Fingerprint:
+        import aiohttp
+
+        if self._ca is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.load_verify_locations(cadata=self._ca.decode("ascii"))
+            return context
+        if self._pins is not None and self._fingerprint is None:
+            self._fingerprint = await self._pins.of_first_use(self._host, self._port)
+        if self._fingerprint is not None:
+            return aiohttp.Fingerprint(bytes.fromhex(self._fingerprint))
+        return ssl.create_default_context()
+
+
+async def _read(answer: aiohttp.ClientResponse) -> bytes:
+    """The body, cut off where it grows beyond the limit."""
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in answer.content.iter_any():
+        size += len(piece)
+        if size > BODY_LIMIT:
+            answer.close()
+            raise OutcomeUnknown(
+                "IBKR's answer is too long and was cut off", code="E-UPSTREAM", details={"cause": "cut"}
+            )
+        pieces.append(piece)
+    return b"".join(pieces)

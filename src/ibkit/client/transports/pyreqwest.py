@@ -1,0 +1,129 @@
+"""The default transport: pyreqwest, HTTP/1.1, no redirects, no cookies, no retries.
+
+Source for its traps: docs/adr on the stack; `ConnectError` comes also after the request was fully sent, so only the
+cause `client error (Connect)` proves that nothing left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from ibkit.errors import IbkitError, OutcomeUnknown, Unreachable
+from ibkit.wire.codec import BODY_LIMIT
+from ibkit.wire.http import Request, Response
+
+if TYPE_CHECKING:
+    from pyreqwest.client import Client
+    from pyreqwest.exceptions import RequestError
+    from pyreqwest.response import Response as Answer
+
+__all__ = ["PyreqwestTransport"]
+
+USER_AGENT: Final = "ibkit"
+"""Any non-empty value; without one the edge answers 403. Source: docs/facts/auth-and-sessions.md §0.2."""
+CONNECT_TIMEOUT: Final = timedelta(seconds=5)
+IDLE: Final = timedelta(seconds=50)
+"""Less than the peer's minute, so that a connection is not reused while it is being closed. LIM-07."""
+DRAIN_S: Final = 0.05
+"""On stock asyncio the interpreter may abort at exit right after a close; this pause prevents it."""
+
+
+class PyreqwestTransport:
+    """ca: PEM of the only authority to trust, or None for the system's. direct: never through a proxy."""
+
+    def __init__(self, *, ca: bytes | None = None, pool_size: int = 10, direct: bool = False) -> None:
+        self._ca = ca
+        self._pool_size = pool_size
+        self._direct = direct
+        self._client: Client | None = None
+        self._timeouts: dict[float, timedelta] = {}
+
+    async def send(self, request: Request, *, timeout_s: float) -> Response:
+        from pyreqwest.exceptions import BuilderError, RequestError
+
+        client = self._client or self._open()
+        limit = self._timeouts.get(timeout_s)
+        if limit is None:
+            limit = self._timeouts[timeout_s] = timedelta(seconds=timeout_s)
+        try:
+            builder = client.request(request.method, request.url).headers(request.headers).timeout(limit)
+            if request.body or request.method != "GET":
+                # An empty body, too, so that a length is sent: IBKR answers 411 without. Source: §0.2.
+                builder = builder.body_bytes(request.body)
+            async with builder.build_streamed() as answer:
+                body = await _read(answer)
+                return Response(answer.status, _headers(answer), body)
+        except BuilderError as error:
+            raise Unreachable(f"the request could not be built: {error.message}", details={"cause": "other"}) from error
+        except RequestError as error:
+            raise _mapped(error, timeout_s) from error
+
+    async def aclose(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+            await asyncio.sleep(DRAIN_S)
+
+    def _open(self) -> Client:
+        from pyreqwest.client import ClientBuilder
+
+        builder = (
+            ClientBuilder()
+            .http1_only()
+            .https_only(True)
+            .follow_redirects(False)
+            .default_cookie_store(False)
+            .referer(False)
+            .brotli(False)
+            .zstd(False)
+            .user_agent(USER_AGENT)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(self._pool_size)
+        )
+        if self._ca is not None:
+            builder = builder.add_root_certificate_pem(self._ca)
+        if self._direct:
+            builder = builder.no_proxy()
+        self._client = builder.build()
+        return self._client
+
+
+async def _read(answer: Answer) -> bytes:
+    """The body, cut off where it grows beyond the limit: the connection is then closed, not drained."""
+    reader = answer.body_reader
+    body = await reader.read(BODY_LIMIT + 1)
+    if body is None:
+        return b""
+    if len(body) > BODY_LIMIT:
+        raise OutcomeUnknown("IBKR's answer is too long and was cut off", code="E-UPSTREAM", details={"cause": "cut"})
+    return body.to_bytes()
+
+
+def _headers(answer: Answer) -> dict[str, str]:
+    return dict(answer.headers.items())
+
+
+def _mapped(error: RequestError, timeout_s: float) -> IbkitError:
+    from pyreqwest.exceptions import ConnectTimeoutError, PoolTimeoutError, RequestTimeoutError
+
+    causes = [cause["message"] for cause in error.details["causes"] or ()]
+    told = "; ".join(dict.fromkeys(causes)) or error.message
+    if isinstance(error, ConnectTimeoutError | PoolTimeoutError):
+        return Unreachable("no connection in time", details={"cause": "timeout"})
+    if any("client error (Connect)" in cause for cause in causes):
+        return Unreachable(told, details={"cause": _cause_of(told)})
+    if isinstance(error, RequestTimeoutError):
+        return OutcomeUnknown(f"no answer within {timeout_s:g} s", code="E-TIMEOUT", details={"cause": "timeout"})
+    return OutcomeUnknown(f"the connection broke: {told}", code="E-API-CONNECT", details={"cause": "broken"})
+
+
+def _cause_of(told: str) -> str:
+    words = told.lower()
+    if "refused" in words:
+        return "refused"
+    if "certificate" in words or "tls" in words or "handshake" in words:
+        return "tls"
+    return "dns" if "dns" in words or "lookup" in words else "other"
