@@ -74,7 +74,7 @@ class World:
             logins=logins,
             calendar=calendar,
             instruments=instruments,
-            market=Market(calendar, instruments, seed=config.seed),
+            market=Market(calendar, instruments, seed=config.seed, start=config.start),
         )
         world.now = config.start.astimezone(UTC)
         world.users_at_start = tuple(logins.users.values())
