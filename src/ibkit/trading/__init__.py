@@ -1,0 +1,80 @@
+"""Intent to outcome: what may be sent, when, and what became of it. No I/O of its own.
+
+The way of an order: `gateway` (one door) → `limits` and `questions` (our rules) → `ports.Broker`. Loaded on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ibkit.trading.alert import Alert, AlertKind, Severity
+    from ibkit.trading.closing import CloseResult, PositionCloser
+    from ibkit.trading.events import Operation
+    from ibkit.trading.gateway import OrderGateway
+    from ibkit.trading.guard import ProtectionGuard
+    from ibkit.trading.intent import Intent, IntentState
+    from ibkit.trading.limits import Facts, Limits, default_limits
+    from ibkit.trading.option_seller import OptionSeller
+    from ibkit.trading.outcome import Outcome
+    from ibkit.trading.ports import Alerts, Broker, Journal, Trades
+    from ibkit.trading.questions import QuestionPolicy
+    from ibkit.trading.ref import check_key, child_key, make_key
+    from ibkit.trading.timeline import Observer, Step, StepKind
+    from ibkit.trading.trade import Trade, TradeResult
+
+__all__ = [
+    "Alert",
+    "AlertKind",
+    "Alerts",
+    "Broker",
+    "CloseResult",
+    "Facts",
+    "Intent",
+    "IntentState",
+    "Journal",
+    "Limits",
+    "Observer",
+    "Operation",
+    "OptionSeller",
+    "OrderGateway",
+    "Outcome",
+    "PositionCloser",
+    "ProtectionGuard",
+    "QuestionPolicy",
+    "Severity",
+    "Step",
+    "StepKind",
+    "Trade",
+    "TradeResult",
+    "Trades",
+    "check_key",
+    "child_key",
+    "default_limits",
+    "make_key",
+]
+
+_HOMES = {
+    "alert": ("Alert", "AlertKind", "Severity"),
+    "closing": ("CloseResult", "PositionCloser"),
+    "events": ("Operation",),
+    "gateway": ("OrderGateway",),
+    "guard": ("ProtectionGuard",),
+    "intent": ("Intent", "IntentState"),
+    "limits": ("Facts", "Limits", "default_limits"),
+    "option_seller": ("OptionSeller",),
+    "outcome": ("Outcome",),
+    "ports": ("Alerts", "Broker", "Journal", "Trades"),
+    "questions": ("QuestionPolicy",),
+    "ref": ("check_key", "child_key", "make_key"),
+    "timeline": ("Observer", "Step", "StepKind"),
+    "trade": ("Trade", "TradeResult"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

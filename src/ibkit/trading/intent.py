@@ -18,77 +18,36 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import NewType, TypeAlias
 
-from ibkit.model import (
-    AccountId,
-    Environment,
-    Key,
-    OrderId,
-    OrderStatus,
-    OrderTicket,
-    Question,
-    QuestionId,
-    Ref,
-    Side,
-    Username,
+from ibkit.model import Key, OrderId, OrderStatus, OrderTicket, Question, Ref, Side
+from ibkit.trading.events import (
+    Acknowledged,
+    Adopted,
+    Claimed,
+    Decided,
+    Doubted,
+    Event,
+    Expired,
+    GaveUp,
+    IntentId,
+    Looked,
+    NotSent,
+    Operation,
+    Planned,
+    Progressed,
+    ProvenAbsent,
+    Questioned,
+    Rearmed,
+    RefusedByBroker,
+    RefusedByPolicy,
+    RefusedLocally,
+    Replying,
+    Resolved,
+    Sending,
+    UnknownReason,
 )
 
-__all__ = [
-    "EVENTS",
-    "Acknowledged",
-    "Adopted",
-    "Claimed",
-    "Decided",
-    "Doubted",
-    "Event",
-    "Expired",
-    "GaveUp",
-    "Intent",
-    "IntentId",
-    "IntentState",
-    "Looked",
-    "NotSent",
-    "Operation",
-    "Planned",
-    "Progressed",
-    "ProvenAbsent",
-    "Questioned",
-    "Rearmed",
-    "RefusedByBroker",
-    "RefusedByPolicy",
-    "RefusedLocally",
-    "Replying",
-    "Resolved",
-    "Sending",
-    "Stage",
-    "UnknownReason",
-    "fold",
-    "fold_all",
-]
-
-IntentId = NewType("IntentId", str)
-"""Our number of an intent; equal to its ref, which is already unique and says nothing."""
-
-
-class Operation(enum.Enum):
-    PLACE = "place"
-    MODIFY = "modify"
-    CANCEL = "cancel"
-
-
-class Stage(enum.Enum):
-    """When a risk decision was made: at intake, right before a send, right before a confirmation."""
-
-    INTAKE = "intake"
-    SEND = "send"
-    CONFIRM = "confirm"
-
-
-class UnknownReason(enum.Enum):
-    UNPROVEN = "unproven"
-    PARKED = "parked"
-    """It waits at the broker behind a question whose answer is lost, and may still go live."""
+__all__ = ["Intent", "IntentState", "fold", "fold_all"]
 
 
 class IntentState(enum.Enum):
@@ -138,226 +97,6 @@ _FINAL = frozenset(_S) - _IN_PROGRESS - {_S.ACKED}
 _DENIES = frozenset({_S.REJECTED_POLICY, _S.REJECTED_BROKER, _S.NOT_PLACED, _S.UNKNOWN_NEEDS_HUMAN})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
-    """The wish, stored before anything else. `target` is the order that a modify or cancel aims at.
-
-    reduces: the intent whose fill this one protects or closes; its fill proves that risk goes down.
-    confirm: question ids that a person allowed for this order.
-    """
-
-    at: datetime
-    intent_id: IntentId
-    operation: Operation
-    tenant: str
-    environment: Environment
-    username: Username
-    key: Key
-    ref: Ref
-    account_id: AccountId
-    ticket: OrderTicket | None
-    target: OrderId | None
-    terms: Mapping[str, str]
-    fingerprint: str
-    expires_at: datetime
-    purpose: str
-    reduces: IntentId | None = None
-    confirm: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decided:
-    """A risk decision. control: the rule that refused (`RC-07`), empty where all passed."""
-
-    at: datetime
-    stage: Stage
-    passed: bool
-    version: str
-    control: str = ""
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claimed:
-    at: datetime
-    owner: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sending:
-    """Committed right before the bytes go; absence can be shown only in this session and trading day."""
-
-    at: datetime
-    deadline_s: float
-    session: str
-    trading_day: date
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotSent:
-    """Proof that not one byte left."""
-
-    at: datetime
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Questioned:
-    at: datetime
-    question: Question
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replying:
-    at: datetime
-    question_id: QuestionId
-    confirmed: bool
-    why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Acknowledged:
-    """The order exists. evidence: answer, orders list, trades."""
-
-    at: datetime
-    order_id: OrderId
-    status: OrderStatus
-    evidence: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefusedLocally:
-    """Our own rules said no; nothing was sent."""
-
-    at: datetime
-    code: str
-    control: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefusedByPolicy:
-    """The broker asked what we do not confirm, and the question was declined."""
-
-    at: datetime
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefusedByBroker:
-    at: datetime
-    code: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expired:
-    """Too old to be sent (control RC-26)."""
-
-    at: datetime
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Doubted:
-    """It may have been sent, and the answer proves nothing.
-
-    refused_code: set where the answer was a refusal by HTTP status, which one absence read makes certain.
-    """
-
-    at: datetime
-    reason: str
-    refused_code: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Looked:
-    """One look at the broker's lists. list_absent, fills_absent: a read that counts as absence."""
-
-    at: datetime
-    list_absent: bool
-    fills_absent: bool
-    parked: bool
-    note: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProvenAbsent:
-    at: datetime
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rearmed:
-    """Absence is proven and the owner has opted in to the same-cOID probe."""
-
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GaveUp:
-    at: datetime
-    unknown: UnknownReason
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progressed:
-    """What the broker says of an acknowledged order, when that changed."""
-
-    at: datetime
-    status: OrderStatus
-    filled: Decimal
-    average_price: Decimal | None
-    refused: bool
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Adopted:
-    """An order that we had denied, or not proven, showed up."""
-
-    at: datetime
-    order_id: OrderId
-    status: OrderStatus
-    evidence: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resolved:
-    """A person looked into an unknown intent; `note` is what they found."""
-
-    at: datetime
-    by: str
-    note: str
-
-
-Event: TypeAlias = (
-    Planned
-    | Decided
-    | Claimed
-    | Sending
-    | NotSent
-    | Questioned
-    | Replying
-    | Acknowledged
-    | RefusedLocally
-    | RefusedByPolicy
-    | RefusedByBroker
-    | Expired
-    | Doubted
-    | Looked
-    | ProvenAbsent
-    | Rearmed
-    | GaveUp
-    | Progressed
-    | Adopted
-    | Resolved
-)
-
-EVENTS: Mapping[str, type[Event]] = {kind.__name__: kind for kind in Event.__args__}
-"""Every event by its name, for stores that write them down."""
-
 _FROM: Mapping[type[Event], frozenset[IntentState]] = {
     Decided: frozenset({_S.INTENT, _S.CLAIMED, _S.QUESTIONED}),
     Claimed: frozenset({_S.INTENT}),
@@ -402,6 +141,7 @@ class Intent:
     declined: bool = False
     settle_from: datetime | None = None
     refused_code: str = ""
+    registered: bool = False
     list_absences: int = 0
     fills_absent: bool = False
     parked: bool = False
@@ -441,6 +181,11 @@ class Intent:
     @property
     def side(self) -> Side | None:
         return None if self.planned.ticket is None else self.planned.ticket.side
+
+    @property
+    def final(self) -> bool:
+        """Nothing more is to be learned of it. An acknowledged change is done: its order is tracked by itself."""
+        return self.state.final or (self.operation is Operation.MODIFY and self.state is IntentState.ACKED)
 
     @property
     def label(self) -> str:
@@ -502,6 +247,17 @@ def _changes(intent: Intent, event: Event) -> dict[str, object]:
                 "code": "",
                 "unknown": None,
             }
+        case Doubted():
+            return {
+                "state": _S.AMBIGUOUS,
+                "settle_from": event.at,
+                "refused_code": event.refused_code,
+                "registered": intent.registered or event.exists,
+                "reason": event.reason,
+                "list_absences": 0,
+                "fills_absent": False,
+                "parked": False,
+            }
         case Looked():
             return {
                 "state": _S.RECONCILING,
@@ -544,16 +300,6 @@ def _ending(event: Event) -> dict[str, object]:
             return {"state": _S.REJECTED_BROKER, "code": event.code, "reason": event.reason}
         case Expired():
             return {"state": _S.EXPIRED_LOCAL, "code": "E-RISK", "control": "RC-26", "reason": event.reason}
-        case Doubted():
-            return {
-                "state": _S.AMBIGUOUS,
-                "settle_from": event.at,
-                "refused_code": event.refused_code,
-                "reason": event.reason,
-                "list_absences": 0,
-                "fills_absent": False,
-                "parked": False,
-            }
         case ProvenAbsent():
             return {"state": _S.NOT_PLACED, "code": "E-TIMEOUT", "reason": event.reason}
         case Rearmed():

@@ -33,7 +33,8 @@ from ibkit.model import (
     Username,
 )
 from ibkit.trading.alert import Alert, AlertKind
-from ibkit.trading.intent import Event, Intent, IntentId, Planned
+from ibkit.trading.events import Event, IntentId, Planned
+from ibkit.trading.intent import Intent
 from ibkit.trading.trade import Trade, TradeStatus
 
 __all__ = ["Alerts", "Broker", "FillsRead", "Journal", "OrdersRead", "SessionMark", "Trades"]
@@ -171,6 +172,10 @@ class Journal(Protocol):
 
     async def unfinished(self, username: Username) -> tuple[Intent, ...]:
         """Every intent of this user name that is not final, oldest first (acknowledged ones included)."""
+        ...
+
+    async def reducing(self, parent: IntentId) -> tuple[Intent, ...]:
+        """The intents that undo (protect or close) what `parent` filled, oldest first."""
         ...
 
     async def denied(self, username: Username, *, since: datetime) -> tuple[Intent, ...]:

@@ -1,0 +1,421 @@
+"""One order talked through with IBKR: send, questions, replies, acknowledgement; every step on disk before it is made.
+
+Held under the conversation lock of the user name, because confirming one order can release another's parked
+question. Source: docs/facts/orders.md §3.1-3.2, reliability decisions 2, 3, 7, 8 and faults F34-F45, F91.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from ibkit.clock import Clock
+from ibkit.errors import (
+    ConfigError,
+    Effect,
+    IbkitError,
+    OutcomeUnknown,
+    Refused,
+    StorageError,
+    TradingError,
+    Unreachable,
+)
+from ibkit.model import (
+    Accepted,
+    AlreadyRegistered,
+    Answer,
+    Asked,
+    CancelAck,
+    OrderStatus,
+    Rejected,
+)
+from ibkit.trading.alert import Alert, AlertKind, Severity
+from ibkit.trading.events import (
+    Acknowledged,
+    Claimed,
+    Decided,
+    Doubted,
+    Event,
+    Expired,
+    NotSent,
+    Operation,
+    Questioned,
+    RefusedByBroker,
+    RefusedByPolicy,
+    RefusedLocally,
+    Replying,
+    Sending,
+    Stage,
+    UnknownReason,
+)
+from ibkit.trading.intent import Intent, IntentState
+from ibkit.trading.limits import Facts, Limits, Objection, check, check_environment
+from ibkit.trading.outcome import refusal_code
+from ibkit.trading.ports import Broker, Journal
+from ibkit.trading.questions import QuestionPolicy, Verdict
+from ibkit.trading.reconcile import Reconciler, alert_for, progressed
+from ibkit.trading.ref import same_ref
+from ibkit.trading.shelter import sheltered
+from ibkit.trading.timeline import Observer, Step, StepKind
+
+__all__ = ["MOST_REPLIES", "QUESTIONS_S", "SEND_DEADLINE_S", "Conversation"]
+
+SEND_DEADLINE_S = 2.0
+"""Between the journal row and the first byte; a process that slept longer does not write (fault F91)."""
+MOST_REPLIES = 5
+QUESTIONS_S = 30.0
+_EXCHANGE_S = 120.0
+"""Bound of the sheltered span: one order call of 30 s, questions of 30 s, and their last reply of 30 s."""
+_REPLY_RETRY_S = 1.0
+_PARKED_WATCH = timedelta(days=3)
+"""A parked DAY order ends with its trading day; a long weekend is the longest one."""
+
+_DONE = (IntentState.AMBIGUOUS, IntentState.RECONCILING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    broker: Broker
+    journal: Journal
+    clock: Clock
+    limits: Limits
+    questions: QuestionPolicy
+    reconciler: Reconciler
+    owner: str
+    observe: Observer
+
+    async def carry_out(self, intent: Intent, facts: Facts | None, *, wanted: bool) -> Intent:
+        """`intent` brought to rest. The caller holds the conversation of the user name.
+
+        facts:  for the controls; None where nothing may be sent any more.
+        wanted: somebody asks for it now; otherwise nothing is sent, and an open question is declined.
+        """
+        while intent.state.in_progress:
+            if intent.state in _DONE:
+                intent = await self.reconciler.settle(intent)
+                self._tell_end(intent)
+            elif intent.state in (IntentState.INTENT, IntentState.CLAIMED) and (not wanted or facts is None):
+                return intent
+            else:
+                intent = await self._exchange_sheltered(intent, facts, wanted)
+        return intent
+
+    async def _exchange_sheltered(self, intent: Intent, facts: Facts | None, wanted: bool) -> Intent:
+        try:
+            return await sheltered(lambda: self._exchange(intent, facts, wanted), within_s=_EXCHANGE_S)
+        except TimeoutError as error:
+            now = await self.journal.get(intent.intent_id)
+            assert now is not None, "a stored intent does not vanish"
+            if now.state in (IntentState.SENDING, IntentState.REPLYING, IntentState.QUESTIONED):
+                return await self.journal.append(now, Doubted(at=self.clock.now(), reason="the exchange took too long"))
+            if now.state.in_progress:
+                raise Unreachable("the order could not be sent in time; nothing was sent") from error
+            return now
+
+    async def _exchange(self, intent: Intent, facts: Facts | None, wanted: bool) -> Intent:
+        """Everything from the claim to a classified answer; ends at rest, in doubt, or with an error (not sent)."""
+        while intent.state.in_progress and intent.state not in _DONE:
+            match intent.state:
+                case IntentState.INTENT if facts is not None:
+                    intent = await self._claim(intent, facts)
+                case IntentState.CLAIMED if facts is not None:
+                    intent = await self._send(intent, facts)
+                case IntentState.QUESTIONED:
+                    intent = await self._reply(intent, facts if wanted else None)
+                case _:
+                    reason = "the process ended before the answer was on disk"
+                    intent = await self.journal.append(intent, Doubted(at=self.clock.now(), reason=reason))
+        return intent
+
+    # -- before the bytes -----------------------------------------------------------------------------------------
+
+    async def _claim(self, intent: Intent, facts: Facts) -> Intent:
+        objection = self._objection(intent, facts, Stage.INTAKE)
+        if objection is not None:
+            return await self._refuse(intent, objection, Stage.INTAKE)
+        now = self.clock.now()
+        self._tell(StepKind.CHECKS, "risk controls passed", ref=intent.ref, version=self.limits.version)
+        return await self.journal.append(intent, self._passed(Stage.INTAKE), Claimed(at=now, owner=self.owner))
+
+    async def _send(self, intent: Intent, facts: Facts) -> Intent:
+        mark = await self.broker.mark()
+        objection = self._objection(intent, facts, Stage.SEND)
+        if objection is not None:
+            return await self._refuse(intent, objection, Stage.SEND)
+        deadline = self.clock.monotonic() + SEND_DEADLINE_S
+        sending = Sending(
+            at=self.clock.now(),
+            deadline_s=SEND_DEADLINE_S,
+            session=mark.session,
+            trading_day=mark.trading_day,
+        )
+        intent = await self.journal.append(intent, self._passed(Stage.SEND), sending)
+        if self.clock.monotonic() > deadline:
+            return await self._too_late(intent)
+        self._tell(StepKind.SENT, f"sent: {intent.label}", ref=intent.ref)
+        return await self._classified(intent, lambda: self._call(intent), replied=False)
+
+    async def _call(self, intent: Intent) -> Answer | CancelAck:
+        planned = intent.planned
+        match intent.operation:
+            case Operation.PLACE:
+                return await self.broker.place(intent.ticket, ref=intent.ref)
+            case Operation.MODIFY:
+                assert planned.target is not None, "a change has a target"
+                return await self.broker.modify(planned.target, intent.ticket)
+            case Operation.CANCEL:
+                assert planned.target is not None, "a cancel has a target"
+                return await self.broker.cancel(planned.account_id, planned.target)
+
+    async def _too_late(self, intent: Intent) -> Intent:
+        reason = f"not sent: more than {SEND_DEADLINE_S:g} s passed since it was journaled"
+        return await self.journal.append(intent, NotSent(at=self.clock.now(), reason=reason))
+
+    def _objection(self, intent: Intent, facts: Facts, stage: Stage) -> Objection | None:
+        if intent.operation is Operation.CANCEL:
+            return check_environment(intent.planned.account_id, facts, self.limits)
+        return check(
+            intent.ticket,
+            facts,
+            self.limits,
+            stage=stage,
+            now=self.clock.now(),
+            expires_at=intent.planned.expires_at,
+        )
+
+    def _passed(self, stage: Stage) -> Decided:
+        return Decided(at=self.clock.now(), stage=stage, passed=True, version=self.limits.version)
+
+    async def _refuse(self, intent: Intent, objection: Objection, stage: Stage) -> Intent:
+        now = self.clock.now()
+        decided = Decided(
+            at=now,
+            stage=stage,
+            passed=False,
+            version=self.limits.version,
+            control=objection.control,
+            note=objection.text,
+        )
+        end: Event
+        if objection.control == "RC-26":
+            end = Expired(at=now, reason=objection.text)
+        else:
+            end = RefusedLocally(at=now, code=objection.code, control=objection.control, reason=objection.text)
+        self._tell(StepKind.REFUSED, objection.text, ref=intent.ref, control=objection.control, code=objection.code)
+        return await self.journal.append(intent, decided, end)
+
+    # -- questions ------------------------------------------------------------------------------------------------
+
+    async def _reply(self, intent: Intent, facts: Facts | None) -> Intent:
+        """Answer the open question; without facts (nobody wants the order any more) the answer is no."""
+        question = intent.question
+        assert question is not None, "a questioned intent has its question"
+        verdict = await self._verdict(intent, facts)
+        if intent.replies > MOST_REPLIES:
+            return await self._doubt(intent, f"still asked after {MOST_REPLIES} replies and a no")
+        now = self.clock.now()
+        if (
+            intent.asked_at is not None
+            and now - intent.asked_at > timedelta(seconds=2 * QUESTIONS_S)
+            and intent.declined
+        ):
+            return await self._doubt(intent, "the question could not be declined in time")
+        deadline = self.clock.monotonic() + SEND_DEADLINE_S
+        replying = Replying(at=now, question_id=question.question_id, confirmed=verdict.confirmed, why=verdict.why)
+        decided = (self._passed(Stage.CONFIRM),) if verdict.confirmed else ()
+        intent = await self.journal.append(intent, *decided, replying)
+        if self.clock.monotonic() > deadline:
+            return await self._too_late(intent)
+        word = "yes" if verdict.confirmed else "no"
+        ids = ", ".join(question.message_ids)
+        self._tell(StepKind.ANSWER, f"answered {word} to {ids or 'it'}: {verdict.why}", ref=intent.ref, ids=ids)
+        try:
+            return await self._classified(
+                intent,
+                lambda: self.broker.reply(question.question_id, confirmed=verdict.confirmed),
+                replied=True,
+            )
+        except IbkitError as error:
+            return await self._reply_not_sent(intent, error)
+
+    async def _verdict(self, intent: Intent, facts: Facts | None) -> Verdict:
+        question = intent.question
+        assert question is not None, "a questioned intent has its question"
+        ids = question.message_ids
+        if facts is None:
+            return Verdict(False, ids, "the order is not wanted any more")
+        if intent.declined:
+            return Verdict(False, ids, intent.reason)
+        if intent.replies >= MOST_REPLIES:
+            return Verdict(False, ids, f"more than {MOST_REPLIES} questions")
+        asked_for = 0.0 if intent.asked_at is None else (self.clock.now() - intent.asked_at).total_seconds()
+        if asked_for > QUESTIONS_S:
+            return Verdict(False, ids, f"asked for longer than {QUESTIONS_S:.0f} s")
+        verdict = self.questions.decide(
+            question,
+            ticket=intent.ticket,
+            limits=self.limits,
+            confirm=frozenset(intent.planned.confirm),
+            own_quotes=facts.quote is not None and facts.quote.usable and facts.quote.availability.value == "R",
+            parked_elsewhere=await self._parked_elsewhere(intent),
+        )
+        objection = self._objection(intent, facts, Stage.CONFIRM) if verdict.confirmed else None
+        return verdict if objection is None else Verdict(False, ids, objection.text)
+
+    async def _parked_elsewhere(self, intent: Intent) -> bool:
+        since = self.clock.now() - _PARKED_WATCH
+        denied = await self.journal.denied(self.broker.username, since=since)
+        return any(other.unknown is UnknownReason.PARKED and other.ref != intent.ref for other in denied)
+
+    async def _reply_not_sent(self, intent: Intent, error: IbkitError) -> Intent:
+        """The reply surely did not leave: try again until the time for questions is over, then look."""
+        now = await self.journal.get(intent.intent_id)
+        if now is None or now.state is not IntentState.QUESTIONED:
+            raise error
+        asked_for = 0.0 if now.asked_at is None else (self.clock.now() - now.asked_at).total_seconds()
+        if asked_for > QUESTIONS_S:
+            return await self._doubt(now, f"the question could not be answered: {error.message}")
+        await self.clock.sleep(_REPLY_RETRY_S)
+        return now
+
+    # -- after the bytes ------------------------------------------------------------------------------------------
+
+    async def _classified(
+        self, intent: Intent, call: Callable[[], Awaitable[Answer | CancelAck]], *, replied: bool
+    ) -> Intent:
+        """Make the call and store what its answer, or its failure, proves."""
+        try:
+            answer = await call()
+        except Refused as error:
+            # A status of 4xx may come from a proxy in front of an order that lives on (fault F27). After a reply it
+            # proves even less: "reply id not found" may mean that our reply worked.
+            return await self._doubt(intent, error.message, refused_code="" if replied else error.code)
+        except IbkitError as error:
+            if error.effect is Effect.UNKNOWN:
+                return await self._doubt(intent, error.message)
+            not_sent = NotSent(at=self.clock.now(), reason=error.message)
+            if isinstance(error, TradingError | ConfigError) and not replied:
+                refused = RefusedLocally(at=self.clock.now(), code=error.code, control="", reason=error.message)
+                return await self.journal.append(intent, not_sent, refused)
+            await self.journal.append(intent, not_sent)
+            raise
+        return await self._take(intent, answer, replied=replied)
+
+    async def _take(self, intent: Intent, answer: Answer | CancelAck, *, replied: bool) -> Intent:
+        now = self.clock.now()
+        match answer:
+            case Accepted():
+                return await self._accepted(intent, answer)
+            case CancelAck():
+                target = intent.planned.target
+                assert target is not None, "only a cancel is answered with a CancelAck"
+                acknowledged = Acknowledged(
+                    at=now, order_id=target, status=OrderStatus.PENDING_CANCEL, evidence="answer"
+                )
+                self._tell(StepKind.CANCEL, f"IBKR took the cancel of order {target}", order=target)
+                return await self._store(intent, acknowledged)
+            case Asked():
+                question = answer.question
+                ids = ", ".join(question.message_ids)
+                text = f"IBKR asks ({ids}): {' / '.join(question.messages)}"
+                self._tell(StepKind.QUESTION, text, ref=intent.ref, ids=ids)
+                return await self._store(intent, Questioned(at=now, question=question))
+            case AlreadyRegistered():
+                return await self._doubt(intent, "IBKR says that our ref is already registered", exists=True)
+            case Rejected():
+                return await self._rejected(intent, answer, replied=replied)
+
+    async def _accepted(self, intent: Intent, answer: Accepted) -> Intent:
+        if answer.ref is not None and not same_ref(intent.ref, answer.ref):
+            alert = self._foreign(intent, answer)
+            self._tell(StepKind.CRITICAL, alert.message, ref=intent.ref)
+            doubted = Doubted(at=self.clock.now(), reason=f"the answer belongs to another order ({answer.ref})")
+            return await self._store(intent, doubted, alert=alert)
+        events: tuple[Event, ...] = (
+            Acknowledged(at=self.clock.now(), order_id=answer.order_id, status=answer.status, evidence="answer"),
+        )
+        if answer.status in (OrderStatus.INACTIVE, OrderStatus.CANCELLED):
+            refusal = await self._late_refusal(answer)
+            if refusal is None:
+                return await self._doubt(
+                    intent, f"order {answer.order_id} is {answer.status.value} at once", exists=True
+                )
+            events = (*events, refusal)
+        intent = await self._store(intent, *events)
+        self._tell_end(intent)
+        return intent
+
+    async def _late_refusal(self, answer: Accepted) -> Event | None:
+        """What order status says of an order that was Inactive or Cancelled at once; None where it may be parked.
+
+        Source: docs/facts/orders.md §3.2, §8, §12.3.
+        """
+        try:
+            order = await self.broker.order(answer.order_id)
+        except IbkitError:
+            return None
+        if order is None or order.parked:
+            return None
+        refused = order.status in (OrderStatus.INACTIVE, OrderStatus.CANCELLED) and not order.filled
+        return progressed(order, at=self.clock.now(), refused=refused)
+
+    async def _rejected(self, intent: Intent, answer: Rejected, *, replied: bool) -> Intent:
+        now = self.clock.now()
+        if replied and intent.declined:
+            self._tell(StepKind.REFUSED, f"declined at IBKR: {intent.reason}", ref=intent.ref)
+            return await self._store(intent, RefusedByPolicy(at=now, reason=intent.reason))
+        if replied:
+            return await self._doubt(intent, f"an error after a reply: {answer.reason}")
+        self._tell(StepKind.REFUSED, f"rejected by IBKR: {answer.reason}", ref=intent.ref)
+        return await self._store(
+            intent, RefusedByBroker(at=now, code=refusal_code(answer.reason), reason=answer.reason)
+        )
+
+    def _foreign(self, intent: Intent, answer: Accepted) -> Alert:
+        return Alert(
+            kind=AlertKind.FOREIGN_ANSWER,
+            severity=Severity.CRITICAL,
+            subject=intent.ref,
+            message=f"CRITICAL: {intent.label}: the answer names order {answer.order_id} of ref {answer.ref}",
+            at=self.clock.now(),
+            details={"account": intent.planned.account_id, "order": answer.order_id},
+        )
+
+    async def _doubt(self, intent: Intent, reason: str, *, refused_code: str = "", exists: bool = False) -> Intent:
+        self._tell(StepKind.RECONCILING, f"the outcome is not known: {reason}", ref=intent.ref)
+        doubted = Doubted(at=self.clock.now(), reason=reason, refused_code=refused_code, exists=exists)
+        return await self._store(intent, doubted)
+
+    async def _store(self, intent: Intent, *events: Event, alert: Alert | None = None) -> Intent:
+        """Write down what was learned after bytes left; if that fails the order's state is unknown to us."""
+        try:
+            made = next((found for event in events if (found := alert_for(intent, event)) is not None), None)
+            return await self.journal.append(intent, *events, alert=alert or made)
+        except StorageError as error:
+            raise OutcomeUnknown(
+                f"{intent.label} was sent, but its outcome could not be stored: {error.message}",
+                code="E-ORD-UNKNOWN",
+                details={"intent": intent.intent_id, "ref": intent.ref},
+            ) from error
+
+    # -- telling --------------------------------------------------------------------------------------------------
+
+    def _tell_end(self, intent: Intent) -> None:
+        """One line for how an exchange or a search ended."""
+        match intent.state:
+            case IntentState.ACKED | IntentState.FILLED | IntentState.CANCELLED:
+                status = intent.order_status.value if intent.order_status else ""
+                text = f"order {intent.order_id} at IBKR: {status}"
+                self._tell(StepKind.ACCEPTED, text, ref=intent.ref, order=intent.order_id or "")
+            case IntentState.REJECTED_LATE | IntentState.REJECTED_BROKER:
+                self._tell(StepKind.REFUSED, f"rejected by IBKR: {intent.reason}", ref=intent.ref)
+            case IntentState.NOT_PLACED:
+                self._tell(StepKind.REFUSED, f"not placed: {intent.reason}", ref=intent.ref)
+            case IntentState.UNKNOWN_NEEDS_HUMAN:
+                self._tell(StepKind.UNKNOWN, f"CRITICAL: state unknown: {intent.reason}", ref=intent.ref)
+            case _:
+                pass  # in progress: its next step tells
+
+    def _tell(self, kind: StepKind, text: str, **details: str) -> None:
+        self.observe(Step(kind=kind, at=self.clock.now(), text=text, details=details))

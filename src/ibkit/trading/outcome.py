@@ -1,0 +1,104 @@
+"""What became of an intent, as a value to read or an error to raise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ibkit.errors import Effect, IbkitError, LimitExceeded, NotPermitted, OutcomeUnknown, Refused, TradingError
+from ibkit.model import OrderId, OrderStatus
+from ibkit.trading.events import Operation
+from ibkit.trading.intent import Intent, IntentState
+
+__all__ = ["Outcome", "refusal_code"]
+
+_PERMISSION = ("permission", "not available or allowed for this account")
+
+
+def refusal_code(reason: str) -> str:
+    """E-ORD-PERM where IBKR's reason names a missing permission, E-ORD-REJECT otherwise.
+
+    The one place outside `wire` that reads a broker's text: it only chooses the remedy that is shown.
+    Source: docs/facts/orders.md §12.2.
+    """
+    text = reason.casefold()
+    return "E-ORD-PERM" if any(word in text for word in _PERMISSION) else "E-ORD-REJECT"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """An intent that has come to rest. cached: it already had when it was asked for."""
+
+    intent: Intent
+    cached: bool = False
+
+    @property
+    def state(self) -> IntentState:
+        return self.intent.state
+
+    @property
+    def accepted(self) -> bool:
+        """The broker has (or had) the order, and did not refuse it."""
+        return self.state in (IntentState.ACKED, IntentState.FILLED, IntentState.CANCELLED)
+
+    @property
+    def unknown(self) -> bool:
+        return self.state is IntentState.UNKNOWN_NEEDS_HUMAN
+
+    @property
+    def order_id(self) -> OrderId | None:
+        return self.intent.order_id
+
+    @property
+    def error(self) -> IbkitError | None:
+        """Why there is no order (or why nobody can say); None where the broker took it."""
+        intent = self.intent
+        details: dict[str, object] = {"intent": intent.intent_id, "state": intent.state.value}
+        match intent.state:
+            case IntentState.ACKED | IntentState.FILLED | IntentState.CANCELLED:
+                return None
+            case IntentState.REJECTED_LOCAL | IntentState.EXPIRED_LOCAL:
+                details["control"] = intent.control
+                kind = LimitExceeded if intent.code == "E-RISK" else TradingError
+                return kind(intent.reason, code=intent.code, details=details)
+            case IntentState.REJECTED_POLICY:
+                return _question_error(intent, details)
+            case IntentState.REJECTED_BROKER | IntentState.REJECTED_LATE:
+                code = intent.code or refusal_code(intent.reason)
+                refused = NotPermitted if code == "E-ORD-PERM" else Refused
+                what = "Order" if intent.operation is not Operation.CANCEL else "Cancel"
+                return refused(f"{what} rejected by IBKR: {intent.reason}", code=code, details=details)
+            case IntentState.NOT_PLACED:
+                if intent.declined:
+                    return _question_error(intent, details)
+                return OutcomeUnknown(
+                    f"Order not placed: {intent.reason}",
+                    remedy="It was proven not to be at IBKR; send it with a new key if it is still wanted.",
+                    effect=Effect.NONE,
+                    details=details,
+                )
+            case _:
+                return OutcomeUnknown(f"Order state unknown: {intent.reason}", code="E-ORD-UNKNOWN", details=details)
+
+    def require(self) -> Outcome:
+        """Itself, or the error it stands for."""
+        error = self.error
+        if error is not None:
+            raise error
+        return self
+
+    @property
+    def filled_completely(self) -> bool:
+        return self.intent.order_status is OrderStatus.FILLED
+
+
+def _question_error(intent: Intent, details: dict[str, object]) -> IbkitError:
+    question = intent.question
+    ids = ", ".join(question.message_ids) if question else ""
+    text = " / ".join(question.messages) if question else intent.reason
+    details["question"] = ids
+    return TradingError(
+        f"Order needs confirmation: {text} ({ids}); declined: {intent.reason}",
+        code="E-ORD-QUESTION",
+        remedy=f"Repeat with --confirm {ids} or allow the id in ORDER_AUTO_CONFIRM.",
+        details=details,
+    )

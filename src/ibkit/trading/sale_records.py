@@ -1,0 +1,117 @@
+"""Writing down a sale and raising its alerts, so that a failing store never stands between a sale and its stop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from ibkit.clock import Clock
+from ibkit.errors import Effect, IbkitError, StorageError
+from ibkit.model import AccountId, Environment, Fill, Key, OrderTicket, Ref
+from ibkit.trading import book
+from ibkit.trading.alert import Alert, AlertKind, Severity
+from ibkit.trading.intent import Intent
+from ibkit.trading.ports import Alerts, Broker, Trades
+from ibkit.trading.protection import Protected
+from ibkit.trading.sale import trade_id_of
+from ibkit.trading.sale_result import completed_trade
+from ibkit.trading.timeline import Observer, Step, StepKind
+from ibkit.trading.trade import Trade
+
+__all__ = ["SaleRecords"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaleRecords:
+    broker: Broker
+    trades: Trades
+    alerts: Alerts
+    clock: Clock
+    account_id: AccountId
+    environment: Environment
+    observe: Observer
+
+    async def before(self, ticket: OrderTicket, *, key: Key, ref: Ref, snapshot: Mapping[str, str]) -> Trade:
+        """The record of the sale, on disk before its order leaves; StorageError: nothing may be sold (OPT-07)."""
+        known = await self.trades.get(trade_id_of(ref))
+        if known is not None:
+            return known
+        at = self.clock.now()
+        trade = book.new_trade(ticket, key=key, ref=ref, environment=self.environment, snapshot=snapshot, at=at)
+        await self.trades.put(trade)
+        self._tell(StepKind.RECORD, f"trade {trade.trade_id} recorded as pending", trade=trade.trade_id)
+        return trade
+
+    async def sold_nothing(self, ref: Ref, error: IbkitError) -> None:
+        """Closes the pending record, unless an order may be alive behind it."""
+        if error.effect is Effect.UNKNOWN:
+            return
+        try:
+            trade = await self.trades.get(trade_id_of(ref))
+            if trade is not None and trade.entry_price is None:
+                await self.trades.put(book.failed(trade, at=self.clock.now()))
+        except StorageError as problem:
+            self._tell(StepKind.RECORD, f"the record could not be updated: {problem.message}")
+
+    async def after(
+        self, entry: Intent, protected: Protected, stop: Decimal, *, with_executions: bool
+    ) -> tuple[str, ...]:
+        """Completes the record. The order stands whatever happens here: a failure is a warning, no error."""
+        try:
+            trade = await self.trades.get(trade_id_of(entry.ref))
+            if trade is None:
+                raise StorageError(f"Database problem: the record of {entry.label} has gone")
+            trade = completed_trade(trade, entry, protected, stop, at=self.clock.now())
+            await self.trades.put(trade)
+            fills = await self._executions(trade) if with_executions else ()
+            if fills:
+                await self.trades.put(book.with_fills(trade, fills, at=self.clock.now()))
+        except StorageError as error:
+            message = f"{entry.label} stands, but its record could not be written: {error.message}"
+            self._tell(StepKind.RECORD, message)
+            await self.alert(AlertKind.RECORD_FAILED, Severity.WARNING, entry.ref, message)
+            return (message,)
+        self._tell(StepKind.RECORD, f"trade {trade.trade_id} recorded", trade=trade.trade_id)
+        return ()
+
+    async def _executions(self, trade: Trade) -> tuple[Fill, ...]:
+        """The executions of the account; a session's first read is empty, so it is made twice."""
+        for _ in range(2):
+            try:
+                read = await self.broker.read_fills(trade.account_id)
+            except IbkitError as error:
+                self._tell(StepKind.RECORD, f"executions not read: {error.message}")
+                return ()
+            if not read.first:
+                return read.fills
+        return ()
+
+    async def unprotected(self, ref: Ref, message: str) -> None:
+        """The critical alert of a sold option without a working stop; one for each trade."""
+        await self.alert(AlertKind.UNPROTECTED, Severity.CRITICAL, trade_id_of(ref), message)
+
+    async def all_clear(self, ref: Ref) -> None:
+        """A repeated key that found its stop working closes the alert of the run before."""
+        note = "stop working, or position closed"
+        try:
+            await self.alerts.close(AlertKind.UNPROTECTED, trade_id_of(ref), at=self.clock.now(), note=note)
+        except StorageError as error:
+            self._tell(StepKind.RECORD, f"an old alert could not be closed: {error.message}")
+
+    async def alert(self, kind: AlertKind, severity: Severity, subject: str, message: str) -> None:
+        alert = Alert(
+            kind=kind,
+            severity=severity,
+            subject=subject,
+            message=message,
+            at=self.clock.now(),
+            details={"account": self.account_id},
+        )
+        try:
+            await self.alerts.put(alert)
+        except StorageError as error:
+            self._tell(StepKind.CRITICAL, f"{message} (the alert could not be stored: {error.message})")
+
+    def _tell(self, kind: StepKind, text: str, **details: str) -> None:
+        self.observe(Step(kind=kind, at=self.clock.now(), text=text, details=details))
