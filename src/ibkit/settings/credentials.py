@@ -97,6 +97,7 @@ def _oauth1(settings: Settings) -> OAuth1Credentials:
         signature_key=read_private_key("IB_SIGNATURE_KEY_PATH", oauth1.signature_key_path),
         encryption_key=read_private_key("IB_ENCRYPTION_KEY_PATH", oauth1.encryption_key_path),
         dh_params=read_file("IB_DH_PARAM_PATH", oauth1.dh_param_path),
+        key_passphrase=oauth1.key_passphrase,
         realm=realm,
         username=Username(settings.oauth2.credential) if settings.oauth2.credential else None,
     )
@@ -120,4 +121,5 @@ def _oauth2(settings: Settings) -> OAuth2Credentials:
         credential=Username(oauth2.credential),
         ip=oauth2.allowed_ip or "",
         scope=oauth2.scope,
+        key_passphrase=oauth2.private_key_passphrase,
     )

@@ -123,6 +123,14 @@ class OAuth1:
     encryption_key_path: Path = variable(
         "IB_ENCRYPTION_KEY_PATH", "config/keys/private_encryption.pem", path, "Private encryption key", credential=True
     )
+    key_passphrase: Secret[str] | None = variable(
+        "IB_KEY_PASSPHRASE",
+        "",
+        secret,
+        "Passphrase of the two private keys, where they have one",
+        credential=True,
+        hidden=True,
+    )
     dh_param_path: Path = variable(
         "IB_DH_PARAM_PATH", "config/keys/dhparam.pem", path, "Diffie-Hellman parameters", credential=True
     )
@@ -155,6 +163,14 @@ class OAuth2:
     )
     private_key_path: Path | None = variable(
         "IBKR_PRIVATE_KEY_PATH", "", path, "Private key, PEM file (instead of IBKR_PRIVATE_KEY)", credential=True
+    )
+    private_key_passphrase: Secret[str] | None = variable(
+        "IBKR_PRIVATE_KEY_PASSPHRASE",
+        "",
+        secret,
+        "Passphrase of the private key, where it has one",
+        credential=True,
+        hidden=True,
     )
     credential: str | None = variable("IBKR_CREDENTIAL", "", text, "IBKR user name", credential=True)
     allowed_ip: str | None = variable(

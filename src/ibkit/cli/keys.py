@@ -1,0 +1,188 @@
+"""`ibkit keys generate`: the keys that IBKR's portal asks for, made without openssl."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+import cyclopts
+
+from ibkit.cli import keyfiles, output
+from ibkit.cli.flags import flag
+from ibkit.errors import ConfigError
+from ibkit.model import Secret
+
+__all__ = ["app"]
+
+app = cyclopts.App(name="keys", help="Make the keys that IBKR's portal asks for.")
+
+DH_BITS = 2048
+OAUTH1_FILES = (
+    "private_signature.pem",
+    "public_signature.pem",
+    "private_encryption.pem",
+    "public_encryption.pem",
+    "dhparam.pem",
+)
+_TO_UPLOAD = tuple(name for name in OAUTH1_FILES if not name.startswith("private"))
+OAUTH2_FILES = ("private_oauth2.pem", "public_oauth2.pem")
+_DEFAULT_OUT = Path("config/keys")
+
+
+@app.command
+def generate(
+    *,
+    out: Annotated[Path, cyclopts.Parameter(help="Directory for the files.")] = _DEFAULT_OUT,
+    kind: Annotated[
+        Literal["oauth1a", "oauth2"], cyclopts.Parameter(help="Which sign-in the keys are for.")
+    ] = "oauth1a",
+    force: Annotated[bool, flag("Replace existing files; the old ones are put aside.")] = False,
+    passphrase: Annotated[
+        bool, flag("Encrypt the private keys; the passphrase is asked for, or read from stdin.")
+    ] = False,
+) -> int:
+    """Make signature and encryption keys and Diffie-Hellman parameters (or, for OAuth 2.0, the one key)."""
+    names = OAUTH1_FILES if kind == "oauth1a" else OAUTH2_FILES
+    there = keyfiles.existing(out, names)
+    if there and not force and not _confirmed(out, there):
+        output.warn(f"Nothing was changed: {out} has {', '.join(there)} already.")
+        output.warn(
+            "-> Keep them, or make new ones with --force (the old ones are put aside), or elsewhere with --out."
+        )
+        return 1
+    secret = _passphrase() if passphrase else None
+    keyfiles.make_directory(out)
+    files = _oauth1_files(secret) if kind == "oauth1a" else _oauth2_files(secret)
+    aside = keyfiles.put_aside(out, names, datetime.now(UTC))
+    keyfiles.write_files(out, files)
+    ignored = keyfiles.add_to_gitignore(out, output.warn)
+    output.say(f"Wrote {len(files)} files to {out} (private keys mode 600, directory 700):")
+    for name in files:
+        output.say(f"  {name}")
+    if aside is not None:
+        output.say(f"The files that were there are now in {aside}.")
+    if ignored:
+        output.say("Added the directory to .gitignore.")
+    output.say(_next_steps(kind, out, encrypted=secret is not None))
+    return 0
+
+
+def _oauth1_files(passphrase: Secret[str] | None) -> dict[str, str]:
+    from ibkit.cli.primes import search
+    from ibkit.wire.dh import DhParams, write_params_pem
+    from ibkit.wire.keys import make_key_pair
+
+    output.warn("Making the signature and encryption keys (RSA 2048) ...")
+    signature, encryption = make_key_pair(passphrase=passphrase), make_key_pair(passphrase=passphrase)
+    output.warn(f"Looking for a {DH_BITS}-bit safe prime; this takes from seconds to a few minutes ...")
+    prime = search(DH_BITS, _progress(time.monotonic))
+    return {
+        "private_signature.pem": signature[0].reveal(),
+        "public_signature.pem": signature[1],
+        "private_encryption.pem": encryption[0].reveal(),
+        "public_encryption.pem": encryption[1],
+        "dhparam.pem": write_params_pem(DhParams(prime)),
+    }
+
+
+def _oauth2_files(passphrase: Secret[str] | None) -> dict[str, str]:
+    from ibkit.wire.keys import make_key_pair
+
+    output.warn("Making the key (RSA 2048) ...")
+    private, public = make_key_pair(passphrase=passphrase)
+    return {"private_oauth2.pem": private.reveal(), "public_oauth2.pem": public}
+
+
+def _progress(monotonic: Callable[[], float]) -> Callable[[int], None]:
+    """A line about every five seconds, so that nobody thinks it hangs."""
+    began = monotonic()
+    told = began
+
+    def tell(tried: int) -> None:
+        nonlocal told
+        now = monotonic()
+        if now - told >= 5:
+            told = now
+            output.warn(f"  {tried} numbers tried in {now - began:.0f} s (about 3000 are needed on average) ...")
+
+    return tell
+
+
+def _confirmed(out: Path, there: tuple[str, ...]) -> bool:
+    if not sys.stdin.isatty():
+        return False
+    output.say(f"{out} has {', '.join(there)} already. IBKR knows only the keys that were uploaded last.")
+    try:
+        return input("Make new keys and put these aside? Type yes: ").strip().lower() == "yes"
+    except EOFError:
+        return False
+
+
+def _passphrase() -> Secret[str]:
+    if sys.stdin.isatty():
+        import getpass
+
+        first, second = getpass.getpass("Passphrase: "), getpass.getpass("Again: ")
+        if first != second:
+            raise ConfigError(
+                "The two passphrases differ; nothing was written", code="E-VALIDATION", remedy="Try again."
+            )
+    else:
+        first = sys.stdin.readline().rstrip("\r\n")
+    if len(first) < 8:
+        raise ConfigError(
+            "The passphrase is shorter than 8 characters; nothing was written",
+            code="E-VALIDATION",
+            remedy="Give a longer one; it is asked for on a terminal, and read from the first line of stdin elsewhere.",
+        )
+    return Secret(first)
+
+
+def _next_steps(kind: str, out: Path, *, encrypted: bool) -> str:
+    lines = ["", "Security:"]
+    lines += [
+        "  - Private keys stay on this machine, mode 600: not in git, not in mail, not in a chat.",
+        "  - Keep a backup that only you can open; a lost private key means new keys and a new registration.",
+    ]
+    if encrypted:
+        variable = "IB_KEY_PASSPHRASE" if kind == "oauth1a" else "IBKR_PRIVATE_KEY_PASSPHRASE"
+        lines.append(f"  - The private keys are encrypted: ibkit needs the passphrase in {variable}.")
+    lines += ["", "Next:"]
+    if kind == "oauth1a":
+        steps = [
+            f"Upload these three at IBKR's self-service portal: {', '.join(_TO_UPLOAD)}",
+            "There, choose a consumer key of nine letters (set IB_CONSUMER_KEY), then Generate Token",
+            "Put IB_ACCESS_TOKEN and IB_ACCESS_TOKEN_SECRET into .env; the secret is shown once only",
+            *_paths(out, "oauth1a"),
+            "ibkit verify",
+            "ibkit auth test, once the keys are valid: after IBKR's next nightly restart, sometimes after the weekend",
+        ]
+    else:
+        lines.insert(0, "")
+        lines.insert(1, "WARNING: this key cannot be recovered or shown again by anybody. Without it the application")
+        lines.insert(2, "at IBKR has to be registered anew.")
+        steps = [
+            "Register public_oauth2.pem with IBKR; it gives you IBKR_CLIENT_ID and IBKR_CLIENT_KEY_ID",
+            *_paths(out, "oauth2"),
+            "ibkit verify",
+            "ibkit auth test",
+        ]
+    return "\n".join([*lines, *(f"  {number}. {step}" for number, step in enumerate(steps, 1))])
+
+
+def _paths(out: Path, kind: str) -> list[str]:
+    """The settings that point at the files; the defaults of OAuth 1.0a need none."""
+    if kind == "oauth2":
+        return [f"Set IBKR_PRIVATE_KEY_PATH={out / 'private_oauth2.pem'} in .env"]
+    if out == _DEFAULT_OUT:
+        return []
+    settings = {
+        "IB_SIGNATURE_KEY_PATH": "private_signature.pem",
+        "IB_ENCRYPTION_KEY_PATH": "private_encryption.pem",
+        "IB_DH_PARAM_PATH": "dhparam.pem",
+    }
+    return ["Set in .env: " + " ".join(f"{variable}={out / name}" for variable, name in settings.items())]
