@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, overload
 
 import numpy as np
 
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ASK_SIZE", "BID_SIZE", "MarketQuote", "Tick", "Ticks", "price_of"]
 
+_PIECE = 512
 BID_SIZE, ASK_SIZE = 40, 25
-"""Displayed sizes of a quote that is set by hand. Source: docs/requirements TRD-07 (the simulator's numbers)."""
+"""Displayed sizes of a quote that is set by hand. Source: requirement TRD-07 (the simulator's numbers)."""
 
 
 def price_of(cents: int) -> Decimal:
@@ -58,19 +59,17 @@ class MarketQuote:
 
 
 class Tick(NamedTuple):
-    """One second of one contract. bid and ask are None where nobody bids or offers."""
+    """One second of one contract; a price of 0 says that nobody bids, offers or has traded."""
 
     at: datetime
-    bid: Decimal | None
-    ask: Decimal | None
-    last: Decimal | None
-    bid_size: int
-    ask_size: int
+    bid: Decimal
+    ask: Decimal
+    last: Decimal
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Ticks:
-    """A run of ticks, as arrays: iterate for `Tick`s, or search the arrays, which is a thousand times faster.
+@dataclass(frozen=True, eq=False)
+class Ticks(Sequence[Tick]):
+    """A run of ticks, kept as arrays: iterate for `Tick`s, or search the arrays, which is a hundred times faster.
 
     seconds: epoch. Prices in cents, 0 for none.
     """
@@ -85,19 +84,28 @@ class Ticks:
     def __len__(self) -> int:
         return len(self.seconds)
 
-    def __getitem__(self, index: int) -> Tick:
-        bid, ask, last = (int(row[index]) for row in (self.bid_cents, self.ask_cents, self.last_cents))
-        return Tick(
-            at=datetime.fromtimestamp(int(self.seconds[index]), UTC),
-            bid=price_of(bid) if bid > 0 else None,
-            ask=price_of(ask) if ask > 0 else None,
-            last=price_of(last) if last > 0 else None,
-            bid_size=int(self.bid_size[index]),
-            ask_size=int(self.ask_size[index]),
-        )
+    @overload
+    def __getitem__(self, index: int) -> Tick: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Ticks: ...
+
+    def __getitem__(self, index: int | slice) -> Tick | Ticks:
+        if isinstance(index, slice):
+            return Ticks(*(row[index] for row in self._columns()))
+        at, bid, ask, last = (int(row[index]) for row in self._columns()[:4])
+        return Tick(datetime.fromtimestamp(at, UTC), price_of(bid), price_of(ask), price_of(last))
 
     def __iter__(self) -> Iterator[Tick]:
-        return (self[index] for index in range(len(self)))
+        # In pieces: most readers stop early, and a day has few different prices.
+        for start in range(0, len(self), _PIECE):
+            at, bid, ask, last = (row[start : start + _PIECE].tolist() for row in self._columns()[:4])
+            price = {cents: price_of(cents) for cents in {*bid, *ask, *last}}
+            for second, b, a, x in zip(at, bid, ask, last, strict=True):
+                yield Tick(datetime.fromtimestamp(second, UTC), price[b], price[a], price[x])
+
+    def _columns(self) -> tuple[Ints, ...]:
+        return self.seconds, self.bid_cents, self.ask_cents, self.last_cents, self.bid_size, self.ask_size
 
     def first_bid_at_least(self, price: Decimal, start: int = 0) -> int | None:
         """Index of the first tick from `start` on whose bid is at or above a price."""
@@ -116,19 +124,9 @@ class Ticks:
         return _first((lasts > 0) & (lasts <= _cents_down(price)), start)
 
     @classmethod
-    def joined(cls, parts: list[Ticks]) -> Ticks:
-        def column(name: str) -> Ints:
-            rows = [getattr(part, name) for part in parts]
-            return np.concatenate(rows) if rows else np.empty(0, dtype=np.int64)
-
-        return cls(
-            seconds=column("seconds"),
-            bid_cents=column("bid_cents"),
-            ask_cents=column("ask_cents"),
-            last_cents=column("last_cents"),
-            bid_size=column("bid_size"),
-            ask_size=column("ask_size"),
-        )
+    def joined(cls, parts: Sequence[Ticks]) -> Ticks:
+        columns = zip(*(part._columns() for part in parts), strict=True)
+        return cls(*map(np.concatenate, columns)) if parts else cls(*[np.empty(0, dtype=np.int64)] * 6)
 
 
 def _first(found: NDArray[np.bool_], start: int) -> int | None:
