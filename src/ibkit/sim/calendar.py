@@ -5,6 +5,7 @@ Regular hours are those of the New York Stock Exchange, for stocks, the index an
 
 from __future__ import annotations
 
+import warnings
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -28,10 +29,13 @@ def new_york_date(at: datetime) -> date:
 @cache
 def _sessions() -> Mapping[date, tuple[datetime, datetime]]:
     """Opening and close of each trading day. The library takes over a second to load, so once a process."""
-    import exchange_calendars
+    with warnings.catch_warnings():
+        # The library still uses what newer pandas deprecates; nothing a user of ours could mend.
+        warnings.simplefilter("ignore")
+        import exchange_calendars
 
-    found = exchange_calendars.get_calendar("XNYS", start=FIRST_DAY.isoformat(), end=LAST_DAY.isoformat())
-    schedule = found.schedule
+        found = exchange_calendars.get_calendar("XNYS", start=FIRST_DAY.isoformat(), end=LAST_DAY.isoformat())
+        schedule = found.schedule
     return {
         day.date(): (opening.to_pydatetime().astimezone(UTC), close.to_pydatetime().astimezone(UTC))
         for day, opening, close in zip(schedule.index, schedule["open"], schedule["close"], strict=True)
