@@ -34,7 +34,7 @@ from ibkit.model.order import (
     Side,
     TimeInForce,
 )
-from ibkit.model.prices import CENT, Increments, Rounding, average_price, round_price, to_cents
+from ibkit.model.prices import CENT, Increments, Rounding, average_price, portion, round_price, to_cents
 from ibkit.model.quote import Availability, Quote
 from ibkit.model.secret import Secret
 
@@ -82,6 +82,7 @@ __all__ = [
     "Username",
     "average_price",
     "environment_of",
+    "portion",
     "round_price",
     "to_cents",
 ]

@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 
-__all__ = ["CENT", "Increments", "Rounding", "average_price", "round_price", "to_cents"]
+__all__ = ["CENT", "Increments", "Rounding", "average_price", "portion", "round_price", "to_cents"]
 
 CENT = Decimal("0.01")
 
@@ -74,3 +74,10 @@ def average_price(fills: tuple[tuple[Decimal, Decimal], ...]) -> Decimal | None:
     if quantity == 0:
         return None
     return sum((p * q for p, q in fills), Decimal(0)) / quantity
+
+
+def portion(amount: Decimal, part: Decimal, whole: Decimal) -> Decimal:
+    """`amount` x `part` / `whole`, to eight digits: what of a cost belongs to a part of a position."""
+    if part == whole:
+        return amount
+    return (amount * part / whole).quantize(Decimal("0.00000001"), rounding=ROUND_HALF_EVEN)

@@ -138,6 +138,7 @@ class Brokerage:
     accounts_primed: bool = False
     orders_primed: bool = False
     trades_primed: bool = False
+    pnl_primed: bool = False
     trades_days: int | None = None
     searched_symbols: set[str] = field(default_factory=set)
     suppressed: set[str] = field(default_factory=set)

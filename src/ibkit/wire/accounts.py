@@ -380,3 +380,23 @@ def _option_of(row: PositionRow, contract: Contract, described: str) -> Contract
 
 def _day(text: str | None) -> date | None:
     return date.fromisoformat(text) if text and len(text) == 8 and text.isdigit() else None
+ACCOUNT_SUMMARY_PART = Endpoint(
+    "GET",
+    "/iserver/account/{account_id}/summary/{part}",
+    needs=Needs.PRIMED_ACCOUNTS,
+    source=f"{_FACTS} §1.5",
+)
+"""part: available_funds, balances, margins, market_value."""
+PORTFOLIO_SUBACCOUNTS_PAGED = Endpoint(
+    "GET", "/portfolio/subaccounts2", needs=Needs.OUTER_SESSION, source=f"{_FACTS} §2.2"
+)
+ALLOCATION_OF_ACCOUNTS = Endpoint(
+    "POST", "/portfolio/allocation", needs=Needs.OUTER_SESSION, also=("GET",), source=f"{_FACTS} §2.5"
+)
+COMBO_POSITIONS = Endpoint(
+    "GET",
+    "/portfolio/{account_id}/combo/positions",
+    needs=Needs.OUTER_SESSION,
+    quiet_401=True,
+    source=f"{_FACTS} §3.2",
+)
