@@ -1,7 +1,8 @@
 """The second transport: aiohttp, for pinned certificates and platforms without a wheel of the first.
 
-aiohttp sends GET, PUT and DELETE once more by itself when a kept-alive connection turns out dead, and has no public
-switch for it: so everything that is not a GET goes over a connection of its own.
+aiohttp sends GET, PUT and DELETE once more by itself when a connection breaks before an answer, a fresh connection
+included, and has no switch for it. Its middlewares run for each copy: ours lets the first pass and stops the second.
+Besides, everything that is not a GET goes over a connection of its own.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ class AiohttpTransport:
                 data=request.body or None,
                 allow_redirects=False,
                 ssl=self._trust,
+                middlewares=(_FirstCopyOnly(),),
                 timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_TIMEOUT_S),
             ) as answer:
                 body = await _read(answer)
@@ -125,6 +127,25 @@ class AiohttpTransport:
         if self._fingerprint is not None:
             return aiohttp.Fingerprint(bytes.fromhex(self._fingerprint))
         return ssl.create_default_context()
+
+
+class _FirstCopyOnly:
+    """A middleware for one request."""
+
+    __slots__ = ("_sent",)
+
+    def __init__(self) -> None:
+        self._sent = False
+
+    async def __call__(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        if self._sent:
+            raise OutcomeUnknown(
+                "the connection broke before an answer", code="E-API-CONNECT", details={"cause": "broken"}
+            )
+        self._sent = True
+        return await handler(request)
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:

@@ -1,7 +1,7 @@
 """The default transport: pyreqwest, HTTP/1.1, no redirects, no cookies, no retries.
 
-Source for its traps: docs/adr on the stack; `ConnectError` comes also after the request was fully sent, so only the
-cause `client error (Connect)` proves that nothing left.
+`ConnectError` and `ConnectTimeoutError` come also after the request was fully sent, so only the
+cause `client error (Connect)` proves that nothing left. (tests/client/transports keeps watch.)
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ __all__ = ["PyreqwestTransport"]
 
 USER_AGENT: Final = "ibkit"
 """Any non-empty value; without one the edge answers 403. Source: docs/facts/auth-and-sessions.md §0.2."""
-CONNECT_TIMEOUT: Final = timedelta(seconds=5)
 IDLE: Final = timedelta(seconds=50)
 """Less than the peer's minute, so that a connection is not reused while it is being closed. LIM-07."""
 DRAIN_S: Final = 0.05
@@ -33,8 +32,11 @@ DRAIN_S: Final = 0.05
 class PyreqwestTransport:
     """ca: PEM of the only authority to trust, or None for the system's. direct: never through a proxy."""
 
-    def __init__(self, *, ca: bytes | None = None, pool_size: int = 10, direct: bool = False) -> None:
+    def __init__(
+        self, *, ca: bytes | None = None, pool_size: int = 10, direct: bool = False, connect_timeout_s: float = 5.0
+    ) -> None:
         self._ca = ca
+        self._connect_timeout = timedelta(seconds=connect_timeout_s)
         self._pool_size = pool_size
         self._direct = direct
         self._client: Client | None = None
@@ -49,9 +51,11 @@ class PyreqwestTransport:
             limit = self._timeouts[timeout_s] = timedelta(seconds=timeout_s)
         try:
             builder = client.request(request.method, request.url).headers(request.headers).timeout(limit)
-            if request.body or request.method != "GET":
-                # An empty body, too, so that a length is sent: IBKR answers 411 without. Source: §0.2.
+            if request.body:
                 builder = builder.body_bytes(request.body)
+            elif request.method != "GET" and "Content-Length" not in request.headers:
+                # Not sent by itself for an empty body, and IBKR answers 411 without. Source: §0.2.
+                builder = builder.header("Content-Length", "0")
             async with builder.build_streamed() as answer:
                 body = await _read(answer)
                 return Response(answer.status, _headers(answer), body)
@@ -79,7 +83,7 @@ class PyreqwestTransport:
             .brotli(False)
             .zstd(False)
             .user_agent(USER_AGENT)
-            .connect_timeout(CONNECT_TIMEOUT)
+            .connect_timeout(self._connect_timeout)
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(self._pool_size)
         )
@@ -107,12 +111,11 @@ def _headers(answer: Answer) -> dict[str, str]:
 
 
 def _mapped(error: RequestError, timeout_s: float) -> IbkitError:
-    from pyreqwest.exceptions import ConnectTimeoutError, PoolTimeoutError, RequestTimeoutError
+    from pyreqwest.exceptions import RequestTimeoutError
 
     causes = [cause["message"] for cause in error.details["causes"] or ()]
     told = "; ".join(dict.fromkeys(causes)) or error.message
-    if isinstance(error, ConnectTimeoutError | PoolTimeoutError):
-        return Unreachable("no connection in time", details={"cause": "timeout"})
+    # The class proves nothing: ConnectError and ConnectTimeoutError come for requests that were fully sent, too.
     if any("client error (Connect)" in cause for cause in causes):
         return Unreachable(told, details={"cause": _cause_of(told)})
     if isinstance(error, RequestTimeoutError):
@@ -122,6 +125,8 @@ def _mapped(error: RequestError, timeout_s: float) -> IbkitError:
 
 def _cause_of(told: str) -> str:
     words = told.lower()
+    if "timed out" in words:
+        return "timeout"
     if "refused" in words:
         return "refused"
     if "certificate" in words or "tls" in words or "handshake" in words:
