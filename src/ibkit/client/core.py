@@ -42,8 +42,9 @@ TICKLE_TIMEOUT_S: Final = 10.0
 READ_TRIES: Final = 3
 """Tries of a read that meets a connect error, a time-out or 502, 503, 504. LIM-04."""
 
-_JSON: Final[Mapping[str, str]] = {"Content-Type": "application/json"}
-_NO_HEADERS: Final[Mapping[str, str]] = {}
+HEADERS: Final[Mapping[str, str]] = {"User-Agent": "ibkit"}
+"""Of every call: without a User-Agent the edge answers 403. Source: docs/facts/auth-and-sessions.md §0.2."""
+JSON_HEADERS: Final[Mapping[str, str]] = {**HEADERS, "Content-Type": "application/json"}
 
 
 class Core:
@@ -187,7 +188,7 @@ class Core:
         request = Request(
             method or endpoint.method,
             self.url(endpoint, path, query),
-            _JSON if body is not None else _NO_HEADERS,
+            self.headers(body),
             b"" if body is None else encode(body),
         )
         began = self.clock.monotonic()
@@ -236,6 +237,7 @@ class Core:
 
     async def send_unsigned(self, request: Request, *, endpoint: Endpoint) -> Response:
         """One request of a handshake, which carries its own proof."""
+        request = Request(request.method, request.url, {**HEADERS, **request.headers}, request.body)
         await self._lanes.enter(endpoint)
         try:
             return await self._transport.send(request, timeout_s=READ_TIMEOUT_S)
@@ -253,6 +255,10 @@ class Core:
         else:
             url = self._prefixes[endpoint.base] + endpoint.path
         return f"{url}?{urlencode(query, safe=',')}" if query else url
+
+    def headers(self, body: Any) -> Mapping[str, str]:
+        """What every call carries besides its proof."""
+        return HEADERS if body is None else JSON_HEADERS
 
     async def _before_repeating(self, endpoint: Endpoint, error: IbkitError, attempt: int, began: float) -> None:
         """Back off 0.5, 1, 2 s with jitter before a read is tried again; raise what may not be repeated. LIM-04.

@@ -547,7 +547,7 @@ class Keeper:
         request = Request(
             endpoint.method,
             self._ib.url(endpoint),
-            {} if body is None else {"Content-Type": "application/json"},
+            self._ib.headers(body),
             b"" if body is None else encode(body),
         )
         return await self._ib.send(endpoint, request)
