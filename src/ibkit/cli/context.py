@@ -62,7 +62,11 @@ def load_settings(flags: Mapping[str, str | None] | None = None, *, require_meth
 
     require_method: False for commands that need no sign-in.
     """
-    from ibkit.settings import load
-
     given = {name: value for name, value in (flags or {}).items() if value is not None}
-    return load(flags=given, env_file=_current.env_file, require_method=require_method)
+    if not require_method:
+        from ibkit.settings import load
+
+        return load(flags=given, env_file=_current.env_file, require_method=False)
+    from ibkit.bootstrap import read_settings
+
+    return read_settings(flags=given, env_file=_current.env_file)

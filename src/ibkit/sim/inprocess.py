@@ -11,9 +11,10 @@ from typing import Any
 from ibkit.clock import ManualClock
 from ibkit.errors import OutcomeUnknown, Unreachable
 from ibkit.sim.control import PREFIX, Control
+from ibkit.sim.logins import Logins
 from ibkit.sim.server import Face, Outcome, SimServer
 from ibkit.sim.simclock import SharedClock
-from ibkit.sim.users import Directory, UserKeys
+from ibkit.sim.users import DEFAULT_USERS, Directory, UserKeys
 from ibkit.sim.world import SimConfig, World
 from ibkit.wire.http import Request, Response
 
@@ -28,14 +29,15 @@ TRADING_MOMENT = datetime(2026, 11, 20, 15, 30, tzinfo=UTC)
 class Simulator:
     """A world, its server core and a clock that test and client share.
 
-    keys: the folder of key material (`users.py` tells its layout).
+    keys: the folder of key material (`users.py` tells its layout); None for the gateway face alone, which needs none.
     """
 
-    def __init__(self, config: SimConfig, clock: ManualClock, *, keys: Path) -> None:
+    def __init__(self, config: SimConfig, clock: ManualClock, *, keys: Path | None) -> None:
         self.clock = clock
-        self.directory = Directory(keys, seed=config.seed)
+        self.directory = None if keys is None else Directory(keys, seed=config.seed)
+        directory = self.directory
         self.server = SimServer(
-            lambda: World.create(config, self.directory.logins()),
+            lambda: World.create(config, Logins(DEFAULT_USERS) if directory is None else directory.logins()),
             SharedClock(clock),
             public_urls=(CLOUD_URL, CLOUD_URL.replace("localhost", "127.0.0.1")),
         )
@@ -55,7 +57,7 @@ class Simulator:
     @property
     def users(self) -> tuple[UserKeys, ...]:
         """Settings of each user, the first one first."""
-        return tuple(self.directory.credentials())
+        return () if self.directory is None else tuple(self.directory.credentials())
 
     @property
     def requests(self) -> list[Any]:

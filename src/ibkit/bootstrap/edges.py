@@ -1,0 +1,56 @@
+"""What touches the world outside the process: wire, clock and chance. Programs take the real ones, tests put theirs."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import anyio
+
+if TYPE_CHECKING:
+    from ibkit.client.transport import Transport
+    from ibkit.clock import Clock
+    from ibkit.settings import Settings
+
+__all__ = ["Edges", "edges", "run", "using"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edges:
+    """transport, clock: None for the real ones. random: n → n bytes from a cryptographic source."""
+
+    transport: Callable[[Settings], Transport] | None = None
+    clock: Clock | None = None
+    random: Callable[[int], bytes] = secrets.token_bytes
+
+
+_edges: ContextVar[Edges] = ContextVar("edges")
+
+
+def edges() -> Edges:
+    return _edges.get(Edges())
+
+
+@contextmanager
+def using(given: Edges) -> Iterator[None]:
+    """Everything built within uses these edges."""
+    token = _edges.set(given)
+    try:
+        yield
+    finally:
+        _edges.reset(token)
+
+
+def run(work: Callable[[], Awaitable[T]]) -> T:
+    """`work` on an event loop of its own: uvloop where it is there, which the HTTP client needs to end cleanly."""
+    try:
+        import uvloop  # noqa: F401
+    except ImportError:
+        return anyio.run(work)
+    return anyio.run(work, backend_options={"use_uvloop": True})
