@@ -38,7 +38,16 @@ from ibkit.wire.endpoint import Needs
 if TYPE_CHECKING:
     from ibkit.client.transport import Transport
 
-__all__ = ["client_of", "clock_of", "connect", "open_client", "read_settings", "ring_of", "token_cache_of"]
+__all__ = [
+    "client_of",
+    "clock_of",
+    "connect",
+    "open_client",
+    "read_settings",
+    "ring_of",
+    "token_cache_of",
+    "with_stored_token",
+]
 
 log = logging.getLogger(__name__)
 
@@ -53,13 +62,13 @@ def read_settings(
 ) -> Settings:
     """The settings, with the access token of an earlier `ibkit auth authorize` where they hold none (AUTH-05)."""
     found = load(flags=flags, env_file=env_file, require_method=False)
-    found = _with_stored_token(found)
+    found = with_stored_token(found)
     if require_method and not found.mock:
         _ = found.method  # raises what is missing
     return found
 
 
-def _with_stored_token(settings: Settings) -> Settings:
+def with_stored_token(settings: Settings) -> Settings:
     missing = [problem for problem in settings.method_problems if problem.code == "E-SECRET-MISSING"]
     key, oauth1 = settings.vault.key, settings.oauth1
     if not missing or key is None or oauth1.consumer_key is None or oauth1.access_token is not None:
