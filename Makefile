@@ -47,7 +47,7 @@ format: $(READY)
 	@$(BIN)/ruff check --fix .
 
 bench: $(READY)
-	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks --write
 
 docs: $(READY)
 	@$(BIN)/python docs/generate.py
