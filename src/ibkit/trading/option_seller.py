@@ -140,6 +140,8 @@ class OptionSeller:
             environment=gateway.environment,
             observe=observe,
         )
+        self.last_result: TradeResult | None = None
+        """Of the sale before, also where a cancellation kept it from being returned."""
         self._protection = Protection(gateway=gateway, clock=clock, fill_timeout_s=fill_timeout_s, observe=observe)
 
     async def sell_option_with_stop(
@@ -166,6 +168,7 @@ class OptionSeller:
         where it was and never sells twice. A failure of the broker, the market or the stores is a TradeResult with
         its code; only wrong arguments raise (ConfigError, E-VALIDATION).
         """
+        self.last_result = None
         checked = make_key(self._random) if key is None else check_key(key)
         request = request_of(
             symbol=symbol,
@@ -458,6 +461,7 @@ class OptionSeller:
         return failure(request, error, trade_id=trade_id_of(self._ref(request.key)))
 
     def _tell_result(self, result: TradeResult) -> None:
+        self.last_result = result
         kind = StepKind.CRITICAL if result.critical else StepKind.DONE
         self._tell(kind, result.message, code=result.code, key=result.key or "")
 
