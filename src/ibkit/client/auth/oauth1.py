@@ -25,7 +25,7 @@ from ibkit.wire.oauth1 import Signer, live_session_token, proves_live_session_to
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-__all__ = ["Authorisation", "OAuth1Auth", "load_material", "realm_of"]
+__all__ = ["Authorisation", "OAuth1Auth", "load_material", "realm_of", "swapped_keys"]
 
 LIFE = timedelta(hours=24)
 _SURELY_AN_EXPIRY = timedelta(minutes=10)
@@ -47,6 +47,7 @@ def realm_of(credentials: OAuth1Credentials) -> str:
 
 
 def signature_key(credentials: OAuth1Credentials) -> RSAPrivateKey:
+    """The key that signs token calls. Raises ConfigError (E-KEY-FORMAT)."""
     return load_private_key(
         credentials.signature_key, what="IB_SIGNATURE_KEY_PATH", passphrase=credentials.key_passphrase
     )
@@ -66,11 +67,12 @@ def load_material(credentials: OAuth1Credentials) -> Material:
     try:
         secret = oauth1_tokens.decrypt_access_token_secret(opening, credentials.access_token_secret)
     except ConfigError as error:
-        raise _swapped(signing, credentials.access_token_secret) or error from None
+        raise swapped_keys(signing, credentials.access_token_secret) or error from None
     return Material(signing, Secret(secret), params)
 
 
-def _swapped(signing: RSAPrivateKey, secret: Secret[str]) -> ConfigError | None:
+def swapped_keys(signing: RSAPrivateKey, secret: Secret[str]) -> ConfigError | None:
+    """The error to show when it is the signature key that opens the secret; None when it does not."""
     try:
         oauth1_tokens.decrypt_access_token_secret(signing, secret)
     except ConfigError:
