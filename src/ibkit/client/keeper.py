@@ -39,6 +39,7 @@ from ibkit.wire.login import LIVE_SESSION_TOKEN
 from ibkit.wire.refusals import Cure, cure_of, refusal
 from ibkit.wire.session import (
     AUTH_STATUS,
+    ONE_USER,
     SSO_VALIDATE,
     SSODH_INIT,
     SUPPRESS_QUESTIONS,
@@ -139,6 +140,7 @@ class Keeper:
         self._renew_at: datetime | None = None
         self._doubted = False
         self._was_in = False
+        self._told_user: Username | None = None
         self._validated_at: float | None = None
         self._turn = anyio.Lock()
 
@@ -157,8 +159,8 @@ class Keeper:
     def username(self) -> Username:
         if self._expected_user is not None:
             return self._expected_user
-        if self.validation is not None and self.validation.USER_NAME:
-            return Username(self.validation.USER_NAME)
+        if self._told_user is not None:
+            return self._told_user
         return Username(self._grant.label if self._grant else self._ib.method.value)
 
     @property
@@ -390,6 +392,7 @@ class Keeper:
         self._step("oauth", response, True, "reachable")
         text = hidden_error(response.body)
         if response.status == 200 and text is None:
+            decode(TICKLE, response)  # a page of HTML is no login
             self._step("sso", response, True, "logged in")
             return
         error = refusal(TICKLE, response, AuthMethod.GATEWAY)
@@ -415,7 +418,14 @@ class Keeper:
         response = await self._ask(SSO_VALIDATE)
         self._validated_at = now
         gateway = self._ib.method is AuthMethod.GATEWAY
-        validation = _read(SSO_VALIDATE, response)
+        if response.status == 429:
+            # Another run asked within this minute; the login's other signs are good.
+            self._step("validate", response, True, "asked less than a minute ago")
+            if gateway:
+                told = _read(ONE_USER, await self._ask(ONE_USER))
+                self._check_user(told.get("USER_NAME") if isinstance(told, dict) else None)
+            return
+        validation = decode(SSO_VALIDATE, response) if response.status == 200 else None
         if validation is None or validation.RESULT is not True:
             reason = said(response).text or f"IBKR answered {response.status}, RESULT not true"
             self._step("validate", response, False, reason)
@@ -429,8 +439,15 @@ class Keeper:
             )
         self._step("validate", response, True, "ok")
         self.validation = validation
-        user = validation.USER_NAME
-        if gateway and self._expected_user is not None and user and user.lower() != self._expected_user.lower():
+        if gateway:
+            self._check_user(validation.USER_NAME)
+
+    def _check_user(self, user: str | None) -> None:
+        """Whose login the gateway holds; it must be the expected one's. AUTH-18."""
+        if not user:
+            return
+        self._told_user = Username(user)
+        if self._expected_user is not None and user.lower() != self._expected_user.lower():
             raise AuthError(
                 f"Gateway is logged in as {user}",
                 code="E-SES-USER",
@@ -550,7 +567,11 @@ class Keeper:
             self._ib.headers(body),
             b"" if body is None else encode(body),
         )
-        return await self._ib.send(endpoint, request)
+        response = await self._ib.send(endpoint, request)
+        if response.status == 429 and endpoint.resend is Resend.FREELY and endpoint is not SSO_VALIDATE:
+            # Another process of this user name may just have asked the same: the pacer waits a second.
+            response = await self._ib.send(endpoint, request)
+        return response
 
     def _moved(self, event: SessionEvent) -> None:
         self.state = move(self.state, event)
