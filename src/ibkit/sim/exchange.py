@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Exchange"]
 
 _ZERO = Decimal(0)
+_ENDED = frozenset({"filled", "cancelled", "rejected", "declined"})
 _TICK = timedelta(seconds=1)
 _VENUES = {"OPT": ("CBOE2", "PHLX", "ISE", "AMEX"), "STK": ("ARCA", "ISLAND", "NYSE", "BATS")}
 
@@ -41,6 +42,7 @@ class Exchange:
         self._next_id = world.rng("order-ids").randrange(1_000_000_000, 2_000_000_000)
         self._executions = 0
         self._ticks: dict[int, Ticks] = {}
+        self._not_ended: dict[int, SimOrder] = {}
         self.orders: dict[int, SimOrder] = {}
         self.desk = OrderDesk(world, self)
         self.holdings = Holdings(world)
@@ -108,7 +110,12 @@ class Exchange:
         else:
             assert hit is not None
             order.since = at
-            self._trade(order, at, hit.price)
+            # A market that opens beyond a resting limit gives the opening price.
+            self._trade(order, at, None if self._opens_at(at) else hit.price)
+
+    def _opens_at(self, at: datetime) -> bool:
+        session = self._world.calendar.session(trade_day(at))
+        return session is not None and session[0] == at
 
     def _hit(
         self, order: SimOrder, start: datetime, end: datetime, hits: dict[int, tuple[object, matching.Hit | None]]
@@ -147,7 +154,9 @@ class Exchange:
         return order.active_quantity(child_activation=self._world.quirks.child_activation)
 
     def _open_orders(self) -> list[SimOrder]:
-        return [order for order in self.orders.values() if order.working]
+        for order_id in [id_ for id_, order in self._not_ended.items() if order.state in _ENDED]:
+            del self._not_ended[order_id]
+        return [order for order in self._not_ended.values() if order.working]
 
     # --- what happens to an order ------------------------------------------------------------------------------
 
@@ -175,7 +184,7 @@ class Exchange:
             origin=origin,
         )
         self._next_id += 1
-        self.orders[order.id] = order
+        self.orders[order.id] = self._not_ended[order.id] = order
         if parent is not None:
             parent.children.append(order)
             order.group = str(parent.id)

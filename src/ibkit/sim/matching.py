@@ -97,12 +97,12 @@ def last_look(order: SimOrder, ticks: Ticks) -> Reading | None:
     """What a waiting option stop saw on the last of these ticks; the first of the next ones may confirm it."""
     if _start(order, ticks) >= len(ticks):
         return order.last_hit
-    tick = ticks[len(ticks) - 1]
-    buy, stop = _buys(order), _stop(order)
-    price, size = (tick.bid, tick.bid_size) if buy else (tick.ask, tick.ask_size)
-    if price is None or (price < stop if buy else price > stop):
+    buy, stop = _buys(order), int(_stop(order) * 100)
+    price = int((ticks.bid_cents if buy else ticks.ask_cents)[-1])
+    size = int((ticks.bid_size if buy else ticks.ask_size)[-1])
+    if price <= 0 or (price < stop if buy else price > stop):
         return None
-    return price, Decimal(size)
+    return Decimal(price).scaleb(-2), Decimal(size)
 
 
 def _option_election(order: SimOrder, ticks: Ticks, start: int, single: bool, need_size: bool) -> int | None:

@@ -302,7 +302,7 @@ def live_position_row(view: PositionView, at: datetime) -> dict[str, Any]:
 def _sector(view: PositionView) -> tuple[str | None, str | None]:
     """Sector and group; a fund has none."""
     listing = view.instrument.listing
-    return listing.industry, listing.category
+    return (None, None) if listing.kind == "ETF" else (listing.industry, listing.category)
 
 
 def _exchanges(valid: Iterable[str]) -> str:
