@@ -174,6 +174,28 @@ class Quirks:
     empty_position: Literal["array", "nothing"] = "array"
     """Position by conid where none is held: `[]`, or an empty body. §3.2 [recorded: both]."""
 
+    # --- contracts and market data: docs/facts/contracts-and-market-data.md ---------------------------------------
+    strict_priming: bool = False
+    """Strikes before a search in this session: 500 `No Contracts retrieved ` instead of empty lists. §10 row 2."""
+    unlisted_strike_status: Literal[500, 400] = 500
+    """Info for a strike that is not listed. §10 row 3 [client: both]."""
+    snapshot_first_s: float = 0.3
+    """World seconds from the first call for a field until last and bid can be there. §9.2 [sim]."""
+    snapshot_full_s: float = 1.0
+    """The same for ask, sizes, volume and the rest; greeks, IV and open interest come 2 s later. §9.2 [sim]."""
+    market_lines: int = 100
+    """Contracts of one brokerage session with a stream; one more stays without data. §2.1 [client]."""
+    line_prefix_closed: bool = True
+    """Last price with the prefix `C` until the first trade of the day. §2.2 [spec]."""
+    iv_percent_sign: bool = True
+    """IV fields as `18.9%`, or as bare numbers. §10 row 5 [client]."""
+    abbreviated_interest: bool = True
+    """Open interest as `12.3K`, or as plain digits. §10 row 5 [client]."""
+    change_percent_number: bool = True
+    """Field 83 is a JSON number, or a text with a per cent sign. §2.2 [recorded: both]."""
+    stock_size_lots: bool = False
+    """Sizes 85 and 88 of stocks in round lots instead of shares. §10 row 15 [client]."""
+
     def with_values(self, values: Mapping[str, object]) -> Quirks:
         """A copy with some fields changed; values may be texts as they come from a command line.
 
