@@ -360,7 +360,9 @@ class SimServer:
             peer=incoming.peer,
             notes=incoming.entry.notes,
         )
-        return _as_reply(handler(call))
+        reply = _as_reply(handler(call))
+        incoming.entry.user = call.notes.pop("user", None)
+        return reply
 
     def _api_call(self, incoming: _Incoming) -> Reply:
         endpoint = incoming.endpoint

@@ -160,6 +160,7 @@ def live_session_token(call: TokenCall) -> Json:
     sessions.add_live_session_token(
         world, world.logins.users[token.username], access_token=token.token, token=answer.token
     )
+    call.notes["user"] = token.username
     wrong = world.faults.on("lst-mismatch")
     # The expiry is told by the caller's own clock, so that a client in another hour sees "now + 24 h".
     expires = int(proof.pairs["oauth_timestamp"]) + round(world.quirks.lst_hours * 3600)
@@ -292,6 +293,7 @@ def sso_sessions(call: TokenCall) -> Json:
     if claims["credential"] not in client.usernames or world.faults.on("sso-refused"):
         raise _problem(403, "Forbidden", "The credential is not linked to the client")
     user = world.logins.users[claims["credential"]]
+    call.notes["user"] = user.username
     session = sessions.renew_sso_session(world, user)
     issued = int(claims.get("iat") or claims["exp"])
     token = _bearer_token(call, {"sub": "WEB_API", "aud": str(user.user_id), "iss": "com.ib.sso"}, issued)
