@@ -69,6 +69,7 @@ class Market:
         }
         self._shifts: dict[str, list[tuple[int, float]]] = {symbol: [(-(2**62), 1.0)] for symbol in UNDERLYINGS}
         self._pins: dict[int, list[tuple[int, _Pin | None]]] = {}
+        self._halts: dict[str, list[tuple[int, bool]]] = {}
         self._quote = lru_cache(maxsize=4096)(self._quote_uncached)
 
     # --- reading ---------------------------------------------------------------------------------------------------
@@ -88,7 +89,8 @@ class Market:
             first = max(0, int((start - opening) // timedelta(seconds=1)) + 1)
             final = int((min(end, close - timedelta(seconds=1)) - opening) // timedelta(seconds=1))
             if final >= first:
-                parts.append(self._run(instrument, day, int(opening.timestamp()), np.arange(first, final + 1)))
+                run = self._run(instrument, day, int(opening.timestamp()), np.arange(first, final + 1))
+                parts.append(self._without_halts(instrument.symbol, run))
         return Ticks.joined(parts)
 
     def day_range(self, conid: int, at: datetime) -> tuple[Decimal, Decimal, Decimal] | None:
@@ -169,6 +171,18 @@ class Market:
         """From `at` on the contract's bid and ask are the market's own again."""
         self._pin(conid, None, at)
 
+    def halt(self, symbol: str, at: datetime, *, halted: bool = True) -> None:
+        """From `at` on an underlying and its options do not trade: no bid, no ask, no tick; or they do again.
+
+        Raises ValueError for an unknown symbol.
+        """
+        if symbol not in UNDERLYINGS:
+            raise ValueError(f"no underlying is called {symbol}; there are: {', '.join(UNDERLYINGS)}")
+        moment = int(_floor(at).timestamp())
+        earlier = [row for row in self._halts.get(symbol, []) if row[0] < moment]
+        self._halts[symbol] = [*earlier, (moment, halted)]
+        self._quote.cache_clear()
+
     def _pin(self, conid: int, pin: _Pin | None, at: datetime) -> None:
         moment = int(_floor(at).timestamp())
         earlier = [row for row in self._pins.get(conid, []) if row[0] < moment]
@@ -179,32 +193,35 @@ class Market:
 
     def _quote_uncached(self, conid: int, at: datetime) -> MarketQuote:
         instrument = self._instrument(conid)
+        now, halt = at, self._halted_since(instrument.symbol, at)
+        at = halt or at
         day = self._day_of(instrument, at)
         second = self._paths.second(day, at)
         tick = self._opening(day) + timedelta(seconds=second)
-        is_open = self._calendar.is_open(at) and day == new_york_date(at)
+        is_open = self._calendar.is_open(now) and day == new_york_date(now)
         if not instrument.quoted:
             return MarketQuote(conid=conid, at=tick, open=is_open)
-        ended = instrument.expiry is not None and at >= self._hours(instrument.expiry)[1]
+        ended = instrument.expiry is not None and now >= self._hours(instrument.expiry)[1]
         # A price set while the market is shut counts at once; so the moment is now, not that of the last tick.
         run = self._run(instrument, day, None, np.array([second]), _epochs(at))
         last = price_of(run.last_cents[0])
         prior = self._prior_close(instrument, day)
-        today = day == new_york_date(at)
+        today = day == new_york_date(now)
         traded = today and (not instrument.is_option or second >= self._pace(instrument))
         if not today:
             prior = price_of(self._close_cents(instrument, day, _epochs(at)))
             last = last if instrument.conid in self._pins else prior
-        bid = None if ended or run.bid_cents[0] <= 0 else price_of(run.bid_cents[0])
-        ask = None if ended or run.ask_cents[0] <= 0 else price_of(run.ask_cents[0])
+        silent = ended or halt is not None
+        bid = None if silent or run.bid_cents[0] <= 0 else price_of(run.bid_cents[0])
+        ask = None if silent or run.ask_cents[0] <= 0 else price_of(run.ask_cents[0])
         mark = _mark(bid, ask, last)
-        if ended and at >= self._settles_at(instrument):
+        if ended and now >= self._settles_at(instrument):
             mark = last = self.settlement(conid)
         greeks = self._greeks(instrument, day, second, at) if instrument.is_option and not ended else {}
         return MarketQuote(
             conid=conid,
             at=tick,
-            open=is_open and not ended,
+            open=is_open and not silent,
             bid=bid,
             ask=ask,
             last=last,
@@ -215,6 +232,7 @@ class Market:
             last_size=(1 + int(9 * self._share("last", conid, second))) * (1 if instrument.is_option else 100),
             volume=self._volume(instrument, day, second) if traded else 0,
             traded_today=traded,
+            halted=halt is not None,
             **greeks,
         )
 
@@ -348,6 +366,19 @@ class Market:
                 values = (pin.bid, pin.ask, pin.bid_size, pin.ask_size)
                 columns = [np.where(at == index, value, old) for value, old in zip(values, columns, strict=True)]
         return _Sides(*columns)
+
+    def _halted_since(self, symbol: str, at: datetime) -> datetime | None:
+        """When the halt began that lasts at `at`."""
+        rows = [row for row in self._halts.get(symbol, []) if row[0] <= at.timestamp()]
+        return datetime.fromtimestamp(rows[-1][0], UTC) if rows and rows[-1][1] else None
+
+    def _halted(self, symbol: str, moments: Ints) -> NDArray[np.bool_]:
+        rows = [(-(2**62), False), *self._halts.get(symbol, [])]
+        at = np.searchsorted(np.array([moment for moment, _ in rows]), moments, side="right") - 1
+        return np.array([halted for _, halted in rows])[at]
+
+    def _without_halts(self, symbol: str, run: Ticks) -> Ticks:
+        return run if symbol not in self._halts else run.where(~self._halted(symbol, run.seconds))
 
     # --- small things ----------------------------------------------------------------------------------------------
 

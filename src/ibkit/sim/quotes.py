@@ -51,6 +51,7 @@ class MarketQuote:
     last_size: int = 0
     volume: int = 0
     traded_today: bool = False
+    halted: bool = False
     iv: float | None = None
     delta: float | None = None
     gamma: float | None = None
@@ -103,6 +104,10 @@ class Ticks(Sequence[Tick]):
             price = {cents: price_of(cents) for cents in {*bid, *ask, *last}}
             for second, b, a, x in zip(at, bid, ask, last, strict=True):
                 yield Tick(datetime.fromtimestamp(second, UTC), price[b], price[a], price[x])
+
+    def where(self, mask: NDArray[np.bool_]) -> Ticks:
+        """Those whose flag is set."""
+        return Ticks(*(row[mask] for row in self._columns()))
 
     def _columns(self) -> tuple[Ints, ...]:
         return self.seconds, self.bid_cents, self.ask_cents, self.last_cents, self.bid_size, self.ask_size

@@ -1,0 +1,168 @@
+"""Snapshots: a subscription and a read of what has come so far; and the end of subscriptions.
+
+Source: docs/facts/contracts-and-market-data.md §2.1-2.5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from ibkit.sim.calendar import new_york_date
+from ibkit.sim.handlers.contracts import bad_request, conid_of
+from ibkit.sim.instruments import Instrument
+from ibkit.sim.logins import Brokerage
+from ibkit.sim.routing import ApiError, Call, Json, handles
+from ibkit.sim.snapshot import FIELDS, Look, Stage
+from ibkit.wire.marketdata import SNAPSHOT, SNAPSHOT_CONIDS, SNAPSHOT_FIELDS, UNSUBSCRIBE, UNSUBSCRIBE_ALL
+
+__all__ = ["Line"]
+
+_COMPUTED_LATER_S = 2.0
+_EMPTY_FIRST_S = 1.5
+"""Scenario empty-first-snapshot: so much longer does everything take, which makes a poller's next calls empty too."""
+_DELAY = timedelta(minutes=15)
+_TWINS = {"87": ("87_raw",)}
+"""Numeric twins that come with a field unasked. §2.2."""
+
+
+@dataclass(slots=True)
+class Line:
+    """One contract's stream in a brokerage session: since when each field has been asked for."""
+
+    asked: dict[str, datetime] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """One conid of a request: `text` as sent (`756733`, `756733@ARCA`, `0;;;1/1,2/-1`)."""
+
+    text: str
+    conid: int
+
+
+@handles(SNAPSHOT)
+def snapshot(call: Call) -> Json:
+    """§2.1: rows in the order asked; each contract once."""
+    wanted = _wanted(call.query.get("conids") or "")
+    fields = [name.strip() for name in (call.query.get("fields") or "").split(",") if name.strip()]
+    if len(wanted) > SNAPSHOT_CONIDS or len(fields) > SNAPSHOT_FIELDS:
+        raise bad_request(f"at most {SNAPSHOT_CONIDS} conids and {SNAPSHOT_FIELDS} fields")
+    return [_row(call, one, fields) for one in wanted]
+
+
+def _wanted(text: str) -> list[_Wanted]:
+    """A combo's legs are separated by commas as well: a part with a ratio belongs to the part before."""
+    parts: list[str] = []
+    for part in (piece.strip() for piece in text.split(",")):
+        if parts and ";;;" in parts[-1] and "/" in part and ";;;" not in part:
+            parts[-1] += f",{part}"
+        elif part:
+            parts.append(part)
+    if not parts:
+        raise bad_request("conids are required")
+    return [_Wanted(part, conid_of(part.partition(";;;")[0].partition("@")[0])) for part in dict.fromkeys(parts)]
+
+
+def _row(call: Call, wanted: _Wanted, fields: list[str]) -> dict[str, Any]:
+    identity: dict[str, Any] = {"conidEx": wanted.text, "conid": wanted.conid}
+    brokerage = call.session.brokerage
+    assert brokerage is not None, "the server lets nobody in without a brokerage session"
+    instrument = call.world.instruments.get(wanted.conid)
+    if instrument is None or not instrument.quoted or not _may_stream(brokerage, instrument):
+        return identity
+    line = _line(call, brokerage, instrument.conid)
+    if line is None:
+        return identity
+    for name in fields:
+        line.asked.setdefault(name, call.now)
+    asked = fields or list(line.asked)
+    arrived = [name for name in asked if _has_arrived(call, line.asked[name], name)]
+    faults = call.world.faults
+    if not arrived or faults.on("no-market-data"):
+        return identity
+    look = _look(call, instrument)
+    marker = f"q{instrument.conid % 4}"
+    answer = identity | {
+        "server_id": marker,
+        "_updated": int(look.quote.at.timestamp() * 1000),
+        "6119": marker,
+        "6509": _availability(call, look),
+    }
+    if faults.on("md-not-subscribed") or faults.on("md-no-ack"):
+        return answer
+    return answer | _values(look, arrived)
+
+
+def _may_stream(brokerage: Brokerage, instrument: Instrument) -> bool:
+    """Derivatives stay dark until their underlying was searched in this session. §0.1."""
+    return not instrument.is_option or instrument.symbol in brokerage.searched_symbols
+
+
+def _line(call: Call, brokerage: Brokerage, conid: int) -> Line | None:
+    """The contract's stream, opened now if there is a line left for it. §2.1."""
+    line = brokerage.market_lines.get(conid)
+    if line is None and len(brokerage.market_lines) < call.world.quirks.market_lines:
+        line = brokerage.market_lines[conid] = Line()
+    return line
+
+
+def _has_arrived(call: Call, asked_at: datetime, name: str) -> bool:
+    """Each field warms up on its own, and never comes with the call that first asks for it. §2.1."""
+    quirks, known = call.world.quirks, FIELDS.get(name)
+    stage = Stage.FULL if known is None else known.stage
+    wait = quirks.snapshot_first_s if stage is Stage.FIRST else quirks.snapshot_full_s
+    if stage is Stage.COMPUTED:
+        wait += _COMPUTED_LATER_S
+    if call.world.faults.on("empty-first-snapshot"):
+        wait += _EMPTY_FIRST_S
+    age = (call.now - asked_at).total_seconds()
+    return age > 0 and age >= wait
+
+
+def _look(call: Call, instrument: Instrument) -> Look:
+    at = call.now - _DELAY if call.world.faults.on("delayed-quotes") else call.now
+    months = call.world.instruments.months(instrument.symbol, new_york_date(call.now))
+    quote = call.world.market.quote(instrument.conid, at)
+    return Look(instrument, quote, call.world.market, call.world.quirks, tuple(months), at)
+
+
+def _availability(call: Call, look: Look) -> str:
+    """Field 6509. §2.3."""
+    faults, is_open = call.world.faults, call.world.calendar.is_open(call.now)
+    if faults.on("md-not-subscribed"):
+        return "N"
+    if faults.on("md-no-ack"):
+        return "O"
+    if faults.on("delayed-quotes"):
+        return "DPB" if is_open else "YB"
+    if not is_open:
+        return "ZB"
+    return "RpB" if not look.instrument.is_option else "RB"
+
+
+def _values(look: Look, names: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in [member for asked in names for member in (asked, *_TWINS.get(asked, ()))]:
+        value = FIELDS[name].value(look) if name in FIELDS else None
+        if value is not None:
+            found[name] = value
+    return found
+
+
+@handles(UNSUBSCRIBE)
+def unsubscribe(call: Call) -> Json:
+    """§2.5: the conid stands in a JSON body; without an open stream it is a 500."""
+    brokerage = call.session.brokerage
+    conid = call.body.get("conid") if isinstance(call.body, dict) else None
+    if brokerage is None or conid is None or brokerage.market_lines.pop(conid_of(conid), None) is None:
+        raise ApiError(500, {"error": "unknown"})
+    return {"success": True}
+
+
+@handles(UNSUBSCRIBE_ALL)
+def unsubscribe_all(call: Call) -> Json:
+    if call.session.brokerage is not None:
+        call.session.brokerage.market_lines.clear()
+    return {"unsubscribed": True}
