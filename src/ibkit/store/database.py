@@ -1,0 +1,151 @@
+"""One database: its engine, its one worker thread, and what it does when writing fails.
+
+SQLAlchemy is used synchronously: one statement at a time in a thread, which for SQLite is also the one writer.
+An async shim would cost three to fifteen times the CPU (docs/adr/0004-migrations.md).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import StaticPool
+
+from ibkit.errors import ConfigError, StorageError
+from ibkit.store.failures import failures_of, storage_error
+
+__all__ = ["SCHEMA", "Database", "sqlite_file", "to_engine"]
+
+SCHEMA = "trading"
+"""Where our tables live on PostgreSQL; SQLite has no schemas."""
+_BUSY_TIMEOUT_MS = 5_000
+_PRIVATE = 0o600
+_READING = "ibkit_reading"
+"""Execution option of a transaction that only reads and so must not take the write lock."""
+
+T = TypeVar("T")
+
+
+def to_engine(url: str) -> Engine:
+    """The engine of a DATABASE_URL: `sqlite:////abs/path` or `postgresql://…`. StorageError, ConfigError."""
+    try:
+        parsed = make_url(url)
+    except SQLAlchemyError as error:
+        raise ConfigError("Setting invalid: DATABASE_URL: not an address of a database") from error
+    if parsed.get_backend_name() == "sqlite":
+        return _sqlite_engine(parsed)
+    if parsed.get_backend_name() != "postgresql":
+        raise ConfigError(
+            f"Setting invalid: DATABASE_URL: {parsed.get_backend_name()} is not supported",
+            remedy="Use sqlite:///… or postgresql://….",
+        )
+    try:
+        return create_engine(
+            parsed.set(drivername="postgresql+psycopg"),
+            pool_size=1,
+            max_overflow=0,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": 5, "application_name": "ibkit"},
+        )
+    except ModuleNotFoundError as error:
+        raise StorageError(
+            "Database problem: PostgreSQL needs the driver psycopg",
+            remedy="Install it with `pip install 'ibkit[postgres]'`.",
+        ) from error
+
+
+def sqlite_file(path: Path) -> Engine:
+    """The engine of the SQLite file at `path`, which is made, readable by its owner alone, if it is not there."""
+    return _sqlite_engine(URL.create("sqlite", database=str(path)))
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    if url.database and url.database != ":memory:":
+        _make_private(Path(url.database))
+    # One connection for the whole process, used by one thread at a time: that is SQLite's one writer.
+    engine = create_engine(
+        url, poolclass=StaticPool, connect_args={"check_same_thread": False, "isolation_level": None}
+    )
+
+    @event.listens_for(engine, "connect")
+    def _set_up(connection: Any, _record: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        # FULL, not NORMAL: with NORMAL a power cut may take the last commits away, after the order has left.
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # The write lock at once: a read that becomes a write later could find its snapshot outdated.
+        reading = connection.get_execution_options().get(_READING, False)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _make_private(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle = os.open(path, os.O_CREAT | os.O_RDWR, _PRIVATE)
+        try:
+            if os.fstat(handle).st_mode & 0o077 and hasattr(os, "fchmod"):
+                os.fchmod(handle, _PRIVATE)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise StorageError(
+            f"Database problem: {path}: {error.strerror or error}",
+            remedy="Check that the folder exists, is writable by this user and has space left.",
+        ) from error
+
+
+class Database:
+    """An engine behind one thread. After a failed disk write nothing is written any more: fsync is never retried."""
+
+    def __init__(self, engine: Engine, *, name: str) -> None:
+        self._engine = engine
+        self._name = name
+        self._one = anyio.CapacityLimiter(1)
+        self._halted: StorageError | None = None
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """The result of `work`, in one transaction that is on disk when this returns."""
+        return await anyio.to_thread.run_sync(self._in_transaction, work, limiter=self._one)
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        return await anyio.to_thread.run_sync(self._reading, work, limiter=self._one)
+
+    async def close(self) -> None:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self._engine.dispose, limiter=self._one)
+
+    def _in_transaction(self, work: Callable[[Connection], T]) -> T:
+        if self._halted is not None:
+            raise StorageError(
+                f"{self._halted.message} (writing has stopped)", remedy=self._halted.remedy
+            ) from self._halted
+        try:
+            with self._engine.begin() as connection:
+                return work(connection)
+        except SQLAlchemyError as error:
+            mapped = storage_error(error, self._name)
+            if mapped.details.get("failed") == "io":
+                self._halted = mapped
+            raise mapped from error
+
+    def _reading(self, work: Callable[[Connection], T]) -> T:
+        with (
+            failures_of(self._name),
+            self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
+        ):
+            return work(connection)

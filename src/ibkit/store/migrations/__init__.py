@@ -1,0 +1,11 @@
+"""The numbered steps of each database, oldest first. A released step is never edited; a new one is added."""
+
+from __future__ import annotations
+
+from ibkit.store.migrating import Migration
+from ibkit.store.migrations import journal_0001, trades_0001
+
+__all__ = ["JOURNAL", "TRADES"]
+
+JOURNAL = (Migration(1, "intents, their events, alerts", journal_0001.upgrade),)
+TRADES = (Migration(1, "trades, executions, order links", trades_0001.upgrade),)
