@@ -441,6 +441,8 @@ class Keeper:
         self.validation = validation
         if gateway:
             self._check_user(validation.USER_NAME)
+        elif validation.USER_NAME:
+            self._told_user = Username(validation.USER_NAME)
 
     def _check_user(self, user: str | None) -> None:
         """Whose login the gateway holds; it must be the expected one's. AUTH-18."""

@@ -432,7 +432,8 @@ def order_from_status(row: OrderStatusRow) -> Order:
     total, filled, remaining = _sizes(
         figure(row.total_size),
         figure(row.cum_fill) if figure(row.cum_fill) is not None else figure(row.filled_quantity),
-        figure(row.size) if figure(row.size) is not None else figure(row.remaining_quantity),
+        # `size` is what remains, but for one sample of a filled order; `remaining_quantity` is plain where it is there.
+        figure(row.size) if row.remaining_quantity is None else figure(row.remaining_quantity),
     )
     if status is OrderStatus.FILLED and filled == 0:
         # The second sample of §10 gives `size` as the total of a filled order.
