@@ -17,18 +17,20 @@ __all__ = ["Desk"]
 class Desk:
     """One user's gateway session that may trade, with market data for whatever it names.
 
-    quiet: o10331 and o354 are suppressed from the start.
+    quiet: o10331, o354 and o163 are suppressed from the start.
     """
 
     def __init__(self, *scenarios: str, quiet: bool = True, **options: Any) -> None:
-        self.simulator = make_simulator(*scenarios, **options)
+        # A login that lasts: these tests let days pass.
+        lasting = {"idle_timeout_s": "1e9", "max_age_s": "1e9", "gateway_midnight": "no", "maintenance": "no"}
+        self.simulator = make_simulator(*scenarios, **{**lasting, **options})
         self._caller = Caller(self.simulator)
         self.world = self.simulator.world
         self.brokerage = self.world.logins.gateway.brokerage
         self.brokerage.accounts_primed = True
         self.account = self.world.users_at_start[0].accounts[0].id
         if quiet:
-            self.brokerage.suppressed.update({"o10331", "o354"})
+            self.brokerage.suppressed.update({"o10331", "o354", "o163"})
 
     @property
     def now(self):

@@ -6,9 +6,10 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from desks import Desk
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from desks import Desk
 from ibkit.sim.books import AccountBook, PositionView, commission
 from ibkit.sim.margin import Held, margin_of
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from ibkit.sim.inprocess import TRADING_MOMENT
 from ibkit.sim.matching import Hit, last_look, next_hit, reading
 from ibkit.sim.order import SimOrder
