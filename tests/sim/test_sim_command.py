@@ -1,0 +1,138 @@
+"""The command `ibkit sim`: it announces itself when it accepts, ends cleanly, and says what is wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from ibkit.cli import run
+from ibkit.sim.running import choose_start, default_start
+from simulators import KEYS
+
+pytestmark = pytest.mark.requirement("TST-01")
+
+NEW_YORK = ZoneInfo("America/New_York")
+_COMMAND = [sys.executable, "-c", "from ibkit.cli import main; main()", "sim"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    shutil.copytree(KEYS, tmp_path / "sim" / "keys")
+    return tmp_path / "sim"
+
+
+@contextmanager
+def simulator(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+    """The command, running and ready; its lines so far."""
+    command = [*_COMMAND, "--gateway-port", "0", "--cloud-port", "0", "--dir", str(folder), *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            lines = []
+            assert process.stdout is not None
+            for line in process.stdout:
+                lines.append(line.rstrip())
+                if line.startswith("Ready"):
+                    break
+            yield process, lines
+        finally:
+            process.kill()
+
+
+def get(url: str, folder: Path) -> object:
+    context = ssl.create_default_context(cafile=str(folder / "ca.pem")) if url.startswith("https") else None
+    with urllib.request.urlopen(url, context=context, timeout=20) as answer:
+        return json.load(answer)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_until_it_is_told_to_stop(folder: Path, number: int) -> None:
+    with simulator(folder, "--start", "2026-11-20T15:30:00Z", "--clock", "manual", "--scenario", "ok") as (
+        process,
+        lines,
+    ):
+        given = json.loads((folder / "simulator.json").read_text())
+        assert any("Not Interactive Brokers" in line for line in lines)
+        assert get(f"{given['control_url']}/__sim/clock", folder) == {
+            "now": "2026-11-20T15:30:00+00:00",
+            "speed": 0.0,
+            "mode": "manual",
+        }
+        status = get(f"{given['gateway_url']}/v1/api/iserver/auth/status", folder)
+        assert isinstance(status, dict)
+        assert status["authenticated"] is True
+        process.send_signal(number)
+        assert process.wait(20) == 0
+        assert not (folder / "simulator.json").exists()
+
+
+def test_a_port_in_use_ends_it_with_code_and_remedy(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        code = run(["sim", "--gateway-port", port, "--cloud-port", "0", "--dir", str(folder)])
+    said = capfd.readouterr().err
+    assert code == 4
+    assert "E-GW-PORT-TAKEN" in said
+    assert port in said
+    assert not (folder / "simulator.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (["--scenario", "typo"], "not-authenticated"),
+        (["--quirk", "typo=1"], "idle_timeout_s"),
+        (["--quirk", "pacing"], "NAME=VALUE"),
+        (["--start", "yesterday"], "ISO"),
+        (["--speed", "0"], "--clock manual"),
+        (["--gateway-port", "70000"], "65535"),
+        (["--clock", "sundial"], "sundial"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_is_made(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], options: list[str], word: str
+) -> None:
+    assert run(["sim", "--dir", str(tmp_path / "none"), *options]) == 2
+    assert word in capfd.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert run(["sim", "--dir", str(tmp_path / "file" / "sim")]) == 1
+    assert "--dir" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        (datetime(2026, 11, 20, 11, 0, tzinfo=NEW_YORK), None),
+        (datetime(2026, 11, 20, 15, 30, tzinfo=NEW_YORK), datetime(2026, 11, 20, 10, 30, tzinfo=NEW_YORK)),
+        (datetime(2026, 11, 22, 20, 0, tzinfo=NEW_YORK), datetime(2026, 11, 20, 10, 30, tzinfo=NEW_YORK)),
+        (datetime(2026, 11, 23, 4, 0, tzinfo=NEW_YORK), datetime(2026, 11, 20, 10, 30, tzinfo=NEW_YORK)),
+        (datetime(2026, 11, 26, 12, 0, tzinfo=NEW_YORK), datetime(2026, 11, 25, 10, 30, tzinfo=NEW_YORK)),
+    ],
+    ids=["open", "closing soon", "Sunday night", "Monday before the open", "Thanksgiving"],
+)
+def test_the_world_begins_when_the_market_is_open(now: datetime, expected: datetime | None) -> None:
+    start, why = default_start(now.astimezone(UTC))
+    assert start == (expected or now)
+    assert "market" in why
+
+
+def test_a_start_that_was_asked_for_is_taken() -> None:
+    now = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
+    assert choose_start("now", now)[0] == now
+    assert choose_start(now - timedelta(days=3), now)[0] == now - timedelta(days=3)
