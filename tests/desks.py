@@ -46,6 +46,8 @@ class Desk:
 
     def call(self, method: str, path: str, body: object = b"", *, wait: float = 0.25) -> tuple[int, Any]:
         answer = self._caller(method, f"/v1/api{path}", body, wait=wait)
+        if "html" in answer.headers.get("content-type", ""):
+            return answer.status, answer.body.decode()
         return answer.status, json.loads(answer.body) if answer.body else None
 
     def get(self, path: str, *, wait: float = 0.25) -> Any:
