@@ -1,20 +1,73 @@
-"""The one place that knows concrete classes: settings become a client, a trading desk, a blocking face."""
+"""The one place that knows concrete classes: settings become a client, a trading desk, a blocking face.
+
+Loaded piece by piece, because a command that only looks needs no database.
+"""
 
 from __future__ import annotations
 
-from ibkit.bootstrap.clients import client_of, clock_of, connect, open_client, read_settings, ring_of, token_cache_of
-from ibkit.bootstrap.edges import Edges, edges, run, using
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ibkit.bootstrap.blocking import IBRestClient
+    from ibkit.bootstrap.clients import (
+        client_of,
+        clock_of,
+        connect,
+        open_client,
+        read_settings,
+        ring_of,
+        token_cache_of,
+        with_stored_token,
+    )
+    from ibkit.bootstrap.desks import Books, Desk, open_books, open_desk
+    from ibkit.bootstrap.edge import Edges, edges, run, using
+    from ibkit.bootstrap.probing import ConnectionTest, probe, test_connection
 
 __all__ = [
+    "Books",
+    "ConnectionTest",
+    "Desk",
     "Edges",
+    "IBRestClient",
     "client_of",
     "clock_of",
     "connect",
     "edges",
+    "open_books",
     "open_client",
+    "open_desk",
+    "probe",
     "read_settings",
     "ring_of",
     "run",
+    "test_connection",
     "token_cache_of",
     "using",
+    "with_stored_token",
 ]
+
+_HOMES = {
+    "blocking": ("IBRestClient",),
+    "clients": (
+        "client_of",
+        "clock_of",
+        "connect",
+        "open_client",
+        "read_settings",
+        "ring_of",
+        "token_cache_of",
+        "with_stored_token",
+    ),
+    "desks": ("Books", "Desk", "open_books", "open_desk"),
+    "edge": ("Edges", "edges", "run", "using"),
+    "probing": ("ConnectionTest", "probe", "test_connection"),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{home}"), name)

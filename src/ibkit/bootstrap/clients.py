@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ibkit.bootstrap.edges import edges
+from ibkit.bootstrap.edge import edges
 from ibkit.client import Client
 from ibkit.client.auth.gateway import GatewayAuth
 from ibkit.client.auth.grant import Auth
@@ -177,6 +177,7 @@ def client_of(
     compete: bool | None = None,
     upto: Needs | None = Needs.PRIMED_ACCOUNTS,
     keep_alive: bool = True,
+    clock: Clock | None = None,
 ) -> Client:
     """A client of the chosen method; it signs in when it is entered, as far as `upto`."""
     if settings.mock:
@@ -189,7 +190,7 @@ def client_of(
         auth=auth_of(credentials, base_url=base_url, settle_s=settings.oauth2.settle_seconds),
         base_url=base_url,
         transport=transport_of(settings),
-        clock=clock_of(settings),
+        clock=clock or clock_of(settings),
         username=_username_of(credentials),
         account_id=settings.account_id,
         read_only=settings.general.read_only,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from ibkit.bootstrap.edges import edges
+from ibkit.bootstrap.edge import edges
 from ibkit.client import Client
 from ibkit.client.auth.gateway import GatewayAuth
 from ibkit.clock import ManualClock

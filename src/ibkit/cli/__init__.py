@@ -60,11 +60,13 @@ def build(*names: str) -> cyclopts.App:
     """The command tree with these commands (all, where none is named); each is imported when used."""
     import cyclopts
 
+    from ibkit.cli.helping import AlignedHelp
+
     app = cyclopts.App(
         name="ibkit",
         version=_version,
         version_flags=["--version"],
-        help_formatter="plain",
+        help_formatter=AlignedHelp(),
         default_parameter=cyclopts.Parameter(negative=(), negative_none=()),
         print_error=False,
         exit_on_error=False,

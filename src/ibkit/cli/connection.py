@@ -23,7 +23,7 @@ def check(
 ) -> None:
     """Whether the gateway runs and somebody is logged in. No password is asked for: a browser does the login."""
     from ibkit.bootstrap import run
-    from ibkit.bootstrap.probe import probe
+    from ibkit.bootstrap.probing import probe
 
     settings = context.load_settings({"IBKR_AUTH_METHOD": "gateway"})
     found = run(lambda: probe(settings, username))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ibkit.bootstrap.clients import client_of, read_settings
-from ibkit.bootstrap.edges import run
+from ibkit.bootstrap.edge import run
 from ibkit.errors import IbkitError
 from ibkit.model import AuthMethod
 from ibkit.settings import Settings

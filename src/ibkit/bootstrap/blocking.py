@@ -1,0 +1,198 @@
+"""`ibkit.IBRestClient`: the whole of it for code that does not await, sale and stop included (TRD-01, TRD-13)."""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from ibkit.bootstrap.clients import client_of, read_settings
+from ibkit.bootstrap.desks import Desk, desk_of, open_books
+from ibkit.client.blocking import BlockingClient
+from ibkit.errors import IbkitError
+from ibkit.model import AccountId, AccountSummary, Conid, OrderType, Position, Quote
+from ibkit.settings import Settings
+from ibkit.trading import Observer, TradeResult
+from ibkit.trading.sale import Number
+from ibkit.trading.timeline import unobserved
+
+__all__ = ["IBRestClient"]
+
+T = TypeVar("T")
+
+_DEFAULT_REALM = "limited_poa"
+
+
+class IBRestClient(BlockingClient):
+    """One IBKR login, blocking. Settings come from the environment or a settings file unless given.
+
+        with IBRestClient() as ib:
+            print(ib.get_account_summary().net_liquidation)
+
+    consumer_key, realm: of OAuth 1.0a, instead of the settings'. account_id: of the account in use, once connected.
+    live_account: names the account whose live money may be traded; without it live orders are refused (OPT-08).
+    last_error: why the last `connect` gave False. observe: told of each step of a sale.
+    """
+
+    def __init__(
+        self,
+        consumer_key: str | None = None,
+        realm: str = _DEFAULT_REALM,
+        *,
+        env_file: str | Path | None = None,
+        settings: Settings | None = None,
+        account_id: str | None = None,
+        live_account: str | None = None,
+        compete: bool = False,
+        observe: Observer = unobserved,
+    ) -> None:
+        super().__init__(self._make_client)
+        self._flags = {
+            name: value
+            for name, value in (
+                ("IB_CONSUMER_KEY", consumer_key),
+                ("IB_REALM", realm if realm != _DEFAULT_REALM else None),
+                ("IBKR_ACCOUNT_ID", account_id),
+            )
+            if value is not None
+        }
+        self._env_file = Path(env_file) if env_file is not None else None
+        self._settings = settings
+        self._live_account = live_account
+        self._compete = compete
+        self._observe = observe
+        self._desk: Desk | None = None
+        self._books: AbstractContextManager[Any] | None = None
+        self.account_id: AccountId | None = None
+        self.last_error: IbkitError | None = None
+
+    def connect(self) -> bool:  # type: ignore[override]  # the fixed interface of TRD-01
+        """Sign in and find the account: True, or False with the reason in `last_error`."""
+        if self._portal is not None:
+            return True
+        self.last_error = None
+        try:
+            self._settings = self._settings or read_settings(flags=self._flags, env_file=self._env_file)
+            super().__enter__()
+            self.account_id = self.selected_account(self._settings.account_id)
+        except IbkitError as error:
+            self.last_error = error
+            self.close()
+            return False
+        # Whoever forgets to close must not leave a session or a thread behind.
+        atexit.register(self.close)
+        return True
+
+    def close(self) -> None:
+        """End everything that was opened; closing twice is fine."""
+        atexit.unregister(self.close)
+        self.__exit__(None, None, None)
+
+    def __enter__(self) -> Self:
+        if not self.connect():
+            assert self.last_error is not None
+            raise self.last_error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        books, self._books, self._desk = self._books, None, None
+        if books is not None:
+            books.__exit__(None, None, None)
+        super().__exit__(kind, error, trace)
+
+    @property
+    def desk(self) -> Desk:
+        """The trading desk, opened at its first use; a program that only reads needs no database."""
+        if self._desk is None:
+            settings, client = self._settings, self.client
+            assert settings is not None
+            assert self._portal is not None
+            opening = self._portal.wrap_async_context_manager(open_books(settings, clock=client.clock))
+            books = opening.__enter__()
+            self._books = opening
+            confirmed = self._live_account is not None and self._live_account == self.account_id
+            confirmed = confirmed and self._await(books.paper_validated)
+            self._desk = self._await(
+                lambda: desk_of(settings, client, books, live_confirmed=confirmed, observe=self._observe)
+            )
+            self._await(self._desk.gateway.recover)
+        return self._desk
+
+    def get_account_summary(self, account: str | None = None) -> AccountSummary:
+        return self.summary(AccountId(account) if account else None)
+
+    def get_positions(self, account: str | None = None) -> tuple[Position, ...]:
+        return self.positions(AccountId(account) if account else None)
+
+    def get_market_data(self, conid: int) -> Quote:
+        return self.quote(Conid(conid))
+
+    def sell_option_with_stop(
+        self,
+        symbol: str,
+        strike: Number,
+        right: str,
+        stop_multiple: Number = 3.0,
+        quantity: int = 1,
+        expiry: str | date | None = None,
+        *,
+        order_type: str | OrderType = "market",
+        limit_price: Number | None = None,
+        on_stop_failure: str = "close",
+        key: str | None = None,
+        confirm: tuple[str, ...] = (),
+        allow_delayed: bool = False,
+        dry_run: bool = False,
+        force: bool = False,
+    ) -> TradeResult:
+        """Sell an option and protect it with a stop at average fill x `stop_multiple`.
+
+        expiry: YYYYMMDD, default today in New York. right: 'P' or 'C'. key: names the sale; repeated, it never sells
+        twice. A failure is a TradeResult with its code; only wrong arguments raise.
+        """
+        try:
+            seller = self.desk.seller()
+        except IbkitError as error:
+            return TradeResult(
+                success=False,
+                symbol=symbol.upper(),
+                strike=Decimal(str(strike)),
+                right=right,
+                message=error.message,
+                code=error.code,
+                remedy=error.remedy,
+            )
+        return self._await(
+            lambda: seller.sell_option_with_stop(
+                symbol,
+                strike,
+                right,
+                stop_multiple,
+                quantity,
+                expiry,
+                order_type=order_type,
+                limit_price=limit_price,
+                on_stop_failure=on_stop_failure,
+                key=key,
+                confirm=confirm,
+                allow_delayed=allow_delayed,
+                dry_run=dry_run,
+                force=force,
+            )
+        )
+
+    def _make_client(self) -> Any:
+        assert self._settings is not None
+        return client_of(self._settings, compete=self._compete or None)
+
+    def _await(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        assert self._portal is not None, "open the client first: with IBRestClient() as ib"
+        result: T = self._portal.call(work)
+        return result

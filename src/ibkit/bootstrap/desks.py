@@ -1,0 +1,226 @@
+"""Settings → a trading desk: a signed-in client, the journal, the records, and the one door that orders leave by."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ibkit.bootstrap.clients import client_of, clock_of
+from ibkit.bootstrap.edge import edges
+from ibkit.client import Client, IbkrBroker
+from ibkit.clock import Clock
+from ibkit.errors import StorageError
+from ibkit.model import AccountId, Environment
+from ibkit.settings import Settings
+from ibkit.store import open_journal, open_json_lines, open_trades
+from ibkit.trading import (
+    Alerts,
+    Journal,
+    Observer,
+    OptionSeller,
+    OrderGateway,
+    PositionCloser,
+    ProtectionGuard,
+    QuestionPolicy,
+    Trades,
+    default_limits,
+)
+from ibkit.trading.timeline import unobserved
+from ibkit.trading.trade import ExitReason, RecordState, Trade, TradeStatus
+
+__all__ = ["VALIDATION_KEY", "Books", "Desk", "journal_path", "open_books", "open_desk", "trades_journal_path"]
+
+VALIDATION_KEY = "paper-validation-"
+"""Keys of `ibkit trade validate` begin so; a closed trade of such a key is the proof that it passed (OPT-08)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Books:
+    """What lasts, without a broker."""
+
+    journal: Journal
+    trades: Trades
+    alerts: Alerts
+    clock: Clock
+
+    async def paper_validated(self) -> bool:
+        """Whether this installation has once sold, protected and closed on paper, all the way."""
+        done = await self.trades.trades(status=TradeStatus.CLOSED)
+        return any(_is_validation(trade) for trade in done)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """One account of one login, ready to trade. observe: told of each step, in order."""
+
+    settings: Settings
+    client: Client
+    broker: IbkrBroker
+    books: Books
+    gateway: OrderGateway
+    account_id: AccountId
+    observe: Observer
+
+    @property
+    def clock(self) -> Clock:
+        return self.books.clock
+
+    def seller(self) -> OptionSeller:
+        return OptionSeller(
+            self.broker,
+            self.gateway,
+            trades=self.books.trades,
+            alerts=self.books.alerts,
+            clock=self.clock,
+            account_id=self.account_id,
+            random=edges().random,
+            fill_timeout_s=self.settings.trading.fill_timeout,
+            max_strike_distance_pct=self.settings.trading.max_strike_distance_pct,
+            observe=self.observe,
+        )
+
+    def closer(self) -> PositionCloser:
+        return PositionCloser(
+            self.broker,
+            self.gateway,
+            trades=self.books.trades,
+            alerts=self.books.alerts,
+            clock=self.clock,
+            account_id=self.account_id,
+            fill_timeout_s=self.settings.trading.fill_timeout,
+            observe=self.observe,
+        )
+
+    def guard(self) -> ProtectionGuard:
+        return ProtectionGuard(
+            broker=self.broker,
+            gateway=self.gateway,
+            trades=self.books.trades,
+            alerts=self.books.alerts,
+            clock=self.clock,
+            account_id=self.account_id,
+            observe=self.observe,
+        )
+
+
+def journal_path(settings: Settings) -> Path:
+    return settings.state_dir / "journal.db"
+
+
+def trades_journal_path(settings: Settings) -> Path:
+    """Where `--no-db` writes trades, until `ibkit trades import-journal` stores them."""
+    return settings.state_dir / "trades.jsonl"
+
+
+@asynccontextmanager
+async def open_books(settings: Settings, *, no_db: bool = False, clock: Clock | None = None) -> AsyncIterator[Books]:
+    """The journal, the trade records and the alerts. StorageError (E-DB) where one of them cannot be used.
+
+    no_db: trades go to a file of JSON lines instead of the database; the journal is always local.
+    """
+    clock = clock or clock_of(settings)
+    async with AsyncExitStack() as stack:
+        settings = _apart(settings, stack)
+        _make_state_dir(settings.state_dir)
+        journal = await stack.enter_async_context(open_journal(journal_path(settings), clock=clock))
+        trades: Trades = (
+            await stack.enter_async_context(open_json_lines(trades_journal_path(settings), clock=clock))
+            if no_db
+            else await stack.enter_async_context(open_trades(settings.database_url.reveal()))
+        )
+        await trades.check()
+        yield Books(journal=journal, trades=trades, alerts=journal.alerts, clock=clock)
+
+
+@asynccontextmanager
+async def open_desk(
+    settings: Settings,
+    *,
+    compete: bool | None = None,
+    no_db: bool = False,
+    live_confirmed: bool = False,
+    observe: Observer = unobserved,
+) -> AsyncIterator[Desk]:
+    """A desk for the settings' account, or the only one of the login.
+
+    live_confirmed: a person has asked for live trading by name (control RC-01).
+    """
+    clock = clock_of(settings) if not settings.mock else None
+    async with AsyncExitStack() as stack:
+        client = client_of(settings, compete=compete, clock=clock)
+        books = await stack.enter_async_context(open_books(settings, no_db=no_db, clock=client.clock))
+        await stack.enter_async_context(client)
+        yield await desk_of(settings, client, books, live_confirmed=live_confirmed, observe=observe)
+
+
+async def desk_of(
+    settings: Settings,
+    client: Client,
+    books: Books,
+    *,
+    live_confirmed: bool = False,
+    observe: Observer = unobserved,
+) -> Desk:
+    """A desk around what is open already."""
+    broker = IbkrBroker(client)
+    gateway = OrderGateway(
+        broker,
+        books.journal,
+        limits=default_limits(settings.environment),
+        clock=client.clock,
+        questions=QuestionPolicy(frozenset(settings.trading.auto_confirm)),
+        owner=f"{socket.gethostname()}:{os.getpid()}",
+        live_confirmed=live_confirmed,
+        resend_same_ref=settings.trading.resend_same_coid,
+        observe=observe,
+    )
+    return Desk(
+        settings=settings,
+        client=client,
+        broker=broker,
+        books=books,
+        gateway=gateway,
+        account_id=await client.selected_account(settings.account_id),
+        observe=observe,
+    )
+
+
+def _make_state_dir(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StorageError(
+            f"Database problem: the state directory {directory} cannot be made: {error.strerror or error}",
+            remedy="Make it writable for you, or choose another with IBKIT_STATE_DIR.",
+        ) from error
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise StorageError(
+            f"Database problem: the state directory {directory} cannot be written",
+            remedy=f"Run `chmod u+rwx {directory}`, or choose another with IBKIT_STATE_DIR.",
+        )
+
+
+def _apart(settings: Settings, stack: AsyncExitStack) -> Settings:
+    """The simulated broker in the process forgets at its end, so its journal must not outlive it."""
+    if not settings.mock:
+        return settings
+    import dataclasses
+
+    place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ibkit-mock-")))
+    general = dataclasses.replace(settings.general, state_dir=place)
+    database = dataclasses.replace(settings.database, url=None, name=None)
+    return dataclasses.replace(settings, general=general, database=database)
+
+
+def _is_validation(trade: Trade) -> bool:
+    return (
+        trade.environment is Environment.PAPER
+        and trade.record_state is RecordState.COMPLETE
+        and trade.exit_reason is ExitReason.MANUAL
+        and any(link.key.startswith(VALIDATION_KEY) for link in trade.links)
+    )

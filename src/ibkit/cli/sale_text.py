@@ -1,0 +1,208 @@
+"""A sale in words, and as one JSON document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from ibkit.cli import output
+from ibkit.cli.positions import positions_table
+from ibkit.cli.selling import Leg, Sale, shown
+from ibkit.model import AccountId, Order
+from ibkit.settings import Settings
+from ibkit.trading import TradeResult
+
+__all__ = ["Plan", "banner", "document", "last_line", "leg_text", "orders_table", "tables"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The sale as it will be asked for."""
+
+    symbol: str
+    expiry: date
+    legs: tuple[Leg, ...]
+    quantity: int
+    stop_multiple: Decimal
+    order_type: str
+    limit_price: Decimal | None
+    on_stop_failure: str
+    dry_run: bool
+    key: str
+
+
+def banner(plan: Plan, settings: Settings, account_id: AccountId) -> str:
+    """What is about to be done, where, and for whom."""
+    title = (
+        "Dry run: sell options, each with a stop (no order is sent)"
+        if plan.dry_run
+        else "Sell options, each with a stop"
+    )
+    if settings.mock:
+        title = f"SIMULATED. {title}"
+    legs = " and ".join(f"{leg.word} {_bare(leg.strike)}" for leg in plan.legs)
+    price = "at market" if plan.limit_price is None else f"at a limit of {plan.limit_price}"
+    method = (
+        "in process" if settings.mock else f"{settings.method.value}, {settings.address.host}:{settings.address.port}"
+    )
+    back = "bought back at market" if plan.on_stop_failure == "close" else "left, with an alert"
+    rows = [
+        ("Side", legs),
+        ("Symbol", f"{plan.symbol}, expiry {plan.expiry:%Y%m%d}"),
+        ("Quantity", f"{plan.quantity} each, {price}"),
+        ("Stop", f"{_bare(plan.stop_multiple)} x entry price; if none can be placed: {back}"),
+        ("Account", f"{account_id} ({settings.environment.value})"),
+        ("Signed in", method),
+        ("Key", f"{plan.key} (--key repeats this sale and never sells twice)"),
+    ]
+    return "\n".join([title, *(f"  {name:<10}{value}" for name, value in rows)])
+
+
+def leg_text(leg: Leg, result: TradeResult) -> str:
+    """One leg: what was sold and what protects it; of a failure the truth, without its code."""
+    label = (
+        f"{result.symbol} {result.expiry:%Y%m%d} {_bare(result.strike)} {result.right}" if result.expiry else leg.word
+    )
+    lines = [f"{leg.word.upper()}  {label}"]
+    if result.dry_run and result.success:
+        figures = result.details
+        lines.append(f"  would sell at {result.entry_price} (bid {figures.get('bid')}, ask {figures.get('ask')})")
+        lines.append(
+            f"  stop {result.stop_loss}, credit {_money(result.credit)}, maximum risk {_money(result.max_risk)}"
+        )
+        margin = figures.get("initial_margin_change")
+        lines.append(f"  initial margin {margin or '-'}, commission {figures.get('commission') or '-'}")
+    elif result.sold:
+        lines.append(f"  sold {_bare(result.filled_quantity)} at {result.entry_price}, order {result.order_id}")
+        if result.success and result.closed:
+            lines.append(f"  the stop at {result.stop_loss} has filled already, order {result.stop_order_id}")
+        elif result.success:
+            lines.append(f"  stop {result.stop_loss} is working, order {result.stop_order_id}")
+        else:
+            lines.append(f"  {result.message}")
+        lines.append(f"  credit {_money(result.credit)}, maximum risk {_money(result.max_risk)}")
+    else:
+        lines.append("  not sold" if not result.critical else f"  {result.message}")
+    lines += [f"  note: {warning}" for warning in result.warnings]
+    return "\n".join(lines)
+
+
+def tables(sale: Sale, symbol: str) -> str:
+    """Working orders and positions, as the broker shows them afterwards."""
+    lines = [
+        "Working orders"
+        + (
+            f" (the first {len(shown(sale.working))} of {len(sale.working)})"
+            if len(shown(sale.working)) < len(sale.working)
+            else ""
+        )
+    ]
+    lines.append(orders_table(shown(sale.working)) if sale.working else "none")
+    lines += ["", f"Positions in {symbol}"]
+    lines.append(positions_table(sale.positions) if sale.positions else "none")
+    lines += [f"note: {note}" for note in sale.notes]
+    return "\n".join(lines)
+
+
+def orders_table(orders: Iterable[Order]) -> str:
+    rows = [
+        (
+            order.order_id,
+            order.side,
+            order.total.normalize(),
+            order.filled.normalize(),
+            order.description or order.conid,
+            order.order_type,
+            order.stop_price or order.limit_price,
+            order.tif,
+            order.raw_status + (" (parked)" if order.parked else ""),
+        )
+        for order in orders
+    ]
+    head = ("Order", "Side", "Quantity", "Filled", "Contract", "Type", "Price", "TIF", "Status")
+    return output.table(head, rows, right={2, 3, 6})
+
+
+def last_line(sale: Sale, *, dry_run: bool) -> str:
+    """The truth in one line."""
+    of = len(sale.results) + len(sale.not_started)
+    begun = " Interrupted." if sale.interrupted else ""
+    left = f" Not started: {', '.join(leg.word for leg in sale.not_started)}." if sale.not_started else ""
+    match sale.outcome:
+        case "completed" if dry_run:
+            return "Dry run completed: no order was sent."
+        case "completed":
+            return f"Completed: {sale.good} of {of} legs sold, each with a working stop.{begun}"
+        case "critical":
+            worst = next(result.message for _, result in sale.results if result.critical)
+            return f"{worst if worst.startswith('CRITICAL') else 'CRITICAL: ' + worst}.{left}{begun}".replace("..", ".")
+        case "partly":
+            failed = [leg.word for leg, result in sale.results if not result.success]
+            why = f" Not sold: {', '.join(failed)}." if failed else ""
+            verb = "would be sold" if dry_run else "sold and protected"
+            return f"Partly completed: {sale.good} of {of} legs {verb}.{why}{left}{begun}"
+        case _:
+            return f"Failed: nothing was sold.{left}{begun}" if not dry_run else "Dry run failed: no order was sent."
+
+
+def document(plan: Plan, settings: Settings, account_id: AccountId, sale: Sale) -> dict[str, Any]:
+    """The one JSON document of `--json`."""
+    return {
+        "outcome": sale.outcome,
+        "exit_code": sale.exit_code,
+        "message": last_line(sale, dry_run=plan.dry_run),
+        "simulated": settings.mock,
+        "environment": settings.environment.value,
+        "method": None if settings.mock else settings.method.value,
+        "account_id": account_id,
+        "symbol": plan.symbol,
+        "expiry": f"{plan.expiry:%Y%m%d}",
+        "quantity": plan.quantity,
+        "stop_multiple": plan.stop_multiple,
+        "key": plan.key,
+        "dry_run": plan.dry_run,
+        "interrupted": sale.interrupted,
+        "legs": [_leg(leg, result) for leg, result in sale.results],
+        "not_started": [leg.word for leg in sale.not_started],
+        "working_orders": shown(sale.working),
+        "positions": sale.positions,
+        "notes": sale.notes,
+    }
+
+
+def _leg(leg: Leg, result: TradeResult) -> dict[str, Any]:
+    return {
+        "side": leg.word,
+        "success": result.success,
+        "symbol": result.symbol,
+        "strike": result.strike,
+        "right": result.right,
+        "expiry": f"{result.expiry:%Y%m%d}" if result.expiry else None,
+        "contract_id": result.contract_id,
+        "filled_quantity": result.filled_quantity,
+        "entry_price": result.entry_price,
+        "stop_loss": result.stop_loss,
+        "credit": result.credit,
+        "max_risk": result.max_risk,
+        "order_id": result.order_id,
+        "stop_order_id": result.stop_order_id,
+        "closed": result.closed,
+        "message": result.message,
+        "code": result.code or None,
+        "remedy": result.remedy or None,
+        "key": result.key,
+        "trade_id": result.trade_id,
+        "warnings": result.warnings,
+        "details": result.details,
+    }
+
+
+def _bare(value: Decimal) -> str:
+    return format(value.normalize(), "f")
+
+
+def _money(value: Decimal | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

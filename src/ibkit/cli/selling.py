@@ -1,0 +1,171 @@
+"""The legs of one sale, one after the other, and what came of them (OPT-02, OPT-06)."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from ibkit.error_catalogue import CATALOGUE
+from ibkit.errors import IbkitError
+from ibkit.model import Order, Position, Right
+from ibkit.trading import TradeResult
+
+if TYPE_CHECKING:
+    from ibkit.bootstrap.desks import Desk
+    from ibkit.trading import OptionSeller
+
+__all__ = ["Leg", "Sale", "interruptible", "look_back", "sell_legs"]
+
+_SHOWN_ORDERS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    right: Right
+    strike: Decimal
+
+    @property
+    def word(self) -> str:
+        return "put" if self.right is Right.PUT else "call"
+
+
+@dataclass(slots=True)
+class Sale:
+    """What was done. not_started: legs that were left out after a critical failure or an interruption."""
+
+    results: list[tuple[Leg, TradeResult]] = field(default_factory=list)
+    not_started: list[Leg] = field(default_factory=list)
+    interrupted: bool = False
+    working: tuple[Order, ...] = ()
+    positions: tuple[Position, ...] = ()
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def good(self) -> int:
+        return sum(result.success for _, result in self.results)
+
+    @property
+    def critical(self) -> bool:
+        return any(result.critical for _, result in self.results)
+
+    @property
+    def complete(self) -> bool:
+        return not self.not_started and self.good == len(self.results) > 0
+
+    @property
+    def first_failure(self) -> TradeResult | None:
+        return next((result for _, result in self.results if not result.success), None)
+
+    @property
+    def outcome(self) -> str:
+        if self.critical:
+            return "critical"
+        if self.complete:
+            return "completed"
+        return "partly" if self.good else "failed"
+
+    @property
+    def exit_code(self) -> int:
+        """0 all sold and protected, 6 some, 7 unprotected or unknown; nothing sold: the code of the reason."""
+        match self.outcome:
+            case "critical":
+                return 7
+            case "completed":
+                return 0
+            case "partly":
+                return 6
+        failure = self.first_failure
+        return CATALOGUE[failure.code].exit if failure is not None and failure.code in CATALOGUE else 5
+
+
+async def sell_legs(seller: OptionSeller, legs: Sequence[Leg], keys: Sequence[str], **terms: Any) -> Sale:
+    """First the put, then the call; after a critical failure, or Ctrl-C, the rest is not started."""
+    sale = Sale()
+    for leg, key in zip(legs, keys, strict=True):
+        if sale.critical or sale.interrupted:
+            sale.not_started.append(leg)
+            continue
+
+        async def work(leg: Leg = leg, key: str = key) -> TradeResult:
+            return await seller.sell_option_with_stop(
+                terms["symbol"],
+                leg.strike,
+                leg.right.value,
+                terms["stop_multiple"],
+                terms["quantity"],
+                terms["expiry"],
+                key=key,
+                **terms["options"],
+            )
+
+        result, interrupted = await interruptible(work)
+        sale.interrupted = sale.interrupted or interrupted
+        # A cancelled sale still ran to its end: the seller protects what it sold and keeps the result.
+        result = result or seller.last_result
+        if result is None:
+            sale.not_started.append(leg)
+        else:
+            sale.results.append((leg, result))
+    return sale
+
+
+async def interruptible(work: Callable[[], Awaitable[TradeResult]]) -> tuple[TradeResult | None, bool]:
+    """The result of `work`, and whether Ctrl-C (or a termination) came meanwhile: it then only ends the waiting."""
+    results: list[TradeResult] = []
+    came = False
+    if threading.current_thread() is not threading.main_thread():
+        return await work(), False
+    async with anyio.create_task_group() as tasks:
+        selling = anyio.CancelScope()
+
+        async def listen(*, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+            nonlocal came
+            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                task_status.started()
+                async for _ in signals:
+                    came = True
+                    selling.cancel()
+
+        await tasks.start(listen)
+        with selling:
+            results.append(await work())
+        tasks.cancel_scope.cancel()
+    return (results[0] if results else None), came
+
+
+async def look_back(desk: Desk, sale: Sale, symbol: str) -> None:
+    """What the broker shows afterwards: the working orders, as proof of the stops, and the positions in the symbol."""
+    try:
+        read = await desk.broker.read_orders(desk.account_id)
+        if read.first or not read.complete:
+            # The first read of a session proves nothing. Source: docs/facts/orders.md §9.1.
+            read = await desk.broker.read_orders(desk.account_id)
+        sale.working = tuple(order for order in read.orders if order.status.working)
+        if read.complete:
+            sale.notes += _missing_stops(sale)
+    except IbkitError as error:
+        sale.notes.append(f"working orders could not be read: {error.message}")
+    try:
+        held = await desk.broker.positions(desk.account_id)
+        sale.positions = tuple(position for position in held if position.contract.symbol == symbol)
+    except IbkitError as error:
+        sale.notes.append(f"positions could not be read: {error.message}")
+
+
+def shown(orders: Sequence[Order]) -> Sequence[Order]:
+    return orders[:_SHOWN_ORDERS]
+
+
+def _missing_stops(sale: Sale) -> list[str]:
+    working = {order.order_id for order in sale.working}
+    return [
+        f"stop order {result.stop_order_id} is not among the working orders any more: it may have filled; look at it"
+        for _, result in sale.results
+        if result.success and not result.closed and result.stop_order_id and result.stop_order_id not in working
+    ]
