@@ -86,7 +86,7 @@ class Conversation:
     observe: Observer
 
     async def carry_out(self, intent: Intent, facts: Facts | None, *, wanted: bool) -> Intent:
-        """`intent` brought to rest. The caller holds the conversation of the user name.
+        """`intent` brought to rest, or to INTENT where it may be sent anew. The caller holds the conversation.
 
         facts:  for the controls; None where nothing may be sent any more.
         wanted: somebody asks for it now; otherwise nothing is sent, and an open question is declined.
@@ -95,6 +95,8 @@ class Conversation:
             if intent.state in _DONE:
                 intent = await self.reconciler.settle(intent)
                 self._tell_end(intent)
+                if intent.state is IntentState.INTENT:
+                    return intent
             elif intent.state in (IntentState.INTENT, IntentState.CLAIMED) and (not wanted or facts is None):
                 return intent
             else:

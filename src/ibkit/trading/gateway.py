@@ -248,11 +248,10 @@ class OrderGateway:
                 return Outcome(known, cached=True)
             facts = await self._gather(planned, given, known)
             intent = known or await self._store(planned)
-            intent = await self._conversation.carry_out(intent, facts, wanted=True)
-        if intent.state.in_progress:
-            raise InFlight(
-                f"Order {intent.intent_id} with this key is in progress", details={"intent": intent.intent_id}
-            )
+            while intent.state.in_progress:
+                intent = await self._conversation.carry_out(intent, facts, wanted=True)
+                if intent.state is IntentState.INTENT:  # armed again after proven absence: what was read has aged
+                    facts = await self._gather(planned, given, intent)
         if intent.order_status is OrderStatus.INACTIVE:  # found by a search: is it refused, or only waiting?
             intent = await self.tracker.refresh(intent)
         return Outcome(intent)

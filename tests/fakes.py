@@ -1,0 +1,590 @@
+"""Small in-memory stand-ins for the ports of `trading`: a broker with scriptable faults, a journal, records, alerts.
+
+The broker keeps the ground truth (`accepted`: every order it ever took) apart from what its reads show, so a test
+can compare what we say with what is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+from ibkit.clock import ManualClock
+from ibkit.errors import InFlight, InvalidRequest, NotFound, OutcomeUnknown, RateLimited, StorageError, Unreachable
+from ibkit.model import (
+    Accepted,
+    Account,
+    AccountId,
+    AccountSummary,
+    AlreadyRegistered,
+    Answer,
+    Asked,
+    Availability,
+    CancelAck,
+    Conid,
+    Contract,
+    Environment,
+    Fill,
+    Increments,
+    Key,
+    Order,
+    OrderId,
+    OrderStatus,
+    OrderTicket,
+    OrderType,
+    Position,
+    Preview,
+    Question,
+    QuestionId,
+    Quote,
+    Ref,
+    Rejected,
+    Right,
+    SecType,
+    Side,
+    TimeInForce,
+    Username,
+)
+from ibkit.trading.alert import Alert, AlertKind
+from ibkit.trading.events import Event, IntentId, Planned
+from ibkit.trading.intent import Intent, fold
+from ibkit.trading.ports import FillsRead, OrdersRead, SessionMark
+from ibkit.trading.trade import Trade, TradeStatus
+
+ACCOUNT = AccountId("DU1234567")
+USER = Username("edge1234")
+START = datetime(2026, 11, 20, 15, 30, tzinfo=UTC)  # a Friday, 10:30 in New York
+GRID = Increments(((Decimal(0), Decimal("0.01")), (Decimal(3), Decimal("0.05"))))
+SPY = Contract(conid=Conid(756733), symbol="SPY", sec_type=SecType.STOCK, exchange="SMART")
+
+
+def option(strike: str = "629", right: Right = Right.PUT, expiry: date = date(2026, 11, 20)) -> Contract:
+    return Contract(
+        conid=Conid(700_000_000 + int(Decimal(strike) * 10) + (500_000 if right is Right.CALL else 0)),
+        symbol="SPY",
+        sec_type=SecType.OPTION,
+        multiplier=Decimal(100),
+        expiry=expiry,
+        strike=Decimal(strike),
+        right=right,
+        trading_class="SPY",
+        underlying_conid=SPY.conid,
+    )
+
+
+def stock_ticket(quantity: str = "10", **changes: object) -> OrderTicket:
+    ticket = OrderTicket(
+        account_id=ACCOUNT, contract=SPY, side=Side.BUY, order_type=OrderType.MARKET, quantity=Decimal(quantity)
+    )
+    return dataclasses.replace(ticket, **changes)  # type: ignore[arg-type]
+
+
+@dataclass
+class Held:
+    """One order at the broker, as it truly is."""
+
+    order_id: OrderId
+    ticket: OrderTicket
+    ref: Ref | None
+    status: OrderStatus
+    visible_at: datetime
+    session: int
+    filled: Decimal = Decimal(0)
+    average: Decimal | None = None
+    reason: str | None = None
+
+
+@dataclass
+class Plan:
+    """What the next placement (or reply) meets.
+
+    fault: ok, reject, unsent, lost_before, lost_after, s400, s400_but_placed, s429, late, inactive, foreign
+    asks:  message ids of the questions to come first, one tuple each.
+    """
+
+    fault: str = "ok"
+    asks: tuple[tuple[str, ...], ...] = ()
+    delay_s: float = 0.0
+
+
+@dataclass
+class FakeBroker:
+    """Fits `trading.ports.Broker`. `plans` are met one by one; when they are used up all is well."""
+
+    clock: ManualClock
+    username: Username = USER
+    plans: deque[Plan] = field(default_factory=deque)
+    reply_faults: deque[str] = field(default_factory=deque)
+    read_faults: deque[bool] = field(default_factory=deque)
+    cancel_faults: deque[str] = field(default_factory=deque)
+    dedupe: bool = True
+    release_on_confirm: bool = False
+    paper: bool = True
+    fills: bool = True
+    fill_price: Decimal | None = None
+    fill_part: Decimal | None = None
+    reject_stops: int = 0
+    stop_status: OrderStatus = OrderStatus.PRE_SUBMITTED
+    quote_of: Callable[[Conid], Quote] | None = None
+    on_bytes: Callable[[str, Ref | str], None] | None = None
+    accepted: list[Held] = field(default_factory=list)
+    executions: list[Fill] = field(default_factory=list)
+    parked: dict[Ref, tuple[OrderTicket, Plan]] = field(default_factory=dict)
+    questions: dict[QuestionId, Ref] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+    later: list[tuple[datetime, Callable[[], None]]] = field(default_factory=list)
+    session: int = 1
+    orders_read: bool = False
+    fills_read: bool = False
+    known_refs: set[Ref] = field(default_factory=set)
+    serial: int = 0
+
+    # -- what a test says --------------------------------------------------------------------------------------
+
+    def new_session(self) -> None:
+        self.session += 1
+        self.orders_read = self.fills_read = False
+        self.questions.clear()
+
+    def sent(self, name: str) -> int:
+        return sum(call.split()[0] == name for call in self.calls)
+
+    def fill(self, order_id: OrderId, quantity: Decimal, price: Decimal) -> None:
+        held = next(h for h in self.accepted if h.order_id == order_id)
+        before = (held.average or Decimal(0)) * held.filled
+        held.filled += quantity
+        held.average = (before + quantity * price) / held.filled
+        if held.filled == held.ticket.quantity:
+            held.status = OrderStatus.FILLED
+        self.serial += 1
+        self.executions.append(
+            Fill(
+                execution_id=f"0000e0d5.{self.serial:08x}.01.01",
+                order_id=order_id,
+                account_id=held.ticket.account_id,
+                conid=held.ticket.contract.conid,
+                side=held.ticket.side,
+                quantity=quantity,
+                price=price,
+                fee=Decimal("0.65") * quantity,
+                at=self.clock.now(),
+                ref=held.ref,
+            )
+        )
+
+    # -- the port ------------------------------------------------------------------------------------------------
+
+    async def mark(self) -> SessionMark:
+        return SessionMark(str(self.session), self.clock.now().date())
+
+    async def is_paper(self) -> bool:
+        return self.paper
+
+    async def accounts(self) -> tuple[Account, ...]:
+        return (
+            Account(
+                account_id=ACCOUNT,
+                display_name="Demo",
+                currency="USD",
+                kind="INDIVIDUAL",
+                environment=Environment.PAPER,
+            ),
+        )
+
+    async def summary(self, account_id: AccountId) -> AccountSummary:
+        raise NotFound("the fake keeps no balances")
+
+    async def positions(self, account_id: AccountId) -> tuple[Position, ...]:
+        held: dict[Conid, tuple[Contract, Decimal]] = {}
+        for order in self.accepted:
+            contract, quantity = held.get(order.ticket.contract.conid, (order.ticket.contract, Decimal(0)))
+            signed = order.filled if order.ticket.side is Side.BUY else -order.filled
+            held[contract.conid] = (contract, quantity + signed)
+        return tuple(
+            Position(
+                account_id=account_id,
+                contract=contract,
+                quantity=quantity,
+                average_price=None,
+                market_price=None,
+                market_value=None,
+                realized_pnl=None,
+                unrealized_pnl=None,
+            )
+            for contract, quantity in held.values()
+            if quantity
+        )
+
+    async def underlying(self, symbol: str) -> Contract:
+        return SPY
+
+    async def option(self, symbol: str, *, expiry: date, strike: Decimal, right: Right) -> Contract:
+        if strike % 1:
+            raise NotFound(f"Contract not found: {symbol} {strike}", code="E-CONTRACT")
+        return option(str(strike), right, expiry)
+
+    async def option_strikes(self, symbol: str, *, expiry: date, right: Right) -> tuple[Contract, ...]:
+        return tuple(option(str(strike), right, expiry) for strike in range(620, 720))
+
+    async def increments(self, contract: Contract, *, side: Side) -> Increments:
+        return GRID
+
+    async def quote(self, conid: Conid) -> Quote:
+        if self.quote_of is not None:
+            return self.quote_of(conid)
+        if conid == SPY.conid:
+            return quote(conid, "630.00", "630.02")
+        return quote(conid, "0.62", "0.63")
+
+    async def quotes(self, conids: tuple[Conid, ...]) -> tuple[Quote, ...]:
+        return tuple([await self.quote(conid) for conid in conids])
+
+    async def preview(self, ticket: OrderTicket) -> Preview:
+        self.calls.append("preview")
+        return Preview(initial_margin_change=Decimal(12_000), commission=Decimal("1.95"))
+
+    async def place(self, ticket: OrderTicket, *, ref: Ref) -> Answer:
+        self._work_off()
+        self.calls.append(f"place {ticket.label}")
+        plan = self.plans.popleft() if self.plans else Plan()
+        if plan.fault == "unsent":
+            self.calls[-1] = f"unsent {ticket.label}"
+            raise Unreachable("connection refused")
+        self._bytes("place", ref)
+        if plan.fault == "reject":
+            return Rejected("YOUR ORDER IS NOT ACCEPTED")
+        if plan.fault == "lost_before":
+            raise OutcomeUnknown("no answer within 30 s")
+        if plan.fault == "s400":
+            raise InvalidRequest("Bad Request: no bridge")
+        if plan.fault == "s429":
+            raise RateLimited("Too many requests")
+        if plan.fault == "late":
+            self.later.append((self.clock.now() + timedelta(seconds=8), lambda: self._settle_late(ticket, ref, plan)))
+            raise OutcomeUnknown("no answer within 30 s")
+        if ticket.order_type is OrderType.STOP and self.reject_stops:
+            self.reject_stops -= 1
+            return Rejected("stop orders are not accepted")
+        answer = self._settle(ticket, ref, plan)
+        if plan.fault == "lost_after":
+            raise OutcomeUnknown("no answer within 30 s")
+        if plan.fault == "s400_but_placed":
+            raise InvalidRequest("Bad Request")
+        if plan.fault == "foreign" and isinstance(answer, Accepted):
+            return dataclasses.replace(answer, ref=Ref("ib-somebodyelse"))
+        return answer
+
+    async def reply(self, question_id: QuestionId, *, confirmed: bool) -> Answer:
+        self._work_off()
+        self.calls.append(f"reply {'yes' if confirmed else 'no'}")
+        fault = self.reply_faults.popleft() if self.reply_faults else "ok"
+        if fault == "unsent":
+            self.calls[-1] = "unsent reply"
+            raise Unreachable("connection refused")
+        self._bytes("reply", question_id)
+        if fault == "lost_before":
+            raise OutcomeUnknown("no answer within 30 s")
+        ref = self.questions.pop(question_id, None)
+        if ref is None or ref not in self.parked:
+            raise InvalidRequest(f"reply id not found: '{question_id}'")
+        ticket, plan = self.parked.pop(ref)
+        if not confirmed:
+            answer: Answer = Rejected("Order not confirmed ")
+        else:
+            answer = self._settle(ticket, ref, plan, confirming=True)
+            if self.release_on_confirm:
+                for other, (waiting, _) in list(self.parked.items()):
+                    del self.parked[other]
+                    self._accept(waiting, other, Plan())
+        if fault == "lost_after":
+            raise OutcomeUnknown("no answer within 30 s")
+        return answer
+
+    async def modify(self, order_id: OrderId, ticket: OrderTicket) -> Answer:
+        self.calls.append(f"modify {order_id}")
+        fault = self.cancel_faults.popleft() if self.cancel_faults else "ok"
+        held = self._held(order_id)
+        if held is None or held.status.terminal:
+            return Rejected("the order cannot be changed")
+        if fault != "lost_before":
+            held.ticket = ticket
+        if fault != "ok":
+            raise OutcomeUnknown("no answer within 30 s")
+        return Accepted(order_id, held.status, held.ref)
+
+    async def cancel(self, account_id: AccountId, order_id: OrderId) -> CancelAck:
+        self.calls.append(f"cancel {order_id}")
+        fault = self.cancel_faults.popleft() if self.cancel_faults else "ok"
+        held = self._held(order_id)
+        if fault == "lost_before":
+            raise OutcomeUnknown("no answer within 30 s")
+        if held is None or held.status.terminal:
+            raise InvalidRequest(f"OrderID {order_id} doesn't exist")
+        held.status = OrderStatus.CANCELLED
+        if fault == "lost_after":
+            raise OutcomeUnknown("no answer within 30 s")
+        return CancelAck(order_id, "Request was submitted")
+
+    async def read_orders(self, account_id: AccountId) -> OrdersRead:
+        self._work_off()
+        self.calls.append("orders")
+        if self.read_faults and self.read_faults.popleft():
+            raise OutcomeUnknown("no answer within 15 s")
+        first, self.orders_read = not self.orders_read, True
+        mark = await self.mark()
+        if first:
+            return OrdersRead((), complete=False, first=True, mark=mark)
+        rows = [self._row(held) for held in self.accepted if held.visible_at <= self.clock.now()]
+        rows += [self._parked_row(ref, ticket) for ref, (ticket, _) in self.parked.items()]
+        return OrdersRead(tuple(rows), complete=True, first=False, mark=mark)
+
+    async def read_fills(self, account_id: AccountId, *, days: int = 1) -> FillsRead:
+        self._work_off()
+        self.calls.append("trades")
+        if self.read_faults and self.read_faults.popleft():
+            raise OutcomeUnknown("no answer within 15 s")
+        first, self.fills_read = not self.fills_read, True
+        mark = await self.mark()
+        return FillsRead(() if first else tuple(self.executions), first=first, mark=mark)
+
+    async def order(self, order_id: OrderId) -> Order | None:
+        self._work_off()
+        held = self._held(order_id)
+        return None if held is None else self._row(held)
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _bytes(self, name: str, what: Ref | str) -> None:
+        if self.on_bytes is not None:
+            self.on_bytes(name, what)
+
+    def _work_off(self) -> None:
+        due = [item for item in self.later if item[0] <= self.clock.now()]
+        self.later = [item for item in self.later if item not in due]
+        for _, act in due:
+            act()
+
+    def _held(self, order_id: OrderId) -> Held | None:
+        return next((held for held in self.accepted if held.order_id == order_id), None)
+
+    def _settle_late(self, ticket: OrderTicket, ref: Ref, plan: Plan) -> None:
+        self._settle(ticket, ref, dataclasses.replace(plan, fault="ok"))
+
+    def _settle(self, ticket: OrderTicket, ref: Ref, plan: Plan, *, confirming: bool = False) -> Answer:
+        if self.dedupe and not confirming and ref in self.known_refs:
+            return AlreadyRegistered(ref)
+        self.known_refs.add(ref)
+        if plan.asks:
+            self.serial += 1
+            question_id = QuestionId(f"q-{self.serial}")
+            self.questions[question_id] = ref
+            self.parked[ref] = (ticket, dataclasses.replace(plan, asks=plan.asks[1:]))
+            return Asked(Question(question_id, plan.asks[0], tuple(f"text of {asked}" for asked in plan.asks[0])))
+        held = self._accept(ticket, ref, plan)
+        return Accepted(held.order_id, held.status, ref)
+
+    def _accept(self, ticket: OrderTicket, ref: Ref, plan: Plan) -> Held:
+        self.serial += 1
+        status = OrderStatus.SUBMITTED
+        if ticket.order_type is OrderType.STOP:
+            status = self.stop_status
+        if plan.fault == "inactive":
+            status = OrderStatus.INACTIVE
+        visible = self.clock.now() + timedelta(seconds=plan.delay_s)
+        held = Held(OrderId(str(1_000 + self.serial)), ticket, ref, status, visible, self.session)
+        if plan.fault == "inactive":
+            held.reason = "margin"
+        self.accepted.append(held)
+        if self.fills and ticket.order_type is OrderType.MARKET and status is OrderStatus.SUBMITTED:
+            price = self.fill_price or (Decimal("0.62") if ticket.contract.sec_type is SecType.OPTION else Decimal(630))
+            self.fill(held.order_id, self.fill_part or ticket.quantity, price)
+        return held
+
+    def _row(self, held: Held) -> Order:
+        ticket = held.ticket
+        return Order(
+            order_id=held.order_id,
+            account_id=ticket.account_id,
+            conid=ticket.contract.conid,
+            side=ticket.side,
+            order_type=ticket.order_type.value,
+            status=held.status,
+            raw_status=held.status.value,
+            total=ticket.quantity,
+            filled=held.filled,
+            remaining=ticket.quantity - held.filled,
+            average_price=held.average,
+            limit_price=ticket.limit_price,
+            stop_price=ticket.stop_price,
+            tif="GTC" if ticket.tif is TimeInForce.GTC else "CLOSE",
+            ref=held.ref,
+            reason=held.reason,
+        )
+
+    def _parked_row(self, ref: Ref, ticket: OrderTicket) -> Order:
+        held = Held(OrderId(f"9{sum(ref.encode())}"), ticket, ref, OrderStatus.INACTIVE, self.clock.now(), self.session)
+        return dataclasses.replace(self._row(held), parked=True)
+
+
+def quote(conid: Conid, bid: str | None, ask: str | None, availability: Availability = Availability.REAL_TIME) -> Quote:
+    return Quote(
+        conid=conid,
+        bid=None if bid is None else Decimal(bid),
+        ask=None if ask is None else Decimal(ask),
+        last=None if bid is None else Decimal(bid),
+        bid_size=Decimal(40),
+        ask_size=Decimal(25),
+        availability=availability,
+    )
+
+
+class MemoryAlerts:
+    """Fits `trading.ports.Alerts`."""
+
+    def __init__(self) -> None:
+        self.all: list[Alert] = []
+
+    async def put(self, alert: Alert) -> Alert:
+        for index, there in enumerate(self.all):
+            if (there.kind, there.subject) == (alert.kind, alert.subject) and there.closed_at is None:
+                self.all[index] = dataclasses.replace(there, message=alert.message, severity=alert.severity)
+                return self.all[index]
+        stored = dataclasses.replace(alert, alert_id=f"a-{len(self.all) + 1}")
+        self.all.append(stored)
+        return stored
+
+    async def open(self, *, kind: AlertKind | None = None) -> tuple[Alert, ...]:
+        return tuple(a for a in self.all if a.closed_at is None and (kind is None or a.kind is kind))
+
+    async def close(self, kind: AlertKind, subject: str, *, at: datetime, note: str) -> None:
+        self.all = [
+            dataclasses.replace(a, closed_at=at, closed_note=note)
+            if (a.kind, a.subject, a.closed_at) == (kind, subject, None)
+            else a
+            for a in self.all
+        ]
+
+
+class MemoryJournal:
+    """Fits `trading.ports.Journal`; `fail` makes every write a StorageError."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self._clock = clock
+        self.intents: dict[IntentId, Intent] = {}
+        self.log: dict[IntentId, list[Event]] = {}
+        self.alerts = MemoryAlerts()
+        self.fail: Callable[[tuple[Event, ...]], bool] = lambda events: False
+        self._busy: set[Username] = set()
+
+    async def plan(self, planned: Planned) -> tuple[Intent, bool]:
+        there = await self.by_key(tenant=planned.tenant, environment=planned.environment, key=planned.key)
+        if there is not None:
+            return there, False
+        if self.fail((planned,)):
+            raise StorageError("Database problem: the disk is full")
+        intent = fold(None, planned)
+        self.intents[intent.intent_id], self.log[intent.intent_id] = intent, [planned]
+        return intent, True
+
+    async def append(self, intent: Intent, *events: Event, alert: Alert | None = None) -> Intent:
+        if self.intents[intent.intent_id].version != intent.version:
+            raise InFlight("moved by another")
+        if self.fail(events):
+            raise StorageError("Database problem: the disk is full")
+        after = intent
+        for event in events:
+            after = fold(after, event)
+        self.intents[intent.intent_id] = after
+        self.log[intent.intent_id] += events
+        if alert is not None:
+            await self.alerts.put(alert)
+        return after
+
+    async def get(self, intent_id: IntentId) -> Intent | None:
+        return self.intents.get(intent_id)
+
+    async def by_key(self, *, tenant: str, environment: Environment, key: Key) -> Intent | None:
+        wanted = (tenant, environment, key)
+        return next(
+            (i for i in self.intents.values() if (i.planned.tenant, i.planned.environment, i.key) == wanted), None
+        )
+
+    async def events(self, intent_id: IntentId) -> tuple[Event, ...]:
+        return tuple(self.log.get(intent_id, ()))
+
+    async def unfinished(self, username: Username) -> tuple[Intent, ...]:
+        return tuple(i for i in self._sorted() if not i.final and i.planned.username == username)
+
+    async def reducing(self, parent: IntentId) -> tuple[Intent, ...]:
+        return tuple(i for i in self._sorted() if i.planned.reduces == parent)
+
+    async def denied(self, username: Username, *, since: datetime) -> tuple[Intent, ...]:
+        return tuple(
+            i
+            for i in self._sorted()
+            if i.state.denies and not i.resolved and i.planned.username == username and i.updated_at >= since
+        )
+
+    async def recent(self, *, limit: int = 50) -> tuple[Intent, ...]:
+        return tuple(reversed(self._sorted()))[:limit]
+
+    @asynccontextmanager
+    async def conversation(self, username: Username, *, wait_s: float) -> AsyncIterator[None]:
+        deadline = self._clock.monotonic() + wait_s
+        while username in self._busy:
+            if self._clock.monotonic() >= deadline:
+                raise InFlight(f"the order conversation of {username} is busy")
+            await self._clock.sleep(0.05)
+        self._busy.add(username)
+        try:
+            yield
+        finally:
+            self._busy.discard(username)
+
+    def _sorted(self) -> list[Intent]:
+        return sorted(self.intents.values(), key=lambda intent: intent.planned.at)
+
+
+class MemoryTrades:
+    """Fits `trading.ports.Trades`; `fail` makes every write a StorageError."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Trade] = {}
+        self.fail = False
+
+    async def check(self) -> None:
+        if self.fail:
+            raise StorageError("Database problem: unreachable")
+
+    async def put(self, trade: Trade) -> None:
+        await self.check()
+        self.rows[trade.trade_id] = trade
+
+    async def get(self, trade_id: str) -> Trade | None:
+        await self.check()
+        return self.rows.get(trade_id)
+
+    async def trades(
+        self,
+        *,
+        account_id: AccountId | None = None,
+        symbol: str | None = None,
+        status: TradeStatus | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> tuple[Trade, ...]:
+        found = [
+            trade
+            for trade in self.rows.values()
+            if (account_id is None or trade.account_id == account_id)
+            and (symbol is None or trade.symbol == symbol)
+            and (status is None or trade.status is status)
+            and (since is None or trade.created_at >= since)
+            and (until is None or trade.created_at < until)
+        ]
+        return tuple(sorted(found, key=lambda trade: trade.created_at, reverse=True))
