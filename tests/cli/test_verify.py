@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.client.auth_server import KEYS, sealed_secret
+
+from sign_ins import KEYS, sealed_secret
 
 Run = Callable[..., Any]
 PAIR = KEYS / "simpaper1"

@@ -7,7 +7,14 @@ import secrets
 from datetime import timedelta
 
 import pytest
-from tests.client.auth_server import (
+
+from ibkit.client.auth import make_auth
+from ibkit.client.auth.oauth1 import Authorisation, OAuth1Auth
+from ibkit.errors import ConfigError, CredentialsRejected, IbkitError, SessionUnavailable, UnexpectedAnswer
+from ibkit.model import AuthMethod, Secret
+from ibkit.wire import keys, oauth1
+from ibkit.wire.http import Request
+from sign_ins import (
     BASE,
     NOW,
     PLAIN_SECRET,
@@ -18,13 +25,6 @@ from tests.client.auth_server import (
     reply,
     text,
 )
-
-from ibkit.client.auth import make_auth
-from ibkit.client.auth.oauth1 import Authorisation, OAuth1Auth
-from ibkit.errors import ConfigError, CredentialsRejected, IbkitError, SessionUnavailable, UnexpectedAnswer
-from ibkit.model import AuthMethod, Secret
-from ibkit.wire import keys, oauth1
-from ibkit.wire.http import Request
 
 
 def _now():

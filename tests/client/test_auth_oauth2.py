@@ -6,7 +6,6 @@ import secrets
 from datetime import datetime, timedelta
 
 import pytest
-from tests.client.auth_server import BASE, NOW, Server, drive, oauth2_credentials, reply, text
 
 from ibkit.client.auth import make_auth
 from ibkit.client.auth.gateway import GatewayAuth
@@ -15,6 +14,7 @@ from ibkit.errors import ConfigError, CredentialsRejected
 from ibkit.model import AuthMethod, GatewayLogin, Secret, Username
 from ibkit.wire import keys, oauth2
 from ibkit.wire.http import Request
+from sign_ins import BASE, NOW, Server, drive, oauth2_credentials, reply, text
 
 PUBLIC = {"main": keys.load_public_key(text("public_oauth2.pem"), what="public")}
 

@@ -19,7 +19,7 @@ from ibkit.model import OAuth1Credentials, OAuth2Credentials, Secret, Username
 from ibkit.wire import dh, keys, oauth1
 from ibkit.wire.http import Request, Response
 
-KEYS = Path(__file__).parent.parent / "keys"
+KEYS = Path(__file__).parent / "keys"
 PAIR = KEYS / "simpaper1"
 NOW = datetime(2026, 3, 2, 15, 30, tzinfo=UTC)
 PLAIN_SECRET = bytes(range(100, 132))
