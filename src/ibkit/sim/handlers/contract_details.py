@@ -163,6 +163,8 @@ def contract_algos(call: Call) -> Json:
     if len(wanted) > _MAX_ALGOS:
         raise bad_request("at most 8 algos")
     possible = {"STK": ALGOS, "OPT": ALGOS[:1], "IND": ()}[instrument.sec_type]
+    by_id = {algo["id"]: algo for algo in possible}
+    shown = [by_id[name] for name in wanted if name in by_id] if wanted else list(possible)
     with_text, with_parameters = (call.query.get(name) == "1" for name in ("addDescription", "addParams"))
     return {
         "algos": [
@@ -172,7 +174,6 @@ def contract_algos(call: Call) -> Json:
                 **({"description": algo["description"]} if with_text else {}),
                 "parameters": algo["parameters"] if with_parameters else [],
             }
-            for algo in possible
-            if not wanted or algo["id"] in wanted
+            for algo in shown
         ]
     }
