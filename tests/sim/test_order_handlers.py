@@ -384,3 +384,22 @@ def test_answers_have_the_recorded_shapes(shared: Path) -> None:
     body = {"orders": [desk.ticket(stock, "BUY", 1, "LMT", price=600.0)]}
     preview = desk.call("POST", f"/iserver/account/{desk.account}/orders/whatif", body)[1]
     assert_same_shape(preview, recorded(shared, "POST-whatif-order"), more={"warns", "position"})
+
+
+def test_by_quirk_a_limit_far_off_is_rejected_with_an_offer() -> None:
+    desk = Desk(price_algo_prompt="yes")
+    status, prompt = desk.send(desk.ticket(desk.stock(), "BUY", 1, "LMT", price=500.00, cOID="far"))
+    assert (status, prompt["messageId"], prompt["options"], prompt["prompt"]) == (200, "p12", ["Yes", "No"], True)
+    rejected = desk.order(prompt["orderId"])
+    assert rejected.state == "rejected"
+    picked = {"orderId": prompt["orderId"], "reqId": prompt["reqId"], "text": "Yes"}
+    assert desk.call("POST", "/iserver/notification", picked) == (200, "Request was submitted")
+    (again,) = [o for o in desk.exchange.orders.values() if o.state == "live"]
+    assert desk.get(f"/iserver/account/order/status/{again.id}")["server_id"] == str(rejected.id)
+    assert desk.call("POST", "/iserver/notification", picked)[0] == 400
+
+
+def test_a_stop_for_outside_hours_is_refused_while_the_market_is_open() -> None:
+    desk = Desk()
+    status, body = desk.send(desk.ticket(desk.stock(), "BUY", 1, "STP", price=700.0, outsideRTH=True))
+    assert (status, body) == (500, {"error": "invalid order attribute : Outside RTH"})

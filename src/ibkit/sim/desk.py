@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from ibkit.sim.exchange import Exchange
     from ibkit.sim.world import World
 
-__all__ = ["Answer", "Asked", "Caller", "OrderDesk", "Refused", "Row", "Taken"]
+__all__ = ["Answer", "Asked", "Caller", "OrderDesk", "Prompted", "Refused", "Row", "Taken"]
 
 _REJECT_AFTER = timedelta(milliseconds=350)
 """A late margin rejection comes this long after acceptance. Source: docs/facts/orders.md §8 [forum]."""
+_MANY_REFS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,15 @@ class Taken:
     rows: tuple[Row, ...]
 
 
-Answer = Refused | Asked | Taken
+@dataclass(frozen=True, slots=True)
+class Prompted:
+    """The order is rejected unless the caller picks one of the options (§2 shape 4)."""
+
+    order: SimOrder
+    request: str
+
+
+Answer = Refused | Asked | Taken | Prompted
 
 
 class OrderDesk:
@@ -79,6 +88,7 @@ class OrderDesk:
         self._exchange = exchange
         self._refs: dict[tuple[str, str], datetime] = {}
         self._questions: dict[str, OpenQuestion] = {}
+        self._prompts: dict[int, str] = {}
 
     # --- placing -----------------------------------------------------------------------------------------------
 
@@ -195,10 +205,15 @@ class OrderDesk:
             kind="place" if new_ticket is None else "modify",
             new_ticket=new_ticket,
         )
+        # What is too old answers 400 anyway, so nothing is lost with it.
+        self._questions = {id_: q for id_, q in self._questions.items() if not self._too_old(q, now)}
         self._questions[question.id] = question
         return question
 
-    def _accept(self, orders: tuple[SimOrder, ...], now: datetime) -> Taken:
+    def _accept(self, orders: tuple[SimOrder, ...], now: datetime) -> Taken | Prompted:
+        prompted = self._prompt(orders, now)
+        if prompted is not None:
+            return prompted
         # Children first: when the parent trades at once they must already be there.
         for order in sorted(orders, key=lambda order: order.parent is None):
             if order.state == "saved":
@@ -217,6 +232,36 @@ class OrderDesk:
                 if reason is not None:
                     order.reject_at = now + _REJECT_AFTER
                     order.reason = reason
+
+    def _prompt(self, orders: tuple[SimOrder, ...], now: datetime) -> Prompted | None:
+        """The offer of the price management algo instead of a rejection, by quirk (§15 row 15)."""
+        order = orders[0]
+        if not self._world.quirks.price_algo_prompt or len(orders) != 1 or order.ticket.adaptive:
+            return None
+        if not refusals.far_from_reference(self._world, order.ticket, now):
+            return None
+        self._exchange.end(order, "rejected", now, reason="Price management algo not used")
+        request = str(self._world.rng("prompts").randrange(10_000, 100_000))
+        self._prompts[order.id] = request
+        return Prompted(order, request)
+
+    def pick(self, caller: Caller, order_id: int, request: str, option: str, now: datetime) -> bool:
+        """Answer a prompt; False where there is none. "Yes" sends the order again under a new id."""
+        order = self._exchange.orders.get(order_id)
+        if order is None or order.username != caller.username or self._prompts.get(order_id) != request:
+            return False
+        del self._prompts[order_id]
+        if option == "Yes":
+            again = self._exchange.new_order(
+                replace(order.ticket, adaptive=True),
+                account=order.account,
+                username=order.username,
+                now=now,
+                state="parked",
+            )
+            again.replaces = order.id
+            self._exchange.accept(again, now)
+        return True
 
     # --- questions ---------------------------------------------------------------------------------------------
 
@@ -294,6 +339,9 @@ class OrderDesk:
         return None
 
     def _register(self, caller: Caller, tickets: Sequence[SimTicket], now: datetime) -> None:
+        if len(self._refs) > _MANY_REFS:
+            life = timedelta(hours=self._world.quirks.coid_hours)
+            self._refs = {key: at for key, at in self._refs.items() if now - at < life}
         for ticket in tickets:
             if ticket.ref is not None:
                 self._refs[self._ref_key(caller, ticket.ref)] = now
@@ -327,14 +375,8 @@ class OrderDesk:
         if order.state not in ("live", "saved") or ticket.quantity < order.filled:
             # A fill overtook the change: the fill stands (§6).
             return Refused("Cannot modify a filled order." if order.state == "filled" else _not_editable(order))
-        order.ticket = SimTicket(
-            **{
-                **{name: getattr(ticket, name) for name in SimTicket.__slots__},
-                "ref": order.ticket.ref,
-                "parent": order.ticket.parent,
-                "one_group": order.ticket.one_group,
-            }
-        )
+        old = order.ticket
+        order.ticket = replace(ticket, ref=old.ref, parent=old.parent, one_group=old.one_group)
         order.note(now, "modified", self._world.request_id, **refusals.terms(order.ticket))
         order.last_hit = None
         order.since = now

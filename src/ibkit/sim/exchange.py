@@ -196,7 +196,7 @@ class Exchange:
         order.accepted_at = now
         order.note(now, "accepted", self._world.request_id)
         order.since = now + timedelta(seconds=self._world.quirks.fill_delay_s)
-        if order.since <= now:
+        if order.since <= now or order.ticket.tif == "IOC":
             self.touch(order, now)
         if order.ticket.tif == "IOC" and order.working:
             self.end(order, "cancelled", now)

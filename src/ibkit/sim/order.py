@@ -73,6 +73,8 @@ class SimOrder:
     reject_at: datetime | None = None
     ended_at: datetime | None = None
     reason: str | None = None
+    replaces: int | None = None
+    """Id of the rejected order that a prompt's "Yes" sent again as this one."""
     stuck: bool = False
     executions: list[Execution] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)

@@ -141,7 +141,7 @@ def status_row(world: World, order: SimOrder, now: datetime) -> dict[str, Any]:
     row: dict[str, Any] = {
         "sub_type": None,
         "request_id": str(order.request_id),
-        "server_id": "0",
+        "server_id": str(order.replaces or 0),
         "order_id": order.id,
         "conidex": str(order.conid),
         "conid": order.conid,

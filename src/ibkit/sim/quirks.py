@@ -155,6 +155,10 @@ class Quirks:
     """A larger order raises o383. §3.3 [spec]."""
     value_limit: Decimal = Decimal(100_000)
     """A costlier order raises o451. §3.3 [spec]."""
+    price_algo_prompt: bool = False
+    """A limit far off the market is rejected with the offer p12 of the price management algo. §15 row 15 [sim]."""
+    price_algo_pct: Decimal = Decimal(10)
+    """How far off that is. §15 row 15 [sim]."""
     modify_size_limit: Decimal = Decimal(500)
     """Adding more than this to an order raises o10138. §3.3 [spec]; the number is [sim]."""
     fill_delay_s: float = 0.0

@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     from ibkit.sim.market import MarketQuote
     from ibkit.sim.world import World
 
-__all__ = ["FRACTION", "PERMISSION", "for_request", "for_ticket", "margin", "planned_trade", "terms"]
+__all__ = [
+    "FRACTION",
+    "PERMISSION",
+    "far_from_reference",
+    "for_request",
+    "for_ticket",
+    "margin",
+    "planned_trade",
+    "terms",
+]
 
 OFF_GRID = "The price does not conform to the minimum price variation for this contract."
 FRACTION = "This order doesn't support fractional quantity trading"
@@ -91,6 +100,15 @@ def _too_far(ticket: SimTicket, quote: MarketQuote, per_cent: Decimal) -> str | 
         f"is closer to the current market price of {market}. Alternatively, you can convert your order to an "
         "Algorithmic Order (IBALGO)."
     )
+
+
+def far_from_reference(world: World, ticket: SimTicket, now: datetime) -> bool:
+    """Whether a limit is more than `price_algo_pct` off the market, either way (§15 row 15)."""
+    quote = world.market.quote(ticket.conid, now)
+    market = quote.mark or quote.last
+    if ticket.order_type != "LMT" or ticket.limit is None or not market:
+        return False
+    return abs(ticket.limit - market) * 100 > market * world.quirks.price_algo_pct
 
 
 def margin(world: World, account: str, tickets: Sequence[SimTicket], now: datetime) -> str | None:

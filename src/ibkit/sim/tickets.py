@@ -59,6 +59,7 @@ class SimTicket:
     all_or_none: bool = False
     account: str | None = None
     deactivated: bool = False
+    adaptive: bool = False
 
     @property
     def conid(self) -> int:
@@ -108,6 +109,7 @@ def read_ticket(body: Any, instruments: Instruments) -> SimTicket:
         all_or_none=_flag(body, "allOrNone"),
         account=_text(body, "acctId"),
         deactivated=_flag(body, "deactivated"),
+        adaptive=_flag(body, "useAdaptive"),
     )
 
 

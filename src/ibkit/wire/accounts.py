@@ -380,6 +380,8 @@ def _option_of(row: PositionRow, contract: Contract, described: str) -> Contract
 
 def _day(text: str | None) -> date | None:
     return date.fromisoformat(text) if text and len(text) == 8 and text.isdigit() else None
+
+
 ACCOUNT_SUMMARY_PART = Endpoint(
     "GET",
     "/iserver/account/{account_id}/summary/{part}",

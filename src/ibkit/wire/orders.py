@@ -514,3 +514,13 @@ def preview_from_wire(row: WhatIf) -> Preview:
 
 def cancel_from_wire(row: CancelAnswer, order_id: OrderId) -> CancelAck:
     return CancelAck(order_id=order_id_from_wire(row.order_id) or order_id, message=row.msg or "")
+
+
+ANSWER_PROMPT = Endpoint(
+    "POST",
+    "/iserver/notification",
+    needs=Needs.PRIMED_ACCOUNTS,
+    resend=Resend.NEVER,  # "Yes" may send an order again
+    lane=Lane.ORDERS,
+    source=f"{_FACTS} §3.4",
+)

@@ -11,13 +11,14 @@ from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
 from ibkit.sim import preview
-from ibkit.sim.desk import Answer, Asked, Caller, Refused
+from ibkit.sim.desk import Answer, Asked, Caller, Prompted, Refused
 from ibkit.sim.handlers.accounts import brokerage_of, known_account
 from ibkit.sim.order_rows import filter_word, live_row, placement_row, status_of, status_row, trade_row
 from ibkit.sim.refusals import FRACTION
 from ibkit.sim.routing import ApiError, Call, Reply, handles
 from ibkit.sim.tickets import BadTicket, SimTicket, read_ticket
 from ibkit.wire.orders import (
+    ANSWER_PROMPT,
     CANCEL_ORDER,
     LIVE_ORDERS,
     MODIFY_ORDER,
@@ -31,6 +32,12 @@ from ibkit.wire.session import RESET_SUPPRESSION, SUPPRESS_QUESTIONS
 
 _MOST_SUPPRESSED = 51
 """Source: docs/facts/orders.md §3.3."""
+_PROMPT = (
+    "If your order is not immediately executable, our systems may, depending on market conditions, reject your order "
+    "if its limit price is more than the allowed amount away from the reference price at that time. If this happens, you "
+    "will not receive a fill. This is a control designed to ensure that we comply with our regulatory obligations to "
+    "avoid submitting disruptive orders to the marketplace.\nUse the Price Management Algo?"
+)
 _MOST_DAYS = 7
 _MOST_ROWS = 1000
 
@@ -169,6 +176,19 @@ def reset_suppression(call: Call) -> Reply:
     return Reply({"status": "submitted"})
 
 
+@handles(ANSWER_PROMPT)
+def answer_prompt(call: Call) -> Reply:
+    """The answer is a bare JSON text (§3.4)."""
+    body = call.body if isinstance(call.body, Mapping) else {}
+    order_id, request, option = body.get("orderId"), body.get("reqId"), body.get("text")
+    caller = _caller(call, brokerage_of(call).selected_account or "")
+    desk = call.world.exchange.desk
+    known = isinstance(order_id, int) and option in ("Yes", "No")
+    if not known or not desk.pick(caller, int(order_id or 0), str(request), str(option), call.now):
+        raise ApiError(400, {"error": "Bad Request: no such prompt", "statusCode": 400})
+    return Reply('"Request was submitted"')
+
+
 def _tickets(call: Call, account: str) -> list[SimTicket]:
     """The tickets of a placement or preview, orders by amount turned into whole shares."""
     bodies = call.body.get("orders") if isinstance(call.body, Mapping) else None
@@ -178,6 +198,9 @@ def _tickets(call: Call, account: str) -> list[SimTicket]:
     for ticket in tickets:
         if ticket.account is not None and ticket.account != account:
             known_account(call, ticket.account)
+        if ticket.is_stop and ticket.outside_rth and call.world.calendar.is_open(call.now):
+            # Refused [recorded, §1.2]; that the text has the form of the other attribute's is assumed.
+            raise ApiError(500, {"error": "invalid order attribute : Outside RTH"})
     return tickets
 
 
@@ -240,7 +263,23 @@ def _answer(call: Call, answer: Answer) -> Reply:
                 }
             ]
         )
+    if isinstance(answer, Prompted):
+        return Reply(_prompt_row(answer))
     return Reply([_row(call, row.order, row.text, call.now) for row in answer.rows])
+
+
+def _prompt_row(prompted: Prompted) -> dict[str, Any]:
+    """§2 shape 4."""
+    return {
+        "orderId": prompted.order.id,
+        "reqId": prompted.request,
+        "dismissable": [],
+        "text": _PROMPT,
+        "options": ["Yes", "No"],
+        "type": "M",
+        "messageId": "p12",
+        "prompt": True,
+    }
 
 
 def _row(call: Call, order: Any, text: str | None, now: datetime) -> dict[str, Any]:
