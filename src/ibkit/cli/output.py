@@ -20,7 +20,18 @@ from typing import Any, TextIO
 
 from ibkit.errors import ConfigError, IbkitError
 
-__all__ = ["emit", "error_object", "keep_traceback", "prepare", "report", "say", "table", "trace_id", "warn"]
+__all__ = [
+    "emit",
+    "error_object",
+    "keep_traceback",
+    "one_line",
+    "prepare",
+    "report",
+    "say",
+    "table",
+    "trace_id",
+    "warn",
+]
 
 _TRACE = secrets.token_hex(8)
 
@@ -63,6 +74,12 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, right: Itera
         for row in cells
     ]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def one_line(text: str, most: int = 160) -> str:
+    """Text of the broker on one line, cut where it grows long."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= most else f"{flat[: most - 4].rstrip()} ..."
 
 
 def report(error: IbkitError, *, json: bool) -> int:

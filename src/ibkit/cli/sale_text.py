@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from ibkit.cli import output
+from ibkit.cli.orders_text import orders_table
 from ibkit.cli.positions import positions_table
 from ibkit.cli.selling import Leg, Sale, shown
-from ibkit.model import AccountId, Order
+from ibkit.model import AccountId
 from ibkit.settings import Settings
 from ibkit.trading import TradeResult
 
-__all__ = ["Plan", "banner", "document", "last_line", "leg_text", "orders_table", "tables"]
+__all__ = ["Plan", "banner", "document", "last_line", "leg_text", "tables"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,30 +99,11 @@ def tables(sale: Sale, symbol: str) -> str:
             else ""
         )
     ]
-    lines.append(orders_table(shown(sale.working)) if sale.working else "none")
+    lines.append(orders_table(shown(sale.working), sale.names) if sale.working else "none")
     lines += ["", f"Positions in {symbol}"]
     lines.append(positions_table(sale.positions) if sale.positions else "none")
     lines += [f"note: {note}" for note in sale.notes]
     return "\n".join(lines)
-
-
-def orders_table(orders: Iterable[Order]) -> str:
-    rows = [
-        (
-            order.order_id,
-            order.side,
-            order.total.normalize(),
-            order.filled.normalize(),
-            order.description or order.conid,
-            order.order_type,
-            order.stop_price or order.limit_price,
-            order.tif,
-            order.raw_status + (" (parked)" if order.parked else ""),
-        )
-        for order in orders
-    ]
-    head = ("Order", "Side", "Quantity", "Filled", "Contract", "Type", "Price", "TIF", "Status")
-    return output.table(head, rows, right={2, 3, 6})
 
 
 def last_line(sale: Sale, *, dry_run: bool) -> str:

@@ -16,14 +16,13 @@ from ibkit.cli.asking import day, number, today_in_new_york, wrong
 from ibkit.cli.flags import Account, AllowDelayed, Compete, Env, Json, Live, YesLive, flag, option
 from ibkit.cli.running import go
 from ibkit.errors import IbkitError
-from ibkit.model import Environment, Right
+from ibkit.model import Right
 from ibkit.settings import Settings
 
 if TYPE_CHECKING:
     from ibkit.bootstrap.desks import Desk
     from ibkit.cli.sale_text import Plan
     from ibkit.cli.selling import Leg, Sale
-    from ibkit.trading import Step
 
 __all__ = ["app"]
 
@@ -171,48 +170,30 @@ def _checked(ask: _Ask) -> _Ask:
 
 
 async def _sell(ask: _Ask, settings: Settings) -> int:
-    from ibkit.bootstrap import edges
-    from ibkit.bootstrap.desks import open_books
+    from ibkit.cli.desk import enter_desk, key_or_new, look_after_earlier
     from ibkit.cli.selling import look_back, sell_legs
-    from ibkit.trading import make_key
 
     async with AsyncExitStack() as stack:
-        desk = await _desk(ask, settings, stack, open_books)
-        plan = await _plan(ask, desk, key=ask.key or make_key(edges().random))
+        desk = await enter_desk(
+            stack,
+            settings,
+            yes_live=ask.yes_live,
+            compete=ask.compete,
+            json=ask.json,
+            no_db=ask.no_db,
+            changes=not ask.dry_run,
+        )
+        plan = await _plan(ask, desk, key=key_or_new(ask.key))
         if plan is None:
             output.say("Nothing was sold.")
             return 5
         _say_banner(ask, plan, settings, desk)
         if not ask.dry_run:
-            await _look_after_earlier(desk)
+            await look_after_earlier(desk)
         sale = await sell_legs(desk.seller(), plan.legs, _keys(plan), **_terms(ask, plan))
         if not ask.dry_run:
             await look_back(desk, sale, plan.symbol)
     return _tell(ask, plan, settings, desk, sale)
-
-
-async def _desk(ask: _Ask, settings: Settings, stack: AsyncExitStack, open_books: Any) -> Desk:
-    """Books first (they need no network), then the sign-in, then the locks on live money."""
-    from ibkit.bootstrap.clients import client_of
-    from ibkit.bootstrap.desks import desk_of
-    from ibkit.cli.causes import causes
-    from ibkit.cli.live import confirm_live
-
-    try:
-        client = client_of(settings, compete=ask.compete or None)
-        books = await stack.enter_async_context(open_books(settings, no_db=ask.no_db, clock=client.clock))
-        await stack.enter_async_context(client)
-    except IbkitError as error:
-        if error.code != "E-DB":
-            error.details["causes"] = await causes(settings, error)
-        raise
-    live = settings.environment is Environment.LIVE
-    confirmed = False
-    if live and not ask.dry_run:
-        account_id = await client.selected_account(settings.account_id)
-        confirm_live(account_id, yes_live=ask.yes_live, validated=await books.paper_validated(), json=ask.json)
-        confirmed = True
-    return await desk_of(settings, client, books, live_confirmed=confirmed, observe=_watch(ask))
 
 
 async def _plan(ask: _Ask, desk: Desk, *, key: str) -> Plan | None:
@@ -291,35 +272,6 @@ def _terms(ask: _Ask, plan: Plan) -> dict[str, Any]:
             "force": ask.force,
         },
     }
-
-
-async def _look_after_earlier(desk: Desk) -> None:
-    """Settle what an earlier run left, and say which sold options stand without a stop (TRD-14)."""
-    for intent in await desk.gateway.recover():
-        output.warn(
-            f"note: an order of an earlier run is now {intent.state.value}: {intent.label} (intent {intent.intent_id})"
-        )
-    for alert in await desk.guard().check():
-        output.warn(f"{alert.message}")
-
-
-def _watch(ask: _Ask) -> Any:
-    """Only what a person should know while it happens; the rest is in the result."""
-    from ibkit.trading import StepKind
-
-    loud = {
-        StepKind.QUESTION,
-        StepKind.RECONCILING,
-        StepKind.UNKNOWN,
-        StepKind.BUY_BACK,
-        StepKind.RECOVERY,
-    }
-
-    def watch(step: Step) -> None:
-        if step.kind in loud or step.text.startswith("interrupted"):
-            output.warn(f"{step.at:%H:%M:%S} {step.kind.value}: {step.text}")
-
-    return watch
 
 
 def _say_banner(ask: _Ask, plan: Plan, settings: Settings, desk: Desk) -> None:

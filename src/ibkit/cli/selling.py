@@ -13,7 +13,7 @@ import anyio
 
 from ibkit.error_catalogue import CATALOGUE
 from ibkit.errors import IbkitError
-from ibkit.model import Order, Position, Right
+from ibkit.model import Conid, Order, Position, Right
 from ibkit.trading import TradeResult
 
 if TYPE_CHECKING:
@@ -45,6 +45,17 @@ class Sale:
     working: tuple[Order, ...] = ()
     positions: tuple[Position, ...] = ()
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def names(self) -> dict[Conid, str]:
+        """What to call the contracts that were dealt in."""
+        held = {position.contract.conid: position.contract.label for position in self.positions}
+        ours = {
+            result.contract_id: f"{result.symbol} {result.expiry:%Y%m%d} {result.strike.normalize():f} {result.right}"
+            for _, result in self.results
+            if result.contract_id is not None and result.expiry is not None
+        }
+        return {**held, **ours}
 
     @property
     def good(self) -> int:
