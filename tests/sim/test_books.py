@@ -13,7 +13,7 @@ from desks import Desk
 from ibkit.sim.books import AccountBook, PositionView, commission
 from ibkit.sim.margin import Held, margin_of
 
-pytestmark = pytest.mark.requirement("TRD-04", "TRD-05")
+pytestmark = pytest.mark.requirement("TST-01", "TRD-03", "TRD-04")
 DAY = date(2026, 11, 20)
 
 

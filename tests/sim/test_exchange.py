@@ -10,7 +10,7 @@ import pytest
 from desks import Desk
 from ibkit.sim.tickets import read_ticket
 
-pytestmark = pytest.mark.requirement("TRD-12")
+pytestmark = pytest.mark.requirement("TST-01", "TRD-12")
 EVENING = datetime(2026, 11, 19, 23, 40, tzinfo=UTC)
 OPEN = datetime(2026, 11, 20, 14, 30, tzinfo=UTC)
 CLOSE = datetime(2026, 11, 20, 21, 0, tzinfo=UTC)
@@ -324,3 +324,18 @@ def test_a_day_passes_quickly_over_a_working_stop() -> None:
     stop = desk.place(desk.option(days=7, offset=-20), "BUY", 1, "STP", price=90.00, tif="GTC")
     desk.pass_time(23 * 3600)
     assert stop.state == "live"
+
+
+def test_the_control_face_types_orders_and_fills_them() -> None:
+    desk = Desk()
+    ticket = desk.ticket(desk.stock(), "BUY", 3, "LMT", price=600.0)
+    row = desk.simulator.control("POST", "order", {"account": desk.account, "ticket": ticket})
+    order = desk.order(row["order_id"])
+    desk.simulator.control("POST", "fill", {"order_id": order.id, "price": "599.5", "quantity": 1})
+    desk.simulator.control("POST", "fill", {"order_id": order.id, "price": "599"})
+    assert [(e.quantity, e.price) for e in order.executions] == [(1, Decimal("599.5")), (2, Decimal(599))]
+    for wrong in ({"order_id": order.id, "price": "1"}, {"order_id": 5, "price": "1"}, {"price": "1"}):
+        with pytest.raises(ValueError, match="fill"):
+            desk.simulator.control("POST", "fill", wrong)
+    with pytest.raises(ValueError, match="no account"):
+        desk.simulator.control("POST", "order", {"account": "U9", "ticket": ticket})

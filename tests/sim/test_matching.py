@@ -16,7 +16,7 @@ from ibkit.sim.order import SimOrder
 from ibkit.sim.quotes import Ticks
 from ibkit.sim.tickets import SimTicket
 
-pytestmark = pytest.mark.requirement("TRD-12", "TRD-14")
+pytestmark = pytest.mark.requirement("TST-01", "TRD-12")
 START = TRADING_MOMENT
 
 

@@ -11,7 +11,7 @@ import pytest
 from desks import Desk
 from shapes import assert_same_shape
 
-pytestmark = pytest.mark.requirement("TRD-10", "TRD-11", "TRD-12", "TRD-22")
+pytestmark = pytest.mark.requirement("TST-01", "TRD-10", "TRD-11", "TRD-12", "TRD-15", "TRD-22")
 
 
 def test_a_plain_order_is_accepted_in_an_array() -> None:

@@ -11,7 +11,7 @@ import pytest
 from desks import Desk
 from shapes import assert_same_shape
 
-pytestmark = pytest.mark.requirement("TRD-04", "TRD-05")
+pytestmark = pytest.mark.requirement("TST-01", "TRD-02", "TRD-03", "TRD-04")
 
 
 def opened(*scenarios: str, **options: Any) -> Desk:

@@ -9,7 +9,7 @@ import pytest
 
 from desks import Desk
 
-pytestmark = pytest.mark.requirement("TRD-10")
+pytestmark = pytest.mark.requirement("TST-01", "TRD-10")
 SURE = "\nAre you sure you want to submit this order?"
 
 

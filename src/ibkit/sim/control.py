@@ -4,6 +4,8 @@ GET  requests | ledger | world | clock | quirks | faults
 POST clock {"advance": s}           POST scenario {"scenario": name | [names]}      POST reset {}
 POST faults {"endpoint" | "path", "fault", "times", "after", "method", "params"} (or a list; DELETE clears)
 POST market {"symbol", "price"} or {"conid", "bid", "ask", "bid_size", "ask_size"}
+POST order {"account", "ticket"}  an order typed into TWS: no cOID, no question; the ticket as on the wire
+POST fill {"order_id", "price", "quantity"}  fill a working order whatever the market says (quantity: all of it)
 POST quirks {name: value}           POST login {"username", "logged_in"}
 POST competing {"username", "on"}   POST rotate {}  (new certificates for both faces)
 """
@@ -22,7 +24,9 @@ import msgspec
 
 from ibkit.sim import sessions
 from ibkit.sim.faults import FAULTS, SCENARIOS, RequestFault
+from ibkit.sim.ledger import ledger_row
 from ibkit.sim.server import SimServer
+from ibkit.sim.tickets import BadTicket, read_ticket
 
 __all__ = ["PREFIX", "Control"]
 
@@ -53,6 +57,8 @@ class Control:
             "faults": self._add_faults,
             "reset": self._reset,
             "market": self._set_market,
+            "order": self._enter_order,
+            "fill": self._fill_order,
             "quirks": self._set_quirks,
             "login": self._login,
             "competing": self._competing,
@@ -155,6 +161,26 @@ class Control:
         except (LookupError, ValueError) as error:
             raise _BadRequest(f"market: {error}") from error
         return {"now": world.now.isoformat()}
+
+    def _enter_order(self, body: Mapping[str, Any]) -> Any:
+        world = self._server.world
+        account = str(body.get("account", ""))
+        if account not in world.books.accounts:
+            raise _BadRequest(f"no account is called {account}; there are: {', '.join(world.books.accounts)}")
+        try:
+            ticket = read_ticket(body.get("ticket"), world.instruments)
+        except BadTicket as error:
+            raise _BadRequest(f"order: {error.error or 'the ticket cannot be read'}") from error
+        return ledger_row(world.exchange.enter_external(account, ticket, world.now))
+
+    def _fill_order(self, body: Mapping[str, Any]) -> Any:
+        world = self._server.world
+        quantity = _number(body, "quantity") if "quantity" in body else None
+        try:
+            order = world.exchange.fill(int(body.get("order_id", 0)), _number(body, "price"), quantity, world.now)
+        except (LookupError, TypeError, ValueError) as error:
+            raise _BadRequest(f"fill: {error}") from error
+        return ledger_row(order)
 
     def _set_quirks(self, body: Mapping[str, Any]) -> Any:
         try:

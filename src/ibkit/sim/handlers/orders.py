@@ -34,9 +34,9 @@ _MOST_SUPPRESSED = 51
 """Source: docs/facts/orders.md §3.3."""
 _PROMPT = (
     "If your order is not immediately executable, our systems may, depending on market conditions, reject your order "
-    "if its limit price is more than the allowed amount away from the reference price at that time. If this happens, you "
-    "will not receive a fill. This is a control designed to ensure that we comply with our regulatory obligations to "
-    "avoid submitting disruptive orders to the marketplace.\nUse the Price Management Algo?"
+    "if its limit price is more than the allowed amount away from the reference price at that time. If this happens, "
+    "you will not receive a fill. This is a control designed to ensure that we comply with our regulatory obligations "
+    "to avoid submitting disruptive orders to the marketplace.\nUse the Price Management Algo?"
 )
 _MOST_DAYS = 7
 _MOST_ROWS = 1000
