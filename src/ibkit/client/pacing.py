@@ -53,6 +53,10 @@ class Lanes:
         wait = max(self._pacer.boxed_for(now), self._pacer.paused_for(endpoint, now))
         return self._clock.now() + timedelta(seconds=wait)
 
+    def quick(self, endpoint: Endpoint) -> bool:
+        """Whether the call may go at once, without any of `enter`'s waiting; then it is counted."""
+        return not self._queue and self._pacer.quick(endpoint, self._clock.monotonic())
+
     async def enter(self, endpoint: Endpoint) -> None:
         """Returns when the call may go. RateLimited: E-PENALTY in the box, E-RATE where it would wait too long."""
         pacer, now = self._pacer, self._clock.monotonic()

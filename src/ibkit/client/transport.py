@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from ibkit.wire.http import Request, Response
 
-__all__ = ["Transport"]
+__all__ = ["USER_AGENT", "Transport"]
+
+USER_AGENT: Final = "ibkit"
+"""Any non-empty value; without one the edge answers 403. Source: docs/facts/auth-and-sessions.md §0.2."""
 
 
 class Transport(Protocol):

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import urlsplit
 
+import aiohttp
+from yarl import URL
+
+from ibkit.client.transport import USER_AGENT
 from ibkit.client.transports.pins import PinFile, normal_fingerprint
-from ibkit.client.transports.pyreqwest import USER_AGENT
 from ibkit.errors import OutcomeUnknown, Unreachable
 from ibkit.wire.codec import BODY_LIMIT
 from ibkit.wire.http import Request, Response
-
-if TYPE_CHECKING:
-    import aiohttp
 
 __all__ = ["AiohttpTransport"]
 
@@ -50,9 +50,6 @@ class AiohttpTransport:
         self._once: aiohttp.ClientSession | None = None
 
     async def send(self, request: Request, *, timeout_s: float) -> Response:
-        import aiohttp
-        from yarl import URL
-
         if self._kept is None or self._once is None:
             await self._open()
         assert self._kept is not None
@@ -105,8 +102,6 @@ class AiohttpTransport:
         await asyncio.sleep(0)
 
     async def _open(self) -> None:
-        import aiohttp
-
         self._trust = await self._trusted()
         jar = aiohttp.DummyCookieJar()
         kept = aiohttp.TCPConnector(limit=self._pool_size, keepalive_timeout=IDLE_S)
@@ -116,8 +111,6 @@ class AiohttpTransport:
         self._once = aiohttp.ClientSession(connector=once, cookie_jar=jar, headers=headers, trust_env=False)
 
     async def _trusted(self) -> ssl.SSLContext | aiohttp.Fingerprint:
-        import aiohttp
-
         if self._ca is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.load_verify_locations(cadata=self._ca.decode("ascii"))

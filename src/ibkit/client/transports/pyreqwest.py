@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from pyreqwest.client import Client, ClientBuilder
+from pyreqwest.exceptions import BuilderError, RequestError, RequestTimeoutError
+from pyreqwest.response import Response as Answer
+
+from ibkit.client.transport import USER_AGENT
 from ibkit.errors import IbkitError, OutcomeUnknown, Unreachable
 from ibkit.wire.codec import BODY_LIMIT
 from ibkit.wire.http import Request, Response
 
-if TYPE_CHECKING:
-    from pyreqwest.client import Client
-    from pyreqwest.exceptions import RequestError
-    from pyreqwest.response import Response as Answer
-
 __all__ = ["PyreqwestTransport"]
 
-USER_AGENT: Final = "ibkit"
-"""Any non-empty value; without one the edge answers 403. Source: docs/facts/auth-and-sessions.md §0.2."""
 IDLE: Final = timedelta(seconds=50)
 """Less than the peer's minute, so that a connection is not reused while it is being closed. LIM-07."""
 DRAIN_S: Final = 0.05
@@ -43,8 +41,6 @@ class PyreqwestTransport:
         self._timeouts: dict[float, timedelta] = {}
 
     async def send(self, request: Request, *, timeout_s: float) -> Response:
-        from pyreqwest.exceptions import BuilderError, RequestError
-
         client = self._client or self._open()
         limit = self._timeouts.get(timeout_s)
         if limit is None:
@@ -58,7 +54,8 @@ class PyreqwestTransport:
                 builder = builder.header("Content-Length", "0")
             async with builder.build_streamed() as answer:
                 body = await _read(answer)
-                return Response(answer.status, _headers(answer), body)
+                # A view, not a copy: names are found in any case, and hardly ever looked at.
+                return Response(answer.status, answer.headers, body)
         except BuilderError as error:
             raise Unreachable(f"the request could not be built: {error.message}", details={"cause": "other"}) from error
         except RequestError as error:
@@ -71,8 +68,6 @@ class PyreqwestTransport:
             await asyncio.sleep(DRAIN_S)
 
     def _open(self) -> Client:
-        from pyreqwest.client import ClientBuilder
-
         builder = (
             ClientBuilder()
             .http1_only()
@@ -106,13 +101,7 @@ async def _read(answer: Answer) -> bytes:
     return body.to_bytes()
 
 
-def _headers(answer: Answer) -> dict[str, str]:
-    return dict(answer.headers.items())
-
-
 def _mapped(error: RequestError, timeout_s: float) -> IbkitError:
-    from pyreqwest.exceptions import RequestTimeoutError
-
     causes = [cause["message"] for cause in error.details["causes"] or ()]
     told = "; ".join(dict.fromkeys(causes)) or error.message
     # The class proves nothing: ConnectError and ConnectTimeoutError come for requests that were fully sent, too.
