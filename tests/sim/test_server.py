@@ -66,6 +66,15 @@ def test_replies_carry_the_headers_seen_through_a_gateway(simulator: Simulator) 
 
 
 @pytest.mark.requirement("TST-01")
+def test_the_gateway_answers_browsers_of_other_origins_itself() -> None:
+    simulator = make_simulator("not-authenticated")
+    asked = Caller(simulator)("OPTIONS", STATUS, headers={"Origin": "https://example.org"})
+    assert (asked.status, asked.body) == (204, b"")
+    assert asked.headers["access-control-allow-origin"] == "*"
+    assert "access-control-allow-origin" not in Caller(simulator)("GET", STATUS).headers
+
+
+@pytest.mark.requirement("TST-01")
 def test_scenario_clock_skew_moves_the_date_by_ten_minutes() -> None:
     simulator = make_simulator("clock-skew")
     date = parsedate_to_datetime(Caller(simulator)("GET", STATUS).headers["date"])

@@ -247,6 +247,15 @@ def test_reauthenticate_before_the_first_login_says_not_logged_in() -> None:
 
 
 @pytest.mark.requirement("AUTH-16")
+def test_a_gateway_without_a_login_may_speak_in_other_ways() -> None:
+    simulator = make_simulator("not-authenticated", logged_out_tickle="no session", logged_out_text="Access Denied")
+    caller = Caller(simulator)
+    tickle, other = caller("POST", TICKLE), caller("GET", ACCOUNTS)
+    assert (tickle.status, body(tickle)) == (200, {"error": "no session"})
+    assert (other.status, other.body, other.headers["content-type"]) == (401, b"Access Denied", "text/plain")
+
+
+@pytest.mark.requirement("AUTH-16")
 def test_a_switch_from_not_authenticated_to_ok_logs_the_gateway_in() -> None:
     simulator = make_simulator("not-authenticated")
     caller = Caller(simulator)

@@ -62,7 +62,8 @@ def sim(
     speed
         How much faster than real the world's time runs.
     start
-        First moment of the world, as ISO time or "now"; by default one at which the US market is open.
+        First moment of the world, as ISO time (UTC unless it says otherwise) or "now"; by default one at which the
+        US market is open.
     idle_timeout
         Seconds without a call after which a brokerage session is lost.
     max_age

@@ -96,7 +96,8 @@ class SimTransport:
         """
         simulator = self._simulator
         if not simulator.up:
-            raise Unreachable("connection refused", code="E-GW-DOWN" if self._face == "gateway" else "E-API-CONNECT")
+            code = "E-GW-DOWN" if self._face == "gateway" else "E-API-CONNECT"
+            raise Unreachable("connection refused", code=code, details={"cause": "refused"})
         if request.method in ("POST", "PUT", "PATCH") and not _has(request, "content-length"):
             # Every HTTP library sends the length of a body it holds.
             request = Request(
@@ -107,11 +108,12 @@ class SimTransport:
             outcome = await self._late(request, outcome, timeout_s)
         if outcome.delay_s > timeout_s:
             await simulator.clock.sleep(timeout_s)
-            raise OutcomeUnknown(f"no answer within {timeout_s:g} s")
+            raise OutcomeUnknown(f"no answer within {timeout_s:g} s", details={"cause": "timeout"})
         if outcome.delay_s:
             await simulator.clock.sleep(outcome.delay_s)
         if outcome.drop or outcome.cut is not None:
-            raise OutcomeUnknown("the connection broke before the whole answer was there")
+            cause = "broken" if outcome.drop else "cut"
+            raise OutcomeUnknown("the connection broke before the whole answer was there", details={"cause": cause})
         return _response(outcome)
 
     async def _late(self, request: Request, outcome: Outcome, timeout_s: float) -> Outcome:
@@ -123,7 +125,7 @@ class SimTransport:
         if outcome.delay_s > timeout_s:
             simulator.server.later(outcome.delay_s, carry_out)
             await simulator.clock.sleep(timeout_s)
-            raise OutcomeUnknown(f"no answer within {timeout_s:g} s")
+            raise OutcomeUnknown(f"no answer within {timeout_s:g} s", details={"cause": "timeout"})
         await simulator.clock.sleep(outcome.delay_s)
         return carry_out()
 

@@ -26,7 +26,10 @@ _METHODS = ("gateway", "oauth1a", "oauth2")
 
 
 def ensure_keys(folder: Path, say: Callable[[str], None], progress: Callable[[int], None] | None = None) -> None:
-    """Make the keys and the Diffie-Hellman prime that are missing. The prime takes half a minute, once."""
+    """Make the keys and the Diffie-Hellman prime that are missing. The prime takes half a minute, once.
+
+    progress: called with the number of candidates tested so far; what it raises ends the search.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     dhparam = folder / "dhparam.pem"
     if not dhparam.is_file():

@@ -55,6 +55,11 @@ class Quirks:
     gateway_tickles: bool = False
     """The gateway program keeps its brokerage session alive by itself. §3.2 [checked on a 2023 build, doubted by
     [forum]; off, so that a client that forgets to tickle is found out]."""
+    logged_out_tickle: Literal["401", "no session"] = "401"
+    """What tickle says on a gateway without a login: 401 like every call, or 200 `{"error":"no session"}`. §3.7, §4.1
+    [recorded, both]."""
+    logged_out_text: str = ""
+    """Body of those 401s: empty, or `Access Denied`. §3.2 [recorded; the text: forum]."""
     no_bridge_status: Literal[400, 401] = 400
     """Status of an /iserver call when a brokerage session was never opened. §8 row 9 [client]."""
     ways_in_compete: bool = False

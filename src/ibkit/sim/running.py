@@ -21,11 +21,12 @@ from ibkit.sim.simclock import WorldClock
 from ibkit.sim.users import Directory
 from ibkit.sim.world import SimConfig, World
 
-__all__ = ["SimOptions", "default_start", "run"]
+__all__ = ["SimOptions", "choose_start", "default_start", "run"]
 
 _NEW_YORK = ZoneInfo("America/New_York")
 _MORNING = (10, 30)
 _LEFT_AT_LEAST = timedelta(hours=1)
+_SAY_EVERY = 250
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +50,8 @@ async def run(options: SimOptions, stop: asyncio.Event, *, say: Callable[[str], 
     folder = _prepare(options.folder)
     try:
         remove_announcement(folder)
-        await asyncio.to_thread(ensure_keys, folder / "keys", say)
+        if not await _make_keys(folder / "keys", stop, say):
+            return
         ensure_certificates(folder, options.host)
         directory = Directory(folder / "keys", seed=options.seed)
     except OSError as error:
@@ -86,6 +88,27 @@ async def run(options: SimOptions, stop: asyncio.Event, *, say: Callable[[str], 
         remove_announcement(folder)
         await faces.stop()
     say("Simulator stopped.")
+
+
+class _Stopped(Exception):
+    """Somebody pressed Ctrl-C in the middle of the search for a prime."""
+
+
+async def _make_keys(folder: Path, stop: asyncio.Event, say: Callable[[str], None]) -> bool:
+    """Keys for the folder, in a thread so that Ctrl-C is heard; False if it was."""
+
+    def progress(tested: int) -> None:
+        if stop.is_set():
+            raise _Stopped
+        if tested % _SAY_EVERY == 0:
+            say(f"  {tested} candidates tested")
+
+    try:
+        await asyncio.to_thread(ensure_keys, folder, say, progress)
+    except _Stopped:
+        say("Stopped before the keys were made.")
+        return False
+    return True
 
 
 def _prepare(folder: Path) -> Path:

@@ -20,8 +20,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
-import ibkit.sim.handlers
-from ibkit.sim import credentials, sessions
+from ibkit.sim import credentials, handlers, sessions
 from ibkit.sim.faults import RequestFault
 from ibkit.sim.logins import Session
 from ibkit.sim.maintenance import in_maintenance
@@ -38,14 +37,14 @@ from ibkit.wire.endpoint import Base, Endpoint, Lane, Needs
 from ibkit.wire.http import Request
 from ibkit.wire.marketdata import SNAPSHOT
 from ibkit.wire.orders import LIVE_ORDERS, ORDER_STATUS, PLACE_ORDERS, REPLY, TRADES
-from ibkit.wire.session import REAUTHENTICATE, SSODH_INIT
+from ibkit.wire.session import REAUTHENTICATE, SSODH_INIT, TICKLE
 
 __all__ = ["Face", "Outcome", "SimServer"]
 
 Face = Literal["gateway", "cloud"]
 
-for _module in pkgutil.iter_modules(ibkit.sim.handlers.__path__):
-    importlib.import_module(f"ibkit.sim.handlers.{_module.name}")
+for _module in pkgutil.iter_modules(handlers.__path__):
+    importlib.import_module(f"{handlers.__name__}.{_module.name}")
 
 API = Base.API.value
 IBKR = "https://api.ibkr.com"
@@ -60,6 +59,13 @@ _FIRST_BY_500 = frozenset({SNAPSHOT, LIVE_ORDERS, ORDER_STATUS, TRADES})
 _SLOW_S = 60.0
 _SKEW = timedelta(minutes=10)
 _WORTH_GZIP = ("application/json", "text/")
+
+_CORS = (
+    ("Access-Control-Allow-Origin", "*"),
+    ("Access-Control-Allow-Methods", "POST, GET, OPTIONS, DELETE, PUT"),
+    ("Access-Control-Allow-Headers", "Content-Type, portal, Cookie"),
+)
+"""The gateway's own answer to browsers. Source: docs/facts/auth-and-sessions.md §3.11, headers IBKR → client."""
 
 _json = msgspec.json.Encoder(decimal_format="number")
 
@@ -267,6 +273,8 @@ class SimServer:
             *reply.headers.items(),
             *incoming.extra_headers,
         ]
+        if incoming.face == "gateway" and "origin" in incoming.headers:
+            headers += _CORS
         if "x-sess-uuid=" not in incoming.headers.get("cookie", ""):
             uuid = f"0.{chance.getrandbits(32):08x}.{int(self.world.now.timestamp())}.{chance.getrandbits(32):08x}"
             headers.append(("Set-Cookie", f"x-sess-uuid={uuid}; secure; HttpOnly"))
@@ -283,6 +291,8 @@ class SimServer:
         faults = self.world.faults
         if incoming.face == "gateway" and faults.on("gw-ip-denied"):
             raise ApiError(404, "Access Denied", content_type="")
+        if incoming.face == "gateway" and incoming.method == "OPTIONS":
+            return Reply("", 204, content_type="")
         self._check_maintenance(incoming)
         self._check_transport(incoming)
         if incoming.match is None:
@@ -405,7 +415,7 @@ class SimServer:
         logins = self.world.logins
         if incoming.face == "gateway":
             if logins.gateway is None:
-                raise ApiError(401, None)
+                raise self._logged_out(incoming.endpoint)
             return logins.gateway
         header = incoming.headers.get("authorization", "")
         scheme, _, rest = header.partition(" ")
@@ -423,6 +433,13 @@ class SimServer:
                 raise ApiError(410, None)
             raise credentials.not_authenticated()
         return session
+
+    def _logged_out(self, endpoint: Endpoint) -> ApiError:
+        """What a gateway without a login passes on. §3.2, §3.7, §4.1."""
+        quirks = self.world.quirks
+        if endpoint == TICKLE and quirks.logged_out_tickle == "no session":
+            return ApiError(200, {"error": "no session"})
+        return ApiError(401, quirks.logged_out_text or None, content_type="text/plain")
 
     @staticmethod
     def _form(incoming: _Incoming) -> tuple[tuple[str, str], ...]:

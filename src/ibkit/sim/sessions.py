@@ -144,10 +144,11 @@ def is_ready(session: Session, now: datetime) -> bool:
 def status_object(world: World, session: Session, *, fail: bool) -> dict[str, Any]:
     """The brokerage status of §3.4. fail: with the member `fail` (auth/status has it, tickle and a good init not)."""
     ready = is_ready(session, world.now)
+    elsewhere = session.brokerage is None and session.user.username in world.logins.elsewhere
     status: dict[str, Any] = {
         "authenticated": ready,
         "established": ready,
-        "competing": session.competing,
+        "competing": session.competing or elsewhere,
         "connected": session.connected,
         "message": "",
         "MAC": MAC,
