@@ -294,6 +294,30 @@ def test_a_price_holds_from_its_moment_on():
     assert run[59].last == Decimal("700.00")
 
 
+def test_after_a_set_price_ticks_are_still_the_quotes_of_each_second():
+    market = new_market()
+    market.set_price("SPY", Decimal("641.50"), START + timedelta(seconds=10))
+    market.set_price("SPY", Decimal("655.00"), START + timedelta(seconds=25))
+    for conid in (SPY, option(strike="640", right="C").conid):
+        for tick in market.ticks(conid, START, START + timedelta(seconds=60)):
+            quote = market.quote(conid, tick.at)
+            assert tick == Tick(tick.at, quote.bid or Decimal(0), quote.ask or Decimal(0), quote.last)
+
+
+@pytest.mark.parametrize("year", [2017, 2033])
+def test_a_world_lives_within_its_calendar(year):
+    with pytest.raises(ValueError, match="starts between"):
+        Market(CALENDAR, INSTRUMENTS, start=datetime(year, 6, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("start", [datetime(2018, 7, 2, 15, tzinfo=UTC), datetime(2032, 12, 31, 15, tzinfo=UTC)])
+def test_a_world_at_the_edge_of_its_calendar_works(start):
+    market = Market(CALENDAR, INSTRUMENTS, start=start)
+    assert abs(market.quote(SPY, start).last - 630) < 2
+    far = list(INSTRUMENTS.chain("SPX", start.date()))[-1]
+    assert market.quote(far.conid, start).ask is not None
+
+
 def test_a_price_set_while_the_market_is_shut_counts_at_once():
     market = new_market()
     night = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)

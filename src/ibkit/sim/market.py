@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Floats = NDArray[np.float64]
 
-__all__ = ["TICK_S", "Market", "MarketQuote", "Tick", "Ticks"]
+__all__ = ["EARLIEST", "LATEST", "TICK_S", "Market", "MarketQuote", "Tick", "Ticks"]
 
 TICK_S = 1.0
+EARLIEST, LATEST = date(2018, 7, 1), date(2032, 12, 31)
+"""A world's possible first days: the calendar must know its past shocks and its farthest expiries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +56,16 @@ class _Sides:
 
 
 class Market:
-    """start: the instant at which each underlying stands near its base price; without it, about there at all times."""
+    """start: the instant at which each underlying stands near its base price; without it, about there at all times.
+
+    Raises ValueError for a start outside `EARLIEST` to `LATEST`.
+    """
 
     def __init__(
         self, calendar: Calendar, instruments: Instruments, *, seed: int = 7, start: datetime | None = None
     ) -> None:
+        if start is not None and not EARLIEST <= new_york_date(start) <= LATEST:
+            raise ValueError(f"a simulated world starts between {EARLIEST} and {LATEST}, not on {new_york_date(start)}")
         self._calendar = calendar
         self._instruments = instruments
         self._seed = seed
@@ -71,6 +78,7 @@ class Market:
         self._pins: dict[int, list[tuple[int, _Pin | None]]] = {}
         self._halts: dict[str, list[tuple[int, bool]]] = {}
         self._quote = lru_cache(maxsize=4096)(self._quote_uncached)
+        self._prior_close = lru_cache(maxsize=8192)(self._prior_close_uncached)
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
@@ -141,7 +149,7 @@ class Market:
         earlier = [shift for shift in self._shifts[symbol] if shift[0] < moment]
         self._shifts[symbol] = [*earlier, (moment, float(price) / natural)]
         self._instruments.recentre(symbol, price)
-        self._quote.cache_clear()
+        self._changed()
 
     def set_quote(
         self,
@@ -181,13 +189,17 @@ class Market:
         moment = int(_floor(at).timestamp())
         earlier = [row for row in self._halts.get(symbol, []) if row[0] < moment]
         self._halts[symbol] = [*earlier, (moment, halted)]
+        self._changed()
+
+    def _changed(self) -> None:
         self._quote.cache_clear()
+        self._prior_close.cache_clear()
 
     def _pin(self, conid: int, pin: _Pin | None, at: datetime) -> None:
         moment = int(_floor(at).timestamp())
         earlier = [row for row in self._pins.get(conid, []) if row[0] < moment]
         self._pins[conid] = [*earlier, (moment, pin)]
-        self._quote.cache_clear()
+        self._changed()
 
     # --- one quote -------------------------------------------------------------------------------------------------
 
@@ -205,7 +217,7 @@ class Market:
         # A price set while the market is shut counts at once; so the moment is now, not that of the last tick.
         run = self._run(instrument, day, None, np.array([second]), _epochs(at))
         last = price_of(run.last_cents[0])
-        prior = self._prior_close(instrument, day)
+        prior = self._prior_close(conid, day)
         today = day == new_york_date(now)
         traded = today and (not instrument.is_option or second >= self._pace(instrument))
         if not today:
@@ -249,8 +261,8 @@ class Market:
             "vega": float(worth.vega[0]) / 100,
         }
 
-    def _prior_close(self, instrument: Instrument, day: date) -> Decimal:
-        before = self._calendar.previous_day(day)
+    def _prior_close_uncached(self, conid: int, day: date) -> Decimal:
+        instrument, before = self._instrument(conid), self._calendar.previous_day(day)
         return price_of(self._close_cents(instrument, before, _epochs(self._hours(before)[1])))
 
     def _close_cents(self, instrument: Instrument, day: date, moments: Ints) -> int:
@@ -312,13 +324,16 @@ class Market:
     def _option_last(self, option: Instrument, day: date, seconds: Ints, moments: Ints) -> Ints:
         """A trade every few seconds, at the bid or at the ask of that second; before the first, the prior close."""
         pace = self._pace(option)
-        trades, where = np.unique(seconds - seconds % pace, return_inverse=True)
-        # The last price follows a shift of its underlying at once: old trades would stand outside the new quote.
-        shift = np.full(len(trades), moments[-1]) if len(moments) == 1 else trades + moments[0] - seconds[0]
-        sides = self._option_sides(option, day, trades, shift)
+        trades, where, looked_at = seconds - seconds % pace, np.arange(len(seconds)), moments
+        if len(self._shifts[option.symbol]) == 1:
+            # Few trades stand for many seconds; with shifts each second's own one counts, lest old trades stand
+            # outside the new quote.
+            trades, where = np.unique(trades, return_inverse=True)
+            looked_at = trades
+        sides = self._option_sides(option, day, trades, looked_at)
         lifted = (chance(key_of(self._seed, option.conid, day, "trades"), trades) < 0.5) | (sides.bid <= 0)
         traded = np.where(lifted, sides.ask, sides.bid)[where]
-        return np.where(seconds < pace, _cents(self._prior_close(option, day)), traded)
+        return np.where(seconds < pace, _cents(self._prior_close(option.conid, day)), traded)
 
     def _worth(self, option: Instrument, day: date, seconds: Ints, spot: Floats) -> tuple[Valuation, Floats]:
         row = UNDERLYINGS[option.symbol]
