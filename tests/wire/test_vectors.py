@@ -1,9 +1,12 @@
-"""The founders' vectors, which were checked against other people's code, in both directions."""
+"""Vectors in both directions: our own (tests/vectors), and the founders', which were checked against other people's
+code. Both have one form."""
 
 from __future__ import annotations
 
 import base64
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +21,27 @@ from ibkit.wire.oauth1 import QueryStyle
 pytestmark = pytest.mark.requirement("AUTH-06", "AUTH-07")
 
 
-@pytest.fixture(scope="module")
-def oauth1a(shared: Path) -> Any:
-    return json.loads((shared / "ibkr/vectors/oauth1a.json").read_text())
+OWN = Path(__file__).parent.parent / "vectors"
 
 
-@pytest.fixture(scope="module")
-def second(shared: Path) -> Any:
-    return json.loads((shared / "ibkr/vectors/oauth2.json").read_text())
+def _read(name: str, request: pytest.FixtureRequest) -> Any:
+    place = OWN if request.param == "own" else request.getfixturevalue("shared") / "ibkr/vectors"
+    return json.loads((place / name).read_text())
+
+
+@pytest.fixture(scope="module", params=["own", "shared"])
+def oauth1a(request: pytest.FixtureRequest) -> Any:
+    return _read("oauth1a.json", request)
+
+
+@pytest.fixture(scope="module", params=["own", "shared"])
+def second(request: pytest.FixtureRequest) -> Any:
+    return _read("oauth2.json", request)
+
+
+def test_the_script_writes_our_vectors_as_they_are() -> None:
+    done = subprocess.run([sys.executable, OWN / "make_vectors.py", "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def _response(vector: dict[str, Any]) -> Response:
@@ -40,6 +56,7 @@ def test_every_java_number_has_its_bytes(oauth1a: Any) -> None:
 def test_every_exchange_gives_its_token_from_either_side(oauth1a: Any) -> None:
     params = dh.parse_params_pem(oauth1a["keys"]["dhparam_pem"])
     secret = bytes.fromhex(oauth1a["credentials"]["access_token_secret_plain_hex"])
+    consumer = oauth1a["credentials"]["consumer_key"]
     for case in oauth1a["dh_cases"]:
         client, server = int(case["client_private_hex"], 16), int(case["server_private_hex"], 16)
         challenge, response = dh.challenge(params, client), dh.challenge(params, server)
@@ -51,10 +68,10 @@ def test_every_exchange_gives_its_token_from_either_side(oauth1a: Any) -> None:
         token = oauth1.live_session_token(shared_secret, secret)
         assert base64.b64encode(token).decode() == case["live_session_token"]
         proof = case["live_session_token_signature"]
-        assert oauth1.live_session_token_proof(token, "SIMCONSUM") == proof
-        assert oauth1.proves_live_session_token(token, "SIMCONSUM", proof)
+        assert oauth1.live_session_token_proof(token, consumer) == proof
+        assert oauth1.proves_live_session_token(token, consumer, proof)
         for wrong in case["wrong_keys_give"].values():
-            assert not oauth1.proves_live_session_token(base64.b64decode(wrong), "SIMCONSUM", proof)
+            assert not oauth1.proves_live_session_token(base64.b64decode(wrong), consumer, proof)
 
 
 def test_the_token_that_ibkr_prints_has_the_printed_proof(oauth1a: Any) -> None:
@@ -140,7 +157,7 @@ def test_the_fast_signer_writes_the_same_headers(oauth1a: Any) -> None:
     for vector in oauth1a["rest"]:
         nonce = bytes.fromhex(vector["oauth"]["oauth_nonce"])
         signer = oauth1.Signer(
-            consumer_key="SIMCONSUM",
+            consumer_key=vector["oauth"]["oauth_consumer_key"],
             access_token=vector["oauth"]["oauth_token"],
             realm="limited_poa",
             token=base64.b64decode(oauth1a["rest_live_session_token"]),
