@@ -247,6 +247,41 @@ def test_malformed_requests_are_a_400(gateway, query):
     gateway.get(f"/iserver/marketdata/snapshot?{query}", 400)
 
 
+# --- the market in the test's hand ------------------------------------------------------------------------------
+
+
+def test_control_sets_quotes_prices_and_halts(gateway):
+    conid, control = gateway.put(), gateway.simulator.control
+    gateway.warm(conid, SPY)
+    control("POST", "market", {"conid": conid, "bid": 0.62, "ask": 0.63})
+    row, _ = gateway.snapshot(conid, SPY)
+    assert (row["84"], row["86"]) == ("0.62", "0.63")
+    control("POST", "market", {"conid": conid, "bid": None, "ask": 0.01})
+    assert "84" not in gateway.snapshot(conid, SPY)[0]
+    control("POST", "market", {"conid": conid, "release": True})
+    assert Decimal(gateway.snapshot(conid, SPY)[0]["84"]) > 1
+    control("POST", "market", {"symbol": "SPY", "price": 700})
+    put, stock = gateway.snapshot(conid, SPY)
+    assert abs(Decimal(stock["31"]) - 700) < 1
+    assert "84" not in put
+    control("POST", "market", {"symbol": "SPY", "halted": True})
+    assert gateway.snapshot(SPY)[0]["31"].startswith("H")
+    control("POST", "market", {"symbol": "SPY", "halted": False})
+    assert "84" in gateway.snapshot(SPY)[0]
+
+
+@pytest.mark.requirement("OPT-03")
+def test_after_a_jump_to_700_strikes_around_it_are_listed_and_quoted(gateway):
+    gateway.put()
+    gateway.simulator.control("POST", "market", {"symbol": "SPY", "price": 700})
+    conids = []
+    for strike, right in ((695, "P"), (705, "C")):
+        query = f"conid={SPY}&sectype=OPT&month=NOV26&strike={strike}&right={right}"
+        conids.append(gateway.get(f"/iserver/secdef/info?{query}")[0]["conid"])
+    for row in gateway.warm(*conids):
+        assert Decimal(row["84"]) >= Decimal("0.05")
+
+
 # --- troubles ---------------------------------------------------------------------------------------------------
 
 

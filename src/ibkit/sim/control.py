@@ -3,7 +3,8 @@
 GET  requests | ledger | world | clock | quirks | faults
 POST clock {"advance": s}           POST scenario {"scenario": name | [names]}      POST reset {}
 POST faults {"endpoint" | "path", "fault", "times", "after", "method", "params"} (or a list; DELETE clears)
-POST market {"symbol", "price"} or {"conid", "bid", "ask", "bid_size", "ask_size"}
+POST market {"symbol", "price"} or {"conid", "bid", "ask", "bid_size", "ask_size"} (null: nobody bids, offers) or
+            {"conid", "release": true} or {"symbol", "halted": true|false}
 POST order {"account", "ticket"}  an order typed into TWS: no cOID, no question; the ticket as on the wire
 POST fill {"order_id", "price", "quantity"}  fill a working order whatever the market says (quantity: all of it)
 POST quirks {name: value}           POST login {"username", "logged_in"}
@@ -151,11 +152,15 @@ class Control:
     def _set_market(self, body: Mapping[str, Any]) -> Any:
         world = self._server.world
         try:
-            if "conid" in body:
+            if body.get("release") is True:
+                world.market.release(int(body["conid"]), at=world.now)
+            elif "conid" in body:
                 sizes = {n: int(body[n]) for n in ("bid_size", "ask_size") if n in body}
                 world.market.set_quote(
-                    int(body["conid"]), _number(body, "bid"), _number(body, "ask"), at=world.now, **sizes
+                    int(body["conid"]), _side(body, "bid"), _side(body, "ask"), at=world.now, **sizes
                 )
+            elif "halted" in body:
+                world.market.halt(str(body.get("symbol")), world.now, halted=body["halted"] is True)
             else:
                 world.market.set_price(str(body.get("symbol")), _number(body, "price"), world.now)
         except (LookupError, ValueError) as error:
@@ -232,6 +237,11 @@ def _read(body: bytes) -> Any:
     if not isinstance(given, dict | list):
         raise _BadRequest("the body must be an object")
     return given
+
+
+def _side(body: Mapping[str, Any], name: str) -> Decimal | None:
+    """A bid or an ask; null where nobody bids or offers."""
+    return None if name in body and body[name] is None else _number(body, name)
 
 
 def _number(body: Mapping[str, Any], name: str) -> Decimal:
