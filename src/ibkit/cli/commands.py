@@ -41,7 +41,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("trades", "ibkit.cli.trades:app", "The trades of the option seller and how they went.", "Trade"),
     Command("trade", "ibkit.cli.trade:app", "Validate the whole way with one contract on paper.", "Trade"),
     Command("intents", "ibkit.cli.intents:app", "What the order journal holds.", "Trade"),
-    Command("sim", "ibkit.cli.sim:app", "Run the simulated IBKR.", "Tools"),
+    Command("sim", "ibkit.cli.sim:app", "Simulate Interactive Brokers on this machine, until Ctrl-C.", "Tools"),
     Command("demo", "ibkit.cli.demo:app", "See the main job done on the simulator.", "Tools"),
     Command("errors", "ibkit.cli.errors:app", "The error codes, what they mean and what to do.", "Tools"),
 )

@@ -18,6 +18,7 @@ __all__ = ["TARGET_DELTA", "Suggestion", "suggest"]
 TARGET_DELTA: Final = 0.16
 _LOOKED_AT: Final = 30
 """Strikes around the price whose deltas are asked for."""
+_GREEKS_WITHIN_S: Final = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ async def suggest(ib: Client, symbol: str, *, expiry: date, right: Right, most_p
         and (option.strike < spot if right is Right.PUT else option.strike > spot)
         and abs(option.strike - spot) / spot * 100 <= most_pct
     ]
-    quotes = await ib.quotes(tuple(option.conid for option in outside)) if outside else ()
+    quotes = await _with_deltas(ib, outside)
     found = [
         Suggestion(option, quote, quote.delta)
         for option, quote in zip(outside, quotes, strict=True)
@@ -56,6 +57,18 @@ async def suggest(ib: Client, symbol: str, *, expiry: date, right: Right, most_p
     if not found:
         raise _no_delta(f"no delta for options of {symbol} on {expiry:%Y%m%d}")
     return min(found, key=lambda each: abs(abs(each.delta) - TARGET_DELTA))
+
+
+async def _with_deltas(ib: Client, options: list[Contract]) -> tuple[Quote, ...]:
+    """Quotes, waited for until the greeks are there: they are computed, and come after bid and ask."""
+    if not options:
+        return ()
+    deadline = ib.clock.monotonic() + _GREEKS_WITHIN_S
+    while True:
+        quotes = await ib.quotes(tuple(option.conid for option in options))
+        if all(quote.delta is not None for quote in quotes) or ib.clock.monotonic() >= deadline:
+            return quotes
+        await ib.clock.sleep(0.5)
 
 
 def _no_delta(what: str) -> NotPermitted:

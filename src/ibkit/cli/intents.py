@@ -1,0 +1,150 @@
+"""`ibkit intents`: what the order journal holds, which is what ibkit knows of each order it was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import cyclopts
+
+from ibkit.cli import context, output
+from ibkit.cli.flags import Json, option
+from ibkit.cli.running import go
+from ibkit.errors import NotFound
+
+if TYPE_CHECKING:
+    from ibkit.trading import Intent, Journal
+
+__all__ = ["app"]
+
+app = cyclopts.App(name="intents", help="What the order journal holds.")
+
+
+@app.command(name="list")
+def list_(
+    *,
+    count: Annotated[int, option("How many, newest first.")] = 20,
+    state: Annotated[str | None, option("Only in this state, e.g. unknown or acked.")] = None,
+    json: Json = False,
+) -> None:
+    """The latest intents: what was wanted, and what became of it."""
+
+    async def work(journal: Journal) -> None:
+        found = [i for i in await journal.recent(limit=max(count, 1) if state is None else 1000) if _in_state(i, state)]
+        found = found[: max(count, 1)]
+        if json:
+            output.emit([_document(intent) for intent in found])
+            return
+        rows = [
+            (
+                f"{intent.planned.at:%Y-%m-%d %H:%M:%S}",
+                intent.label,
+                intent.planned.purpose,
+                intent.state,
+                intent.order_id,
+                intent.intent_id,
+            )
+            for intent in found
+        ]
+        output.say(
+            output.table(("When (UTC)", "What", "For", "State", "Order", "Intent"), rows) if rows else "No intents."
+        )
+
+    _with_journal(work)
+
+
+@app.command
+def show(name: str, /, *, json: Json = False) -> None:
+    """One intent with all that happened to it. By its id, its key, or the broker's order number."""
+
+    async def work(journal: Journal) -> None:
+        intent = await _find(journal, name)
+        events = await journal.events(intent.intent_id)
+        if json:
+            output.emit({**_document(intent), "events": [{"event": type(e).__name__, **_fields(e)} for e in events]})
+            return
+        rows = [
+            ("Intent", intent.intent_id),
+            ("Key", intent.key),
+            ("What", intent.label),
+            ("State", intent.state.value),
+            ("Order", intent.order_id or "-"),
+            ("Filled", f"{intent.filled.normalize():f} at {intent.average_price or '-'}"),
+            ("Reason", intent.reason or "-"),
+        ]
+        output.say("\n".join(f"{label:<8}{value}" for label, value in rows))
+        output.say()
+        for event in events:
+            facts = {key: value for key, value in _fields(event).items() if key not in ("at", "ticket", "planned")}
+            told = ", ".join(
+                f"{key} {output.one_line(str(value), 100)}"
+                for key, value in facts.items()
+                if value not in (None, "", ())
+            )
+            output.say(f"{event.at:%H:%M:%S.%f}"[:-3] + f"  {type(event).__name__:<16}{told}")
+
+    _with_journal(work)
+
+
+async def _find(journal: Journal, name: str) -> Intent:
+    from ibkit.trading.events import IntentId
+
+    by_id = await journal.get(IntentId(name))
+    if by_id is not None:
+        return by_id
+    found = [i for i in await journal.recent(limit=5000) if name in (i.key, i.order_id, i.ref)]
+    if not found:
+        raise NotFound(f"Intent {name} not found", code="E-NOT-FOUND", remedy="`ibkit intents list` shows the latest.")
+    return found[0]
+
+
+def _with_journal(work: Callable[[Journal], Awaitable[None]]) -> None:
+    from ibkit.bootstrap.desks import journal_path
+    from ibkit.clock import SystemClock
+    from ibkit.store import open_journal
+
+    settings = context.load_settings(require_method=False)
+    path = journal_path(settings)
+
+    async def run() -> None:
+        if not path.exists():
+            raise NotFound(
+                f"Order journal not found: {path}",
+                code="E-NOT-FOUND",
+                remedy="It is made by the first order; check IBKIT_STATE_DIR if there was one.",
+            )
+        async with open_journal(path, clock=SystemClock()) as journal:
+            await work(journal)
+
+    go(run)
+
+
+def _in_state(intent: Intent, wanted: str | None) -> bool:
+    return wanted is None or intent.state.value == wanted or (wanted == "unknown" and "unknown" in intent.state.value)
+
+
+def _fields(event: Any) -> dict[str, Any]:
+    import dataclasses
+
+    return {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
+
+
+def _document(intent: Intent) -> dict[str, Any]:
+    return {
+        "intent_id": intent.intent_id,
+        "key": intent.key,
+        "ref": intent.ref,
+        "operation": intent.operation,
+        "purpose": intent.planned.purpose,
+        "what": intent.label,
+        "state": intent.state,
+        "final": intent.final,
+        "order_id": intent.order_id,
+        "order_status": intent.order_status,
+        "filled": intent.filled,
+        "average_price": intent.average_price,
+        "reason": intent.reason or None,
+        "code": intent.code or None,
+        "planned_at": intent.planned.at,
+        "updated_at": intent.updated_at,
+    }
