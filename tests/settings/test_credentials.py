@@ -9,7 +9,7 @@ import pytest
 
 from ibkit.errors import ConfigError
 from ibkit.model import GatewayLogin, OAuth1Credentials, OAuth2Credentials
-from ibkit.settings import Settings, load
+from ibkit.settings import Settings, load, read_private_key
 
 PEM = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
 
@@ -147,3 +147,35 @@ def test_text_and_file_that_differ_are_a_conflict(tmp_path: Path) -> None:
 def test_the_gateway_needs_nothing_but_may_know_the_user(tmp_path: Path) -> None:
     environ = {"IBKR_AUTH_METHOD": "gateway", "IBKR_CREDENTIAL": "someone"}
     assert load(environ=environ, directory=tmp_path).credentials() == GatewayLogin(username="someone")
+
+
+_MODES = (0o600, 0o400, 0o640, 0o644, 0o604, 0o660, 0o666, 0o610, 0o601, 0o700, 0o755, 0o777)
+
+
+@pytest.mark.requirement("SET-04")
+@pytest.mark.parametrize("mode", _MODES, ids=oct)
+def test_only_a_key_closed_to_others_is_read(tmp_path: Path, mode: int) -> None:
+    file = tmp_path / "key.pem"
+    file.write_text("text")
+    file.chmod(mode)
+    if mode & 0o077 == 0:
+        assert read_private_key("IB_SIGNATURE_KEY_PATH", file).reveal() == "text"
+        return
+    with pytest.raises(ConfigError) as error:
+        read_private_key("IB_SIGNATURE_KEY_PATH", file)
+    assert error.value.code == "E-KEY-PERMS"
+    assert error.value.remedy == f"Run `chmod 600 {file}`."
+
+
+@pytest.mark.requirement("SET-04")
+def test_a_link_or_a_pipe_in_the_place_of_a_key_is_refused(tmp_path: Path) -> None:
+
+    file = tmp_path / "key.pem"
+    file.write_text("text")
+    file.chmod(0o600)
+    (tmp_path / "link.pem").symlink_to(file)
+    os.mkfifo(tmp_path / "pipe.pem", 0o600)
+    for name, code, words in (("link.pem", "E-KEY-PERMS", "symbolic link"), ("pipe.pem", "E-KEY-FORMAT", "ordinary")):
+        with pytest.raises(ConfigError, match=words) as error:
+            read_private_key("IB_SIGNATURE_KEY_PATH", tmp_path / name)
+        assert error.value.code == code

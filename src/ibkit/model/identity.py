@@ -45,5 +45,8 @@ class AuthMethod(enum.Enum):
 
 
 def environment_of(account_id: AccountId) -> Environment:
-    """Paper for `DU…`/`DF…`, live for the rest. Source: docs/facts/accounts-and-portfolio.md §0 (live `U…`, paper `DU…`/`DF…`)."""
+    """Paper for `DU…`/`DF…`, live for the rest.
+
+    Source: docs/facts/accounts-and-portfolio.md §0 (live `U…`, paper `DU…`/`DF…`).
+    """
     return Environment.PAPER if account_id.startswith(("DU", "DF")) else Environment.LIVE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["read_credentials", "read_file", "read_private_key"]
 
+_LARGEST = 65_536
+
 
 def read_credentials(settings: Settings) -> Credentials:
     """Everything the chosen method needs, checked as far as the file system shows it."""
@@ -31,25 +34,22 @@ def read_credentials(settings: Settings) -> Credentials:
 
 
 def read_private_key(name: str, path: Path) -> Secret[str]:
-    """PEM text of a private key file. E-KEY-MISSING, E-KEY-PERMS, E-KEY-FORMAT; `name` is its variable."""
-    text = read_file(name, path)
-    if os.name == "posix":
-        mode = stat.S_IMODE(path.stat().st_mode)
-        if mode & 0o077:
-            raise ConfigError(
-                f"Private key file permissions too open: {path} ({mode:04o})",
-                code="E-KEY-PERMS",
-                remedy=f"Run `chmod 600 {path}`.",
-                details={"variable": name, "path": str(path)},
-            )
-    return Secret(text)
+    """PEM text of a private key file. E-KEY-MISSING, E-KEY-PERMS, E-KEY-FORMAT; `name` is its variable.
+
+    The file that was opened is the one that is judged: it must be ours (or root's), no link, and closed to others.
+    """
+    return Secret(_text(name, path, private=True))
 
 
 def read_file(name: str, path: Path) -> str:
     """Text of a key or parameter file. E-KEY-MISSING when it is not there, E-KEY-FORMAT when it is no text."""
+    return _text(name, path, private=False)
+
+
+def _text(name: str, path: Path, *, private: bool) -> str:
     details = {"variable": name, "path": str(path)}
     try:
-        data = path.read_bytes() if path.stat().st_size <= 65_536 else b"\xff"
+        data = _read(name, path, private=private)
     except FileNotFoundError:
         raise ConfigError(
             f"Key file not found: {path} ({name})",
@@ -67,6 +67,8 @@ def read_file(name: str, path: Path) -> str:
             details=details,
         ) from None
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _too_open(name, path, "it is a symbolic link", f"Point {name} at the file itself.") from None
         raise _unreadable(name, path, error.strerror or type(error).__name__) from error
     try:
         text = data.decode("utf-8-sig")
@@ -75,6 +77,33 @@ def read_file(name: str, path: Path) -> str:
     if not text.strip():
         raise _unreadable(name, path, "it is empty")
     return text
+
+
+def _read(name: str, path: Path, *, private: bool) -> bytes:
+    guarded = private and os.name == "posix"
+    # O_NONBLOCK: a pipe in the place of a key must not hold us up.
+    flags = os.O_RDONLY | (os.O_NOFOLLOW | os.O_NONBLOCK if guarded else 0)
+    with open(os.open(path, flags), "rb") as file:  # noqa: PTH123  # Path.open takes no flags
+        about = os.fstat(file.fileno())
+        if stat.S_ISDIR(about.st_mode):
+            raise IsADirectoryError
+        if guarded and not stat.S_ISREG(about.st_mode):
+            raise _unreadable(name, path, "it is no ordinary file")
+        if guarded and about.st_uid not in (0, os.geteuid()):
+            raise _too_open(name, path, "it belongs to another user", f"Make a copy of your own: chmod 600 {path}.")
+        mode = stat.S_IMODE(about.st_mode)
+        if guarded and mode & 0o077:
+            raise _too_open(name, path, f"{mode:04o}", f"Run `chmod 600 {path}`.")
+        return file.read(_LARGEST) if about.st_size <= _LARGEST else b"\xff"
+
+
+def _too_open(name: str, path: Path, why: str, remedy: str) -> ConfigError:
+    return ConfigError(
+        f"Private key file permissions too open: {path} ({why})",
+        code="E-KEY-PERMS",
+        remedy=remedy,
+        details={"variable": name, "path": str(path)},
+    )
 
 
 def _unreadable(name: str, path: Path, why: str) -> ConfigError:
