@@ -6,8 +6,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from desks import Desk
+from ibkit.model import to_cents
 from ibkit.sim.tickets import read_ticket
 
 pytestmark = pytest.mark.requirement("TST-01", "TRD-12")
@@ -339,3 +342,48 @@ def test_the_control_face_types_orders_and_fills_them() -> None:
             desk.simulator.control("POST", "fill", wrong)
     with pytest.raises(ValueError, match="no account"):
         desk.simulator.control("POST", "order", {"account": "U9", "ticket": ticket})
+
+
+moves = st.lists(
+    st.tuples(
+        st.sampled_from(["MKT", "LMT", "STP", "cancel", "wait", "night"]),
+        st.sampled_from(["BUY", "SELL"]),
+        st.integers(1, 40),
+        st.integers(-6, 6),
+        st.booleans(),
+    ),
+    min_size=3,
+    max_size=16,
+)
+
+
+@given(moves)
+@settings(max_examples=80, deadline=None)
+def test_whatever_is_traded_cash_positions_and_summary_follow_from_the_executions(rows: list) -> None:
+    desk = Desk(margin_refusal="later", value_limit="1e12")
+    put, stock = desk.option(offset=-8, days=3), desk.stock("AAPL")
+    for kind, side, quantity, distance, option in rows:
+        contract = put if option else stock
+        if kind == "cancel":
+            desk.exchange.desk.cancel_all(desk.account, desk.now)
+        elif kind in ("wait", "night"):
+            desk.pass_time(900 if kind == "wait" else 20 * 3600)
+        else:
+            middle = (desk.quote(contract).bid or Decimal("0.05")) + Decimal(distance) / 100
+            prices = {} if kind == "MKT" else {"price": float(max(middle, Decimal("0.01")))}
+            desk.send(desk.ticket(contract, side, quantity, kind, **prices))
+    executions = [e for order in desk.exchange.orders.values() for e in order.executions]
+    signs = [1 if e.order.ticket.side == "BUY" else -1 for e in executions]
+    flows = sum((-s * e.net_amount - e.commission for s, e in zip(signs, executions, strict=True)), Decimal(0))
+    seen = desk.world.books.portfolio(desk.account, desk.now)
+    assert desk.book.cash == desk.book.started_with + flows
+    assert desk.book.balanced
+    for contract in (put, stock):
+        held = sum(
+            (s * e.quantity for s, e in zip(signs, executions, strict=True) if e.order.conid == contract.conid), 0
+        )
+        assert desk.book.quantity(contract.conid) == held
+    assert seen.values.net_liquidation == to_cents(desk.book.cash) + sum(p.market_value for p in seen.positions)
+    for order in desk.exchange.orders.values():
+        assert order.filled <= order.total or order.state == "cancelled"
+        assert (order.state == "filled") == (order.remaining == 0 and order.accepted_at is not None)

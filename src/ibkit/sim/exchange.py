@@ -146,7 +146,8 @@ class Exchange:
         return matching.Hit(at, "trade") if start < at <= end else None
 
     def _may_trade(self, order: SimOrder) -> bool:
-        if not order.working or order.stuck or self._world.faults.on("no-fill"):
+        faults = self._world.faults
+        if not order.working or faults.on("no-fill") or (order.stuck and faults.on("partial-fill")):
             return False
         return self.active_quantity(order) > 0
 

@@ -25,7 +25,14 @@ _TYPES = {
     "STOP_LIMIT": ("Stop Limit", "STOP_LIMIT"),
 }
 """Display form and code."""
-_CCP = {"filled": "Filled", "cancelled": "Cancelled", "rejected": "Cancelled", "parked": "Pending Submit"}
+_CCP = {
+    "filled": "Filled",
+    "cancelled": "Cancelled",
+    "rejected": "Cancelled",
+    "parked": "Pending Submit",
+    "saved": "Inactive",
+}
+"""What a saved order shows is assumed; the others are §9's words."""
 _CCP_CODES = {"filled": "2"}
 """Only "2" is documented (§10); everything else shows the "0" of the documented working order."""
 _COLOURS = {"Inactive": ("#000000", "#AFAFAF"), "Filled": ("#FFFFFF", "#000000"), "Cancelled": ("#FFFFFF", "#000000")}
