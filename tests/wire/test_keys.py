@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import subprocess
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ibkit.errors import ConfigError
 from ibkit.model import Secret
@@ -224,3 +228,22 @@ def test_a_pair_made_with_a_passphrase_needs_it() -> None:
     assert "ENCRYPTED" in private.reveal()
     assert keys.load_private_key(private, what="made", passphrase=Secret("sesame")).key_size == 2048
     assert "no passphrase" in _refusal(private.reveal()).message
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_make_the_reader_fail_otherwise(data: bytes) -> None:
+    for raw in (data, b"-----BEGIN PRIVATE KEY-----\n" + base64.b64encode(data) + b"\n-----END PRIVATE KEY-----\n"):
+        with pytest.raises(ConfigError) as private:
+            keys.load_private_key(Secret(raw), what="key")
+        with pytest.raises(ConfigError) as public:
+            keys.load_public_key(raw.replace(b"PRIVATE", b"PUBLIC"), what="key")
+        assert private.value.code == public.value.code == "E-KEY-FORMAT"
+
+
+@given(st.integers(0, len(TRADITIONAL) - 1), st.characters(codec="ascii"))
+@settings(max_examples=60, deadline=None)
+def test_a_changed_character_gives_the_same_key_or_none(at: int, letter: str) -> None:
+    changed = TRADITIONAL[:at] + letter + TRADITIONAL[at + 1 :]
+    with contextlib.suppress(ConfigError):
+        read = keys.load_private_key(Secret(changed), what="key")
+        assert read.private_numbers() == KEY.private_numbers()

@@ -187,7 +187,8 @@ def _check_parts(key: RSAPrivateKey, what: str) -> None:
     parts = key.private_numbers()
     p, q, e = parts.p, parts.q, parts.public_numbers.e
     fits = (
-        p * q == parts.public_numbers.n
+        min(p, q) > 2
+        and p * q == parts.public_numbers.n
         and parts.d * e % (p - 1) == parts.d * e % (q - 1) == 1
         and parts.dmp1 == parts.d % (p - 1)
         and parts.dmq1 == parts.d % (q - 1)
