@@ -7,7 +7,6 @@ regular hours; outside them the last tick stands.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -17,6 +16,7 @@ import numpy as np
 
 from ibkit.sim.calendar import Calendar, new_york_date
 from ibkit.sim.instruments import Instrument, Instruments
+from ibkit.sim.interventions import Interventions, Pin, Sides
 from ibkit.sim.paths import Paths, chance, key_of
 from ibkit.sim.quotes import ASK_SIZE, BID_SIZE, MarketQuote, Tick, Ticks, price_of
 from ibkit.sim.surface import OVERNIGHT, RATE, SESSIONS_PER_YEAR, Valuation, black_scholes, implied_volatility
@@ -31,28 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["EARLIEST", "LATEST", "TICK_S", "Market", "MarketQuote", "Tick", "Ticks"]
 
 TICK_S = 1.0
+_BLOCK = 900
 EARLIEST, LATEST = date(2018, 7, 1), date(2032, 12, 31)
 """A world's possible first days: the calendar must know its past shocks and its farthest expiries."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Pin:
-    """A quote set by hand, in cents."""
-
-    bid: int
-    ask: int
-    bid_size: int
-    ask_size: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Sides:
-    """Bid, ask (cents, 0 for none) and sizes at a number of seconds."""
-
-    bid: Ints
-    ask: Ints
-    bid_size: Ints
-    ask_size: Ints
 
 
 class Market:
@@ -74,11 +55,10 @@ class Market:
             symbol: float(row.base) * (1 + 0.002 * (self._share("base", symbol) - 0.5))
             for symbol, row in UNDERLYINGS.items()
         }
-        self._shifts: dict[str, list[tuple[int, float]]] = {symbol: [(-(2**62), 1.0)] for symbol in UNDERLYINGS}
-        self._pins: dict[int, list[tuple[int, _Pin | None]]] = {}
-        self._halts: dict[str, list[tuple[int, bool]]] = {}
+        self._by_hand = Interventions()
         self._quote = lru_cache(maxsize=4096)(self._quote_uncached)
         self._prior_close = lru_cache(maxsize=8192)(self._prior_close_uncached)
+        self._block_range = lru_cache(maxsize=8192)(self._block_range_uncached)
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
@@ -98,7 +78,7 @@ class Market:
             final = int((min(end, close - timedelta(seconds=1)) - opening) // timedelta(seconds=1))
             if final >= first:
                 run = self._run(instrument, day, int(opening.timestamp()), np.arange(first, final + 1))
-                parts.append(self._without_halts(instrument.symbol, run))
+                parts.append(run.where(~self._by_hand.halted(instrument.symbol, run.seconds)))
         return Ticks.joined(parts)
 
     def day_range(self, conid: int, at: datetime) -> tuple[Decimal, Decimal, Decimal] | None:
@@ -108,11 +88,18 @@ class Market:
             return None
         instrument = self._instrument(conid)
         day = self._day_of(instrument, at)
+        first = self._pace(instrument) if instrument.is_option else 0
         final = self._paths.second(day, at)
-        opening = self._opening(day)
-        first = 0 if not instrument.is_option else self._pace(instrument)
-        lasts = self._run(instrument, day, int(opening.timestamp()), np.arange(first, final + 1)).last_cents
-        return price_of(lasts[0]), max(price_of(lasts.max()), quote.last), min(price_of(lasts.min()), quote.last)
+        blocks = [(start, min(start + _BLOCK, final + 1)) for start in range(first, final + 1, _BLOCK)]
+        ranges = [self._block_range(conid, day, start, end) for start, end in blocks]
+        high, low = price_of(max(row[1] for row in ranges)), price_of(min(row[2] for row in ranges))
+        return price_of(ranges[0][0]), max(high, quote.last), min(low, quote.last)
+
+    def _block_range_uncached(self, conid: int, day: date, start: int, end: int) -> tuple[int, int, int]:
+        """First, highest and lowest last price (cents) of a part of a session; whole parts are asked for again."""
+        opening = int(self._opening(day).timestamp())
+        lasts = self._run(self._instrument(conid), day, opening, np.arange(start, end)).last_cents
+        return int(lasts[0]), int(lasts.max()), int(lasts.min())
 
     def open_interest(self, conid: int, at: datetime) -> int:
         """Contracts outstanding; the same all day."""
@@ -145,9 +132,7 @@ class Market:
         at = _floor(at)
         day = self._calendar.current_day(at)
         natural = self._bases[symbol] * float(np.exp(self._paths.level(symbol, day, self._paths.second(day, at))))
-        moment = int(at.timestamp())
-        earlier = [shift for shift in self._shifts[symbol] if shift[0] < moment]
-        self._shifts[symbol] = [*earlier, (moment, float(price) / natural)]
+        self._by_hand.shift(symbol, at, float(price) / natural)
         self._instruments.recentre(symbol, price)
         self._changed()
 
@@ -173,11 +158,13 @@ class Market:
                 raise ValueError(f"{price} is not on the price grid of {instrument.full_name}")
         if bid_size < 0 or ask_size < 0:
             raise ValueError("sizes are not negative")
-        self._pin(conid, _Pin(_cents(bid), _cents(ask), bid_size, ask_size), at)
+        self._by_hand.pin(conid, _floor(at), Pin(_cents(bid), _cents(ask), bid_size, ask_size))
+        self._changed()
 
     def release(self, conid: int, *, at: datetime) -> None:
         """From `at` on the contract's bid and ask are the market's own again."""
-        self._pin(conid, None, at)
+        self._by_hand.pin(conid, _floor(at), None)
+        self._changed()
 
     def halt(self, symbol: str, at: datetime, *, halted: bool = True) -> None:
         """From `at` on an underlying and its options do not trade: no bid, no ask, no tick; or they do again.
@@ -186,26 +173,19 @@ class Market:
         """
         if symbol not in UNDERLYINGS:
             raise ValueError(f"no underlying is called {symbol}; there are: {', '.join(UNDERLYINGS)}")
-        moment = int(_floor(at).timestamp())
-        earlier = [row for row in self._halts.get(symbol, []) if row[0] < moment]
-        self._halts[symbol] = [*earlier, (moment, halted)]
+        self._by_hand.halt(symbol, _floor(at), halted)
         self._changed()
 
     def _changed(self) -> None:
         self._quote.cache_clear()
         self._prior_close.cache_clear()
-
-    def _pin(self, conid: int, pin: _Pin | None, at: datetime) -> None:
-        moment = int(_floor(at).timestamp())
-        earlier = [row for row in self._pins.get(conid, []) if row[0] < moment]
-        self._pins[conid] = [*earlier, (moment, pin)]
-        self._changed()
+        self._block_range.cache_clear()
 
     # --- one quote -------------------------------------------------------------------------------------------------
 
     def _quote_uncached(self, conid: int, at: datetime) -> MarketQuote:
         instrument = self._instrument(conid)
-        now, halt = at, self._halted_since(instrument.symbol, at)
+        now, halt = at, self._by_hand.halted_since(instrument.symbol, at)
         at = halt or at
         day = self._day_of(instrument, at)
         second = self._paths.second(day, at)
@@ -222,7 +202,7 @@ class Market:
         traded = today and (not instrument.is_option or second >= self._pace(instrument))
         if not today:
             prior = price_of(self._close_cents(instrument, day, _epochs(at)))
-            last = last if instrument.conid in self._pins else prior
+            last = last if self._by_hand.has_pins(conid) else prior
         silent = ended or halt is not None
         bid = None if silent or run.bid_cents[0] <= 0 else price_of(run.bid_cents[0])
         ask = None if silent or run.ask_cents[0] <= 0 else price_of(run.ask_cents[0])
@@ -288,26 +268,26 @@ class Market:
             last = self._option_last(instrument, day, seconds, moments)
         else:
             sides, last = self._stock_sides(instrument, day, seconds, moments)
-        pinned = self._pinned(instrument.conid, sides, moments)
+        pinned = self._by_hand.pinned(instrument.conid, sides, moments)
         if pinned is not sides:
             last = np.where(pinned.ask > 0, np.minimum(last, pinned.ask), last)
             last = np.maximum(last, pinned.bid)
         return Ticks(moments, pinned.bid, pinned.ask, last, pinned.bid_size, pinned.ask_size)
 
-    def _stock_sides(self, instrument: Instrument, day: date, seconds: Ints, moments: Ints) -> tuple[_Sides, Ints]:
+    def _stock_sides(self, instrument: Instrument, day: date, seconds: Ints, moments: Ints) -> tuple[Sides, Ints]:
         cents = self._spot(instrument.symbol, day, seconds, moments) * 100
         last = _whole(cents)
         if instrument.sec_type == "IND":
             none = np.zeros_like(last)
-            return _Sides(none, none, none, none), last
+            return Sides(none, none, none, none), last
         spread = UNDERLYINGS[instrument.symbol].spread
         bid = np.floor(np.round(cents - (spread - 1) / 2, 4)).astype(np.int64)
         bid = np.minimum(bid, last)
         ask = np.maximum(bid + spread, last)
         sizes = chance(key_of(self._seed, instrument.conid, day, "sizes"), seconds)
-        return _Sides(bid, ask, 100 * (1 + _whole(8 * sizes)), 100 * (1 + _whole(8 * (1 - sizes)))), last
+        return Sides(bid, ask, 100 * (1 + _whole(8 * sizes)), 100 * (1 + _whole(8 * (1 - sizes)))), last
 
-    def _option_sides(self, option: Instrument, day: date, seconds: Ints, moments: Ints) -> _Sides:
+    def _option_sides(self, option: Instrument, day: date, seconds: Ints, moments: Ints) -> Sides:
         worth, _ = self._worth(option, day, seconds, self._spot(option.symbol, day, seconds, moments))
         # Rounded first, so that the last bits of a logarithm never decide on a tick.
         cents = np.round(worth.price * 100, 4)
@@ -319,13 +299,13 @@ class Market:
         ask = (np.ceil(high / high_tick - 1e-6) * high_tick).astype(np.int64)
         ask = np.maximum(ask, bid + _tick_cents(option, bid.astype(np.float64)).astype(np.int64))
         sizes = chance(key_of(self._seed, option.conid, day, "sizes"), seconds)
-        return _Sides(bid, ask, BID_SIZE - 10 + _whole(20 * sizes), ASK_SIZE - 10 + _whole(20 * (1 - sizes)))
+        return Sides(bid, ask, BID_SIZE - 10 + _whole(20 * sizes), ASK_SIZE - 10 + _whole(20 * (1 - sizes)))
 
     def _option_last(self, option: Instrument, day: date, seconds: Ints, moments: Ints) -> Ints:
         """A trade every few seconds, at the bid or at the ask of that second; before the first, the prior close."""
         pace = self._pace(option)
         trades, where, looked_at = seconds - seconds % pace, np.arange(len(seconds)), moments
-        if len(self._shifts[option.symbol]) == 1:
+        if not self._by_hand.has_shifts(option.symbol):
             # Few trades stand for many seconds; with shifts each second's own one counts, lest old trades stand
             # outside the new quote.
             trades, where = np.unique(trades, return_inverse=True)
@@ -360,40 +340,11 @@ class Market:
         return np.asarray((today + sessions + night) / SESSIONS_PER_YEAR)
 
     def _spot(self, symbol: str, day: date, seconds: Ints, moments: Ints) -> Floats:
-        shifts = self._shifts[symbol]
         level = self._bases[symbol] * np.exp(self._paths.day(symbol, day)[seconds])
-        if len(shifts) == 1:
-            return level
-        starts, factors = np.array([row[0] for row in shifts]), np.array([row[1] for row in shifts])
-        return np.asarray(level * factors[np.searchsorted(starts, moments, side="right") - 1])
+        return np.asarray(level * self._by_hand.factors(symbol, moments))
 
     def _spot_cents(self, symbol: str, day: date, seconds: Ints, moments: Ints) -> Ints:
         return _whole(self._spot(symbol, day, seconds, moments) * 100)
-
-    def _pinned(self, conid: int, sides: _Sides, moments: Ints) -> _Sides:
-        rows = self._pins.get(conid)
-        if not rows:
-            return sides
-        at = np.searchsorted(np.array([moment for moment, _ in rows]), moments, side="right") - 1
-        columns = [sides.bid, sides.ask, sides.bid_size, sides.ask_size]
-        for index, (_, pin) in enumerate(rows):
-            if pin is not None:
-                values = (pin.bid, pin.ask, pin.bid_size, pin.ask_size)
-                columns = [np.where(at == index, value, old) for value, old in zip(values, columns, strict=True)]
-        return _Sides(*columns)
-
-    def _halted_since(self, symbol: str, at: datetime) -> datetime | None:
-        """When the halt began that lasts at `at`."""
-        rows = [row for row in self._halts.get(symbol, []) if row[0] <= at.timestamp()]
-        return datetime.fromtimestamp(rows[-1][0], UTC) if rows and rows[-1][1] else None
-
-    def _halted(self, symbol: str, moments: Ints) -> NDArray[np.bool_]:
-        rows = [(-(2**62), False), *self._halts.get(symbol, [])]
-        at = np.searchsorted(np.array([moment for moment, _ in rows]), moments, side="right") - 1
-        return np.array([halted for _, halted in rows])[at]
-
-    def _without_halts(self, symbol: str, run: Ticks) -> Ticks:
-        return run if symbol not in self._halts else run.where(~self._halted(symbol, run.seconds))
 
     # --- small things ----------------------------------------------------------------------------------------------
 
