@@ -57,6 +57,13 @@ def get(url: str, folder: Path) -> object:
         return json.load(answer)
 
 
+def _second(folder: Path) -> str:
+    command = [*_COMMAND, "--gateway-port", "0", "--cloud-port", "0", "--dir", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 3
+    return done.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_serves_until_it_is_told_to_stop(folder: Path, number: int) -> None:
     with simulator(folder, "--start", "2026-11-20T15:30:00Z", "--clock", "manual", "--scenario", "ok") as (
@@ -73,12 +80,16 @@ def test_it_serves_until_it_is_told_to_stop(folder: Path, number: int) -> None:
         status = get(f"{given['gateway_url']}/v1/api/iserver/auth/status", folder)
         assert isinstance(status, dict)
         assert status["authenticated"] is True
+        said = _second(folder)
+        assert "Another simulator is running" in said
+        assert (folder / "simulator.json").exists(), "the first one's addresses stay"
         process.send_signal(number)
         assert process.wait(20) == 0
         assert not (folder / "simulator.json").exists()
 
 
-def test_a_port_in_use_ends_it_with_code_and_remedy(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_port_in_use_ends_it_before_anything_is_made(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "none"
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         code = run(["sim", "--gateway-port", port, "--cloud-port", "0", "--dir", str(folder)])
@@ -86,7 +97,7 @@ def test_a_port_in_use_ends_it_with_code_and_remedy(folder: Path, capfd: pytest.
     assert code == 4
     assert "E-GW-PORT-TAKEN" in said
     assert port in said
-    assert not (folder / "simulator.json").exists()
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from ibkit.sim.control import PREFIX, Control
 from ibkit.sim.server import Face, Outcome, SimServer
 from ibkit.wire.http import Request
 
-__all__ = ["Faces"]
+__all__ = ["Faces", "check_port"]
 
 _Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -168,6 +169,17 @@ async def _tidy_headers(_incoming: web.Request, response: web.StreamResponse) ->
     response.headers.popall("Server", None)
     if response.headers.popall(_NO_TYPE, None):
         response.headers.popall("Content-Type", None)
+
+
+def check_port(name: str, host: str, port: int) -> None:
+    """Raise E-GW-PORT-TAKEN now rather than after keys were made; 0 is always free."""
+    if port == 0:
+        return
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        raise _cannot_listen(name, host, port, error) from error
 
 
 def _cannot_listen(name: str, host: str, port: int, error: OSError) -> IbkitError:

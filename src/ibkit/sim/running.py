@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from ibkit.errors import StorageError
+from ibkit.errors import ConfigError, StorageError
 from ibkit.sim.certificates import ensure_certificates
-from ibkit.sim.faces import Faces
+from ibkit.sim.faces import Faces, check_port
 from ibkit.sim.material import ensure_keys, remove_announcement, write_announcement
 from ibkit.sim.quirks import Quirks
 from ibkit.sim.server import SimServer
@@ -47,7 +48,14 @@ class SimOptions:
 
 async def run(options: SimOptions, stop: asyncio.Event, *, say: Callable[[str], None]) -> None:
     """Serve until `stop` is set. Raises E-GW-PORT-TAKEN for a port in use, StorageError for a folder that fails."""
+    check_port("gateway", options.host, options.gateway_port)
+    check_port("cloud", options.host, options.cloud_port)
     folder = _prepare(options.folder)
+    with _alone_in(folder):
+        await _run_in(folder, options, stop, say)
+
+
+async def _run_in(folder: Path, options: SimOptions, stop: asyncio.Event, say: Callable[[str], None]) -> None:
     try:
         remove_announcement(folder)
         if not await _make_keys(folder / "keys", stop, say):
@@ -88,6 +96,25 @@ async def run(options: SimOptions, stop: asyncio.Event, *, say: Callable[[str], 
         remove_announcement(folder)
         await faces.stop()
     say("Simulator stopped.")
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Two simulators in one folder would overwrite each other's addresses. The lock ends with the process."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: the ports alone keep two apart
+        yield
+        return
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigError(
+                f"Another simulator is running in {folder}",
+                remedy="Stop it, or give this one another folder with --dir.",
+            ) from error
+        yield
 
 
 class _Stopped(Exception):
