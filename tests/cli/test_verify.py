@@ -176,7 +176,7 @@ def test_without_a_vault_key_one_is_recommended(ibkit: Run, home: Path, keys_her
     ran = ibkit("verify")
     assert ran.code == 0
     assert re.search(r"WARN +ENCRYPTION_KEY +not set: tokens are not kept", ran.out)
-    assert "ibkit init" in ran.out
+    assert "ibkit vault generate-keys --write" in ran.out
 
 
 @pytest.mark.requirement("SET-04", "SET-02")

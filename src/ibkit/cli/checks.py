@@ -162,7 +162,7 @@ def _gateway(settings: Settings) -> Iterator[Check]:
 def _common(settings: Settings, now: datetime) -> Iterator[Check]:
     if settings.vault.key is None:
         said = "not set: tokens are not kept between runs"
-        remedy = f"Put ENCRYPTION_KEY={'x' * 8}… (64 hex digits) into the settings file; `ibkit init` makes one."
+        remedy = "ibkit vault generate-keys --write"
         yield Check("ENCRYPTION_KEY", Mark.WARN, said, None, remedy)
     elif not any("ENCRYPTION_KEY" in each.names for each in settings.problems):
         yield _attempt("ENCRYPTION_KEY", lambda: _ring(settings))[1]

@@ -28,6 +28,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("verify", "ibkit.cli.verify:app", "Check the settings and keys, without the network.", "Set up"),
     Command("auth", "ibkit.cli.auth:app", "Sign in, authorise, test the sign-in step by step.", "Set up"),
     Command("gateway", "ibkit.cli.gateway:app", "Trust the gateway's certificate.", "Set up"),
+    Command("vault", "ibkit.cli.vault:app", "Make the key that encrypts stored secrets.", "Set up"),
     Command("config", "ibkit.cli.config:app", "Show the settings and where each comes from.", "Set up"),
     Command("db", "ibkit.cli.db:app", "Prepare or bring up to date the database.", "Set up"),
     Command("status", "ibkit.cli.status:app", "What works, what is missing, what to do next.", "Look"),
