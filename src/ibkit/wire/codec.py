@@ -146,7 +146,7 @@ def hidden_error(body: bytes) -> str | None:
     >>> hidden_error(b'{"session":"1","hmds":{"error":"no bridge"}}'), hidden_error(b'{"error":null,"amount":{}}')
     (None, None)
     """
-    if b'"error"' not in body[:4096]:
+    if body.find(b'"error"', 0, 4096) < 0:
         return None
     try:
         value = _untyped.decode(body)
