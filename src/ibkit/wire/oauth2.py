@@ -234,8 +234,8 @@ def read_echo(response: Response) -> dict[str, Any]:
 
 
 def _refused(response: Response, step: str, code: str, message: str) -> IbkitError:
-    # A plain 500 of sso-sessions means trouble inside IBKR (§2.3); the token endpoint answers refusals with 400 or 500
-    # (§2.2), and only a reason in words tells which: without one it is taken for trouble.
+    # 500 is listed among the failures of both calls (§2.2, §2.3) as trouble inside IBKR: it is not held against our
+    # credentials. An address in the words comes first, whatever the status.
     reason = reason_of(response)
     address = address_error(reason)
     if address is not None:
