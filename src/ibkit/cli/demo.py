@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 from zoneinfo import ZoneInfo
 
 import cyclopts
@@ -95,16 +96,23 @@ def _simulator(folder: Path, seed: int) -> Iterator[_Simulator]:
         command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
     )
     log.close()
+    # Being terminated must not leave the simulator behind.
+    before = signal.signal(signal.SIGTERM, _leave)
     try:
         _wait_for(announcement, process, folder)
         yield _read(announcement, process, folder)
     finally:
+        signal.signal(signal.SIGTERM, before)
         process.terminate()
         try:
             process.wait(_STOPS_WITHIN_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _leave(number: int, frame: object) -> NoReturn:
+    raise SystemExit(128 + number)
 
 
 def _wait_for(announcement: Path, process: subprocess.Popen[bytes], folder: Path) -> None:
