@@ -85,7 +85,8 @@ def test_the_secret_opens_to_the_same_bytes() -> None:
     assert ours.hex() == prepend
 
 
-_word = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=20)
+# ibind never has the realm among the signed pairs; we leave it out where it is.
+_word = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=20).filter("realm".__ne__)
 _value = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=20)
 
 
