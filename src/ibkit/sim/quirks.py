@@ -191,10 +191,12 @@ class Quirks:
     snapshot_first_s: float = 0.3
     """World seconds from the first call for a field until last and bid can be there. §9.2 [sim]."""
     snapshot_full_s: float = 1.0
-    """The same for ask, sizes, volume and the rest; greeks, IV and open interest come 2 s later. §9.2 [sim]."""
+    """The same for ask, sizes, volume and the rest. §9.2 [sim]."""
+    snapshot_computed_s: float = 3.0
+    """The same for greeks, IV and open interest. §9.2 [sim]."""
     market_lines: int = 100
     """Contracts of one brokerage session with a stream; one more stays without data. §2.1 [client]."""
-    line_prefix_closed: bool = True
+    close_prefix: bool = True
     """Last price with the prefix `C` until the first trade of the day. §2.2 [spec]."""
     iv_percent_sign: bool = True
     """IV fields as `18.9%`, or as bare numbers. §10 row 5 [client]."""
@@ -204,6 +206,18 @@ class Quirks:
     """Field 83 is a JSON number, or a text with a per cent sign. §2.2 [recorded: both]."""
     stock_size_lots: bool = False
     """Sizes 85 and 88 of stocks in round lots instead of shares. §10 row 15 [client]."""
+
+    def standing_still(self) -> Quirks:
+        """For a world whose clock is moved by hand: nothing takes a moment, for no moment would ever pass. [sim]"""
+        return dataclasses.replace(
+            self,
+            starting_s=0.0,
+            snapshot_first_s=0.0,
+            snapshot_full_s=0.0,
+            snapshot_computed_s=0.0,
+            fill_delay_s=0.0,
+            cancel_delay_s=0.0,
+        )
 
     def with_values(self, values: Mapping[str, object]) -> Quirks:
         """A copy with some fields changed; values may be texts as they come from a command line.

@@ -63,7 +63,7 @@ def _last(look: Look) -> str | None:
         return None
     if quote.halted:
         return f"H{quote.last:.2f}"
-    prefix = "" if quote.traded_today or not look.quirks.line_prefix_closed else "C"
+    prefix = "" if quote.traded_today or not look.quirks.close_prefix else "C"
     return f"{prefix}{quote.last:.2f}"
 
 

@@ -19,19 +19,21 @@ from ibkit.wire.marketdata import SNAPSHOT, SNAPSHOT_CONIDS, SNAPSHOT_FIELDS, UN
 
 __all__ = ["Line"]
 
-_COMPUTED_LATER_S = 2.0
-_EMPTY_FIRST_S = 1.5
-"""Scenario empty-first-snapshot: so much longer does everything take, which makes a poller's next calls empty too."""
+_EMPTY_CALLS = 3
+"""Scenario empty-first-snapshot: so many calls for a contract stay empty, however long they wait."""
 _DELAY = timedelta(minutes=15)
+_MARKERS = ("6509", "6119")
+"""Fields that come with every row of data; asked for alone, they make one."""
 _TWINS = {"87": ("87_raw",)}
 """Numeric twins that come with a field unasked. §2.2."""
 
 
 @dataclass(slots=True)
 class Line:
-    """One contract's stream in a brokerage session: since when each field has been asked for."""
+    """One contract's stream in a brokerage session: since when each field is asked for, and how many calls came."""
 
     asked: dict[str, datetime] = field(default_factory=dict)
+    calls: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +77,16 @@ def _row(call: Call, wanted: _Wanted, fields: list[str]) -> dict[str, Any]:
     line = _line(call, brokerage, instrument.conid)
     if line is None:
         return identity
+    line.calls += 1
+    before = dict(line.asked)
     for name in fields:
-        line.asked.setdefault(name, call.now)
-    asked = fields or list(line.asked)
-    arrived = [name for name in asked if _has_arrived(call, line.asked[name], name)]
+        if name in FIELDS or name in _MARKERS:
+            line.asked.setdefault(name, call.now)
+    # A field never comes with the call that first asks for it, however fast the quirks make it.
+    arrived = [name for name in fields or before if name in before and _has_arrived(call, before[name], name)]
     faults = call.world.faults
-    if not arrived or faults.on("no-market-data"):
+    kept_empty = faults.on("empty-first-snapshot") and line.calls <= _EMPTY_CALLS
+    if not arrived or kept_empty or faults.on("no-market-data"):
         return identity
     look = _look(call, instrument)
     marker = f"q{instrument.conid % 4}"
@@ -109,16 +115,15 @@ def _line(call: Call, brokerage: Brokerage, conid: int) -> Line | None:
 
 
 def _has_arrived(call: Call, asked_at: datetime, name: str) -> bool:
-    """Each field warms up on its own, and never comes with the call that first asks for it. §2.1."""
+    """Each field warms up on its own. §2.1."""
     quirks, known = call.world.quirks, FIELDS.get(name)
-    stage = Stage.FULL if known is None else known.stage
-    wait = quirks.snapshot_first_s if stage is Stage.FIRST else quirks.snapshot_full_s
-    if stage is Stage.COMPUTED:
-        wait += _COMPUTED_LATER_S
-    if call.world.faults.on("empty-first-snapshot"):
-        wait += _EMPTY_FIRST_S
-    age = (call.now - asked_at).total_seconds()
-    return age > 0 and age >= wait
+    waits = {
+        Stage.FIRST: quirks.snapshot_first_s,
+        Stage.FULL: quirks.snapshot_full_s,
+        Stage.COMPUTED: quirks.snapshot_computed_s,
+    }
+    wait = waits[Stage.FULL if known is None else known.stage]
+    return (call.now - asked_at).total_seconds() >= wait
 
 
 def _look(call: Call, instrument: Instrument) -> Look:
