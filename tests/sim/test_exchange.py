@@ -361,7 +361,7 @@ moves = st.lists(
 @settings(max_examples=80, deadline=None)
 def test_whatever_is_traded_cash_positions_and_summary_follow_from_the_executions(rows: list) -> None:
     desk = Desk(margin_refusal="later", value_limit="1e12")
-    put, stock = desk.option(offset=-8, days=3), desk.stock("AAPL")
+    put, stock = desk.option(offset=-30, days=40), desk.stock("AAPL")
     for kind, side, quantity, distance, option in rows:
         contract = put if option else stock
         if kind == "cancel":
@@ -387,3 +387,20 @@ def test_whatever_is_traded_cash_positions_and_summary_follow_from_the_execution
     for order in desk.exchange.orders.values():
         assert order.filled <= order.total or order.state == "cancelled"
         assert (order.state == "filled") == (order.remaining == 0 and order.accepted_at is not None)
+
+
+def test_a_morning_settled_index_option_is_paid_at_the_next_open() -> None:
+    desk = Desk(start=datetime(2026, 11, 19, 15, 30, tzinfo=UTC), value_limit="1e12")
+    expiry = next(e for e in desk.world.calendar.expiries("SPX", desk.now.date()) if e.trading_class == "SPX")
+    assert expiry.day == desk.now.date()
+    strikes = desk.world.instruments.strikes("SPX", expiry.day)
+    put = desk.world.instruments.option("SPX", expiry.day, strikes[-20], "P", "SPX")
+    assert put is not None
+    desk.place(put, "BUY", 1)
+    desk.pass_time((OPEN - desk.now).total_seconds() - 60)
+    assert desk.book.quantity(put.conid) == 1, "its last trading day is over, its settlement is not"
+    paid_before = desk.book.cash
+    desk.pass_time(120)
+    assert desk.book.quantity(put.conid) == 0
+    assert desk.book.cash - paid_before == desk.world.market.settlement(put.conid) * 100
+    assert desk.book.balanced

@@ -3,8 +3,8 @@
 At the close of its last trading day a long option at least 0.01 in the money is exercised and a short one assigned: the
 stock changes hands at the strike, the option leaves the books at zero. Index options are paid the difference in cash;
 those of trading class SPX settle at the next morning's open.
-Source: docs/facts/orders.md §13-14 say nothing of it; exercise by exception at 0.01 and cash settlement of index
-options are the exchanges' public rules, "no fee" is [sim].
+Source: the exchanges' public rules (exercise by exception at 0.01, cash settlement of index options); what IBKR's API
+shows of it is on no facts page, so trades show nothing. That it costs no fee is [sim].
 """
 
 from __future__ import annotations
