@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import anyio
@@ -248,6 +248,7 @@ CAUSES = [
     ("init-refused", AuthMethod.OAUTH1A, "E-SES-INIT"),
     ("init-refused", AuthMethod.OAUTH2, "E-SES-INIT"),
     ("ip-refused", AuthMethod.OAUTH2, "E-IP"),
+    ("maintenance-503", AuthMethod.GATEWAY, "E-UPSTREAM"),
     ("endpoint-404", AuthMethod.OAUTH1A, "E-ENDPOINT"),
     ("garbage", AuthMethod.GATEWAY, "E-API-CONNECT"),
     ("garbage", AuthMethod.OAUTH1A, "E-API-CONNECT"),
@@ -266,6 +267,24 @@ def test_each_trouble_at_the_door_has_its_code(scenario, method, code) -> None:
     with pytest.raises(IbkitError) as caught:
         anyio.run(run)
     assert caught.value.code == code, caught.value.message
+
+
+@pytest.mark.requirement("LIM-08")
+@pytest.mark.parametrize(("hour", "code"), [(6, "E-MAINT"), (20, "E-UPSTREAM")])
+def test_an_outage_within_the_nightly_reset_is_maintenance(hour, code) -> None:
+    simulator = make_simulator(start=datetime(2026, 11, 20, hour, 6, tzinfo=UTC))
+
+    async def run() -> str:
+        async with make_client(simulator, open_to=Needs.OUTER_SESSION) as ib:
+            await ib.accounts()
+            simulator.control(
+                "POST", "faults", {"fault": "status", "endpoint": "LEDGER", "times": 9, "params": {"status": 503}}
+            )
+            with pytest.raises(IbkitError) as caught:
+                await ib.ledger()
+            return caught.value.code
+
+    assert anyio.run(run) == code
 
 
 @pytest.mark.requirement("AUTH-16")

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from ibkit.client.blocking import BlockingClient
     from ibkit.client.broker import IbkrBroker
     from ibkit.client.client import Client
-    from ibkit.client.keeper import GrantStore, Opening, Step
+    from ibkit.client.keeper import GrantStore
+    from ibkit.client.opening import Opening, Step
     from ibkit.client.transport import Transport
     from ibkit.client.transports import PinFile, open_transport
 
@@ -36,9 +37,9 @@ _HOMES = {
     "Grant": "auth.grant",
     "GrantStore": "keeper",
     "IbkrBroker": "broker",
-    "Opening": "keeper",
+    "Opening": "opening",
     "PinFile": "transports",
-    "Step": "keeper",
+    "Step": "opening",
     "Transport": "transport",
     "open_transport": "transports",
 }

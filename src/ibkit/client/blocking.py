@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from ibkit.client.client import Client
-from ibkit.client.keeper import Opening
+from ibkit.client.opening import Opening
 from ibkit.model import (
     Account,
     AccountId,

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import Generic, TypeVar
 
 from ibkit.model import Account, Conid, Contract, Increments
-from ibkit.wire.contracts import SearchRow
+from ibkit.wire.contracts import SearchRow, Strikes
 
 __all__ = ["Caches", "Shelf"]
 
@@ -50,6 +50,7 @@ class Caches:
 
     def __init__(self) -> None:
         self.searches: Shelf[tuple[SearchRow, ...]] = Shelf(life_s=DAY_S)
+        self.strikes: Shelf[Strikes] = Shelf(life_s=DAY_S)
         self.options: Shelf[tuple[Contract, ...]] = Shelf(life_s=DAY_S, most=20_000)
         self.increments: Shelf[Increments] = Shelf(life_s=HOUR_S)
         self.accounts: Shelf[tuple[Account, ...]] = Shelf(life_s=300.0)

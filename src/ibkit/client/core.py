@@ -18,16 +18,18 @@ import anyio
 
 from ibkit.client.auth.grant import Auth
 from ibkit.client.caches import Caches
-from ibkit.client.keeper import GrantStore, Keeper, Opening, Step
+from ibkit.client.keeper import GrantStore, Keeper
+from ibkit.client.opening import Opening, Step
 from ibkit.client.outcomes import Verdict, moved, verdict
 from ibkit.client.pacing import Lanes
 from ibkit.client.transport import USER_AGENT, Transport
 from ibkit.clock import Clock, SystemClock
-from ibkit.errors import AuthError, IbkitError, NotPermitted, OutcomeUnknown, RateLimited, Unreachable
+from ibkit.errors import AuthError, IbkitError, NotPermitted, OutcomeUnknown, RateLimited, UnexpectedAnswer, Unreachable
 from ibkit.model import AccountId, AuthMethod, Username
 from ibkit.wire.codec import decode, encode, hidden_error
 from ibkit.wire.endpoint import Base, Endpoint, Lane, Needs, Resend
 from ibkit.wire.http import Request, Response
+from ibkit.wire.maintenance import maintenance_until
 from ibkit.wire.orders import PREVIEW_ORDERS
 from ibkit.wire.pacing import Pacer
 from ibkit.wire.refusals import refusal
@@ -60,6 +62,7 @@ class Core:
     grants:       where a sign-in is kept between runs; None for memory only.
     chance:       random fraction of a back-off, an argument so that a run can be replayed.
     overrides:    catalogue path → path that IBKR uses now.
+    region:       us, eu or asia: whose nightly reset explains an outage.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class Core:
         rotate_after: timedelta = timedelta(hours=24),
         chance: Callable[[], float] = random.random,
         overrides: Mapping[str, str] | None = None,
+        region: str = "us",
     ) -> None:
         self.auth = auth
         self.method: AuthMethod = auth.method
@@ -103,6 +107,7 @@ class Core:
         default_rate = 10 if auth.method is AuthMethod.GATEWAY else 50
         self._lanes = Lanes(Pacer(calls_per_s=default_rate if calls_per_s is None else calls_per_s), self.clock)
         self._chance = chance
+        self._region = region
         self._overrides = dict(overrides or {})
         self._prefixes = {base: self.base_url + base.value for base in Base}
         self._stack: AsyncExitStack | None = None
@@ -258,6 +263,18 @@ class Core:
             url = self._prefixes[endpoint.base] + endpoint.path
         return f"{url}?{_query_text(tuple(query.items()))}" if query else url
 
+    def explained(self, error: IbkitError) -> IbkitError:
+        """The same error, or what it means within IBKR's reset window. LIM-08."""
+        until = maintenance_until(self.clock.now(), self._region)
+        if until is None:
+            return error
+        return UnexpectedAnswer(
+            f"IBKR maintenance until about {until:%H:%M} UTC ({error.message})",
+            code="E-MAINT",
+            effect=error.effect,
+            details={**error.details, "until": until.isoformat()},
+        )
+
     def headers(self, body: Any) -> Mapping[str, str]:
         """What every call carries besides its proof."""
         return HEADERS if body is None else JSON_HEADERS
@@ -284,6 +301,8 @@ class Core:
                 remedy="Check that the account belongs to this user name and that the sign-in is still valid.",
                 details=error.details,
             )
+        if error.code == "E-UPSTREAM":
+            return self.explained(error)
         if isinstance(error, RateLimited):
             error.retry_at = self._lanes.free_at(endpoint)
             if self._lanes.boxed:

@@ -10,43 +10,30 @@ Source: docs/facts/auth-and-sessions.md §2.4, §3.6, §4.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
 
 from ibkit.client.api.session import tickle
 from ibkit.client.auth.grant import Grant
 from ibkit.client.backoff import LoginBackoff
+from ibkit.client.opening import GrantRefused, Opener, Opening, Step
 from ibkit.client.outcomes import Verdict, moved
 from ibkit.errors import (
     AuthError,
     IbkitError,
     OutcomeUnknown,
-    SessionExpired,
-    SessionTaken,
-    SessionUnavailable,
     UnexpectedAnswer,
     Unreachable,
 )
-from ibkit.model import AccountId, AuthMethod, Secret, Username
-from ibkit.wire.accounts import ACCOUNTS, BrokerageAccounts
-from ibkit.wire.codec import decode, encode, hidden_error, said
+from ibkit.model import AuthMethod, Secret, Username
+from ibkit.wire.codec import hidden_error
 from ibkit.wire.endpoint import Endpoint, Needs, Resend
-from ibkit.wire.http import Request, Response
-from ibkit.wire.login import LIVE_SESSION_TOKEN
-from ibkit.wire.refusals import Cure, cure_of, refusal
+from ibkit.wire.refusals import Cure, cure_of
 from ibkit.wire.session import (
-    AUTH_STATUS,
-    ONE_USER,
-    SSO_VALIDATE,
-    SSODH_INIT,
-    SUPPRESS_QUESTIONS,
     TICKLE,
     BrokerageStatus,
-    InitRequest,
-    SuppressRequest,
     Validation,
 )
 from ibkit.wire.session_states import SessionEvent, SessionState, event_of_status, move
@@ -54,21 +41,13 @@ from ibkit.wire.session_states import SessionEvent, SessionState, event_of_statu
 if TYPE_CHECKING:
     from ibkit.client.core import Core
 
-__all__ = ["GrantStore", "Keeper", "Opening", "Step"]
+__all__ = ["GrantStore", "Keeper"]
 
 log = logging.getLogger(__name__)
 
 RENEW_AT: Final = 0.8
 """Share of a grant's life after which it is renewed. AUTH-10."""
-ESTABLISH_WITHIN_S: Final = 20.0
-ESTABLISH_POLL_S: Final = 1.0
-DH_PAUSE_S: Final = 3.0
-"""Pause before init is sent again after `failed to generate sso dh token`. AUTH-14."""
-VALIDATE_EVERY_S: Final = 60.0
 ALIVE_FOR_S: Final = 5.0
-SUPPRESS_AT_ONCE: Final = 51
-"""Source: docs/facts/orders.md §3.3."""
-_STEPS: Final = ("oauth", "sso", "validate", "init")
 
 
 class GrantStore(Protocol):
@@ -79,33 +58,6 @@ class GrantStore(Protocol):
     def save(self, grant: Grant) -> None: ...
 
     def discard(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One of the four steps of a sign-in. status: HTTP, None where nothing was sent. AUTH-15."""
-
-    name: str
-    status: int | None
-    success: bool | None
-    """None: not attempted."""
-    message: str
-    at: datetime | None = None
-    trace_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """What a brokerage session told when it was opened; None where it is not open."""
-
-    session: str | None
-    accounts: tuple[AccountId, ...]
-    selected: AccountId | None
-    is_paper: bool | None
-    server: str | None = None
-
-
-_NOTHING_OPEN = Opening(session=None, accounts=(), selected=None, is_paper=None)
 
 
 class Keeper:
@@ -125,24 +77,17 @@ class Keeper:
         self.generation = 0
         self.state = SessionState.LOGGED_OUT
         self.conversations = 0
-        self.compete = compete
-        self.opening = _NOTHING_OPEN
-        self.validation: Validation | None = None
-        self.last_status: BrokerageStatus | None = None
+        self.opener = Opener(ib, username=username, compete=compete, moved=self._moved)
         self.backoff = LoginBackoff()
         self.suppressed = suppress
-        self.steps: dict[str, Step] = {name: Step(name, None, None, "not attempted") for name in _STEPS}
         self._ib = ib
-        self._expected_user = username
         self._grants = grants
         self._rotate_after = rotate_after
         self._grant: Grant | None = None
         self._resumed = False
+        self._tried_store = False
         self._renew_at: datetime | None = None
         self._doubted = False
-        self._was_in = False
-        self._told_user: Username | None = None
-        self._validated_at: float | None = None
         self._alive_at: float | None = None
         self._turn = anyio.Lock()
 
@@ -158,11 +103,31 @@ class Keeper:
         return self._grant
 
     @property
+    def steps(self) -> dict[str, Step]:
+        return self.opener.steps
+
+    @property
+    def opening(self) -> Opening:
+        return self.opener.opening
+
+    @property
+    def validation(self) -> Validation | None:
+        return self.opener.validation
+
+    @property
+    def last_status(self) -> BrokerageStatus | None:
+        """The newest word on the brokerage session."""
+        return self.opener.last_status
+
+    @property
+    def compete(self) -> bool:
+        return self.opener.compete
+
+    @property
     def username(self) -> Username:
-        if self._expected_user is not None:
-            return self._expected_user
-        if self._told_user is not None:
-            return self._told_user
+        known = self.opener.expected_user or self.opener.told_user
+        if known is not None:
+            return known
         return Username(self._grant.label if self._grant else self._ib.method.value)
 
     @property
@@ -231,7 +196,7 @@ class Keeper:
         async with self._turn:
             self._drop_grant()
             self.level = 0
-            self._was_in = False
+            self.opener.was_in = False
             self._moved(SessionEvent.LOGIN_LOST)
 
     # Keep-alive
@@ -258,7 +223,7 @@ class Keeper:
         """One tickle; a brokerage session that was lost is opened again, unless another login took it."""
         await self.renew_if_due()
         status = await tickle(self._ib)
-        self.last_status = status
+        self.opener.last_status = status
         if status.ready:
             if self.state in (SessionState.MAINTENANCE, SessionState.LINK_DOWN):
                 self._moved(SessionEvent.ESTABLISHED)
@@ -284,7 +249,7 @@ class Keeper:
         async with self._turn:
             now = self._ib.clock.monotonic()
             if self._alive_at is None or now - self._alive_at > ALIVE_FOR_S:
-                response = await self._ask(TICKLE)
+                response = await self.opener.ask(TICKLE)
                 if response.status != 200 or hidden_error(response.body) is not None:
                     return False
                 self._alive_at = self._ib.clock.monotonic()
@@ -315,13 +280,19 @@ class Keeper:
             if wanted >= 2 and self.level < 2:
                 await self._open_brokerage()
             if wanted >= 3 and self.level < 3:
-                await self._ask_accounts()
+                await self.opener.ask_accounts(self.suppressed)
+                self.level = 3
         except AuthError as error:
             if not self._only_looked(error):
                 self.backoff.failed(error, self._ib.clock.monotonic())
             raise
         except (Unreachable, OutcomeUnknown) as error:
             raise self._coded(error) from error
+        except UnexpectedAnswer as error:
+            if error.code != "E-UPSTREAM":
+                raise
+            self._moved(SessionEvent.UNAVAILABLE)
+            raise self._ib.explained(error) from error
         self.backoff.worked()
         self.generation += 1
 
@@ -336,22 +307,23 @@ class Keeper:
 
     async def _sign_in(self) -> None:
         grant = None
-        if self._grants is not None and self._grant is None and self.generation == 0:
+        if self._grants is not None and not self._tried_store:
+            self._tried_store = True
             grant = self._grants.load(self._ib.clock.now())
         self._resumed = grant is not None
         if grant is None:
-            grant = await self._handshake()
+            grant = await self.opener.handshake()
             self._grant = grant
-            await self._check_login()
+            await self.opener.check_login()
             if self._grants is not None and self._ib.method is not AuthMethod.GATEWAY:
                 self._grants.save(grant)
         else:
             self._grant = grant
-            self._step("oauth", None, True, "kept from an earlier run")
+            self.opener.resumed()
         self._renew_at = self._renewal_of(grant)
         self._doubted = False
         self.level = 1
-        self._was_in = True
+        self.opener.was_in = True
         self._moved(SessionEvent.SIGNED_IN)
 
     def _renewal_of(self, grant: Grant) -> datetime | None:
@@ -362,248 +334,15 @@ class Keeper:
             return None
         return grant.obtained_at + (ends - grant.obtained_at) * RENEW_AT
 
-    async def _handshake(self) -> Grant:
-        """Drive the sign-in's generator: it says what to send, and reads what came back."""
-        talk = self._ib.auth.handshake(self._ib.clock.now)
-        step, response = "oauth", None
-        try:
-            request = next(talk)
-            while True:
-                step = "sso" if "/sso-sessions" in request.url else "oauth"
-                response = await self._ib.send_unsigned(request, endpoint=LIVE_SESSION_TOKEN)
-                following = talk.send(response)
-                self._step(step, response, True, "ok")
-                request = following
-        except StopIteration as done:
-            grant: Grant = done.value
-            self._step(step, response, True, "ok" if response else "not used by this method")
-            if step == "oauth":
-                self._step("sso", None, True, "not used by this method")
-            return grant
-        except IbkitError as error:
-            self._step(step, response, False, error.message)
-            raise
-
-    async def _check_login(self) -> None:
-        """What follows a fresh grant: gateway reachable and logged in; OAuth 2.0 settled and validated."""
-        method = self._ib.method
-        if method is AuthMethod.OAUTH1A:
-            self._step("validate", None, True, "not used by this method")
-            return
-        if method is AuthMethod.GATEWAY:
-            await self._check_gateway()
-        else:
-            await self._ib.clock.sleep(self._ib.auth.settle_s)
-        await self._validate()
-
-    async def _check_gateway(self) -> None:
-        """Reachable and logged in, which is all that can be done about a gateway. AUTH-16."""
-        response = await self._ask(TICKLE)
-        self._step("oauth", response, True, "reachable")
-        text = hidden_error(response.body)
-        if response.status == 200 and text is None:
-            decode(TICKLE, response)  # a page of HTML is no login
-            self._step("sso", response, True, "logged in")
-            return
-        error = refusal(TICKLE, response, AuthMethod.GATEWAY)
-        if response.status == 200 or response.status == 401:
-            error = self._not_logged_in(text or said(response).text)
-        self._step("sso", response, False, error.message)
-        raise error
-
-    def _not_logged_in(self, reason: str) -> SessionExpired:
-        # Only who was in before can have been logged out; the broker's words do not tell the two apart.
-        code = "E-SES-EXPIRED" if self._was_in else "E-GW-NOAUTH"
-        return SessionExpired(
-            f"{'Session expired' if self._was_in else 'Not authenticated with IBKR'}{': ' if reason else ''}{reason}",
-            code=code,
-            remedy=f"Open {self._ib.base_url} in a browser, log in and complete 2FA. "
-            "If you had logged in before, the session timed out.",
-        )
-
-    async def _validate(self) -> None:
-        now = self._ib.clock.monotonic()
-        if self._validated_at is not None and now - self._validated_at < VALIDATE_EVERY_S:
-            return
-        response = await self._ask(SSO_VALIDATE)
-        self._validated_at = now
-        gateway = self._ib.method is AuthMethod.GATEWAY
-        if response.status == 429:
-            # Another run asked within this minute; the login's other signs are good.
-            self._step("validate", response, True, "asked less than a minute ago")
-            if gateway:
-                told = _read(ONE_USER, await self._ask(ONE_USER))
-                self._check_user(told.get("USER_NAME") if isinstance(told, dict) else None)
-            return
-        validation = decode(SSO_VALIDATE, response) if response.status == 200 else None
-        if validation is None or validation.RESULT is not True:
-            reason = said(response).text or f"IBKR answered {response.status}, RESULT not true"
-            self._step("validate", response, False, reason)
-            known = refusal(SSO_VALIDATE, response, self._ib.method) if response.status != 200 else None
-            if known is not None and not isinstance(known, AuthError):
-                raise known
-            raise (
-                self._not_logged_in(reason)
-                if gateway
-                else SessionExpired(f"Validation failed: {reason}", code="E-OA2-VALIDATE")
-            )
-        self._step("validate", response, True, "ok")
-        self.validation = validation
-        if gateway:
-            self._check_user(validation.USER_NAME)
-        elif validation.USER_NAME:
-            self._told_user = Username(validation.USER_NAME)
-
-    def _check_user(self, user: str | None) -> None:
-        """Whose login the gateway holds; it must be the expected one's. AUTH-18."""
-        if not user:
-            return
-        self._told_user = Username(user)
-        if self._expected_user is not None and user.lower() != self._expected_user.lower():
-            raise AuthError(
-                f"Gateway is logged in as {user}",
-                code="E-SES-USER",
-                remedy=f"Log out at {self._ib.base_url}/sso/Logout and log in with the expected user name.",
-            )
-
     async def _open_brokerage(self) -> None:
-        if self._resumed or self._ib.method is AuthMethod.GATEWAY:
-            response = await self._ask(AUTH_STATUS)
-            if response.status == 401:
-                await self._sign_in_anew()
-            else:
-                status = _read(AUTH_STATUS, response)
-                if status is not None and status.ready:
-                    self._step("init", response, True, "already open")
-                    self._opened(status)
-                    return
-                if status is not None and status.competing and not self.compete:
-                    self._taken(response)
-        response = await self._init()
-        status = _read(SSODH_INIT, response)
-        if response.status == 401 and self._resumed:
-            await self._sign_in_anew()
-            response = await self._init()
-            status = _read(SSODH_INIT, response)
-        if status is None:
-            self._init_failed(response)
-        if status.taken:
-            self._taken(response)
-        self._moved(SessionEvent.INIT_SENT)
-        self._opened(await self._established(status, response))
-        self._step("init", response, True, "ok")
-
-    async def _sign_in_anew(self) -> None:
-        """A grant of an earlier run that the broker no longer takes."""
-        self._drop_grant()
-        self._grant = await self._handshake()
-        await self._check_login()
-        if self._grants is not None and self._ib.method is not AuthMethod.GATEWAY:
-            self._grants.save(self._grant)
-        self._renew_at = self._renewal_of(self._grant)
-
-    async def _init(self) -> Response:
-        body = InitRequest(publish=True, compete=self.compete)
-        response = await self._ask(SSODH_INIT, body)
-        if response.status == 500 and "failed to generate sso dh token" in said(response).text.lower():
-            await self._ib.clock.sleep(DH_PAUSE_S)
-            await self._ask(TICKLE)
-            response = await self._ask(SSODH_INIT, body)
-        return response
-
-    async def _established(self, status: BrokerageStatus, response: Response) -> BrokerageStatus:
-        """Wait until accounts are loaded: a session just opened answers, but acts on nothing. Source: §7, trap 31."""
-        deadline = self._ib.clock.monotonic() + ESTABLISH_WITHIN_S
-        while not (status.authenticated and status.established):
-            if self._ib.clock.monotonic() >= deadline:
-                self._step("init", response, False, "not established in time")
-                raise SessionUnavailable(f"the brokerage session was not established within {ESTABLISH_WITHIN_S:.0f} s")
-            await self._ib.clock.sleep(ESTABLISH_POLL_S)
-            asked = await self._ask(AUTH_STATUS)
-            told = _read(AUTH_STATUS, asked)
-            if told is not None and told.competing:
-                self._taken(asked)
-            status = told or status
-        return status
-
-    def _init_failed(self, response: Response) -> NoReturn:
-        text = said(response).text
-        self._step("init", response, False, text or f"IBKR answered {response.status}")
-        known = refusal(AUTH_STATUS, response, self._ib.method)
-        if known.code == "E-IP" or response.status == 429:
-            raise known
-        if response.status == 401:
-            raise known if self._ib.method is not AuthMethod.GATEWAY else self._not_logged_in(text)
-        raise SessionUnavailable(
-            f"Brokerage session could not be started: IBKR answered {response.status}{': ' if text else ''}{text}",
-            details={"status": response.status},
-        )
-
-    def _taken(self, response: Response) -> NoReturn:
-        self._moved(SessionEvent.TAKEN)
-        self._step("init", response, False, "another login holds the brokerage session")
-        raise SessionTaken(f"another login holds the brokerage session of {self.username}")
-
-    def _opened(self, status: BrokerageStatus) -> None:
-        self.last_status = status
+        try:
+            await self.opener.open_brokerage(resumed=self._resumed)
+        except GrantRefused:
+            self._drop_grant()
+            self.level = 0
+            await self._sign_in()
+            await self.opener.open_brokerage(resumed=False)
         self.level = 2
-        self._ib.caches.new_session()
-        self._moved(SessionEvent.ESTABLISHED)
-
-    async def _ask_accounts(self) -> None:
-        response = await self._ask(ACCOUNTS)
-        if response.status != 200 or hidden_error(response.body) is not None:
-            raise refusal(ACCOUNTS, response, self._ib.method)
-        told: BrokerageAccounts = decode(ACCOUNTS, response)
-        session = told.sessionId or f"local-{self._ib.clock.now().isoformat()}"
-        self.opening = Opening(
-            session=session,
-            accounts=tuple(AccountId(account) for account in told.accounts),
-            selected=AccountId(told.selectedAccount) if told.selectedAccount else None,
-            is_paper=told.isPaper,
-            server=self.last_status.serverInfo.serverName
-            if self.last_status is not None and self.last_status.serverInfo is not None
-            else None,
-        )
-        for start in range(0, len(self.suppressed), SUPPRESS_AT_ONCE):
-            ids = list(self.suppressed[start : start + SUPPRESS_AT_ONCE])
-            await self._ask(SUPPRESS_QUESTIONS, SuppressRequest(ids))
-        self.level = 3
-        self._moved(SessionEvent.ACCOUNTS_ASKED)
-
-    async def _ask(self, endpoint: Endpoint, body: Any = None) -> Response:
-        """One signed call outside the resend rules: here each failure has a meaning of its own."""
-        request = Request(
-            endpoint.method,
-            self._ib.url(endpoint),
-            self._ib.headers(body),
-            b"" if body is None else encode(body),
-        )
-        response = await self._ib.send(endpoint, request)
-        if response.status == 429 and endpoint.resend is Resend.FREELY and endpoint is not SSO_VALIDATE:
-            # Another process of this user name may just have asked the same: the pacer waits a second.
-            response = await self._ib.send(endpoint, request)
-        return response
 
     def _moved(self, event: SessionEvent) -> None:
         self.state = move(self.state, event)
-
-    def _step(self, name: str, response: Response | None, success: bool, message: str) -> None:
-        self.steps[name] = Step(
-            name,
-            None if response is None else response.status,
-            success,
-            message,
-            self._ib.clock.now(),
-            None if response is None else response.headers.get("x-trace-id"),
-        )
-
-
-def _read(endpoint: Endpoint, response: Response) -> Any:
-    """The decoded answer; None where it is a refusal or cannot be read."""
-    if response.status != 200 or hidden_error(response.body) is not None:
-        return None
-    try:
-        return decode(endpoint, response)
-    except UnexpectedAnswer:
-        return None

@@ -102,6 +102,7 @@ from ibkit.wire.login import (
     REQUEST_TOKEN,
     SSO_SESSIONS,
 )
+from ibkit.wire.maintenance import maintenance_until
 from ibkit.wire.marketdata import (
     QUOTE_FIELDS,
     SNAPSHOT,
@@ -326,6 +327,7 @@ __all__ = [
     "increments_from_wire",
     "last_price",
     "ledger_from_wire",
+    "maintenance_until",
     "month_code",
     "move",
     "option_from_wire",

@@ -74,7 +74,7 @@ class Pacer:
         self._boxed_until = 0.0
 
     def quick(self, endpoint: Endpoint, now: float) -> bool:
-        """The usual case in one step: no limit of its own, no 429 of late, room in the global window. Then it counts."""
+        """The usual case in one step: no limit of its own, no 429 yet, room in the global window. Then it counts."""
         return endpoint.limit is None and not self._paused_until and not self.take(now)
 
     def boxed_for(self, now: float) -> float:

@@ -96,7 +96,7 @@ def _known(
         return SessionExpired("Not authenticated with IBKR: Access Denied", code="E-GW-NOAUTH", details=details)
     if cure is Cure.SIGN_IN:
         return _signed_out(method, text, details)
-    if method is AuthMethod.GATEWAY and endpoint.path == "/tickle" and status >= 400 and status != 429:
+    if method is AuthMethod.GATEWAY and endpoint.path == "/tickle" and status >= 400 and status not in (429, 503):
         return UnexpectedAnswer(
             f"Gateway not responding: it answered {status} to /tickle",
             code="E-GW-NORESP",

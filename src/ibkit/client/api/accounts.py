@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ibkit.client.keeper import Opening
+from ibkit.client.opening import Opening
 from ibkit.errors import ConfigError, NotPermitted
 from ibkit.model import Account, AccountId
 from ibkit.wire.accounts import (

@@ -28,7 +28,6 @@ from ibkit.wire.contracts import (
     RulesRequest,
     SearchRow,
     SecdefInfoRow,
-    Strikes,
     TradingSchedule,
     increments_from_wire,
     month_code,
@@ -198,9 +197,15 @@ async def _underlying_row(ib: Core, symbol: str, exchange: str | None) -> Search
 
 
 async def _strikes(ib: Core, row: SearchRow, month: str, right: Right) -> tuple[Decimal, ...]:
-    answer: Strikes = await ib.request(
-        SECDEF_STRIKES, query={"conid": row.conid, "sectype": "OPT", "month": month, "exchange": "SMART"}
-    )
+    now, key = ib.clock.monotonic(), (row.conid, month)
+    answer = ib.caches.strikes.get(key, now)
+    if answer is None:
+        answer = await ib.request(
+            SECDEF_STRIKES, query={"conid": row.conid, "sectype": "OPT", "month": month, "exchange": "SMART"}
+        )
+        if answer.call or answer.put:
+            # Empty is also what a session answers that has not searched: never kept.
+            ib.caches.strikes.put(key, answer, now)
     return tuple(sorted(answer.put if right is Right.PUT else answer.call))
 
 

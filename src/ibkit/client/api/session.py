@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 async def status(ib: Core) -> BrokerageStatus:
     """The brokerage session's own word, asked now."""
     told: BrokerageStatus = await ib.request(AUTH_STATUS)
-    ib.keeper.last_status = told
+    ib.keeper.opener.last_status = told
     return told
 
 
