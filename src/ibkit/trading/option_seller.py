@@ -301,12 +301,13 @@ class OptionSeller:
         errors: list[IbkitError] = []
 
         async def run() -> None:
-            with scope:
-                try:
+            try:
+                with scope:
                     results.append(await work(hurry))
-                except IbkitError as error:
-                    errors.append(error)
-            done.set()
+            except IbkitError as error:
+                errors.append(error)
+            finally:
+                done.set()
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(run)
