@@ -30,11 +30,11 @@ def sim(
     cloud_port: int = 5001,
     host: str = "127.0.0.1",
     directory: Annotated[Path, cyclopts.Parameter(name="--dir")] = Path(".ibkit/sim"),
-    scenario: tuple[str, ...] = ("ok",),
+    scenario: Annotated[tuple[str, ...], cyclopts.Parameter(show_default=" ".join)] = ("ok",),
     seed: int = 7,
     clock: Literal["real", "manual"] = "real",
     speed: float = 1.0,
-    start: str = "",
+    start: Annotated[str, cyclopts.Parameter(show_default=False)] = "",
     idle_timeout: float = 360.0,
     max_age: float = 86400.0,
     quirk: tuple[str, ...] = (),
@@ -133,16 +133,13 @@ def _quirks(pairs: tuple[str, ...], given: dict[str, object], *, manual: bool) -
     from ibkit.sim.quirks import Quirks
 
     values: dict[str, object] = dict(given)
-    if manual:
-        # A world that stands still would never finish starting a session.
-        values["starting_s"] = 0.0
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
             raise _wrong("--quirk", f"{pair}: NAME=VALUE is wanted")
         values[name.strip()] = value
     try:
-        return Quirks().with_values(values)
+        return (Quirks().standing_still() if manual else Quirks()).with_values(values)
     except ValueError as error:
         raise _wrong("--quirk", str(error)) from error
 
