@@ -26,7 +26,7 @@ from ibkit.client.transport import USER_AGENT, Transport
 from ibkit.clock import Clock, SystemClock
 from ibkit.errors import AuthError, IbkitError, NotPermitted, OutcomeUnknown, RateLimited, UnexpectedAnswer, Unreachable
 from ibkit.model import AccountId, AuthMethod, Username
-from ibkit.wire.codec import decode, encode, hidden_error
+from ibkit.wire.codec import ERROR_WITHIN, decode, encode, hidden_error
 from ibkit.wire.endpoint import Base, Endpoint, Lane, Needs, Resend
 from ibkit.wire.http import Request, Response
 from ibkit.wire.maintenance import maintenance_until
@@ -209,8 +209,11 @@ class Core:
                 await self._before_repeating(endpoint, found, attempt, began)
                 attempt += 1
                 continue
-            if response.status == 200 and hidden_error(response.body) is None:
-                return response
+            if response.status == 200:
+                answered = response.body
+                # Looked at first: nearly no good answer has the word in it.
+                if answered.find(b'"error"', 0, ERROR_WITHIN) < 0 or hidden_error(answered) is None:
+                    return response
             if not errors:
                 return response
             refused = refusal(endpoint, response, self.method)

@@ -41,6 +41,7 @@ from ibkit.wire.catalogue import (
 )
 from ibkit.wire.codec import (
     BODY_LIMIT,
+    ERROR_WITHIN,
     Said,
     decode,
     decode_json,
@@ -210,6 +211,7 @@ __all__ = [
     "ECHO_HTTPS",
     "ECHO_SIGNED_JWT",
     "ENDPOINTS",
+    "ERROR_WITHIN",
     "EXCHANGE_RATE",
     "INVALIDATE_POSITIONS",
     "LEDGER",

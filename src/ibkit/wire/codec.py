@@ -16,11 +16,13 @@ from ibkit.errors import Effect, UnexpectedAnswer
 from ibkit.wire.endpoint import Endpoint, Resend
 from ibkit.wire.http import Response
 
-__all__ = ["BODY_LIMIT", "Said", "decode", "decode_json", "encode", "excerpt", "hidden_error", "said"]
+__all__ = ["BODY_LIMIT", "ERROR_WITHIN", "Said", "decode", "decode_json", "encode", "excerpt", "hidden_error", "said"]
 
 BODY_LIMIT = 16 * 1024 * 1024
 """Bytes; a longer answer is cut off and not read. Our own bound."""
 
+ERROR_WITHIN = 4096
+"""Bytes in which an error's key is looked for: an envelope has nothing before it."""
 _EXCERPT_CHARS = 200
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _untyped = msgspec.json.Decoder(float_hook=Decimal)
@@ -146,7 +148,7 @@ def hidden_error(body: bytes) -> str | None:
     >>> hidden_error(b'{"session":"1","hmds":{"error":"no bridge"}}'), hidden_error(b'{"error":null,"amount":{}}')
     (None, None)
     """
-    if body.find(b'"error"', 0, 4096) < 0:
+    if body.find(b'"error"', 0, ERROR_WITHIN) < 0:
         return None
     try:
         value = _untyped.decode(body)

@@ -150,9 +150,8 @@ class OAuth1Auth:
             raise ConfigError(f"an OAuth signature is for {self._root} only")
         if self._signing is None or self._signing[0] is not grant:
             self._signing = grant, self._signer(grant)
-        headers = dict(request.headers)
-        headers["Authorization"] = self._signing[1].authorization(request.method, url, int(now.timestamp()))
-        return Request(request.method, url, headers, request.body)
+        proof = self._signing[1].authorization(request.method, url, int(now.timestamp()))
+        return Request(request.method, url, {**request.headers, "Authorization": proof}, request.body)
 
     def _signer(self, grant: Grant) -> Signer:
         token = grant.token.reveal()

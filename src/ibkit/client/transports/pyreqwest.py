@@ -12,7 +12,6 @@ from typing import Final
 
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import BuilderError, RequestError, RequestTimeoutError
-from pyreqwest.response import Response as Answer
 
 from ibkit.client.transport import USER_AGENT
 from ibkit.errors import IbkitError, OutcomeUnknown, Unreachable
@@ -53,9 +52,14 @@ class PyreqwestTransport:
                 # Not sent by itself for an empty body, and IBKR answers 411 without. Source: §0.2.
                 builder = builder.header("Content-Length", "0")
             async with builder.build_streamed() as answer:
-                body = await _read(answer)
+                body = await answer.body_reader.read(BODY_LIMIT + 1)
+                if body is not None and len(body) > BODY_LIMIT:
+                    # Leaving closes the connection; the rest is not drained.
+                    raise OutcomeUnknown(
+                        "IBKR's answer is too long and was cut off", code="E-UPSTREAM", details={"cause": "cut"}
+                    )
                 # A view, not a copy: names are found in any case, and hardly ever looked at.
-                return Response(answer.status, answer.headers, body)
+                return Response(answer.status, answer.headers, b"" if body is None else body.to_bytes())
         except BuilderError as error:
             raise Unreachable(f"the request could not be built: {error.message}", details={"cause": "other"}) from error
         except RequestError as error:
@@ -88,17 +92,6 @@ class PyreqwestTransport:
             builder = builder.no_proxy()
         self._client = builder.build()
         return self._client
-
-
-async def _read(answer: Answer) -> bytes:
-    """The body, cut off where it grows beyond the limit: the connection is then closed, not drained."""
-    reader = answer.body_reader
-    body = await reader.read(BODY_LIMIT + 1)
-    if body is None:
-        return b""
-    if len(body) > BODY_LIMIT:
-        raise OutcomeUnknown("IBKR's answer is too long and was cut off", code="E-UPSTREAM", details={"cause": "cut"})
-    return body.to_bytes()
 
 
 def _mapped(error: RequestError, timeout_s: float) -> IbkitError:
