@@ -179,7 +179,7 @@ def test_the_checks_come_in_the_order_of_the_facts() -> None:
         ("maintenance-503", "gateway", (503, {"error": "Service Unavailable", "statusCode": 503})),
         ("rate-429", "gateway", TOO_MANY),
         ("endpoint-404", "gateway", (404, None)),
-        ("perm-403", "gateway", (403, {"error": "Access Denied", "statusCode": 403})),
+        ("perm-403", "gateway", (403, {"error": "Forbidden", "statusCode": 403})),
         ("garbage", "gateway", (200, None)),
         ("gw-ip-denied", "gateway", (404, None)),
     ],

@@ -387,7 +387,7 @@ class SimServer:
         self._check_sessions(session, endpoint)
         if self.world.faults.on("perm-403") and endpoint.lane is Lane.DATA:
             # Wording assumed: what IBKR says to a user without API permission is not recorded.
-            raise ApiError(403, {"error": "Access Denied", "statusCode": 403})
+            raise ApiError(403, {"error": "Forbidden", "statusCode": 403})
         session.last_call_at = self.world.now
         body = self._body(incoming)
         incoming.entry.body = body
