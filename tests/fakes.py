@@ -350,7 +350,9 @@ class FakeBroker:
             raise OutcomeUnknown("no answer within 15 s")
         first, self.fills_read = not self.fills_read, True
         mark = await self.mark()
-        return FillsRead(() if first else tuple(self.executions), first=first, mark=mark)
+        hidden = {held.order_id for held in self.accepted if held.visible_at > self.clock.now()}
+        shown = tuple(fill for fill in self.executions if fill.order_id not in hidden)
+        return FillsRead(() if first else shown, first=first, mark=mark)
 
     async def order(self, order_id: OrderId) -> Order | None:
         self._work_off()
