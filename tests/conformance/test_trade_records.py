@@ -1,0 +1,185 @@
+"""One suite for every implementation of the trade records' port; PostgreSQL where IBKIT_TEST_POSTGRES names one."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from contextlib import asynccontextmanager
+from datetime import date, timedelta
+from decimal import Decimal
+
+import pytest
+
+from fakes import ACCOUNT, START, MemoryTrades, option
+from ibkit.clock import ManualClock
+from ibkit.model import AccountId, Environment, Fill, Key, OrderId, Ref, Right, Side
+from ibkit.store import import_json_lines, open_json_lines, open_trades, upgrade_database
+from ibkit.trading.trade import ExitReason, OrderLink, OrderRole, RecordState, Trade, TradeStatus
+
+pytestmark = pytest.mark.anyio
+
+TRADE = Trade(
+    trade_id="0b8f9a52-0000-5000-8000-000000000001",
+    account_id=ACCOUNT,
+    environment=Environment.PAPER,
+    symbol="SPY",
+    conid=option().conid,
+    multiplier=Decimal(100),
+    strike_price=Decimal("629"),
+    right=Right.PUT,
+    expiration=date(2026, 11, 20),
+    quantity=Decimal(3),
+    created_at=START,
+    updated_at=START,
+    market_snapshot={"bid": "0.62", "availability": "R"},
+    links=(OrderLink(role=OrderRole.ENTRY, key=Key("sale-0123456789abcdef"), ref=Ref("ib-abc")),),
+)
+FILL = Fill(
+    execution_id="0000e0d5.6a4b1c2d.01.01",
+    order_id=OrderId("17437897932"),
+    account_id=ACCOUNT,
+    conid=option().conid,
+    side=Side.SELL,
+    quantity=Decimal(3),
+    price=Decimal("0.62"),
+    fee=Decimal("1.95"),
+    at=START,
+    ref=Ref("ib-abc"),
+)
+
+
+@asynccontextmanager
+async def _opened(kind, tmp_path):
+    if kind == "memory":
+        yield MemoryTrades()
+    elif kind == "sqlite":
+        async with open_trades(f"sqlite:///{tmp_path}/state/trades.sqlite") as trades:
+            yield trades
+    elif kind == "json lines":
+        async with open_json_lines(tmp_path / "trades.jsonl", clock=ManualClock(START)) as trades:
+            yield trades
+    else:
+        url = os.environ.get("IBKIT_TEST_POSTGRES")
+        if not url:
+            pytest.skip("IBKIT_TEST_POSTGRES names no database")
+        _emptied(url)
+        async with open_trades(url) as trades:
+            yield trades
+
+
+def _emptied(url):
+    from sqlalchemy import text
+
+    from ibkit.store.database import to_engine
+
+    engine = to_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA IF EXISTS trading CASCADE"))
+    engine.dispose()
+
+
+@pytest.fixture(params=["memory", "sqlite", "json lines", "postgresql"])
+async def trades(request, tmp_path):
+    async with _opened(request.param, tmp_path) as opened:
+        yield opened
+
+
+@pytest.mark.requirement("OPT-07")
+async def test_a_record_comes_back_exactly(trades):
+    whole = dataclasses.replace(
+        TRADE,
+        record_state=RecordState.COMPLETE,
+        status=TradeStatus.CLOSED,
+        ibkr_order_id=OrderId("17437897932"),
+        ibkr_exec_id=FILL.execution_id,
+        entry_time=START,
+        entry_price=Decimal("0.6200000001"),
+        entry_commission=Decimal("1.95"),
+        exit_time=START + timedelta(microseconds=1),
+        exit_price=Decimal("3.10"),
+        exit_commission=Decimal("1.95"),
+        exit_reason=ExitReason.STOPPED_OUT,
+        stop_loss_order_id=OrderId("17437897933"),
+        stop_loss_price=Decimal("3.10"),
+        realized_pnl=Decimal("-747.90"),
+        fills=(FILL,),
+        links=(*TRADE.links, OrderLink(role=OrderRole.STOP, key=Key("sale-0123456789abcdef:stop-1"), ref=Ref("ib-d"))),
+    )
+    await trades.check()
+    await trades.put(TRADE)
+    await trades.put(whole)
+    await trades.put(whole)
+
+    assert await trades.get(TRADE.trade_id) == whole
+    assert await trades.trades() == (whole,)
+    assert await trades.get("nothing") is None
+
+
+@pytest.mark.requirement("OPT-07", "OPT-10")
+async def test_records_are_found_by_what_they_are(trades):
+    call = dataclasses.replace(
+        TRADE,
+        trade_id="0b8f9a52-0000-5000-8000-000000000002",
+        symbol="QQQ",
+        right=Right.CALL,
+        status=TradeStatus.CLOSED,
+        account_id=AccountId("DU7654321"),
+        created_at=START + timedelta(days=1),
+        links=(),
+    )
+    await trades.put(TRADE)
+    await trades.put(call)
+
+    assert await trades.trades() == (call, TRADE)
+    assert await trades.trades(status=TradeStatus.OPEN) == (TRADE,)
+    assert await trades.trades(symbol="QQQ") == (call,)
+    assert await trades.trades(account_id=ACCOUNT) == (TRADE,)
+    assert await trades.trades(since=START + timedelta(hours=1)) == (call,)
+    assert await trades.trades(until=START + timedelta(hours=1)) == (TRADE,)
+
+
+@pytest.mark.requirement("OPT-07")
+async def test_json_lines_are_imported_once(tmp_path):
+    clock = ManualClock(START)
+    path = tmp_path / "trades.jsonl"
+    async with open_json_lines(path, clock=clock) as lines, open_trades(f"sqlite:///{tmp_path}/t.sqlite") as database:
+        for number in (1, 2):
+            trade = dataclasses.replace(TRADE, trade_id=f"0b8f9a52-0000-5000-8000-00000000000{number}", links=())
+            await lines.put(trade)
+            await lines.put(dataclasses.replace(trade, record_state=RecordState.COMPLETE))
+
+        assert len(path.read_text().splitlines()) == 2
+        assert await import_json_lines(path, database) == 2
+        assert await import_json_lines(path, database) == 0
+        assert len(await database.trades()) == 2
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.requirement("OPT-07")
+def test_an_upgrade_of_a_new_database_makes_it_and_a_second_one_changes_nothing(tmp_path):
+    url = f"sqlite:///{tmp_path}/t.sqlite"
+
+    assert upgrade_database(url) == (0, 1)
+    assert upgrade_database(url) == (1, 1)
+
+
+@pytest.mark.requirement("OPT-07")
+def test_the_table_has_the_stated_columns_and_exact_values(tmp_path):
+    """A stranger's SQL finds what OPT-07 says."""
+    import sqlite3
+
+    import anyio
+
+    async def write():
+        async with open_trades(f"sqlite:///{tmp_path}/t.sqlite") as trades:
+            await trades.put(dataclasses.replace(TRADE, entry_price=Decimal("0.10")))
+
+    anyio.run(write)
+    connection = sqlite3.connect(tmp_path / "t.sqlite")
+    try:
+        assert connection.execute("SELECT option_type, quantity, status FROM trades").fetchall() == [("PUT", 3, "open")]
+        assert connection.execute("SELECT entry_price, typeof(entry_price) FROM trades").fetchall() == [
+            ("0.10", "text")
+        ]
+    finally:
+        connection.close()
