@@ -196,7 +196,7 @@ def client_of(
         read_only=settings.general.read_only,
         compete=settings.session.allow_compete if compete is None else compete,
         open_to=upto,
-        keep_alive_s=settings.session.keepalive_interval if keep_alive else None,
+        keep_alive_s=settings.session.keepalive_interval if keep_alive and edges().keep_alive else None,
         grants=token_cache_of(settings, credentials),
         rotate_after=timedelta(hours=settings.oauth1.rotation_hours),
         overrides=settings.general.endpoint_overrides,

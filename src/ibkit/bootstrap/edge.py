@@ -23,11 +23,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edges:
-    """transport, clock: None for the real ones. random: n → n bytes from a cryptographic source."""
+    """transport, clock: None for the real ones. random: n → n bytes from a cryptographic source.
+
+    keep_alive: False on a ManualClock, which a sleeping keeper would drive on for ever.
+    """
 
     transport: Callable[[Settings], Transport] | None = None
     clock: Clock | None = None
     random: Callable[[int], bytes] = secrets.token_bytes
+    keep_alive: bool = True
 
 
 _edges: ContextVar[Edges] = ContextVar("edges")

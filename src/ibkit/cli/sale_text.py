@@ -10,7 +10,7 @@ from typing import Any
 from ibkit.cli.orders_text import orders_table
 from ibkit.cli.positions import positions_table
 from ibkit.cli.selling import Leg, Sale, shown
-from ibkit.model import AccountId
+from ibkit.model import AccountId, to_cents
 from ibkit.settings import Settings
 from ibkit.trading import TradeResult
 
@@ -165,8 +165,8 @@ def _leg(leg: Leg, result: TradeResult) -> dict[str, Any]:
         "filled_quantity": result.filled_quantity,
         "entry_price": result.entry_price,
         "stop_loss": result.stop_loss,
-        "credit": result.credit,
-        "max_risk": result.max_risk,
+        "credit": None if result.credit is None else to_cents(result.credit),
+        "max_risk": None if result.max_risk is None else to_cents(result.max_risk),
         "order_id": result.order_id,
         "stop_order_id": result.stop_order_id,
         "closed": result.closed,

@@ -274,7 +274,7 @@ class OptionSeller:
         assert entry is not None, "a usable quote has a bid"
         details = {**market.snapshot, **preview_figures(preview)}
         self._tell(StepKind.PREVIEW, "preview by IBKR, nothing sent", **details)
-        message = f"Dry run: would sell {request.quantity:f} {market.contract.label} at about {entry}"
+        message = f"Dry run: would sell {request.quantity.normalize():f} {market.contract.label} at about {entry}"
         refused = preview.error is not None
         return TradeResult(
             success=not refused,
@@ -349,7 +349,7 @@ class OptionSeller:
         assert average is not None, "what was filled has an average price"
         self._tell(
             StepKind.FILL,
-            f"sold {entry.filled:f} of {request.quantity:f} at {average}",
+            f"sold {entry.filled.normalize():f} of {request.quantity.normalize():f} at {average}",
             order=entry.order_id or "",
             price=f"{average:f}",
         )
@@ -395,10 +395,11 @@ class OptionSeller:
             raise refusal
         if entry.state is IntentState.ACKED:
             entry = await self._gateway.wait_for_fill(entry, within_s=self._fill_timeout_s, hurried=hurry)
-        if not entry.final:
+        late = not entry.final
+        if late:
             entry = await self._cancel_rest(entry)
         if entry.filled == 0:
-            return await self._nothing_sold(request, entry)
+            return await self._nothing_sold(request, entry, late=late)
         if not entry.final:
             message = f"CRITICAL: {entry.label}: the rest could not be cancelled and may still fill unprotected"
             self._tell(StepKind.CRITICAL, message)
@@ -407,10 +408,8 @@ class OptionSeller:
 
     async def _cancel_rest(self, entry: Intent) -> Intent:
         status = entry.order_status.value if entry.order_status else ""
-        self._tell(
-            StepKind.CANCEL,
-            f"filled {entry.filled:f} of {entry.ticket.quantity:f} in time (status {status}): cancelling the rest",
-        )
+        share = f"{entry.filled.normalize():f} of {entry.ticket.quantity.normalize():f}"
+        self._tell(StepKind.CANCEL, f"filled {share} in time (status {status}): cancelling the rest")
         assert entry.order_id is not None, "an acknowledged order has its number"
         try:
             await self._gateway.cancel(entry.planned.account_id, entry.order_id, key=child_key(entry.key, "cancel"))
@@ -419,9 +418,10 @@ class OptionSeller:
         # The cancel's own end says that the order is over; only the entry itself says how much of it was sold.
         return await self._gateway.wait_for_fill(entry, within_s=5.0)
 
-    async def _nothing_sold(self, request: SaleRequest, entry: Intent) -> TradeResult:
+    async def _nothing_sold(self, request: SaleRequest, entry: Intent, *, late: bool) -> TradeResult:
+        """late: we cancelled it for its time, so what the broker says of its end is our doing, no refusal."""
         if entry.final and entry.state is not IntentState.UNKNOWN_NEEDS_HUMAN:
-            if entry.state is IntentState.REJECTED_LATE or entry.reason:
+            if entry.state is IntentState.REJECTED_LATE or (entry.reason and not late):
                 raise rejected(entry)
             status = entry.order_status.value if entry.order_status else ""
             error = IbkitError(

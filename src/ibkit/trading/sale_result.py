@@ -139,8 +139,8 @@ def protected_result(
         warnings=warnings,
         details=details,
     )
-    rest = "" if entry.filled == request.quantity else f" (of {request.quantity:f}; the rest was cancelled)"
-    sold = f"Sold {entry.filled:f} {contract.label} at {average}{rest}"
+    rest = "" if entry.filled == request.quantity else f" (of {request.quantity.normalize():f}; the rest was cancelled)"
+    sold = f"Sold {entry.filled.normalize():f} {contract.label} at {average}{rest}"
     why = "; ".join(protected.reasons)
     match protected.standing:
         case Standing.PROTECTED:
