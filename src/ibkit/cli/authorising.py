@@ -117,7 +117,7 @@ async def _drive(settings: Settings, steps: Generator[Request, Response, T]) -> 
     try:
         request = next(steps)
         while True:
-            carried = dataclasses.replace(request, headers={**HEADERS, **request.headers})
+            carried = Request(request.method, request.url, {**HEADERS, **request.headers}, request.body)
             request = steps.send(await transport.send(carried, timeout_s=_TIMEOUT_S))
     except StopIteration as end:
         result: T = end.value
