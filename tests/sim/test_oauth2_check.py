@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,11 @@ def problem(answer: Response) -> tuple[int, str | None]:
 
 
 @pytest.mark.requirement("AUTH-11")
-def test_the_vectors_verify_and_the_six_bad_tokens_do_not(shared: Path) -> None:
-    from datetime import UTC, datetime
-
-    vectors: dict[str, Any] = json.loads((shared / "ibkr" / "vectors" / "oauth2.json").read_text())
+@pytest.mark.parametrize("whose", ["ours", "theirs"])
+def test_the_vectors_verify_and_the_bad_tokens_do_not(whose: str, request: pytest.FixtureRequest) -> None:
+    own = Path(__file__).resolve().parents[1] / "vectors"
+    folder = own if whose == "ours" else request.getfixturevalue("shared") / "ibkr" / "vectors"
+    vectors: dict[str, Any] = json.loads((folder / "oauth2.json").read_text())
     numbers = load_pem_public_key(vectors["keys"]["client_public_pem"].encode()).public_numbers()  # type: ignore[union-attr]
     client = OAuth2Client(
         client_id=vectors["client_id"],
@@ -50,6 +52,9 @@ def test_the_vectors_verify_and_the_six_bad_tokens_do_not(shared: Path) -> None:
             check_times(parsed.claims, [now], 300)
         except BadToken:
             return False
+        # Audience and subject are the token call's own checks (below, through the server).
+        if parsed.claims.get("sub") not in (None, client.client_id):
+            return False
         return parsed.claims.get("aud") in (None, "/token", "https://api.ibkr.com/oauth2/api/v1/token")
 
     def tokens(value: Any) -> list[str]:
@@ -58,15 +63,13 @@ def test_the_vectors_verify_and_the_six_bad_tokens_do_not(shared: Path) -> None:
         inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
         return [token for item in inside for token in tokens(item)]
 
-    bad_names = [name for name in vectors if "reject" in name or "refuse" in name or "bad" in name or "must" in name]
-    assert bad_names, list(vectors)
-    bad = [token for name in bad_names for token in tokens(vectors[name])]
-    assert len(bad) == 6
+    bad = tokens(vectors["must_be_refused"])
+    assert len(bad) >= 6
     assert not [token for token in bad if accepts(token)]
     good = [
         token
         for name in vectors
-        if name not in bad_names
+        if name != "must_be_refused"
         for token in tokens(vectors[name])
         if read_jws(token).claims.get("iss") == client.client_id
     ]

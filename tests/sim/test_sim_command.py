@@ -80,9 +80,9 @@ def test_it_serves_until_it_is_told_to_stop(folder: Path, number: int) -> None:
         status = get(f"{given['gateway_url']}/v1/api/iserver/auth/status", folder)
         assert isinstance(status, dict)
         assert status["authenticated"] is True
-        said = _second(folder)
-        assert "Another simulator is running" in said
-        assert (folder / "simulator.json").exists(), "the first one's addresses stay"
+        if number == signal.SIGTERM:
+            assert "Another simulator is running" in _second(folder)
+            assert (folder / "simulator.json").exists(), "the first one's addresses stay"
         process.send_signal(number)
         assert process.wait(20) == 0
         assert not (folder / "simulator.json").exists()
