@@ -112,7 +112,17 @@ def sso_validate(call: Call) -> Json:
         "region": "NJ",
     }
     if session.method == "oauth2":
-        answer |= {"IS_PENDING_APPLICANT": False, "CREDENTIAL_TYPE": 1, "UNIQUE_LOGIN_ID": user.user_id}
+        # Names from §3.3; types as ibauth 0.1.6 insists on them, values assumed.
+        answer |= {
+            "IS_PENDING_APPLICANT": False,
+            "CREDENTIAL_TYPE": 1,
+            "UNIQUE_LOGIN_ID": str(user.user_id),
+            "HARDWARE_INFO": f"{session.id[:8]}|{sessions.MAC}",
+            "SF_CONFIG": "",
+            "COUNTERPARTY": "IBLLC",
+            "TOKEN": session.id,
+            "took": 3,
+        }
     return answer
 
 
