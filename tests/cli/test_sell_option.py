@@ -61,6 +61,7 @@ def _comparable(text: str) -> str:
     text = re.sub(r"\bib-[a-z2-7]{32}\b", "<ref>", text)
     text = re.sub(r"\b[a-z2-7]{24}\b", "<key>", text)
     text = re.sub(r"\b[0-9a-f]{8}-[0-9a-f-]{27}\b", "<uuid>", text)
+    text = re.sub(r'(underlying_price": "|initial margin )[0-9.]+', r"\1<moves>", text)
     return re.sub(r"\b19543\d{5}\b", "<order>", text)
 
 
