@@ -228,8 +228,11 @@ class FakeBroker:
             raise NotFound(f"Contract not found: {symbol} {strike}", code="E-CONTRACT")
         return option(str(strike), right, expiry)
 
-    async def option_strikes(self, symbol: str, *, expiry: date, right: Right) -> tuple[Contract, ...]:
-        return tuple(option(str(strike), right, expiry) for strike in range(620, 720))
+    async def option_strikes(
+        self, symbol: str, *, expiry: date, right: Right, near: Decimal | None = None, at_most: int | None = None
+    ) -> tuple[Contract, ...]:
+        strikes = sorted(range(620, 720), key=lambda strike: abs(strike - (near or 0)))[:at_most]
+        return tuple(option(str(strike), right, expiry) for strike in sorted(strikes))
 
     async def increments(self, contract: Contract, *, side: Side) -> Increments:
         return GRID

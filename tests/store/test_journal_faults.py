@@ -75,9 +75,13 @@ async def test_a_full_disk_stops_the_order_and_is_no_end(path):
         room = make_room(journal=_with_busy(journal))
         pages = await journal._database.read(lambda c: c.exec_driver_sql("PRAGMA page_count").scalar())
         await journal._database.read(lambda c: c.exec_driver_sql(f"PRAGMA max_page_count = {pages}"))
-        with pytest.raises(StorageError, match="the disk is full") as caught:
+
+        async def until_full():
             for number in range(200):
                 await room.gateway.submit(stock_ticket(), key=Key(f"{KEY}-{number:03}"))
+
+        with pytest.raises(StorageError, match="the disk is full") as caught:
+            await until_full()
         assert caught.value.code == "E-DB"
         assert room.broker.sent("place") == len(room.broker.accepted)
         sent = room.broker.sent("place")
@@ -147,7 +151,7 @@ async def test_a_damaged_file_is_named_and_never_made_anew(path, damage):
 async def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "state").write_text("a file where the folder should be")
 
-    with pytest.raises(StorageError, match="state/journal.sqlite") as caught:
+    with pytest.raises(StorageError, match=r"state/journal\.sqlite") as caught:
         async with open_journal(tmp_path / "state" / "journal.sqlite", clock=CLOCK):
             pass
 
@@ -179,7 +183,9 @@ async def test_the_conversation_ends_with_the_process_that_held_it(path):
             f"import fcntl, time\nf = open({str(lock)!r}, 'a')\nfcntl.flock(f, fcntl.LOCK_EX)\n"
             "print('held', flush=True)\ntime.sleep(60)"
         )
-        other = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+        other = subprocess.Popen(  # noqa: ASYNC220  # a process of its own is what is tested
+            [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+        )
         try:
             assert other.stdout.readline() == "held\n"
             with pytest.raises(InFlight):

@@ -93,6 +93,10 @@ class _Market:
         return {**known, "availability": self.quote.availability.value}
 
 
+_SUGGESTED_FROM = 8
+"""Strikes around the market that a suggestion is made from: each costs a look-up at IBKR."""
+
+
 class _Hurry:
     """Set when the caller was cancelled: waits end, protection goes on."""
 
@@ -246,7 +250,9 @@ class OptionSeller:
             if error.code != "E-STRIKE-GUARD":
                 raise
         # Only a refused strike is worth the walk through the chain: the suggestion is made from it.
-        listed = await self._broker.option_strikes(request.symbol, expiry=request.expiry, right=request.right)
+        listed = await self._broker.option_strikes(
+            request.symbol, expiry=request.expiry, right=request.right, near=spot, at_most=_SUGGESTED_FROM
+        )
         strikes = tuple(contract.strike for contract in listed if contract.strike is not None)
         return check_strike(request, underlying=spot, strikes=strikes, most_pct=self._max_strike_distance_pct)
 

@@ -110,8 +110,10 @@ class Broker(Protocol):
         """The one listed option. NotFound with E-CONTRACT (nearest strikes) or E-EXPIRY (next expiries)."""
         ...
 
-    async def option_strikes(self, symbol: str, *, expiry: date, right: Right) -> tuple[Contract, ...]:
-        """All options of that expiry and right, ascending by strike."""
+    async def option_strikes(
+        self, symbol: str, *, expiry: date, right: Right, near: Decimal | None = None, at_most: int | None = None
+    ) -> tuple[Contract, ...]:
+        """The options of that expiry and right, ascending by strike; with `near` the `at_most` nearest to it."""
         ...
 
     async def increments(self, contract: Contract, *, side: Side) -> Increments: ...
