@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from clients import make_auth, make_client
@@ -168,6 +169,62 @@ def test_the_states_follow_the_table() -> None:
     ):
         state = move(state, event)
         assert state is expected
+
+
+async def _keep(ib, simulator, *, seconds: float) -> None:
+    """Let the keep-alive task run for so long on the shared clock."""
+    until = simulator.clock.monotonic() + seconds
+    async with anyio.create_task_group() as group:
+        group.start_soon(ib.keeper.keep_alive, 30.0)
+        while simulator.clock.monotonic() < until:
+            await anyio.lowlevel.checkpoint()
+        group.cancel_scope.cancel()
+
+
+@pytest.mark.requirement("AUTH-02", "AUTH-10")
+def test_a_kept_alive_session_lives_through_hours_without_a_call() -> None:
+    simulator = make_simulator()
+
+    async def run() -> None:
+        async with make_client(simulator, AuthMethod.OAUTH1A) as ib:
+            await _keep(ib, simulator, seconds=2 * 3600)
+            assert ib.state is SessionState.READY
+            await ib.search("SPY")
+
+    anyio.run(run)
+    assert count(simulator, "SSODH_INIT") == 1
+    assert 200 <= count(simulator, "TICKLE") <= 250
+
+
+@pytest.mark.requirement("AUTH-20")
+def test_an_outage_of_the_network_is_no_lost_session() -> None:
+    simulator = make_simulator()
+
+    async def run() -> None:
+        async with make_client(simulator, AuthMethod.OAUTH1A) as ib:
+            simulator.up = False
+            await _keep(ib, simulator, seconds=120)
+            simulator.up = True
+            await _keep(ib, simulator, seconds=120)
+            assert ib.state is SessionState.READY
+
+    anyio.run(run)
+    assert count(simulator, "LIVE_SESSION_TOKEN") == 1
+    assert count(simulator, "SSODH_INIT") == 1
+
+
+@pytest.mark.requirement("AUTH-14")
+def test_a_session_that_another_login_took_is_not_taken_back() -> None:
+    simulator = make_simulator()
+
+    async def run() -> None:
+        async with make_client(simulator, AuthMethod.OAUTH1A) as ib:
+            simulator.control("POST", "competing", {"username": "simpaper1", "on": True})
+            await _keep(ib, simulator, seconds=180)
+            assert ib.state is SessionState.COMPETED
+
+    anyio.run(run)
+    assert count(simulator, "SSODH_INIT") == 1
 
 
 @pytest.mark.requirement("AUTH-16")

@@ -7,6 +7,7 @@ cause `client error (Connect)` proves that nothing left. (tests/client/transport
 from __future__ import annotations
 
 import asyncio
+import sys
 from datetime import timedelta
 from typing import Final
 
@@ -22,6 +23,7 @@ __all__ = ["PyreqwestTransport"]
 
 IDLE: Final = timedelta(seconds=50)
 """Less than the peer's minute, so that a connection is not reused while it is being closed. LIM-07."""
+UNACKNOWLEDGED: Final = timedelta(seconds=10)
 DRAIN_S: Final = 0.05
 """On stock asyncio the interpreter may abort at exit right after a close; this pause prevents it."""
 
@@ -86,6 +88,9 @@ class PyreqwestTransport:
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(self._pool_size)
         )
+        if sys.platform == "linux":
+            # Bytes that nobody acknowledges are given up, so that an order is not delivered minutes late.
+            builder = builder.tcp_user_timeout(UNACKNOWLEDGED)
         if self._ca is not None:
             builder = builder.add_root_certificate_pem(self._ca)
         if self._direct:
