@@ -78,7 +78,7 @@ def ticket(answer: Response) -> str:
 
 @pytest.mark.requirement("AUTH-16", "TST-01")
 def test_the_browser_login_asks_for_a_second_factor_and_ends_with_the_dispatchers_text() -> None:
-    simulator = make_simulator("not-authenticated")
+    simulator = make_simulator("not-authenticated", starting_s=3)
     browser, api = Caller(simulator), Caller(simulator)
     first = browser("GET", "/")
     assert (first.status, first.headers["location"]) == (302, "/sso/Login?forwardTo=22&RL=1&ip2loc=US")

@@ -85,8 +85,9 @@ def test_sso_expires_falls_with_the_clock_and_renews_itself(simulator: Simulator
 
 
 @pytest.mark.requirement("AUTH-14")
-def test_iserver_calls_need_init_then_a_moment_then_accounts(simulator: Simulator) -> None:
+def test_iserver_calls_need_init_then_a_moment_then_accounts() -> None:
     """Source: docs/facts/auth-and-sessions.md §3.10, §4.2; §8 rows 9 and 10."""
+    simulator = make_simulator(starting_s=3)
     caller = OAuth1Caller(simulator).sign_in(init=False)
     assert caller("GET", PORTFOLIO).status == 200, "the outer session is enough"
     assert flags(caller) == READ_ONLY
