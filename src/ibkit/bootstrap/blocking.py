@@ -129,7 +129,8 @@ class IBRestClient(BlockingClient):
         return self.summary(AccountId(account) if account else None)
 
     def get_positions(self, account: str | None = None) -> tuple[Position, ...]:
-        return self.positions(AccountId(account) if account else None)
+        """All of them as they are now: IBKR's own cache, which may be a minute old, is passed by."""
+        return self.positions(AccountId(account) if account else None, fresh=True)
 
     def get_market_data(self, conid: int) -> Quote:
         return self.quote(Conid(conid))

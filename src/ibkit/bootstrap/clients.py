@@ -234,6 +234,7 @@ async def connect(
     compete: bool = False,
     clock: Clock | None = None,
     transport: Transport | None = None,
+    keep_alive: bool = True,
 ) -> AsyncIterator[Client]:
     """A client that is signed in, for `async with`.
 
@@ -244,7 +245,7 @@ async def connect(
     """
     if credentials is None:
         given = settings or read_settings(flags=_flags(account_id, environment, read_only), env_file=_path(env_file))
-        async with open_client(given, compete=compete or None) as ib:
+        async with open_client(given, compete=compete or None, keep_alive=keep_alive) as ib:
             yield ib
         return
     from ibkit.bootstrap.tls import default_address, explicit_transport
@@ -259,6 +260,7 @@ async def connect(
         account_id=AccountId(account_id) if account_id else None,
         read_only=bool(read_only),
         compete=compete,
+        keep_alive_s=30.0 if keep_alive and edges().keep_alive else None,
     ) as ib:
         yield ib
 
