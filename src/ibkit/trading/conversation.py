@@ -71,6 +71,9 @@ _REPLY_RETRY_S = 1.0
 _PARKED_WATCH = timedelta(days=3)
 """A parked DAY order ends with its trading day; a long weekend is the longest one."""
 
+_REFUSING = (400, 403, 411, 429)
+"""Statuses that IBKR refuses with; a proxy may, too, so each is believed only after one look (requirement TRD-22)."""
+
 _DONE = (IntentState.AMBIGUOUS, IntentState.RECONCILING)
 
 
@@ -295,11 +298,12 @@ class Conversation:
             return await self._doubt(intent, error.message, refused_code="" if replied else error.code)
         except IbkitError as error:
             if error.effect is Effect.UNKNOWN:
-                return await self._doubt(intent, error.message)
+                refused = error.details.get("status") in _REFUSING and not replied
+                return await self._doubt(intent, error.message, refused_code=error.code if refused else "")
             not_sent = NotSent(at=self.clock.now(), reason=error.message)
             if isinstance(error, TradingError | ConfigError) and not replied:
-                refused = RefusedLocally(at=self.clock.now(), code=error.code, control="", reason=error.message)
-                return await self.journal.append(intent, not_sent, refused)
+                ended = RefusedLocally(at=self.clock.now(), code=error.code, control="", reason=error.message)
+                return await self.journal.append(intent, not_sent, ended)
             await self.journal.append(intent, not_sent)
             raise
         return await self._take(intent, answer, replied=replied)
