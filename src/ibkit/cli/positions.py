@@ -30,7 +30,7 @@ def list_(
 
     async def work() -> None:
         async with signed_in(settings, compete=compete) as ib:
-            found = await ib.positions(zero=zero, fresh=not settings.general.read_only)
+            found = await ib.positions(zero=zero, fresh=True)
         if json:
             output.emit(found)
         elif not found:
