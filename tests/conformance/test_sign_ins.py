@@ -70,8 +70,9 @@ def test_sign_in_look_order_and_leave(method) -> None:
 
 @METHODS
 @pytest.mark.requirement("AUTH-15")
-def test_every_sign_in_is_reported_in_the_same_four_steps(method) -> None:
-    simulator = make_simulator()
+@pytest.mark.parametrize("starting_s", [0, 4])
+def test_every_sign_in_is_reported_in_the_same_four_steps(method, starting_s) -> None:
+    simulator = make_simulator(starting_s=starting_s)
 
     async def run() -> None:
         async with make_client(simulator, method) as ib:
@@ -82,8 +83,10 @@ def test_every_sign_in_is_reported_in_the_same_four_steps(method) -> None:
 
 
 @pytest.mark.requirement("AUTH-03", "AUTH-14")
-def test_oauth1_asks_for_token_init_and_accounts_in_this_order_and_nothing_else() -> None:
-    simulator = make_simulator()
+@pytest.mark.parametrize("starting_s", [0, 4])
+def test_oauth1_asks_for_token_init_and_accounts_in_this_order_and_nothing_else(starting_s) -> None:
+    """A session that is a while in starting is waited for by asking its status, and by nothing else."""
+    simulator = make_simulator(starting_s=starting_s)
 
     async def run() -> None:
         async with make_client(simulator, AuthMethod.OAUTH1A):

@@ -46,8 +46,9 @@ class Quirks:
     """A brokerage session without any authenticated call for this long is lost. §4.2, §8 rows 11 and 12 [forum]."""
     max_age_s: float = 86400.0
     """An outer session ends at this age. §4.3 [spec], §8 row 13."""
-    starting_s: float = 3.0
-    """World seconds from a good `ssodh/init` until `authenticated` and `established`. §4.2 [client]."""
+    starting_s: float = 0.0
+    """World seconds from a good `ssodh/init` until `authenticated` and `established`. At once, as the recorded answer
+    of init has it (§3.6 [recorded]); clients that wait reckon with 3 to 5 (§4.2 [client])."""
     gateway_midnight: bool = True
     """The gateway's login also ends at midnight of the user's region. §8 row 13 [spec]."""
     gateway_primes_accounts: bool = True
