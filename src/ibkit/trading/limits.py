@@ -401,23 +401,23 @@ def _short_positions(case: _Case) -> Objection | None:
     ticket, facts, limits = case.ticket, case.facts, case.limits
     if ticket.side is Side.BUY or facts.reduces:
         return None
-    if case.opens_short_option and limits.max_open_short_options is not None:
+    most = limits.max_open_short_options
+    if case.opens_short_option and most is not None:
         if facts.open_short_options is None:
-            return _short_objection("unknown", limits.max_open_short_options, "The account's positions are not known")
+            return _too_short("open_short_options", "unknown", most, "The account's positions are not known")
         after = facts.open_short_options + ticket.quantity
-        if after > limits.max_open_short_options:
-            return _short_objection(f"{after:f}", limits.max_open_short_options)
+        if after > most:
+            return _too_short("open_short_options", f"{after:f}", most)
     if ticket.contract.sec_type is SecType.STOCK and not limits.short_stock:
         if facts.position is None:
-            return _short_objection("unknown", Decimal(0), "The account's position is not known")
-        if facts.position < ticket.quantity:
-            short = ticket.quantity - max(facts.position, Decimal(0))
-            return _short_objection(f"{short:f}", Decimal(0), "Selling stock short is not allowed")
+            return _too_short("short_not_allowed", "unknown", Decimal(0), "The account's position is not known")
+        short = ticket.quantity - max(facts.position, Decimal(0))
+        if short > 0:
+            return _too_short("short_not_allowed", f"{short:f}", Decimal(0), "Selling stock short is not allowed")
     return None
 
 
-def _short_objection(value: str, limit: Decimal, message: str = "") -> Objection:
-    name = "open_short_options" if not message.startswith("Selling") else "short_not_allowed"
+def _too_short(name: str, value: str, limit: Decimal, message: str = "") -> Objection:
     return Objection(control="RC-15", name=name, value=value, limit=f"{limit:f}", message=message)
 
 
