@@ -8,14 +8,13 @@ import msgspec
 import pytest
 
 from ibkit.model import AccountId, Conid, Contract, OrderTicket, OrderType, Ref, SecType, Side, TimeInForce
-from ibkit.wire import Response, decode, encode
+from ibkit.wire import Response, decode, encode, preview_from_wire
 from ibkit.wire.orders import (
     LIVE_ORDERS,
     PREVIEW_ORDERS,
     TRADES,
     fill_from_wire,
     order_from_wire,
-    preview_from_wire,
     ticket_to_wire,
 )
 

@@ -153,13 +153,11 @@ from ibkit.wire.orders import (
     PlaceOrders,
     ReplyRequest,
     TradeRow,
-    WhatIf,
     cancel_from_wire,
     fill_from_wire,
     order_from_status,
     order_from_wire,
     order_id_from_wire,
-    preview_from_wire,
     side_from_wire,
     status_from_wire,
     ticket_to_wire,
@@ -168,6 +166,7 @@ from ibkit.wire.pacing import (
     Pacer,
     Window,
 )
+from ibkit.wire.previews import WhatIf, preview_from_wire
 from ibkit.wire.refusals import (
     Cure,
     cure_of,

@@ -21,13 +21,13 @@ from ibkit.model import (
     OrderStatus,
     OrderTicket,
     OrderType,
-    Preview,
     Ref,
     SecType,
     Side,
 )
 from ibkit.wire.endpoint import Endpoint, Lane, Limit, Needs, Resend
-from ibkit.wire.numbers import amount, figure, whole
+from ibkit.wire.numbers import figure, whole
+from ibkit.wire.previews import WhatIf
 
 __all__ = [
     "LIVE_ORDERS_ROWS",
@@ -41,13 +41,11 @@ __all__ = [
     "PlaceOrders",
     "ReplyRequest",
     "TradeRow",
-    "WhatIf",
     "cancel_from_wire",
     "fill_from_wire",
     "order_from_status",
     "order_from_wire",
     "order_id_from_wire",
-    "preview_from_wire",
     "side_from_wire",
     "status_from_wire",
     "ticket_to_wire",
@@ -111,31 +109,6 @@ class AnswerRow(msgspec.Struct):
 
 
 PlaceAnswer = list[AnswerRow] | AnswerRow
-
-
-class MoneyText(msgspec.Struct):
-    amount: Any = None
-    commission: Any = None
-    total: Any = None
-
-
-class BeforeAfter(msgspec.Struct):
-    current: Any = None
-    change: Any = None
-    after: Any = None
-
-
-class WhatIf(msgspec.Struct):
-    """Figures are text with thousands marks. Source: §5."""
-
-    amount: MoneyText | None = None
-    equity: BeforeAfter | None = None
-    initial: BeforeAfter | None = None
-    maintenance: BeforeAfter | None = None
-    position: BeforeAfter | None = None
-    warn: str | None = None
-    warns: list[str] | None = None
-    error: str | None = None
 
 
 class CancelAnswer(msgspec.Struct):
@@ -493,23 +466,6 @@ def _trade_time(row: TradeRow) -> datetime:
     if row.trade_time:
         return datetime.strptime(row.trade_time, "%Y%m%d-%H:%M:%S").replace(tzinfo=UTC)
     raise ValueError("an execution without time")
-
-
-def preview_from_wire(row: WhatIf) -> Preview:
-    initial, maintenance = row.initial or BeforeAfter(), row.maintenance or BeforeAfter()
-    money, equity = row.amount or MoneyText(), row.equity or BeforeAfter()
-    warnings = tuple(row.warns or ((row.warn,) if row.warn else ()))
-    return Preview(
-        amount=amount(money.amount).value,
-        commission=amount(money.commission).value,
-        initial_margin_change=amount(initial.change).value,
-        initial_margin_after=amount(initial.after).value,
-        maintenance_margin_change=amount(maintenance.change).value,
-        maintenance_margin_after=amount(maintenance.after).value,
-        equity_after=amount(equity.after).value,
-        warnings=warnings,
-        error=row.error or None,
-    )
 
 
 def cancel_from_wire(row: CancelAnswer, order_id: OrderId) -> CancelAck:

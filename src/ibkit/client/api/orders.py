@@ -43,9 +43,9 @@ from ibkit.wire.orders import (
     fill_from_wire,
     order_from_status,
     order_from_wire,
-    preview_from_wire,
     ticket_to_wire,
 )
+from ibkit.wire.previews import preview_from_wire
 
 if TYPE_CHECKING:
     from ibkit.client.core import Core
