@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from fakes import ACCOUNT, Plan, stock_ticket
-from ibkit.errors import ConfigError, InFlight, KeyReused, Refused, StorageError, TradingError, Unreachable
+from ibkit.errors import ConfigError, InFlight, KeyReused, NotFound, Refused, StorageError, TradingError, Unreachable
 from ibkit.model import Key, OrderStatus, OrderType
 from ibkit.trading.alert import AlertKind
 from ibkit.trading.events import Replying, Sending
@@ -336,6 +336,21 @@ async def test_an_order_parked_behind_a_lost_reply_is_unknown_and_blocks_other_c
     other = await room.gateway.submit(stock_ticket("5"), key=OTHER)
     assert other.state is IntentState.REJECTED_POLICY
     assert not room.broker.accepted
+
+
+@pytest.mark.requirement("TRD-22")
+async def test_a_person_who_looked_into_an_unknown_order_sets_the_others_free(room):
+    room.broker.plans.append(Plan(asks=(("o10331",),)))
+    room.broker.reply_faults.append("lost_before")
+    unknown = await room.gateway.submit(BUY, key=KEY)
+
+    resolved = await room.gateway.resolve(unknown.intent.intent_id, by="operator", note="cancelled in TWS")
+
+    assert resolved.resolved
+    room.broker.plans.append(Plan(asks=(("o10331",),)))
+    assert (await room.gateway.submit(stock_ticket("5"), key=OTHER)).accepted
+    with pytest.raises(NotFound):
+        await room.gateway.resolve("ib-nothing", by="operator", note="")
 
 
 @pytest.mark.requirement("TRD-10")
