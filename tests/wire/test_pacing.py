@@ -96,3 +96,13 @@ def test_three_429_spread_out_do_not() -> None:
 
 def test_no_limit_means_none() -> None:
     assert set(run(Pacer(calls_per_s=0), [0.0] * 1000)) == {0.0}
+
+
+@pytest.mark.requirement("LIM-01")
+def test_a_call_that_was_held_up_moves_the_slot_behind_it() -> None:
+    """Counted from its reservation, the next call would leave too early for the broker's window."""
+    pacer = Pacer(calls_per_s=10)
+    wait = pacer.reserve(LIVE_ORDERS, 100.0)
+    assert wait == 0.0
+    pacer.went(LIVE_ORDERS, 100.0, 100.5)
+    assert pacer.reserve(LIVE_ORDERS, 102.0) == pytest.approx(100.5 + 5.03 - 102.0)

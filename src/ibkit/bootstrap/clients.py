@@ -200,6 +200,7 @@ def client_of(
         grants=token_cache_of(settings, credentials),
         rotate_after=timedelta(hours=settings.oauth1.rotation_hours),
         overrides=settings.general.endpoint_overrides,
+        region=settings.general.region,
     )
 
 

@@ -11,7 +11,7 @@ import anyio
 
 from ibkit.clock import Clock
 from ibkit.errors import RateLimited
-from ibkit.wire.endpoint import Concurrent, Endpoint, Lane
+from ibkit.wire.endpoint import Concurrent, Endpoint, Lane, Limit
 from ibkit.wire.pacing import Pacer
 
 __all__ = ["Lanes"]
@@ -21,6 +21,7 @@ LONGEST_WAIT_S: Final = 10.0
 LONGEST_ORDER_WAIT_S: Final = 30.0
 """Looking for an order waits longer: its list may be asked once in five seconds only."""
 _CONCURRENCY_POLL_S: Final = 0.05
+ONCE_A_MINUTE_S: Final = 60.0
 
 
 class _Waiter:
@@ -70,6 +71,7 @@ class Lanes:
         if pacer.next_slot_in(endpoint, now) > longest:
             raise self._too_long(endpoint, longest)
         wait = pacer.reserve(endpoint, now)
+        slot = now + wait
         if wait:
             await self._clock.sleep(wait)
         while not pacer.begin(endpoint):
@@ -81,13 +83,16 @@ class Lanes:
         except BaseException:
             pacer.end(endpoint)
             raise
+        pacer.went(endpoint, slot, self._clock.monotonic())
 
     def leave(self, endpoint: Endpoint) -> None:
         if isinstance(endpoint.limit, Concurrent):
             self._pacer.end(endpoint)
 
     def slow_down(self, endpoint: Endpoint, retry_after: str | None) -> None:
-        """Take note of a 429."""
+        """Take note of a 429. One of an endpoint that may be asked once a minute says only that another run asked."""
+        if isinstance(endpoint.limit, Limit) and endpoint.limit.per_s >= ONCE_A_MINUTE_S:
+            return
         seconds = float(retry_after) if retry_after and retry_after.isdigit() else None
         self._pacer.refused(endpoint, self._clock.monotonic(), retry_after_s=seconds)
 

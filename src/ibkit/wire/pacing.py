@@ -58,6 +58,11 @@ class Window:
         self._times.append(now + wait)
         return wait
 
+    def went(self, slot: float, now: float) -> None:
+        """The call of `slot` left only at `now`: those that follow are counted from then."""
+        if self._times and abs(self._times[-1] - slot) < 1e-6 and slot < now:
+            self._times[-1] = now
+
 
 class Pacer:
     """Counts what one login sends. calls_per_s 0: no global limit."""
@@ -97,6 +102,12 @@ class Pacer:
         if window is None:
             return pause
         return pause + window.reserve(now + pause)
+
+    def went(self, endpoint: Endpoint, slot: float, now: float) -> None:
+        """The call that had taken `slot` was held up elsewhere and left at `now`."""
+        window = self._window(endpoint)
+        if window is not None:
+            window.went(slot, now)
 
     def take(self, now: float) -> float:
         """0.0, and the call is counted; or the seconds until the login may send again."""
