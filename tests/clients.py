@@ -11,7 +11,7 @@ from ibkit.client.auth.oauth1 import OAuth1Auth
 from ibkit.client.auth.oauth2 import OAuth2Auth
 from ibkit.client.client import Client
 from ibkit.model import AuthMethod, GatewayLogin, OAuth1Credentials, OAuth2Credentials, Secret, Username
-from ibkit.sim.inprocess import CLOUD_URL, GATEWAY_URL, Simulator
+from ibkit.sim.serving.inprocess import CLOUD_URL, GATEWAY_URL, Simulator
 
 __all__ = ["make_auth", "make_client"]
 

@@ -6,9 +6,9 @@ import json
 from decimal import Decimal
 from typing import Any
 
-from ibkit.sim.books import trade_day
-from ibkit.sim.instruments import Instrument
-from ibkit.sim.order import SimOrder
+from ibkit.sim.exchange.books import trade_day
+from ibkit.sim.exchange.order import SimOrder
+from ibkit.sim.market.instruments import Instrument
 from simulators import Caller, make_simulator
 
 __all__ = ["Desk"]

@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from ibkit.sim.inprocess import CLOUD_URL, GATEWAY_URL, TRADING_MOMENT, Simulator
+from ibkit.sim.logins.users import UserKeys
 from ibkit.sim.quirks import Quirks
-from ibkit.sim.users import UserKeys
+from ibkit.sim.serving.inprocess import CLOUD_URL, GATEWAY_URL, TRADING_MOMENT, Simulator
 from ibkit.wire.http import Request, Response
 
 __all__ = ["KEYS", "Caller", "OAuth1Caller", "OAuth2Caller", "jws", "make_simulator"]

@@ -21,7 +21,7 @@ from ibkit.clock import SystemClock
 from ibkit.errors import ConfigError, NotPermitted, SessionExpired
 from ibkit.model import GatewayLogin, OAuth1Credentials, Secret
 from ibkit.settings import Settings, load
-from ibkit.sim.inprocess import CLOUD_URL, GATEWAY_URL, Simulator
+from ibkit.sim.serving.inprocess import CLOUD_URL, GATEWAY_URL, Simulator
 from simulators import KEYS, make_simulator
 
 

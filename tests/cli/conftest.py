@@ -14,7 +14,7 @@ import pytest
 from ibkit import cli
 from ibkit.bootstrap import Edges, using
 from ibkit.settings import Settings
-from ibkit.sim.inprocess import CLOUD_URL, GATEWAY_URL, Simulator
+from ibkit.sim.serving.inprocess import CLOUD_URL, GATEWAY_URL, Simulator
 from simulators import make_simulator
 
 

@@ -15,8 +15,8 @@ import pytest
 from ibkit import cli
 from ibkit.bootstrap import Edges, using
 from ibkit.model import AuthMethod
-from ibkit.sim.inprocess import CLOUD_URL, TRADING_MOMENT, Simulator
-from ibkit.sim.users import VENDOR, VENDOR_CONSUMER_KEY
+from ibkit.sim.logins.users import VENDOR, VENDOR_CONSUMER_KEY
+from ibkit.sim.serving.inprocess import CLOUD_URL, TRADING_MOMENT, Simulator
 from sign_ins import KEYS
 from simulators import Caller, make_simulator
 

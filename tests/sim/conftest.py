@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ibkit.sim.inprocess import Simulator
+from ibkit.sim.serving.inprocess import Simulator
 from simulators import make_simulator
 
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from desks import Desk
-from ibkit.sim.books import AccountBook, PositionView, commission
-from ibkit.sim.margin import Held, margin_of
+from ibkit.sim.exchange.books import AccountBook, PositionView, commission
+from ibkit.sim.exchange.margin import Held, margin_of
 
 pytestmark = pytest.mark.requirement("TST-01", "TRD-03", "TRD-04")
 DAY = date(2026, 11, 20)

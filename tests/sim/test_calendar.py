@@ -6,8 +6,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from ibkit.sim.calendar import NEW_YORK, Calendar
-from ibkit.sim.expiries import third_friday
+from ibkit.sim.market.calendar import NEW_YORK, Calendar
+from ibkit.sim.market.expiries import third_friday
 
 pytestmark = pytest.mark.requirement("TST-01")
 

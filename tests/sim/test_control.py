@@ -7,8 +7,8 @@ from datetime import datetime
 
 import pytest
 
-from ibkit.sim.control import Control
-from ibkit.sim.inprocess import Simulator
+from ibkit.sim.serving.control import Control
+from ibkit.sim.serving.inprocess import Simulator
 from simulators import Caller, OAuth1Caller, make_simulator
 
 STATUS = "/v1/api/iserver/auth/status"

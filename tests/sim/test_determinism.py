@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from ibkit.sim.inprocess import Simulator
+from ibkit.sim.serving.inprocess import Simulator
 from simulators import Caller, OAuth1Caller, OAuth2Caller, make_simulator
 
 ORDER = {

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from desks import Desk
 from ibkit.model import to_cents
-from ibkit.sim.tickets import read_ticket
+from ibkit.sim.exchange.tickets import read_ticket
 
 pytestmark = pytest.mark.requirement("TST-01", "TRD-12")
 EVENING = datetime(2026, 11, 19, 23, 40, tzinfo=UTC)

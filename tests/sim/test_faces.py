@@ -16,12 +16,12 @@ import pytest
 from cryptography import x509
 
 from ibkit.errors import IbkitError
-from ibkit.sim.certificates import CA_FILE, ensure_certificates, face_files
-from ibkit.sim.faces import Faces
-from ibkit.sim.material import ensure_keys, write_announcement
-from ibkit.sim.server import SimServer
-from ibkit.sim.simclock import WorldClock
-from ibkit.sim.users import Directory
+from ibkit.sim.logins.material import ensure_keys, write_announcement
+from ibkit.sim.logins.users import Directory
+from ibkit.sim.serving.certificates import CA_FILE, ensure_certificates, face_files
+from ibkit.sim.serving.faces import Faces
+from ibkit.sim.serving.server import SimServer
+from ibkit.sim.serving.simclock import WorldClock
 from ibkit.sim.world import SimConfig, World
 from simulators import KEYS, TRADING_MOMENT
 

@@ -8,10 +8,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ibkit.sim.inprocess import Simulator
-from ibkit.sim.maintenance import in_maintenance
-from ibkit.sim.pacing import Pacing
 from ibkit.sim.quirks import Quirks
+from ibkit.sim.serving.inprocess import Simulator
+from ibkit.sim.serving.maintenance import in_maintenance
+from ibkit.sim.serving.pacing import Pacing
 from ibkit.wire.http import Response
 from ibkit.wire.session import AUTH_STATUS, TICKLE
 from simulators import Caller, OAuth1Caller, make_simulator

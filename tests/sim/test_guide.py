@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ibkit.sim.control import Control
 from ibkit.sim.faults import FAULTS, SCENARIOS
-from ibkit.sim.inprocess import Simulator
-from ibkit.sim.users import DEFAULT_USERS
+from ibkit.sim.logins.users import DEFAULT_USERS
+from ibkit.sim.serving.control import Control
+from ibkit.sim.serving.inprocess import Simulator
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide" / "simulator.md"
 

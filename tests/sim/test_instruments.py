@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ibkit.sim.calendar import Calendar
-from ibkit.sim.instruments import FIRST_OPTION_CONID, Instruments
-from ibkit.sim.universe import UNDERLYINGS
+from ibkit.sim.market.calendar import Calendar
+from ibkit.sim.market.instruments import FIRST_OPTION_CONID, Instruments
+from ibkit.sim.market.universe import UNDERLYINGS
 
 pytestmark = pytest.mark.requirement("TST-01")
 

@@ -9,8 +9,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
-from ibkit.sim.inprocess import Simulator
-from ibkit.sim.users import VENDOR, VENDOR_CALLBACK, VENDOR_CONSUMER_KEY
+from ibkit.sim.logins.users import VENDOR, VENDOR_CALLBACK, VENDOR_CONSUMER_KEY
+from ibkit.sim.serving.inprocess import Simulator
 from ibkit.wire.http import Response
 from simulators import Caller, OAuth1Caller, make_simulator
 

@@ -10,11 +10,11 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from ibkit.sim.calendar import Calendar
-from ibkit.sim.instruments import Instruments
-from ibkit.sim.market import Market
-from ibkit.sim.quotes import Tick
-from ibkit.sim.surface import black_scholes, implied_volatility
+from ibkit.sim.market.calendar import Calendar
+from ibkit.sim.market.instruments import Instruments
+from ibkit.sim.market.market import Market
+from ibkit.sim.market.quotes import Tick
+from ibkit.sim.market.surface import black_scholes, implied_volatility
 
 pytestmark = pytest.mark.requirement("TST-01")
 

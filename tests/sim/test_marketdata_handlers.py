@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ibkit.sim.snapshot import FIELDS
+from ibkit.sim.market.snapshot import FIELDS
 from simulators import Caller, OAuth1Caller, make_simulator
 
 pytestmark = pytest.mark.requirement("TST-01", "TRD-07")

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ibkit.sim.inprocess import TRADING_MOMENT
-from ibkit.sim.matching import Hit, last_look, next_hit, reading
-from ibkit.sim.order import SimOrder
-from ibkit.sim.quotes import Ticks
-from ibkit.sim.tickets import SimTicket
+from ibkit.sim.exchange.matching import Hit, last_look, next_hit, reading
+from ibkit.sim.exchange.order import SimOrder
+from ibkit.sim.exchange.tickets import SimTicket
+from ibkit.sim.market.quotes import Ticks
+from ibkit.sim.serving.inprocess import TRADING_MOMENT
 
 pytestmark = pytest.mark.requirement("TST-01", "TRD-12")
 START = TRADING_MOMENT

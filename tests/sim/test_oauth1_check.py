@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ibkit.sim.inprocess import Simulator
-from ibkit.sim.logins import RsaPublicKey
-from ibkit.sim.oauth1_check import Signed, answer_challenge, hmac_verifies, parse_header, rsa_verifies
+from ibkit.sim.logins.logins import RsaPublicKey
+from ibkit.sim.logins.oauth1_check import Signed, answer_challenge, hmac_verifies, parse_header, rsa_verifies
+from ibkit.sim.serving.inprocess import Simulator
 from simulators import Caller, OAuth1Caller, make_simulator
 
 OWN = Path(__file__).resolve().parents[1] / "vectors"

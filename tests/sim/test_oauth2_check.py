@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from ibkit.sim.inprocess import Simulator
-from ibkit.sim.logins import OAuth2Client, RsaPublicKey
-from ibkit.sim.oauth2_check import BadToken, check_times, read_jws, verify_jws
+from ibkit.sim.logins.logins import OAuth2Client, RsaPublicKey
+from ibkit.sim.logins.oauth2_check import BadToken, check_times, read_jws, verify_jws
+from ibkit.sim.serving.inprocess import Simulator
 from ibkit.wire.http import Response
 from simulators import Caller, OAuth2Caller, jws, make_simulator
 

@@ -14,10 +14,10 @@ import pytest
 
 from ibkit.errors import OutcomeUnknown, Unreachable
 from ibkit.sim.faults import FAULTS, SCENARIOS, Faults, RequestFault
-from ibkit.sim.inprocess import GATEWAY_URL, Simulator
 from ibkit.sim.quirks import Quirks
-from ibkit.sim.router import find_endpoint
 from ibkit.sim.routing import HANDLERS
+from ibkit.sim.serving.inprocess import GATEWAY_URL, Simulator
+from ibkit.sim.serving.router import find_endpoint
 from ibkit.wire.catalogue import ENDPOINTS
 from ibkit.wire.http import Request, Response
 from simulators import Caller, OAuth1Caller, make_simulator

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ibkit.sim.inprocess import Simulator
+from ibkit.sim.serving.inprocess import Simulator
 from simulators import Caller, OAuth1Caller, OAuth2Caller, make_simulator
 
 TICKLE = "/v1/api/tickle"

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from ibkit.cli import run
-from ibkit.sim.running import choose_start, default_start
+from ibkit.sim.serving.running import choose_start, default_start
 from simulators import KEYS
 
 pytestmark = pytest.mark.requirement("TST-01")

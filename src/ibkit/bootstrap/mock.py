@@ -15,7 +15,7 @@ from ibkit.settings import Settings
 from ibkit.wire.endpoint import Needs
 
 if TYPE_CHECKING:
-    from ibkit.sim.inprocess import Simulator
+    from ibkit.sim.serving.inprocess import Simulator
 
 __all__ = ["mock_client", "mock_world"]
 
@@ -24,8 +24,8 @@ __all__ = ["mock_client", "mock_world"]
 def mock_world() -> Simulator:
     """The one simulated world of this process. Its time stands still but for waiting, which then takes none."""
     try:
-        from ibkit.sim.inprocess import Simulator
-        from ibkit.sim.running import default_start
+        from ibkit.sim.serving.inprocess import Simulator
+        from ibkit.sim.serving.running import default_start
         from ibkit.sim.world import SimConfig
 
         start, _ = default_start(datetime.now(UTC))

@@ -16,7 +16,7 @@ from ibkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from ibkit.sim.quirks import Quirks
-    from ibkit.sim.running import SimOptions
+    from ibkit.sim.serving.running import SimOptions
 
 __all__ = ["app"]
 
@@ -71,7 +71,7 @@ def sim(
     quirk
         NAME=VALUE: another reading of something IBKR leaves open; may be given several times.
     """
-    from ibkit.sim.running import SimOptions
+    from ibkit.sim.serving.running import SimOptions
 
     quirks = _quirks(quirk, {"idle_timeout_s": idle_timeout, "max_age_s": max_age}, manual=clock == "manual")
     if speed <= 0:
@@ -92,7 +92,7 @@ def sim(
 
 
 async def _until_stopped(options: SimOptions) -> int:
-    from ibkit.sim.running import run
+    from ibkit.sim.serving.running import run
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ibkit.wire.endpoint import Endpoint
 
 if TYPE_CHECKING:
-    from ibkit.sim.logins import Session
+    from ibkit.sim.logins.logins import Session
     from ibkit.sim.world import World
 
 __all__ = ["HANDLERS", "ApiError", "Call", "Handler", "Json", "Reply", "TokenCall", "handles"]

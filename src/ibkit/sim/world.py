@@ -8,17 +8,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ibkit.sim.faults import Faults
-from ibkit.sim.logins import Logins, SimAccount, User
-from ibkit.sim.maintenance import resets_between
+from ibkit.sim.logins.logins import Logins, SimAccount, User
+from ibkit.sim.logins.sessions import advance_sessions, lose_all_brokerage
 from ibkit.sim.quirks import Quirks
-from ibkit.sim.sessions import advance_sessions, lose_all_brokerage
+from ibkit.sim.serving.maintenance import resets_between
 
 if TYPE_CHECKING:
-    from ibkit.sim.books import Books
-    from ibkit.sim.calendar import Calendar
-    from ibkit.sim.exchange import Exchange
-    from ibkit.sim.instruments import Instruments
-    from ibkit.sim.market import Market
+    from ibkit.sim.exchange.books import Books
+    from ibkit.sim.exchange.exchange import Exchange
+    from ibkit.sim.market.calendar import Calendar
+    from ibkit.sim.market.instruments import Instruments
+    from ibkit.sim.market.market import Market
 
 __all__ = ["SimConfig", "World"]
 
@@ -59,11 +59,11 @@ class World:
     def create(cls, config: SimConfig, logins: Logins) -> World:
         """A new world at `config.start`, with every account at its starting cash."""
         # numpy and the trading calendar are heavy: they load when a world is made, not when `ibkit --help` runs.
-        from ibkit.sim.books import Books
-        from ibkit.sim.calendar import Calendar
-        from ibkit.sim.exchange import Exchange
-        from ibkit.sim.instruments import Instruments
-        from ibkit.sim.market import Market
+        from ibkit.sim.exchange.books import Books
+        from ibkit.sim.exchange.exchange import Exchange
+        from ibkit.sim.market.calendar import Calendar
+        from ibkit.sim.market.instruments import Instruments
+        from ibkit.sim.market.market import Market
 
         calendar = Calendar()
         instruments = Instruments(calendar, seed=config.seed)

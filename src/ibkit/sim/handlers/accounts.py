@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ibkit.sim.account_rows import PARTS, accounts_row, pnl_row, summary_part, summary_row
-from ibkit.sim.logins import Brokerage
+from ibkit.sim.exchange.account_rows import PARTS, accounts_row, pnl_row, summary_part, summary_row
+from ibkit.sim.logins.logins import Brokerage
 from ibkit.sim.routing import ApiError, Call, Reply, handles
 from ibkit.wire.accounts import ACCOUNT_SUMMARY, ACCOUNT_SUMMARY_PART, ACCOUNTS, PNL_PARTITIONED, SWITCH_ACCOUNT
 

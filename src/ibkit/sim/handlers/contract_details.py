@@ -8,9 +8,9 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from ibkit.sim.algos import ALGOS
 from ibkit.sim.handlers.contracts import bad_request, conid_of
-from ibkit.sim.instruments import Instrument
+from ibkit.sim.market.algos import ALGOS
+from ibkit.sim.market.instruments import Instrument
 from ibkit.sim.routing import ApiError, Call, Json, handles
 from ibkit.wire.contracts import CONTRACT_ALGOS, CONTRACT_INFO, CONTRACT_INFO_AND_RULES, CONTRACT_RULES
 

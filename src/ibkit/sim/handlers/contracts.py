@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from ibkit.sim.calendar import new_york_date
-from ibkit.sim.instruments import Instrument
+from ibkit.sim.market.calendar import new_york_date
+from ibkit.sim.market.instruments import Instrument
 from ibkit.sim.routing import ApiError, Call, Json, handles
 from ibkit.wire.contracts import SECDEF_INFO, SECDEF_SEARCH, SECDEF_STRIKES
 

@@ -11,13 +11,13 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs
 
-from ibkit.sim import sessions
-from ibkit.sim.credentials import check_timestamp, oauth_error, use_nonce
-from ibkit.sim.logins import AccessToken, ClientBearer, Consumer, OAuth2Client, RequestToken, SsoBearer, User
-from ibkit.sim.oauth1_check import Signed, answer_challenge, missing_pairs, parse_header, rsa_verifies
-from ibkit.sim.oauth2_check import BadToken, Jws, check_times, hs256_token, read_jws, verify_jws
+from ibkit.sim.logins import sessions
+from ibkit.sim.logins.credentials import check_timestamp, oauth_error, use_nonce
+from ibkit.sim.logins.logins import AccessToken, ClientBearer, Consumer, OAuth2Client, RequestToken, SsoBearer, User
+from ibkit.sim.logins.oauth1_check import Signed, answer_challenge, missing_pairs, parse_header, rsa_verifies
+from ibkit.sim.logins.oauth2_check import BadToken, Jws, check_times, hs256_token, read_jws, verify_jws
+from ibkit.sim.logins.rsa import encrypt
 from ibkit.sim.routing import ApiError, Json, TokenCall, handles
-from ibkit.sim.rsa import encrypt
 from ibkit.wire.login import (
     ACCESS_TOKEN,
     ECHO_HTTPS,

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from ibkit.sim.calendar import new_york_date
 from ibkit.sim.handlers.contracts import bad_request, conid_of
-from ibkit.sim.instruments import Instrument
-from ibkit.sim.logins import Brokerage
+from ibkit.sim.logins.logins import Brokerage
+from ibkit.sim.market.calendar import new_york_date
+from ibkit.sim.market.instruments import Instrument
+from ibkit.sim.market.snapshot import FIELDS, Look, Stage
 from ibkit.sim.routing import ApiError, Call, Json, handles
-from ibkit.sim.snapshot import FIELDS, Look, Stage
 from ibkit.wire.marketdata import SNAPSHOT, SNAPSHOT_CONIDS, SNAPSHOT_FIELDS, UNSUBSCRIBE, UNSUBSCRIBE_ALL
 
 __all__ = ["Line"]

@@ -10,13 +10,13 @@ from datetime import datetime
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
-from ibkit.sim import preview
-from ibkit.sim.desk import Answer, Asked, Caller, Prompted, Refused
+from ibkit.sim.exchange import preview
+from ibkit.sim.exchange.desk import Answer, Asked, Caller, Prompted, Refused
+from ibkit.sim.exchange.order_rows import filter_word, live_row, placement_row, status_of, status_row, trade_row
+from ibkit.sim.exchange.refusals import FRACTION
+from ibkit.sim.exchange.tickets import BadTicket, SimTicket, read_ticket
 from ibkit.sim.handlers.accounts import brokerage_of, known_account
-from ibkit.sim.order_rows import filter_word, live_row, placement_row, status_of, status_row, trade_row
-from ibkit.sim.refusals import FRACTION
 from ibkit.sim.routing import ApiError, Call, Reply, handles
-from ibkit.sim.tickets import BadTicket, SimTicket, read_ticket
 from ibkit.wire.orders import (
     ANSWER_PROMPT,
     CANCEL_ORDER,

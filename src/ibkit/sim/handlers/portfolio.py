@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ibkit.sim.books import Portfolio, PositionView
-from ibkit.sim.portfolio_rows import (
+from ibkit.sim.exchange.books import Portfolio, PositionView
+from ibkit.sim.exchange.portfolio_rows import (
     PAGE,
     account_row,
     allocation_rows,

@@ -10,12 +10,12 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ibkit.sim.calendar import NEW_YORK, Calendar, new_york_date
 from ibkit.sim.handlers.contract_details import increment_rules
 from ibkit.sim.handlers.contracts import bad_request, conid_of, number_list
-from ibkit.sim.instruments import Instrument
+from ibkit.sim.market.calendar import NEW_YORK, Calendar, new_york_date
+from ibkit.sim.market.instruments import Instrument
+from ibkit.sim.market.universe import FX_PAIRS, FX_RATES
 from ibkit.sim.routing import Call, Json, handles
-from ibkit.sim.universe import FX_PAIRS, FX_RATES
 from ibkit.wire.contracts import (
     CURRENCY_PAIRS,
     EXCHANGE_RATE,

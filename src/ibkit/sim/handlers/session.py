@@ -8,8 +8,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from ibkit.sim import sessions
-from ibkit.sim.logins import Session
+from ibkit.sim.logins import sessions
+from ibkit.sim.logins.logins import Session
 from ibkit.sim.routing import ApiError, Call, Json, handles
 from ibkit.wire.session import AUTH_STATUS, LOGOUT, ONE_USER, REAUTHENTICATE, SSO_VALIDATE, SSODH_INIT, TICKLE
 

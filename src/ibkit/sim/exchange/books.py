@@ -1,0 +1,324 @@
+"""What each account owns: cash, positions at average cost with the commission inside, profit and loss, margin.
+
+One identity holds at every moment, to the last digit:
+
+    cash = starting cash + all that was realized - the cost of what is held + holdings transferred in
+
+where the cost of a short position is negative (what its sale brought, less commission).
+Source: docs/facts/accounts-and-portfolio.md §1.4, §2.3, §2.4, §3.1.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from ibkit.model import portion, to_cents
+from ibkit.sim.exchange.margin import Held, margin_of
+
+if TYPE_CHECKING:
+    from ibkit.sim.exchange.tickets import Side
+    from ibkit.sim.market.instruments import Instrument
+    from ibkit.sim.world import World
+
+__all__ = ["AccountBook", "AccountValues", "Books", "Holding", "Portfolio", "PositionView", "commission", "trade_day"]
+
+_NEW_YORK = ZoneInfo("America/New_York")
+_ZERO = Decimal(0)
+_RATES = {"OPT": Decimal("0.65"), "STK": Decimal("0.005")}
+_MINIMUM = Decimal("1.00")
+_BUYING_POWER = 4
+"""Times available funds: the recorded summary's ratio (994831 to 3979324)."""
+
+
+def trade_day(at: datetime) -> date:
+    """The New York day that an instant belongs to."""
+    return at.astimezone(_NEW_YORK).date()
+
+
+def commission(sec_type: str, quantity: Decimal) -> Decimal:
+    """What an order pays in all once `quantity` of it is filled. Source: docs/facts/orders.md §5 [sim]."""
+    return max(_MINIMUM, _RATES[sec_type] * quantity)
+
+
+@dataclass(slots=True, eq=False)
+class Holding:
+    """quantity and cost are signed; realized: by trade day."""
+
+    instrument: Instrument
+    quantity: Decimal = _ZERO
+    cost: Decimal = _ZERO
+    realized: defaultdict[date, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
+
+
+@dataclass(slots=True, eq=False)
+class AccountBook:
+    """transfers: cost of holdings that came in without a trade. day_start: net liquidation at the last close."""
+
+    id: str
+    currency: str
+    started_with: Decimal
+    cash: Decimal
+    day_start: Decimal
+    holdings: dict[int, Holding] = field(default_factory=dict)
+    transfers: Decimal = _ZERO
+    commissions: Decimal = _ZERO
+
+    def quantity(self, conid: int) -> Decimal:
+        holding = self.holdings.get(conid)
+        return holding.quantity if holding else _ZERO
+
+    def trade(
+        self, instrument: Instrument, side: Side, quantity: Decimal, price: Decimal, fee: Decimal, day: date
+    ) -> Decimal:
+        """Book one fill; gives what it realized.
+
+        A fill that turns a position round closes the old one and opens the new one; the fee is shared by size.
+        """
+        signed = quantity if side == "BUY" else -quantity
+        holding = self.holdings.setdefault(instrument.conid, Holding(instrument))
+        closing = min(quantity, abs(holding.quantity)) if holding.quantity * signed < 0 else _ZERO
+        value = price * instrument.multiplier
+        sign = 1 if signed > 0 else -1
+        realized = _ZERO
+        if closing:
+            fee_closing = portion(fee, closing, quantity)
+            basis = portion(holding.cost, closing, abs(holding.quantity))
+            realized = -sign * closing * value - fee_closing - basis
+            holding.cost -= basis
+            holding.realized[day] += realized
+        else:
+            fee_closing = _ZERO
+        opening = quantity - closing
+        if opening:
+            holding.cost += sign * opening * value + (fee - fee_closing)
+        holding.quantity += signed
+        self.cash -= signed * value + fee
+        self.commissions += fee
+        assert holding.quantity != 0 or holding.cost == 0, "a closed position keeps no cost"
+        return realized
+
+    def transfer(self, instrument: Instrument, quantity: Decimal, price: Decimal) -> None:
+        """A holding comes in (or, with a negative quantity, goes out) at a price, without cash."""
+        holding = self.holdings.setdefault(instrument.conid, Holding(instrument))
+        cost = quantity * price * instrument.multiplier
+        holding.quantity += quantity
+        holding.cost += cost
+        self.transfers += cost
+
+    @property
+    def balanced(self) -> bool:
+        """The identity of this module."""
+        realized = sum((sum(h.realized.values(), _ZERO) for h in self.holdings.values()), _ZERO)
+        cost = sum((h.cost for h in self.holdings.values()), _ZERO)
+        return self.cash == self.started_with + realized - cost + self.transfers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionView:
+    """A position at one moment. average_cost: per contract; average_price: per unit; realized: today's."""
+
+    instrument: Instrument
+    quantity: Decimal
+    cost: Decimal
+    mark: Decimal
+    realized: Decimal
+
+    @property
+    def average_cost(self) -> Decimal:
+        return portion(self.cost, Decimal(1), self.quantity)
+
+    @property
+    def average_price(self) -> Decimal:
+        return portion(self.cost, Decimal(1), self.quantity * self.instrument.multiplier)
+
+    @property
+    def exact_value(self) -> Decimal:
+        return self.quantity * self.mark * self.instrument.multiplier
+
+    @property
+    def market_value(self) -> Decimal:
+        return to_cents(self.exact_value)
+
+    @property
+    def unrealized(self) -> Decimal:
+        return to_cents(self.market_value - self.cost)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountValues:
+    """An account in figures, to the cent, in its currency."""
+
+    cash: Decimal
+    stock_value: Decimal
+    option_value: Decimal
+    gross_position_value: Decimal
+    net_liquidation: Decimal
+    margin: Decimal
+    available_funds: Decimal
+    buying_power: Decimal
+    unrealized: Decimal
+    realized: Decimal
+    day_pnl: Decimal
+    previous_equity: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Portfolio:
+    """Positions and values of one account, seen at the same moment."""
+
+    account: str
+    currency: str
+    at: datetime
+    positions: tuple[PositionView, ...]
+    values: AccountValues
+
+
+class Books:
+    """The books of all accounts."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._cached: dict[str, Portfolio] = {}
+        self.accounts: dict[str, AccountBook] = {
+            account.id: AccountBook(
+                id=account.id,
+                currency=account.currency,
+                started_with=account.cash,
+                cash=account.cash,
+                day_start=account.cash,
+            )
+            for account in world.accounts.values()
+        }
+
+    def __getitem__(self, account_id: str) -> AccountBook:
+        return self.accounts[account_id]
+
+    def portfolio(self, account_id: str, at: datetime) -> Portfolio:
+        """As it is at this moment."""
+        book = self.accounts[account_id]
+        day = trade_day(at)
+        positions = tuple(
+            PositionView(
+                instrument=holding.instrument,
+                quantity=holding.quantity,
+                cost=holding.cost,
+                mark=self._mark(holding.instrument.conid, at),
+                realized=holding.realized.get(day, _ZERO),
+            )
+            for holding in sorted(book.holdings.values(), key=lambda h: h.instrument.conid)
+            if holding.quantity != 0
+        )
+        return Portfolio(
+            account=account_id,
+            currency=book.currency,
+            at=at,
+            positions=positions,
+            values=self._values(book, positions, at),
+        )
+
+    def cached_portfolio(self, account_id: str, at: datetime) -> Portfolio:
+        """As /portfolio shows it: up to `portfolio_cache_s` old. Source: accounts-and-portfolio.md §3.3."""
+        kept = self._cached.get(account_id)
+        if kept is not None and 0 <= (at - kept.at).total_seconds() < self._world.quirks.portfolio_cache_s:
+            return kept
+        fresh = self._cached[account_id] = self.portfolio(account_id, at)
+        return fresh
+
+    def invalidate(self, account_id: str) -> None:
+        self._cached.pop(account_id, None)
+
+    def margin_with(
+        self, account_id: str, at: datetime, trades: Iterable[tuple[Instrument, Decimal, Decimal, Decimal]]
+    ) -> tuple[Decimal, Decimal, Decimal, Decimal]:
+        """Equity and margin now, then both after hypothetical trades, to the cent.
+
+        trades: instrument, signed quantity, price, fee.
+        """
+        book = self.accounts[account_id]
+        quantities = {conid: h.quantity for conid, h in book.holdings.items() if h.quantity != 0}
+        instruments = {conid: h.instrument for conid, h in book.holdings.items()}
+        now_equity, now_margin = self._equity_and_margin(book.cash, quantities, instruments, at)
+        cash = book.cash
+        for instrument, signed, price, fee in trades:
+            instruments[instrument.conid] = instrument
+            quantities[instrument.conid] = quantities.get(instrument.conid, _ZERO) + signed
+            cash -= signed * price * instrument.multiplier + fee
+        equity, margin = self._equity_and_margin(cash, quantities, instruments, at)
+        return now_equity, now_margin, equity, margin
+
+    def close_day(self, at: datetime) -> None:
+        """Keep each account's value at the close: tomorrow's profit and loss counts from it."""
+        for account_id, book in self.accounts.items():
+            book.day_start = self.portfolio(account_id, at).values.net_liquidation
+
+    def as_dict(self, at: datetime) -> dict[str, Any]:
+        """For the world dump."""
+        return {account_id: self._dump(account_id, at) for account_id in self.accounts}
+
+    def _dump(self, account_id: str, at: datetime) -> dict[str, Any]:
+        seen = self.portfolio(account_id, at)
+        return {
+            "currency": seen.currency,
+            "cash": self.accounts[account_id].cash,
+            "net_liquidation": seen.values.net_liquidation,
+            "margin": seen.values.margin,
+            "commissions": self.accounts[account_id].commissions,
+            "positions": [
+                {
+                    "conid": view.instrument.conid,
+                    "quantity": view.quantity,
+                    "cost": view.cost,
+                    "mark": view.mark,
+                    "market_value": view.market_value,
+                    "unrealized": view.unrealized,
+                    "realized_today": view.realized,
+                }
+                for view in seen.positions
+            ],
+        }
+
+    def _mark(self, conid: int, at: datetime) -> Decimal:
+        return self._world.market.quote(conid, at).mark or _ZERO
+
+    def _held(self, instrument: Instrument, quantity: Decimal, at: datetime) -> Held:
+        underlying = _ZERO
+        if instrument.underlying_conid is not None:
+            underlying = self._mark(instrument.underlying_conid, at)
+        return Held(instrument, quantity, self._mark(instrument.conid, at), underlying)
+
+    def _equity_and_margin(
+        self, cash: Decimal, quantities: dict[int, Decimal], instruments: dict[int, Instrument], at: datetime
+    ) -> tuple[Decimal, Decimal]:
+        held = [self._held(instruments[conid], quantity, at) for conid, quantity in quantities.items()]
+        value = sum((to_cents(h.quantity * h.mark * h.instrument.multiplier) for h in held), _ZERO)
+        return to_cents(cash + value), to_cents(margin_of(held))
+
+    def _values(self, book: AccountBook, positions: tuple[PositionView, ...], at: datetime) -> AccountValues:
+        cash = to_cents(book.cash)
+        stock = sum((p.market_value for p in positions if p.instrument.sec_type != "OPT"), _ZERO)
+        option = sum((p.market_value for p in positions if p.instrument.sec_type == "OPT"), _ZERO)
+        margin = to_cents(margin_of(self._held(p.instrument, p.quantity, at) for p in positions))
+        net = cash + stock + option
+        available = net - margin
+        day = trade_day(at)
+        realized = sum((h.realized.get(day, _ZERO) for h in book.holdings.values()), _ZERO)
+        return AccountValues(
+            cash=cash,
+            stock_value=stock,
+            option_value=option,
+            gross_position_value=sum((abs(p.market_value) for p in positions), _ZERO),
+            net_liquidation=net,
+            margin=margin,
+            available_funds=available,
+            buying_power=max(_ZERO, available * _BUYING_POWER),
+            unrealized=sum((p.unrealized for p in positions), _ZERO),
+            realized=to_cents(realized),
+            day_pnl=net - to_cents(book.day_start),
+            previous_equity=to_cents(book.day_start),
+        )

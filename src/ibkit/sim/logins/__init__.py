@@ -1,0 +1,1 @@
+"""Who may come in: users and their keys, signature and token checks, outer and brokerage sessions."""
