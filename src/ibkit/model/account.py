@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from ibkit.model.contract import Contract
@@ -33,7 +33,7 @@ class AccountSummary:
     buying_power: Decimal | None
     initial_margin: Decimal | None
     maintenance_margin: Decimal | None
-    raw: Mapping[str, object]
+    raw: Mapping[str, object] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
