@@ -137,6 +137,25 @@ def test_ctrl_c_in_the_middle_of_a_sale_still_places_the_stop(listening: Listeni
     assert "Traceback" not in err
 
 
+def test_a_terminated_demo_takes_its_simulator_along(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    shutil.copytree(KEYS, folder / "keys")
+    for path in (folder / "keys").rglob("private_*.pem"):
+        path.chmod(0o600)
+    command = [sys.executable, "-m", "ibkit", "demo", "--dir", str(folder)]
+    output = tmp_path / "output"
+    with output.open("w") as file:
+        process = subprocess.Popen(command, cwd=tmp_path, env=plain_environment(tmp_path), stdout=file, stderr=file)
+        deadline = time.monotonic() + UP_WITHIN_S
+        while "Go on in another terminal" not in output.read_text():
+            assert process.poll() is None, output.read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        process.terminate()
+        assert process.wait(30) == 128 + signal.SIGTERM
+    assert not (folder / "simulator.json").exists()
+
+
 @pytest.mark.requirement("TST-01")
 def test_the_demo_ends_with_two_working_stops(tmp_path: Path) -> None:
     folder = tmp_path / "demo"

@@ -216,7 +216,7 @@ def _timeline(step: Step) -> None:
 
 def _stay(simulator: _Simulator) -> None:
     """How to go on by hand; until Ctrl-C or the simulator's end."""
-    ibkit = "ibkit" if shutil.which("ibkit") else _shown(Path(sys.argv[0]))
+    ibkit = "ibkit" if shutil.which("ibkit") else _shown(Path(sys.executable).with_name("ibkit"))
     files = {method: _shown(path) for method, path in simulator.env.items()}
     output.say(
         f"""
@@ -226,8 +226,8 @@ The simulator stays up until you press Ctrl-C. Go on in another terminal, with a
   {ibkit} --env-file {files["oauth2"]} sell-option --side put --quantity 1
   {ibkit} --env-file {files["gateway"]} orders list
 
-The gateway's login page is {simulator.gateway_url} ({simulator.username} / {simulator.password}; any code as second
-factor is on the page). Its certificate is signed by {_shown(simulator.ca)}. By hand:
+The gateway's login page is {simulator.gateway_url}: {simulator.username}, {simulator.password}, and a second factor
+that the page explains. Its certificate is signed by {_shown(simulator.ca)}. By hand:
 
   curl --cacert {_shown(simulator.ca)} -X POST -d '' {simulator.gateway_url}/v1/api/tickle
   curl {simulator.control_url}/__sim/requests

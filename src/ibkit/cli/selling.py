@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Leg", "Sale", "interruptible", "look_back", "sell_legs"]
 
 _SHOWN_ORDERS = 10
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,16 +129,26 @@ async def sell_legs(seller: OptionSeller, legs: Sequence[Leg], keys: Sequence[st
 
 async def interruptible(work: Callable[[], Awaitable[TradeResult]]) -> tuple[TradeResult | None, bool]:
     """The result of `work`, and whether Ctrl-C (or a termination) came meanwhile: it then only ends the waiting."""
-    results: list[TradeResult] = []
-    came = False
     if threading.current_thread() is not threading.main_thread():
         return await work(), False
+    # The loop forgets who handled the signals before, and leaves the system's defaults behind.
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    try:
+        return await _while_listening(work)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+async def _while_listening(work: Callable[[], Awaitable[TradeResult]]) -> tuple[TradeResult | None, bool]:
+    results: list[TradeResult] = []
+    came = False
     async with anyio.create_task_group() as tasks:
         selling = anyio.CancelScope()
 
         async def listen(*, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
             nonlocal came
-            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            with anyio.open_signal_receiver(*_SIGNALS) as signals:
                 task_status.started()
                 async for _ in signals:
                     came = True
