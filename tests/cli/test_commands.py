@@ -75,6 +75,17 @@ def test_a_failed_sign_in_shows_its_step_and_its_code(bench: Make) -> None:
     assert (steps["oauth"]["success"], steps["sso"]["success"], steps["init"]["success"]) == (False, None, None)
 
 
+@pytest.mark.requirement("AUTH-15", "AUTH-16")
+def test_a_gateway_that_is_not_running_fails_at_the_first_step(bench: Make) -> None:
+    ib = bench(method="gateway")
+    ib.simulator.up = False
+    ran = ib.run("status", "--connect", "--json")
+    assert ran.code == 4
+    assert ran.error["code"] == "E-GW-DOWN"
+    steps = ran.error["details"]["steps"]
+    assert (steps["oauth"]["success"], steps["sso"]["success"]) == (False, None)
+
+
 @pytest.mark.requirement("CFG-04")
 def test_the_mock_needs_no_network_and_says_that_it_is_one(ibkit: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BROKER_PROVIDER", "mock")

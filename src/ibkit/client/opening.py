@@ -149,7 +149,12 @@ class Opener:
 
     async def _check_gateway(self) -> None:
         """Reachable and logged in, which is all that can be done about a gateway. AUTH-16."""
-        response = await self.ask(TICKLE)
+        try:
+            response = await self.ask(TICKLE)
+        except IbkitError as error:
+            self._step("oauth", None, False, error.message)
+            self.steps["sso"] = Step("sso", None, None, "not attempted")
+            raise
         self._step("oauth", response, True, "reachable")
         text = hidden_error(response.body)
         if response.status == 200 and text is None:
