@@ -151,8 +151,8 @@ class Opener:
         """Reachable and logged in, which is all that can be done about a gateway. AUTH-16."""
         try:
             response = await self.ask(TICKLE)
-        except IbkitError as error:
-            self._step("oauth", None, False, error.message)
+        except IbkitError as silent:
+            self._step("oauth", None, False, silent.message)
             self.steps["sso"] = Step("sso", None, None, "not attempted")
             raise
         self._step("oauth", response, True, "reachable")
