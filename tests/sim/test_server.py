@@ -152,7 +152,8 @@ def test_a_broken_connection_leaves_the_outcome_unknown(simulator: Simulator, na
 def test_wrong_answers_before_and_after_the_call_was_carried_out(
     simulator: Simulator, name: str, params: dict[str, Any], status: int, carried_out: bool
 ) -> None:
-    fault(simulator, path="/v1/api/iserver/questions/*", fault=name, params=params)
+    path = "/v1/api/iserver/questions/*" if carried_out else "/iserver/questions/*"
+    fault(simulator, path=path, fault=name, params=params)
     answer = anyio.run(send, simulator, "POST", SUPPRESS, BODY)
     assert answer.status == status
     assert suppressed(simulator) is carried_out

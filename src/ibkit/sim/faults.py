@@ -80,7 +80,7 @@ FAULTS: dict[str, str] = {
 class RequestFault:
     """Hits `times` calls (None: all) whose catalogue name is `endpoint`, or whose path fits the pattern `path`.
 
-    after: so many matching calls pass unharmed first.
+    path: with or without the `/v1/api` in front. after: so many matching calls pass unharmed first.
     """
 
     fault: str
@@ -104,7 +104,8 @@ class RequestFault:
             return False
         if self.endpoint is not None:
             return self.endpoint == name
-        return fnmatchcase(path, self.path or "")
+        pattern = self.path or ""
+        return fnmatchcase(path, pattern) or fnmatchcase(path.removeprefix("/v1/api"), pattern)
 
 
 class Faults:
