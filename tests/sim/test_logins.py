@@ -117,7 +117,7 @@ def test_the_login_sets_the_gateways_cookies() -> None:
     ("password", "login_type", "banner"),
     [
         ("wrong", "2", b"Invalid username password combination"),
-        ("sim-password-1", "1", b"Live/Paper switch"),
+        ("sim-password-1", "1", b"switch Paper trading on"),
     ],
 )
 def test_wrong_credentials_get_a_banner_and_no_session(password: str, login_type: str, banner: bytes) -> None:
@@ -126,6 +126,45 @@ def test_wrong_credentials_get_a_banner_and_no_session(password: str, login_type
     assert banner in answer.body
     assert b"ticket" not in answer.body
     assert caller("GET", STATUS).status == 401
+
+
+@pytest.mark.requirement("AUTH-16")
+def test_the_switch_starts_at_live_and_stays_as_it_was_set() -> None:
+    """As on IBKR's page, which programs that drive a browser toggle for a paper user (docs/facts §3.2)."""
+    caller = Caller(make_simulator("not-authenticated"))
+    switch = b'name="loginType" id="toggle1" value="2"'
+    first = caller("GET", "/sso/Login").body
+    assert switch + b">" in first
+    assert b'<label for="toggle1">' in first
+    again = post(caller, "/sso/Login", username="simpaper1", password="wrong", loginType="2").body
+    assert switch + b" checked>" in again
+    assert b'value="simpaper1"' in again
+    assert b"wrong" not in again, "a password is never shown again"
+    assert b"ticket" in post(caller, "/sso/Login", username="simlive1", password="sim-password-3").body
+
+
+@pytest.mark.requirement("AUTH-16", "TST-01")
+def test_the_pages_fetch_nothing_from_elsewhere_and_say_what_they_are() -> None:
+    caller = Caller(make_simulator("not-authenticated"))
+    asked = post(caller, "/sso/Login", username="simpaper1", password="sim-password-1", loginType="2")
+    for text in (caller("GET", "/sso/Login").body, asked.body):
+        assert b"not Interactive Brokers" in text
+        assert b'content="width=device-width' in text
+        assert not re.search(rb"https?://|src=|@import|url\(", text)
+        assert b'<link rel="icon" href="data:,">' in text
+    assert caller("GET", "/favicon.ico").status == 404, "the page of one text has no such link, and browsers ask"
+
+
+@pytest.mark.requirement("AUTH-16")
+def test_the_dispatcher_opened_by_hand_says_how_the_login_stands() -> None:
+    """docs/facts/auth-and-sessions.md §3.2; paths under /sso are IBKR's own and not sent away."""
+    simulator = make_simulator("not-authenticated")
+    browser = Caller(simulator)
+    assert browser("GET", "/sso/Dispatcher").headers["location"].startswith("/sso/Login")
+    simulator.control("POST", "login", {"username": "simpaper1", "logged_in": True})
+    assert browser("GET", "/sso/Dispatcher").body == b"Client login succeeds"
+    assert browser("GET", "/sso/Authenticator").status == 404
+    assert browser("GET", "/elsewhere").headers["location"] == "https://api.ibkr.com/elsewhere"
 
 
 @pytest.mark.requirement("AUTH-16", "AUTH-18")

@@ -1,7 +1,7 @@
 """The pages a browser sees: the gateway's login with its second factor, and the consent page of a third party.
 
     GET /            302 → /sso/Login?forwardTo=22&RL=1&ip2loc=US
-    POST /sso/Login  user, password, live/paper → the page for the code
+    POST /sso/Login  user, password, live (as it stands at first) or paper → the page for the code
     POST /sso/Dispatcher  the code → "Client login succeeds"
     GET, POST /authorize?oauth_token=…   user, password, Allow or Deny → the callback, or the verifier shown
 
@@ -19,13 +19,14 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from ibkit.sim.logins import sessions
 from ibkit.sim.logins.logins import RequestToken, User
+from ibkit.sim.serving import html
+from ibkit.sim.serving.html import LIVE, PAPER
 from ibkit.sim.world import World
 
 __all__ = ["LOGIN_PATH", "Page", "Pages"]
 
 LOGIN_PATH = "/sso/Login?forwardTo=22&RL=1&ip2loc=US"
 SUCCESS = "Client login succeeds"
-_LIVE, _PAPER = "1", "2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +37,6 @@ class Page:
     status: int = 200
     content_type: str = "text/html; charset=utf-8"
     headers: tuple[tuple[str, str], ...] = field(default=())
-
-
-def _html(title: str, body: str) -> str:
-    style = "body{font:16px sans-serif;max-width:26em;margin:3em auto}label,button,select{display:block;margin:.6em 0}"
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f"<style>{style}</style></head><body><h1>{escape(title)}</h1>{body}"
-        "<p><small>This is the ibkit simulator, not Interactive Brokers.</small></p></body></html>"
-    )
-
-
-def _banner(text: str) -> str:
-    return f'<p role="alert" class="xyz-errormessage">{escape(text)}</p>' if text else ""
 
 
 def _redirect(location: str) -> Page:
@@ -81,11 +69,14 @@ class Pages:
             case (("GET" | "HEAD"), "/"):
                 return _redirect(LOGIN_PATH)
             case "GET", "/sso/Login":
-                return _login_page(world, "")
+                return _login_page(world)
             case "POST", "/sso/Login":
                 return self._password(world, form)
             case "POST", "/sso/Dispatcher":
                 return self._second_factor(world, form)
+            case "GET", "/sso/Dispatcher":
+                # Opened by hand it says how the login stands. §3.2 [forum]
+                return Page(SUCCESS) if world.logins.gateway else _redirect(LOGIN_PATH)
             case (("GET" | "POST"), "/sso/Logout"):
                 sessions.gateway_logout(world)
                 return _redirect(LOGIN_PATH)
@@ -94,21 +85,25 @@ class Pages:
                 return Page("cleared", content_type="text/plain")
             case "GET", "/sso/ping":
                 return Page('{"result":"true"}', content_type="application/json")
+            case "GET", "/favicon.ico":
+                # A gateway would send the browser to IBKR's own host for it (§3.11): not from a simulator.
+                return Page("", 404, content_type="")
             case _:
                 return None
 
     # --- the gateway's login --------------------------------------------------------------------------------------
 
     def _password(self, world: World, form: Mapping[str, str]) -> Page:
-        user = _checked(world, form.get("username", ""), form.get("password", ""))
+        username, login_type = form.get("username", ""), form.get("loginType", LIVE)
+        user = _checked(world, username, form.get("password", ""))
         if user is None:
-            return _login_page(world, "Invalid username password combination")
-        if form.get("loginType") != (_PAPER if user.is_paper else _LIVE):
-            kind = "paper" if user.is_paper else "live"
-            return _login_page(world, f"{user.username} is a {kind} user name: set the Live/Paper switch to {kind}")
+            return _login_page(world, "Invalid username password combination", username, login_type)
+        if login_type != (PAPER if user.is_paper else LIVE):
+            told = "a paper user name: switch Paper trading on" if user.is_paper else "live: switch Paper trading off"
+            return _login_page(world, f"{username} is {told}", username, login_type)
         ticket = f"{world.rng('login tickets').getrandbits(128):032x}"
         self._waiting[ticket] = user.username
-        return _code_page(user, ticket, form["loginType"], "")
+        return _code_page(user, ticket, login_type)
 
     def _second_factor(self, world: World, form: Mapping[str, str]) -> Page:
         ticket = form.get("ticket", "")
@@ -127,19 +122,19 @@ class Pages:
     def _authorize(self, world: World, method: str, given: Mapping[str, str]) -> Page:
         token = world.logins.request_tokens.get(given.get("oauth_token", ""))
         if token is None or token.expires_at <= world.now or token.verifier is not None or token.denied:
-            return Page(_html("Authorization", "<p>This request is unknown, used or too old.</p>"), 400)
+            return Page(html.page("Authorization", "<p>This request is unknown, used or too old.</p>"), 400)
         consumer = world.logins.consumers[token.consumer_key]
         redirect = given.get("redirect_uri") or consumer.callback or "oob"
         if redirect not in ("oob", consumer.callback):
-            return Page(_html("Authorization", "<p>The redirect_uri is not the registered one.</p>"), 400)
+            return Page(html.page("Authorization", "<p>The redirect_uri is not the registered one.</p>"), 400)
         if method != "POST":
-            return _consent_page(token, redirect, "")
+            return _consent_page(token, redirect)
         if given.get("decision") == "deny":
             token.denied = True
             return _landing(redirect, {"oauth_token": token.token}, "You denied access.")
         user = _checked(world, given.get("username", ""), given.get("password", ""))
         if user is None:
-            return _consent_page(token, redirect, "Invalid username password combination")
+            return _consent_page(token, redirect, "Invalid username password combination", given.get("username", ""))
         token.username = user.username
         token.verifier = f"{world.rng('verifiers').getrandbits(80):020x}"
         query = {"oauth_token": token.token, "oauth_verifier": token.verifier}
@@ -157,35 +152,23 @@ def _checked(world: World, username: str, password: str) -> User | None:
     return user
 
 
-def _login_page(world: World, banner: str) -> Page:
-    body = (
-        f"{_banner(banner)}"
-        '<form method="post" action="/sso/Login">'
-        '<label>Username <input name="username" id="xyz-field-username" autocomplete="username" required></label>'
-        '<label>Password <input name="password" id="xyz-field-password" type="password" required></label>'
-        '<label>Live/Paper <select name="loginType" id="toggle1">'
-        f'<option value="{_LIVE}">Live</option><option value="{_PAPER}" selected>Paper</option></select></label>'
-        '<button type="submit">Log in</button></form>'
-    )
+def _login_page(world: World, banner: str = "", username: str = "", login_type: str = LIVE) -> Page:
     session_id = f"{world.rng('cookies').getrandbits(128):032X}"
     cookies = (
         ("Set-Cookie", f"JSESSIONID={session_id}; Path=/sso; HttpOnly; Secure; SameSite=None"),
         ("Set-Cookie", "URL_PARAM=forwardTo=22&RL=1&ip2loc=US; Path=/; Secure"),
     )
-    return Page(_html("Log in", body), headers=cookies)
+    users = world.logins.users.values()
+    paper = " and ".join(user.username for user in users if user.is_paper)
+    live = " and ".join(user.username for user in users if not user.is_paper)
+    hint = f"On for {paper}, off for {live}. The passwords stand in simulator.json."
+    text = html.login_form(username=username, login_type=login_type, hint=hint, banner=banner)
+    return Page(text, headers=cookies)
 
 
-def _code_page(user: User, ticket: str, login_type: str, banner: str) -> Page:
-    body = (
-        f"{_banner(banner)}<p>The simulator takes the code <b>{escape(user.second_factor)}</b>.</p>"
-        '<form method="post" action="/sso/Dispatcher">'
-        f'<input type="hidden" name="ticket" value="{escape(ticket)}">'
-        f'<input type="hidden" name="loginType" value="{escape(login_type)}">'
-        '<input type="hidden" name="forwardTo" value="22">'
-        '<label>Security code <input name="code" id="xyz-field-silver-response" inputmode="numeric" required></label>'
-        '<button type="submit">Confirm</button></form>'
-    )
-    return Page(_html("Second factor", body))
+def _code_page(user: User, ticket: str, login_type: str, banner: str = "") -> Page:
+    fields = {"ticket": ticket, "loginType": login_type, "forwardTo": "22"}
+    return Page(html.code_form(username=user.username, code=user.second_factor, fields=fields, banner=banner))
 
 
 def _login_cookies(world: World, session_id: str, user: User) -> tuple[tuple[str, str], ...]:
@@ -201,22 +184,19 @@ def _login_cookies(world: World, session_id: str, user: User) -> tuple[tuple[str
     return tuple(("Set-Cookie", f"{name}={value}; Path=/; Secure; HttpOnly") for name, value in values.items())
 
 
-def _consent_page(token: RequestToken, redirect: str, banner: str) -> Page:
-    body = (
-        f"{_banner(banner)}<p>The application <b>{escape(token.consumer_key)}</b> asks to act for you.</p>"
-        '<form method="post" action="/authorize">'
-        f'<input type="hidden" name="oauth_token" value="{escape(token.token)}">'
-        f'<input type="hidden" name="redirect_uri" value="{escape(redirect)}">'
-        '<label>Username <input name="username" autocomplete="username"></label>'
-        '<label>Password <input name="password" type="password"></label>'
-        '<button name="decision" value="allow">Allow</button>'
-        '<button name="decision" value="deny">Deny</button></form>'
+def _consent_page(token: RequestToken, redirect: str, banner: str = "", username: str = "") -> Page:
+    text = html.consent_form(
+        consumer=token.consumer_key,
+        returns_to="a code to type into the application" if redirect == "oob" else f"back to {redirect}",
+        username=username,
+        fields={"oauth_token": token.token, "redirect_uri": redirect},
+        banner=banner,
     )
-    return Page(_html("Authorize an application", body))
+    return Page(text)
 
 
 def _landing(redirect: str, query: Mapping[str, str], text: str) -> Page:
     if redirect == "oob":
-        return Page(_html("Authorization", f"<p>{escape(text)}</p>"))
+        return Page(html.page("Authorization", f"<p>{escape(text)}</p>"))
     mark = "&" if urlsplit(redirect).query else "?"
     return _redirect(f"{redirect}{mark}{urlencode(query)}")
