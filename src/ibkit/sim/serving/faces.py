@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from multidict import CIMultiDict
 
 from ibkit.errors import ConfigError, IbkitError
@@ -120,7 +120,7 @@ class Faces:
                 await asyncio.sleep(outcome.delay_s)
             if outcome.late:
                 outcome = self._server.handle(request, face=face, peer=peer, late=True)
-            return await _send(incoming, outcome)
+            return await _send(incoming, outcome, chunked=face == "gateway")
 
         return answer
 
@@ -140,7 +140,8 @@ def _headers(incoming: web.Request) -> dict[str, str]:
     return {name: ", ".join(incoming.headers.getall(name)) for name in dict.fromkeys(incoming.headers)}
 
 
-async def _send(incoming: web.Request, outcome: Outcome) -> web.StreamResponse:
+async def _send(incoming: web.Request, outcome: Outcome, *, chunked: bool) -> web.StreamResponse:
+    """chunked: as the gateway program does with every body. Source: docs/facts/auth-and-sessions.md §3.11."""
     if outcome.drop:
         _break(incoming, gently=False)
         return web.Response(status=500)
@@ -148,7 +149,10 @@ async def _send(incoming: web.Request, outcome: Outcome) -> web.StreamResponse:
     if "content-type" not in headers:
         headers[_NO_TYPE] = "1"
     if outcome.cut is None:
-        return web.Response(status=outcome.status, headers=headers, body=outcome.body)
+        whole = web.Response(status=outcome.status, headers=headers, body=outcome.body)
+        if chunked and outcome.status != 204 and incoming.version >= HttpVersion11 and incoming.method != "HEAD":
+            whole.enable_chunked_encoding()
+        return whole
     response = web.StreamResponse(status=outcome.status, headers=headers)
     response.content_length = len(outcome.body)
     with contextlib.suppress(ConnectionError):

@@ -260,7 +260,7 @@ class SimServer:
         spent = chance.randint(3, 30)
         date = self.clock.wall() + (_SKEW if self.world.faults.on("clock-skew") else timedelta(0))
         headers = [("Date", format_datetime(date, usegmt=True))]
-        if reply.content_type and (body or reply.status != 401):
+        if reply.content_type and body:
             headers.append(("Content-Type", reply.content_type))
         headers += [
             ("Cache-Control", "max-age=0, no-cache, no-store"),
@@ -346,9 +346,8 @@ class SimServer:
         if page is not None:
             incoming.extra_headers += page.headers
             return Reply(page.body, page.status, content_type=page.content_type)
-        if incoming.path.startswith(f"{API}/") and not incoming.path.startswith(f"{API}/oauth/"):
-            raise ApiError(404, _NOT_FOUND, content_type="text/html")
-        if incoming.face == "gateway":
+        forwarded = incoming.path.startswith((f"{API}/", "/sso/")) and not incoming.path.startswith(f"{API}/oauth/")
+        if incoming.face == "gateway" and not forwarded:
             return Reply("", 302, {"Location": IBKR + incoming.path}, content_type="")
         raise ApiError(404, _NOT_FOUND, content_type="text/html")
 
@@ -431,7 +430,7 @@ class SimServer:
             raise credentials.not_authenticated()
         if session not in logins.sessions:
             if session.logged_out and incoming.endpoint == SSODH_INIT:
-                raise ApiError(410, None)
+                raise _gone()
             raise credentials.not_authenticated()
         return session
 
@@ -476,6 +475,11 @@ class SimServer:
         except ValueError as error:
             # "500 often a malformed body" (§0.3); the text is assumed.
             raise ApiError(500, {"error": "Failed to parse the request body"}) from error
+
+
+def _gone() -> ApiError:
+    """§8 row 17. The body is assumed: ibind looks for the word `gone` in it (§3.12 [checked])."""
+    return ApiError(410, {"error": "gone", "statusCode": 410})
 
 
 def _as_reply(answer: Any) -> Reply:
