@@ -1,14 +1,19 @@
-"""Following an acknowledged order to its end, by its number."""
+"""Following an acknowledged order to its end, by its number.
+
+Looking is no sending: what is seen counts although it could not be written down, and another process that follows
+the same order (its start, a second sale) is no reason to stop. A sale that gave up here would leave a naked short.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from ibkit.clock import Clock
-from ibkit.errors import IbkitError
+from ibkit.errors import IbkitError, InFlight, StorageError
 from ibkit.model import Order, OrderStatus
-from ibkit.trading.intent import Intent, IntentState
+from ibkit.trading.intent import Intent, IntentState, fold
 from ibkit.trading.ports import Broker, Journal
 from ibkit.trading.reconcile import progressed
 
@@ -29,18 +34,36 @@ class Tracker:
     clock: Clock
 
     async def refresh(self, intent: Intent) -> Intent:
-        """`intent` (acknowledged) after one look at its order; unchanged where the broker does not answer."""
+        """`intent` (acknowledged) after one look at its order; unchanged where the broker does not answer.
+
+        Raises nothing: a progress that the journal cannot take is told all the same, and looked up again next time.
+        """
         if intent.state is not IntentState.ACKED or not intent.order_id:
             return intent
         try:
             order = await self.broker.order(intent.order_id)
         except IbkitError:
             return intent
+        if order is not None and order.status is OrderStatus.FILLED and not order.filled and intent.planned.ticket:
+            order = dataclasses.replace(order, filled=intent.ticket.quantity)  # said without figures
         if order is None or not _changed(intent, order):
             return intent
         # Inactive after an acknowledgement is a late refusal, unless the order waits behind a question.
         refused = order.status is OrderStatus.INACTIVE and not order.parked
-        return await self.journal.append(intent, progressed(order, at=self.clock.now(), refused=refused))
+        event = progressed(order, at=self.clock.now(), refused=refused)
+        try:
+            return await self.journal.append(intent, event)
+        except InFlight:
+            return await self._moved_by_another(intent)
+        except StorageError:
+            return dataclasses.replace(fold(intent, event), version=intent.version)
+
+    async def _moved_by_another(self, intent: Intent) -> Intent:
+        """What another task or process has written meanwhile; it looked at the same order."""
+        try:
+            return await self.journal.get(intent.intent_id) or intent
+        except StorageError:
+            return intent
 
     async def wait_for_fill(self, intent: Intent, *, within_s: float, hurried: Callable[[], bool] = _never) -> Intent:
         """`intent` once it is final, or as it is after `within_s`, or as soon as `hurried` says so."""
