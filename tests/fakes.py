@@ -121,6 +121,7 @@ class FakeBroker:
     plans: deque[Plan] = field(default_factory=deque)
     reply_faults: deque[str] = field(default_factory=deque)
     read_faults: deque[bool] = field(default_factory=deque)
+    waits: deque[float] = field(default_factory=deque)
     cancel_faults: deque[str] = field(default_factory=deque)
     dedupe: bool = True
     release_on_confirm: bool = False
@@ -251,8 +252,9 @@ class FakeBroker:
         self.calls.append("preview")
         return Preview(initial_margin_change=Decimal(12_000), commission=Decimal("1.95"))
 
-    async def place(self, ticket: OrderTicket, *, ref: Ref) -> Answer:
+    async def place(self, ticket: OrderTicket, *, ref: Ref, send_by: float | None = None) -> Answer:
         self._work_off()
+        self._in_time(send_by)
         self.calls.append(f"place {ticket.label}")
         plan = self.plans.popleft() if self.plans else Plan()
         if plan.fault == "unsent":
@@ -282,8 +284,9 @@ class FakeBroker:
             return dataclasses.replace(answer, ref=Ref("ib-somebodyelse"))
         return answer
 
-    async def reply(self, question_id: QuestionId, *, confirmed: bool) -> Answer:
+    async def reply(self, question_id: QuestionId, *, confirmed: bool, send_by: float | None = None) -> Answer:
         self._work_off()
+        self._in_time(send_by)
         self.calls.append(f"reply {'yes' if confirmed else 'no'}")
         fault = self.reply_faults.popleft() if self.reply_faults else "ok"
         if fault == "unsent":
@@ -308,7 +311,8 @@ class FakeBroker:
             raise OutcomeUnknown("no answer within 30 s")
         return answer
 
-    async def modify(self, order_id: OrderId, ticket: OrderTicket) -> Answer:
+    async def modify(self, order_id: OrderId, ticket: OrderTicket, *, send_by: float | None = None) -> Answer:
+        self._in_time(send_by)
         self.calls.append(f"modify {order_id}")
         fault = self.cancel_faults.popleft() if self.cancel_faults else "ok"
         held = self._held(order_id)
@@ -320,7 +324,8 @@ class FakeBroker:
             raise OutcomeUnknown("no answer within 30 s")
         return Accepted(order_id, held.status, held.ref)
 
-    async def cancel(self, account_id: AccountId, order_id: OrderId) -> CancelAck:
+    async def cancel(self, account_id: AccountId, order_id: OrderId, *, send_by: float | None = None) -> CancelAck:
+        self._in_time(send_by)
         self.calls.append(f"cancel {order_id}")
         fault = self.cancel_faults.popleft() if self.cancel_faults else "ok"
         held = self._held(order_id)
@@ -363,6 +368,12 @@ class FakeBroker:
         return None if held is None else self._row(held)
 
     # -- inside --------------------------------------------------------------------------------------------------
+
+    def _in_time(self, send_by: float | None) -> None:
+        """What stands between the journal and the wire: `waits` are the seconds that each call has to queue."""
+        self.clock.advance(self.waits.popleft() if self.waits else 0.0)
+        if send_by is not None and self.clock.monotonic() > send_by:
+            raise Unreachable("it would have left too late", code="E-TIMEOUT", details={"late": True})
 
     def _bytes(self, name: str, what: Ref | str) -> None:
         if self.on_bytes is not None:

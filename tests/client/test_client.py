@@ -15,7 +15,16 @@ from ibkit.client.blocking import BlockingClient
 from ibkit.client.broker import IbkrBroker
 from ibkit.client.client import Client
 from ibkit.client.core import Core
-from ibkit.errors import Effect, IbkitError, NotFound, NotPermitted, OutcomeUnknown, RateLimited, UnexpectedAnswer
+from ibkit.errors import (
+    Effect,
+    IbkitError,
+    NotFound,
+    NotPermitted,
+    OutcomeUnknown,
+    RateLimited,
+    UnexpectedAnswer,
+    Unreachable,
+)
 from ibkit.model import (
     AccountId,
     Asked,
@@ -30,7 +39,7 @@ from ibkit.model import (
     Side,
 )
 from ibkit.trading import ports
-from ibkit.wire import LIVE_ORDERS, PORTFOLIO_ACCOUNTS, PORTFOLIO_META, Endpoint, Needs, Pacer
+from ibkit.wire import LIVE_ORDERS, PLACE_ORDERS, PORTFOLIO_ACCOUNTS, PORTFOLIO_META, Endpoint, Needs, Pacer
 from simulators import make_simulator
 
 FRIDAY = date(2026, 11, 20)
@@ -550,3 +559,61 @@ def test_orders_go_before_data_in_a_queue() -> None:
         return gone
 
     assert anyio.run(run).index("/order") <= 2
+
+
+@pytest.mark.requirement("TRD-10", "LIM-02")
+@pytest.mark.parametrize("method", [AuthMethod.OAUTH1A, AuthMethod.GATEWAY])
+def test_an_order_that_had_to_wait_too_long_does_not_leave(method) -> None:
+    """The pacer holds it behind a 429; by then its two seconds are over (fault F91)."""
+    simulator = make_simulator("ok")
+
+    async def run() -> None:
+        async with make_client(simulator, method) as ib:
+            broker = IbkrBroker(ib)
+            ordered = await ticket(broker)
+            ib._lanes.slow_down(PLACE_ORDERS, "5")
+            with pytest.raises(Unreachable) as caught:
+                await broker.place(ordered, ref=Ref("ib-late-0123456789"), send_by=ib.clock.monotonic() + 2)
+            assert caught.value.details["late"]
+            assert caught.value.effect is Effect.NONE
+
+    anyio.run(run)
+    assert not sent(simulator, "PLACE_ORDERS")
+
+
+@pytest.mark.requirement("TRD-10", "AUTH-10")
+def test_an_order_whose_sign_in_took_too_long_does_not_leave() -> None:
+    simulator = make_simulator("ok")
+
+    async def run() -> None:
+        async with make_client(simulator, AuthMethod.OAUTH2) as ib:
+            broker = IbkrBroker(ib)
+            ordered = await ticket(broker)
+            await ib.keeper.forget()  # the next call signs in anew, which takes its three seconds to settle
+            with pytest.raises(Unreachable) as caught:
+                await broker.place(ordered, ref=Ref("ib-late-0123456789"), send_by=ib.clock.monotonic() + 2)
+            assert caught.value.details["late"]
+
+    anyio.run(run)
+    assert not sent(simulator, "PLACE_ORDERS")
+
+
+@pytest.mark.requirement("TRD-22", "LIM-03")
+def test_what_our_own_side_holds_back_is_told_apart_from_what_ibkr_refused() -> None:
+    simulator = make_simulator("ok")
+
+    async def run() -> None:
+        async with make_client(simulator, read_only=True) as ib:
+            broker = IbkrBroker(ib)
+            ordered = await ticket(broker)
+            with pytest.raises(NotPermitted) as caught:
+                await broker.place(ordered, ref=Ref("ib-held-0123456789"))
+            assert caught.value.details["unsent"]
+            for _ in range(3):
+                ib._lanes.slow_down(PLACE_ORDERS, None)
+            with pytest.raises(RateLimited) as boxed:
+                await broker.read_orders(ordered.account_id)
+            assert boxed.value.details["unsent"]
+
+    anyio.run(run)
+    assert not sent(simulator, "PLACE_ORDERS")

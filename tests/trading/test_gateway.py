@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 from decimal import Decimal
 
 import anyio
 import pytest
 
 from fakes import ACCOUNT, Plan, stock_ticket
-from ibkit.errors import ConfigError, InFlight, KeyReused, NotFound, Refused, StorageError, TradingError, Unreachable
+from ibkit.errors import (
+    ConfigError,
+    IbkitError,
+    InFlight,
+    KeyReused,
+    NotFound,
+    NotPermitted,
+    OutcomeUnknown,
+    RateLimited,
+    Refused,
+    StorageError,
+    TradingError,
+    Unreachable,
+)
 from ibkit.model import Key, OrderStatus, OrderType
 from ibkit.trading.alert import AlertKind
 from ibkit.trading.events import Replying, Sending
@@ -539,8 +553,8 @@ async def test_a_cancelled_caller_leaves_a_settled_order(room):
     """Ctrl-C between the bytes and the answer: the answer is still stored."""
     place = room.broker.place
 
-    async def slow(ticket, *, ref):
-        answer = await place(ticket, ref=ref)
+    async def slow(ticket, *, ref, **rest):
+        answer = await place(ticket, ref=ref, **rest)
         scope.cancel()
         await anyio.lowlevel.checkpoint()
         return answer
@@ -559,3 +573,49 @@ def ref_of(key):
     from ibkit.trading.ref import derive_ref
 
     return derive_ref(tenant="local", environment=Environment.PAPER, key=key)
+
+
+@pytest.mark.requirement("TRD-10", "TRD-22")
+async def test_an_order_that_had_to_queue_is_sent_only_while_its_time_lasts(room):
+    """Behind the journal row the wire may make it wait: what would leave after 2 s is judged anew (fault F91)."""
+    room.broker.waits.extend([0.0, 3.0, 1.0])
+    await room.gateway.submit(stock_ticket("1"), key=OTHER)
+    outcome = await room.gateway.submit(BUY, key=KEY)
+
+    assert outcome.accepted
+    assert len(room.broker.accepted) == 2
+    names = [type(event).__name__ for event in room.journal.log[outcome.intent.intent_id]]
+    assert names.count("Sending") == 2
+    assert names.count("NotSent") == 1
+
+
+@pytest.mark.requirement("TRD-10", "TRD-22")
+async def test_an_order_that_never_gets_through_ends_with_its_age(room):
+    room.broker.waits.extend([3.0] * 40)
+    outcome = await room.gateway.submit(stock_ticket(order_type=OrderType.LIMIT, limit_price=Decimal(630)), key=KEY)
+
+    assert outcome.state in (IntentState.EXPIRED_LOCAL, IntentState.REJECTED_LOCAL)
+    assert not room.broker.accepted
+
+
+@pytest.mark.requirement("TRD-17", "LIM-03")
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (NotPermitted("Read-only mode", code="E-READONLY", details={"unsent": True}), IntentState.REJECTED_LOCAL),
+        (RateLimited("blocked", code="E-PENALTY", details={"unsent": True}), IntentState.INTENT),
+        (OutcomeUnknown("the sign-in was not answered", details={"unsent": True}), IntentState.INTENT),
+    ],
+)
+async def test_what_our_own_side_held_back_is_not_looked_for_at_ibkr(room, error, state):
+    async def held_back(*_args, **_named):
+        raise error
+
+    room.broker.place = held_back
+    begun = room.clock.monotonic()
+    with contextlib.suppress(IbkitError):
+        await room.gateway.submit(BUY, key=KEY)
+    intent = await room.gateway.find(KEY)
+    assert intent.state is state
+    assert room.clock.monotonic() - begun < 5
+    assert "orders" not in room.broker.calls

@@ -232,9 +232,9 @@ async def test_a_database_that_is_down_refuses_before_the_order(room):
 async def test_a_database_that_fails_after_the_fill_does_not_cost_the_stop(room):
     place = room.broker.place
 
-    async def then_fail(ticket, *, ref):
+    async def then_fail(ticket, *, ref, **rest):
         room.trades.fail = True
-        return await place(ticket, ref=ref)
+        return await place(ticket, ref=ref, **rest)
 
     room.broker.place = then_fail
 
@@ -428,10 +428,10 @@ async def test_a_short_option_without_a_stop_is_found_at_the_next_start(room):
 
     place = room.broker.place
 
-    async def dies_at_the_stop(ticket, *, ref):
+    async def dies_at_the_stop(ticket, *, ref, **rest):
         if ticket.order_type is OrderType.STOP:
             raise Died
-        return await place(ticket, ref=ref)
+        return await place(ticket, ref=ref, **rest)
 
     room.broker.place = dies_at_the_stop
     with pytest.raises(BaseException):  # noqa: B017

@@ -198,20 +198,20 @@ class BlockingClient:
 
     # Orders
 
-    def place(self, ticket: OrderTicket, *, ref: Ref) -> Answer:
-        return self._run(Client.place, ticket, ref=ref)
+    def place(self, ticket: OrderTicket, *, ref: Ref, send_by: float | None = None) -> Answer:
+        return self._run(Client.place, ticket, ref=ref, send_by=send_by)
 
-    def reply(self, question_id: QuestionId, *, confirmed: bool) -> Answer:
-        return self._run(Client.reply, question_id, confirmed=confirmed)
+    def reply(self, question_id: QuestionId, *, confirmed: bool, send_by: float | None = None) -> Answer:
+        return self._run(Client.reply, question_id, confirmed=confirmed, send_by=send_by)
 
     def preview(self, ticket: OrderTicket) -> Preview:
         return self._run(Client.preview, ticket)
 
-    def modify(self, order_id: OrderId, ticket: OrderTicket) -> Answer:
-        return self._run(Client.modify, order_id, ticket)
+    def modify(self, order_id: OrderId, ticket: OrderTicket, *, send_by: float | None = None) -> Answer:
+        return self._run(Client.modify, order_id, ticket, send_by=send_by)
 
-    def cancel(self, account_id: AccountId, order_id: OrderId) -> CancelAck:
-        return self._run(Client.cancel, account_id, order_id)
+    def cancel(self, account_id: AccountId, order_id: OrderId, *, send_by: float | None = None) -> CancelAck:
+        return self._run(Client.cancel, account_id, order_id, send_by=send_by)
 
     def orders(self, account_id: AccountId | None = None) -> tuple[tuple[Order, ...], bool]:
         return self._run(Client.orders, account_id)

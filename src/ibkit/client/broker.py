@@ -95,23 +95,23 @@ class IbkrBroker:
     async def preview(self, ticket: OrderTicket) -> Preview:
         return await self._ib.preview(ticket)
 
-    async def place(self, ticket: OrderTicket, *, ref: Ref) -> Answer:
+    async def place(self, ticket: OrderTicket, *, ref: Ref, send_by: float | None = None) -> Answer:
         async with self._ib.conversation():
-            return self._heard(await self._ib.place(ticket, ref=ref))
+            return self._heard(await self._ib.place(ticket, ref=ref, send_by=send_by))
 
-    async def reply(self, question_id: QuestionId, *, confirmed: bool) -> Answer:
+    async def reply(self, question_id: QuestionId, *, confirmed: bool, send_by: float | None = None) -> Answer:
         try:
-            return self._heard(await self._ib.reply(question_id, confirmed=confirmed))
+            return self._heard(await self._ib.reply(question_id, confirmed=confirmed, send_by=send_by))
         except BaseException:
             self._close_question()
             raise
 
-    async def modify(self, order_id: OrderId, ticket: OrderTicket) -> Answer:
+    async def modify(self, order_id: OrderId, ticket: OrderTicket, *, send_by: float | None = None) -> Answer:
         async with self._ib.conversation():
-            return self._heard(await self._ib.modify(order_id, ticket))
+            return self._heard(await self._ib.modify(order_id, ticket, send_by=send_by))
 
-    async def cancel(self, account_id: AccountId, order_id: OrderId) -> CancelAck:
-        return await self._ib.cancel(account_id, order_id)
+    async def cancel(self, account_id: AccountId, order_id: OrderId, *, send_by: float | None = None) -> CancelAck:
+        return await self._ib.cancel(account_id, order_id, send_by=send_by)
 
     async def read_orders(self, account_id: AccountId) -> OrdersRead:
         orders, snapshot = await self._ib.orders(account_id)

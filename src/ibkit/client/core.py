@@ -6,8 +6,8 @@ Every call to IBKR goes through `Core.exchange`; whether it is repeated, `outcom
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import timedelta
 from functools import lru_cache
 from types import TracebackType
@@ -153,7 +153,8 @@ class Core:
     @asynccontextmanager
     async def conversation(self) -> AsyncIterator[None]:
         """Around an order and its questions: the sign-in is renewed before, not within. AUTH-10."""
-        await self.keeper.renew_if_due()
+        with _before_sending():
+            await self.keeper.renew_if_due()
         self.keeper.conversations += 1
         try:
             yield
@@ -181,16 +182,20 @@ class Core:
         body: Any = None,
         method: str | None = None,
         errors: bool = True,
+        send_by: float | None = None,
     ) -> Response:
         """Like `request`, undecoded.
 
-        errors: False hands out any answer that arrived, whatever its status, and mends nothing.
+        errors:  False hands out any answer that arrived, whatever its status, and mends nothing.
+        send_by: of the clock's monotonic time; a call that could not leave before is not sent: Unreachable with
+                 `details["late"]`. Looked at after all waiting, right before the transport.
         """
         if self.read_only and endpoint.lane is Lane.ORDERS and endpoint.method != "GET" and not _harmless(endpoint):
-            raise NotPermitted("Read-only mode: trading is disabled", code="E-READONLY")
+            raise NotPermitted("Read-only mode: trading is disabled", code="E-READONLY", details={"unsent": True})
         keeper = self.keeper
         if keeper.level < endpoint.needs.value or keeper.due:
-            await keeper.ready_for(endpoint)
+            with _before_sending():
+                await keeper.ready_for(endpoint)
         request = Request(
             method or endpoint.method,
             self.url(endpoint, path, query),
@@ -203,8 +208,10 @@ class Core:
         while True:
             generation = keeper.generation
             try:
-                response = await self.send(endpoint, request)
+                response = await self.send(endpoint, request, send_by=send_by)
             except (Unreachable, OutcomeUnknown) as error:
+                if error.details.get("late"):
+                    raise
                 found = moved(error, endpoint, self.method, self.base_url)
                 await self._before_repeating(endpoint, found, attempt, began)
                 attempt += 1
@@ -231,13 +238,15 @@ class Core:
         """The error of an answer that `exchange(errors=False)` handed out, after the keeper took note of it."""
         return self._noted(endpoint, refusal(endpoint, response, self.method), mended=False)
 
-    async def send(self, endpoint: Endpoint, request: Request) -> Response:
+    async def send(self, endpoint: Endpoint, request: Request, *, send_by: float | None = None) -> Response:
         """One paced, freshly signed attempt. Only the keeper and `exchange` call this."""
         lanes = self._lanes
         if not lanes.quick(endpoint):
             await lanes.enter(endpoint)
         try:
             signed = self.auth.sign(request, self.keeper.proof, self.clock.now())
+            if send_by is not None and self.clock.monotonic() > send_by:
+                raise _late(endpoint)
             response = await self._transport.send(signed, timeout_s=_timeout_s(endpoint))
         finally:
             lanes.leave(endpoint)
@@ -333,6 +342,25 @@ def _timeout_s(endpoint: Endpoint) -> float:
     if endpoint.resend is Resend.NEVER and endpoint.lane is Lane.ORDERS:
         return ORDER_TIMEOUT_S
     return TICKLE_TIMEOUT_S if endpoint is TICKLE else READ_TIMEOUT_S
+
+
+@contextmanager
+def _before_sending() -> Iterator[None]:
+    """A failed sign-in says nothing of the call that it was for: of that, no byte has left."""
+    try:
+        yield
+    except IbkitError as error:
+        error.details["unsent"] = True
+        raise
+
+
+def _late(endpoint: Endpoint) -> Unreachable:
+    return Unreachable(
+        f"{endpoint.method} {endpoint.path} was not sent: it would have left too late",
+        code="E-TIMEOUT",
+        remedy="Nothing was sent; it may be tried again.",
+        details={"late": True},
+    )
 
 
 def _harmless(endpoint: Endpoint) -> bool:

@@ -65,7 +65,10 @@ class Lanes:
         if boxed:
             until = self._clock.now() + timedelta(seconds=boxed)
             raise RateLimited(
-                f"IBKR blocks this address until about {until:%H:%M:%S} UTC", code="E-PENALTY", retry_at=until
+                f"IBKR blocks this address until about {until:%H:%M:%S} UTC",
+                code="E-PENALTY",
+                retry_at=until,
+                details={"unsent": True},
             )
         longest = LONGEST_ORDER_WAIT_S if endpoint.lane is Lane.ORDERS else LONGEST_WAIT_S
         if pacer.next_slot_in(endpoint, now) > longest:
@@ -124,4 +127,5 @@ class Lanes:
         return RateLimited(
             f"{endpoint.method} {endpoint.path} would wait more than {longest:.0f} s for IBKR's rate limit",
             retry_at=self.free_at(endpoint),
+            details={"unsent": True},
         )

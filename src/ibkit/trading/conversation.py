@@ -159,21 +159,22 @@ class Conversation:
         if self.clock.monotonic() > deadline:
             return await self._too_late(intent)
         self._tell(StepKind.SENT, f"sent: {intent.label}", ref=intent.ref)
-        return await self._classified(intent, lambda: self._call(intent), replied=False)
+        return await self._classified(intent, lambda: self._call(intent, deadline), replied=False)
 
-    async def _call(self, intent: Intent) -> Answer | CancelAck:
+    async def _call(self, intent: Intent, send_by: float) -> Answer | CancelAck:
         planned = intent.planned
         match intent.operation:
             case Operation.PLACE:
-                return await self.broker.place(intent.ticket, ref=intent.ref)
+                return await self.broker.place(intent.ticket, ref=intent.ref, send_by=send_by)
             case Operation.MODIFY:
                 assert planned.target is not None, "a change has a target"
-                return await self.broker.modify(planned.target, intent.ticket)
+                return await self.broker.modify(planned.target, intent.ticket, send_by=send_by)
             case Operation.CANCEL:
                 assert planned.target is not None, "a cancel has a target"
-                return await self.broker.cancel(planned.account_id, planned.target)
+                return await self.broker.cancel(planned.account_id, planned.target, send_by=send_by)
 
     async def _too_late(self, intent: Intent) -> Intent:
+        """Back to where it may be sent anew: the controls then judge its age and its quote again."""
         reason = f"not sent: more than {SEND_DEADLINE_S:g} s passed since it was journaled"
         return await self.journal.append(intent, NotSent(at=self.clock.now(), reason=reason))
 
@@ -238,7 +239,7 @@ class Conversation:
         try:
             return await self._classified(
                 intent,
-                lambda: self.broker.reply(question.question_id, confirmed=verdict.confirmed),
+                lambda: self.broker.reply(question.question_id, confirmed=verdict.confirmed, send_by=deadline),
                 replied=True,
             )
         except IbkitError as error:
@@ -292,21 +293,30 @@ class Conversation:
         """Make the call and store what its answer, or its failure, proves."""
         try:
             answer = await call()
-        except Refused as error:
-            # A status of 4xx may come from a proxy in front of an order that lives on (fault F27). After a reply it
-            # proves even less: "reply id not found" may mean that our reply worked.
-            return await self._doubt(intent, error.message, refused_code="" if replied else error.code)
         except IbkitError as error:
+            if error.details.get("unsent"):
+                return await self._unsent(intent, error, replied=replied)
+            if isinstance(error, Refused):
+                # A status of 4xx may come from a proxy in front of an order that lives on (fault F27). After a reply
+                # it proves even less: "reply id not found" may mean that our reply worked.
+                return await self._doubt(intent, error.message, refused_code="" if replied else error.code)
             if error.effect is Effect.UNKNOWN:
                 refused = error.details.get("status") in _REFUSING and not replied
                 return await self._doubt(intent, error.message, refused_code=error.code if refused else "")
-            not_sent = NotSent(at=self.clock.now(), reason=error.message)
-            if isinstance(error, TradingError | ConfigError) and not replied:
-                ended = RefusedLocally(at=self.clock.now(), code=error.code, control="", reason=error.message)
-                return await self.journal.append(intent, not_sent, ended)
-            await self.journal.append(intent, not_sent)
-            raise
+            if error.details.get("late"):
+                return await self._too_late(intent)
+            return await self._unsent(intent, error, replied=replied)
         return await self._take(intent, answer, replied=replied)
+
+    async def _unsent(self, intent: Intent, error: IbkitError, *, replied: bool) -> Intent:
+        """Surely no byte left. What our own side forbids is an end; anything else may be tried again, and is raised."""
+        not_sent = NotSent(at=self.clock.now(), reason=error.message)
+        forbidden = isinstance(error, TradingError | ConfigError) or error.code == "E-READONLY"
+        if forbidden and not replied:
+            ended = RefusedLocally(at=self.clock.now(), code=error.code, control="", reason=error.message)
+            return await self.journal.append(intent, not_sent, ended)
+        await self.journal.append(intent, not_sent)
+        raise error
 
     async def _take(self, intent: Intent, answer: Answer | CancelAck, *, replied: bool) -> Intent:
         now = self.clock.now()

@@ -80,7 +80,11 @@ class Broker(Protocol):
 
     For the calls that change something (place, reply, modify, cancel) every other error class means that no byte
     left. So a 401 that answers one of them is `OutcomeUnknown`, not `SessionExpired`; a 4xx that answers one is
-    `Refused`, which trading believes only after it has looked.
+    `Refused`, which trading believes only after it has looked. A `Refused` of our own, before any byte (rate limit,
+    read-only), says so with `details["unsent"]`.
+
+    send_by: of the clock's monotonic time. A call that could not leave before (rate limit, a sign-in, a machine that
+    slept) does not leave at all: Unreachable with `details["late"]` (fault F91).
     """
 
     @property
@@ -128,17 +132,17 @@ class Broker(Protocol):
 
     async def preview(self, ticket: OrderTicket) -> Preview: ...
 
-    async def place(self, ticket: OrderTicket, *, ref: Ref) -> Answer: ...
+    async def place(self, ticket: OrderTicket, *, ref: Ref, send_by: float | None = None) -> Answer: ...
 
-    async def reply(self, question_id: QuestionId, *, confirmed: bool) -> Answer:
+    async def reply(self, question_id: QuestionId, *, confirmed: bool, send_by: float | None = None) -> Answer:
         """`Rejected` after `confirmed=False` means declined; "reply id not found" is an error, not `Rejected`."""
         ...
 
-    async def modify(self, order_id: OrderId, ticket: OrderTicket) -> Answer:
+    async def modify(self, order_id: OrderId, ticket: OrderTicket, *, send_by: float | None = None) -> Answer:
         """`ticket` in full: what it leaves out counts as changed (docs/facts/orders.md §6)."""
         ...
 
-    async def cancel(self, account_id: AccountId, order_id: OrderId) -> CancelAck: ...
+    async def cancel(self, account_id: AccountId, order_id: OrderId, *, send_by: float | None = None) -> CancelAck: ...
 
     async def read_orders(self, account_id: AccountId) -> OrdersRead: ...
 

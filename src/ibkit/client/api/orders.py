@@ -54,34 +54,35 @@ _Row = TypeVar("_Row")
 _Value = TypeVar("_Value")
 
 
-async def place(ib: Core, ticket: OrderTicket, *, ref: Ref) -> Answer:
-    """Send one order, once. OutcomeUnknown for every status but 200: `details` has `status` and `reason`."""
-    response = await _sent(
-        ib, PLACE_ORDERS, PlaceOrders([ticket_to_wire(ticket, ref=ref)]), account_id=ticket.account_id
-    )
+async def place(ib: Core, ticket: OrderTicket, *, ref: Ref, send_by: float | None = None) -> Answer:
+    """Send one order, once. OutcomeUnknown for every status but 200: `details` has `status` and `reason`.
+
+    send_by: as in `Core.exchange`, here and in the verbs below.
+    """
+    body = PlaceOrders([ticket_to_wire(ticket, ref=ref)])
+    response = await _sent(ib, PLACE_ORDERS, body, send_by, account_id=ticket.account_id)
     return registered_in(response) or _answered(ib, PLACE_ORDERS, response, account_id=ticket.account_id, ref=ref)
 
 
-async def reply(ib: Core, question_id: QuestionId, *, confirmed: bool) -> Answer:
+async def reply(ib: Core, question_id: QuestionId, *, confirmed: bool, send_by: float | None = None) -> Answer:
     """Answer a question, once. After a confirmation an error means OutcomeUnknown, never a refusal."""
-    response = await _sent(ib, REPLY, ReplyRequest(confirmed), question_id=question_id)
+    response = await _sent(ib, REPLY, ReplyRequest(confirmed), send_by, question_id=question_id)
     return registered_in(response) or _answered(ib, REPLY, response, to_reply=confirmed)
 
 
-async def modify(ib: Core, order_id: OrderId, ticket: OrderTicket) -> Answer:
+async def modify(ib: Core, order_id: OrderId, ticket: OrderTicket, *, send_by: float | None = None) -> Answer:
     """Change an order to `ticket` in full."""
-    response = await _sent(
-        ib, MODIFY_ORDER, ticket_to_wire(ticket, ref=None), account_id=ticket.account_id, order_id=order_id
-    )
+    body = ticket_to_wire(ticket, ref=None)
+    response = await _sent(ib, MODIFY_ORDER, body, send_by, account_id=ticket.account_id, order_id=order_id)
     return _answered(ib, MODIFY_ORDER, response, account_id=ticket.account_id)
 
 
-async def cancel(ib: Core, account_id: AccountId, order_id: OrderId) -> CancelAck:
+async def cancel(ib: Core, account_id: AccountId, order_id: OrderId, *, send_by: float | None = None) -> CancelAck:
     """Ask for a cancel; only the order's status says whether it worked.
 
     NotFound where IBKR does not know the order, Refused where it is past or waits behind a question.
     """
-    response = await _sent(ib, CANCEL_ORDER, None, account_id=account_id, order_id=order_id)
+    response = await _sent(ib, CANCEL_ORDER, None, send_by, account_id=account_id, order_id=order_id)
     words = said(response)
     if (response.status == 400 and words.json) or (response.status == 200 and hidden_error(response.body)):
         kind = NotFound if "doesn't exist" in words.text or "not found" in words.text else Refused
@@ -129,8 +130,8 @@ async def fills(ib: Core, account_id: AccountId, *, days: int = 1) -> tuple[Fill
     return tuple({fill.execution_id: fill for fill in found if fill.account_id == account_id}.values())
 
 
-async def _sent(ib: Core, endpoint: Endpoint, body: Any, **path: object) -> Response:
-    return await ib.exchange(endpoint, path=path, body=body, errors=False)
+async def _sent(ib: Core, endpoint: Endpoint, body: Any, send_by: float | None, **path: object) -> Response:
+    return await ib.exchange(endpoint, path=path, body=body, errors=False, send_by=send_by)
 
 
 def _answered(ib: Core, endpoint: Endpoint, response: Response, **expected: Any) -> Answer:
