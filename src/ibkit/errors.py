@@ -16,8 +16,10 @@ Every error carries a code of `error_catalogue.py`; the message and remedy may b
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 from ibkit.error_catalogue import CATALOGUE, Entry
 
@@ -44,7 +46,13 @@ __all__ = [
     "UnexpectedAnswer",
     "Unprotected",
     "Unreachable",
+    "discreet",
+    "frameless",
 ]
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_E = TypeVar("_E", bound=BaseException)
 
 
 class Effect(enum.Enum):
@@ -220,3 +228,31 @@ class Unprotected(TradingError):
     """A sold option stands without a working stop."""
 
     default_code = "E-STOP-FAILED"
+
+
+def frameless(error: _E) -> _E:
+    """`error` and what led to it, without their frames: the locals of a library that sends hold what it sends."""
+    each: BaseException | None = error
+    while each is not None:
+        each.__traceback__ = None
+        each = each.__cause__ or each.__context__
+    return error
+
+
+def discreet(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """For functions that read secrets: an IbkitError leaves them without the frames, causes and arguments within.
+
+    What it has to say stands in its message. Reporters that print the locals of each frame would print the rest.
+    """
+
+    @wraps(function)
+    def border(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return function(*args, **kwargs)
+        except IbkitError as error:
+            bare = error
+        del args, kwargs
+        bare.__cause__ = bare.__context__ = None
+        raise bare.with_traceback(None)
+
+    return border

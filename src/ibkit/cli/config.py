@@ -124,7 +124,7 @@ def _shown(entry: Variable, settings: Settings) -> str | None:
     if entry.hidden or isinstance(value, Secret):
         return masked(value)
     found = settings.sources.get(entry.name)
-    return found.value if found else (entry.shown_default or entry.default)
+    return found.value.reveal() if found else (entry.shown_default or entry.default)
 
 
 def _source(settings: Settings, name: str) -> str:

@@ -30,8 +30,9 @@ def parse_address(value: str) -> Address:
     try:
         parts = urlsplit(value.strip())
         port = parts.port
-    except ValueError as error:
-        raise ValueError(f"use an address like https://localhost:5000 ({error})") from None
+    except ValueError:
+        # Its text would quote what stands where the port should be: a piece of a password, perhaps.
+        raise ValueError("use an address like https://localhost:5000, with a port from 1 to 65535") from None
     if parts.scheme not in ("https", "http") or not parts.hostname:
         raise ValueError("use an address like https://localhost:5000")
     if parts.username or parts.password:

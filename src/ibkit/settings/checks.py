@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["check"]
 
 _HEX_KEY = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
+_SHORTEST_JWT = 32
 _DATABASES = ("sqlite", "postgresql")
 
 
@@ -117,7 +118,10 @@ def _keys(settings: Settings) -> list[Problem]:
         for name, key in keys
         if not _HEX_KEY.fullmatch(key)
     ]
-    if vault.key and settings.web.jwt_secret and vault.key == settings.web.jwt_secret:
+    jwt = settings.web.jwt_secret
+    if jwt and len(jwt.reveal()) < _SHORTEST_JWT:
+        problems.append(invalid("JWT_SECRET", f"use at least {_SHORTEST_JWT} characters; `ibkit init` makes one"))
+    if vault.key and jwt and vault.key == jwt:
         problems.append(conflict("ENCRYPTION_KEY", "JWT_SECRET", "they must be different secrets"))
     if settings.oauth2.private_key and settings.oauth2.private_key_path and _same_source_level(settings):
         problems += _two_private_keys(settings)

@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ibkit.errors import ConfigError
+from ibkit.errors import ConfigError, discreet
 from ibkit.model.credentials import Credentials, GatewayLogin, OAuth1Credentials, OAuth2Credentials
 from ibkit.model.identity import AuthMethod, Username
 from ibkit.model.secret import Secret
@@ -21,6 +21,7 @@ __all__ = ["read_credentials", "read_file", "read_private_key"]
 _LARGEST = 65_536
 
 
+@discreet
 def read_credentials(settings: Settings) -> Credentials:
     """Everything the chosen method needs, checked as far as the file system shows it."""
     match settings.method:
@@ -33,6 +34,7 @@ def read_credentials(settings: Settings) -> Credentials:
             return _oauth2(settings)
 
 
+@discreet
 def read_private_key(name: str, path: Path) -> Secret[str]:
     """PEM text of a private key file. E-KEY-MISSING, E-KEY-PERMS, E-KEY-FORMAT; `name` is its variable.
 

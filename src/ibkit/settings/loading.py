@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ibkit.errors import discreet
 from ibkit.model.identity import Environment
 from ibkit.settings.checks import check
 from ibkit.settings.groups import AREAS, VARIABLES
@@ -19,6 +20,7 @@ from ibkit.settings.value import Settings
 __all__ = ["load"]
 
 
+@discreet
 def load(
     *,
     flags: Mapping[str, str] | None = None,
@@ -105,7 +107,7 @@ def _parsed(name: str, found: Found | None, problems: list[Problem]) -> Any:
     if found is None:
         return None
     try:
-        return VARIABLES[name].parse(found.value)
+        return VARIABLES[name].parse(found.value.reveal())
     except ValueError as error:
         problems.append(invalid(found.name, str(error)))
         return None

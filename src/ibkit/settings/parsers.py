@@ -128,8 +128,8 @@ def items(
 
     def parse(value: str) -> tuple[object, ...]:
         words = [word.strip() for word in value.split(",") if word.strip()]
-        if allowed and (strange := [word for word in words if word not in allowed]):
-            raise ValueError(f"{strange[0]} is not one of {', '.join(allowed)}")
+        if allowed and any(word not in allowed for word in words):
+            raise ValueError(f"use words of {', '.join(allowed)}, with commas between them")
         return tuple(parse_one(word) for word in words)
 
     return parse
@@ -157,7 +157,7 @@ def path_map(value: str) -> Mapping[str, str]:
         if not isinstance(target, str) or not name.startswith("/") or not target.startswith("/"):
             raise ValueError(f"{form}; both sides start with /")
         if ".." in target or target.startswith("//"):
-            raise ValueError(f"{target} leaves the API")
+            raise ValueError(f"{form}; neither side leaves the API")
     return found
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ibkit.errors import ConfigError
+from ibkit.model.secret import Secret
 from ibkit.settings import envfile
 from ibkit.settings.groups import VARIABLES
 from ibkit.settings.problems import Problem, invalid
@@ -20,9 +21,12 @@ _OURS = ("IBKR_", "IBKIT_", "IB_")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """source: flag, environment, file or default. name: the spelling that was used, suffix included."""
+    """value: as it was written; it may be a secret, so it is kept as one.
 
-    value: str
+    source: flag, environment, file or default. name: the spelling that was used, suffix included.
+    """
+
+    value: Secret[str]
     source: str
     name: str
 
@@ -58,7 +62,7 @@ def gather(*, flags: Mapping[str, str], environ: Mapping[str, str], env_file: Pa
         for name, value in mapping.items():
             # An empty value is "not set": .env.example can be copied as it is.
             if name in known and value.strip():
-                values[name] = Found(value.strip(), source, name)
+                values[name] = Found(Secret(value.strip()), source, name)
     strangers = [name for name in (*in_file, *environ) if name not in known]
     problems = [_misspelt(name, near) for name in dict.fromkeys(strangers) if (near := _near(name, name in in_file))]
     misspelt = {name for each in problems for name in each.names}

@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
-from ibkit.errors import ConfigError, StorageError
+from ibkit.errors import ConfigError, StorageError, discreet
 from ibkit.store.failures import failures_of, storage_error
 
 __all__ = ["SCHEMA", "Database", "sqlite_file", "to_engine"]
@@ -33,12 +33,13 @@ _READING = "ibkit_reading"
 T = TypeVar("T")
 
 
+@discreet
 def to_engine(url: str) -> Engine:
     """The engine of a DATABASE_URL: `sqlite:////abs/path` or `postgresql://…`. StorageError, ConfigError."""
     try:
         parsed = make_url(url)
-    except SQLAlchemyError as error:
-        raise ConfigError("Setting invalid: DATABASE_URL: not an address of a database") from error
+    except (SQLAlchemyError, ValueError):  # ValueError: a port that is no number
+        raise ConfigError("Setting invalid: DATABASE_URL: not an address of a database") from None
     if parsed.get_backend_name() == "sqlite":
         return _sqlite_engine(parsed)
     if parsed.get_backend_name() != "postgresql":

@@ -11,8 +11,8 @@ from typing import Any
 import anyio.to_thread
 from sqlalchemy import Connection, Select, delete, insert, select, update
 
-from ibkit.errors import StorageError
-from ibkit.model import AccountId
+from ibkit.errors import StorageError, discreet
+from ibkit.model import AccountId, Secret
 from ibkit.store.database import Database, to_engine
 from ibkit.store.failures import failures_of
 from ibkit.store.migrating import for_engine, migrate, version_of
@@ -30,7 +30,7 @@ class SqlTrades:
     """Fits `trading.ports.Trades`. Opening makes the tables of an empty database and upgrades a local one."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        self._url = Secret(url)
         self._opened: Database | None = None
 
     async def __aenter__(self) -> SqlTrades:
@@ -122,8 +122,9 @@ def _grouped(connection: Connection, query: Select[Any], ids: list[str]) -> Mapp
     return found
 
 
-def _open(url: str) -> Database:
-    engine = to_engine(url)
+@discreet
+def _open(url: Secret[str]) -> Database:
+    engine = to_engine(url.reveal())
     try:
         with failures_of(_NAME), engine.begin() as connection:
             present = version_of(connection, COMPONENT)
@@ -141,6 +142,7 @@ def _open(url: str) -> Database:
     return Database(engine, name=_NAME)
 
 
+@discreet
 def upgrade_database(url: str) -> tuple[int, int]:
     """Bring the trades database to the newest version: (before, after). What `ibkit db upgrade` does."""
     engine = to_engine(url)

@@ -21,7 +21,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ibkit.errors import ConfigError, StorageError
+from ibkit.errors import ConfigError, StorageError, discreet
 from ibkit.model import Secret
 
 __all__ = ["KeyRing", "Place", "key_from_hex", "open_sealed", "seal"]
@@ -40,6 +40,7 @@ class Place:
     field: str
 
 
+@discreet
 def key_from_hex(text: Secret[str]) -> Secret[bytes]:
     """`ENCRYPTION_KEY` as bytes. Raises ConfigError (E-ENC-KEY)."""
     digits = text.reveal().strip()
@@ -99,6 +100,7 @@ def seal(text: Secret[bytes], place: Place, ring: KeyRing, random: Callable[[int
     return ".".join((VERSION, ring.current_id, _encode(wrapped), _encode(nonce), _encode(sealed)))
 
 
+@discreet
 def open_sealed(sealed: str, place: Place, ring: KeyRing) -> Secret[bytes]:
     """The text, if it was sealed for `place` with a key of the ring. Raises StorageError (E-ENC)."""
     from cryptography.exceptions import InvalidTag

@@ -89,10 +89,13 @@ def _unreadable(endpoint: Endpoint, response: Response, why: str) -> UnexpectedA
 
 def excerpt(body: bytes) -> str:
     """The beginning of an answer, fit to be shown: secrets, long tokens and account numbers blanked."""
-    text = " ".join(body[: 4 * _EXCERPT_CHARS].decode("utf-8", "replace").split())
-    text = _SECRETS.sub(r"\1***", text)
-    text = _LONG.sub("***", text)
+    text = _scrubbed(" ".join(body[: 4 * _EXCERPT_CHARS].decode("utf-8", "replace").split()))
     return _ACCOUNT.sub(r"\1***", text)[:_EXCERPT_CHARS]
+
+
+def _scrubbed(text: str) -> str:
+    """Without anything that may be a token of ours coming back: error pages like to quote what they were sent."""
+    return _LONG.sub("***", _SECRETS.sub(r"\1***", text))
 
 
 _ERROR_KEYS = frozenset({"error", "statusCode", "action", "message", "timestamp", "path"})
@@ -107,7 +110,10 @@ class Said(msgspec.Struct, frozen=True):
 
 
 def said(response: Response) -> Said:
-    """The broker's words in an answer of any envelope; never raises. Source: docs/facts/auth-and-sessions.md §0.3."""
+    """The broker's words in an answer of any envelope, scrubbed; never raises.
+
+    Source: docs/facts/auth-and-sessions.md §0.3.
+    """
     body = response.body
     if not body.strip():
         return Said(response.status, "", json=False)
@@ -119,10 +125,10 @@ def said(response: Response) -> Said:
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if isinstance(value, str):
-        return Said(response.status, value, json=True)
+        return Said(response.status, _scrubbed(value), json=True)
     if not isinstance(value, dict):
         return Said(response.status, "", json=True)
-    return Said(response.status, _text_of(value), json=True)
+    return Said(response.status, _scrubbed(_text_of(value)), json=True)
 
 
 def _text_of(value: dict[str, Any]) -> str:
@@ -160,5 +166,5 @@ def hidden_error(body: bytes) -> str | None:
         return None
     error = value.get("error")
     if isinstance(error, str) and error and value.keys() <= _ERROR_KEYS:
-        return error
+        return _scrubbed(error)
     return None

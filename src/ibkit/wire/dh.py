@@ -28,6 +28,7 @@ __all__ = [
     "challenge",
     "check_params",
     "find_safe_prime",
+    "is_fit",
     "is_probable_prime",
     "java_bytes",
     "parse_params_pem",
@@ -79,9 +80,14 @@ def challenge(params: DhParams, exponent: int) -> int:
     return power(params.generator, exponent, params.prime)
 
 
+def is_fit(params: DhParams, response: int) -> bool:
+    """Whether B is in 2..p-2; outside of it K would be known to anybody."""
+    return 2 <= response <= params.prime - 2
+
+
 def shared_secret(params: DhParams, exponent: int, response: int) -> int:
-    """K = B^a mod p. ValueError if B is not in 2..p-2, where K would be known to anybody."""
-    if not 2 <= response <= params.prime - 2:
+    """K = B^a mod p. ValueError if B is not fit."""
+    if not is_fit(params, response):
         raise ValueError("the other side's public value is outside 2..p-2")
     return power(response, exponent, params.prime)
 

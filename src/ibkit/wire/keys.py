@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ibkit.errors import ConfigError
+from ibkit.errors import ConfigError, discreet
 from ibkit.model import Secret
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ def _describe_der(data: bytes) -> str:
     return "a public key or certificate in binary form (DER)"
 
 
+@discreet
 def load_private_key(
     pem: Secret[str] | Secret[bytes], *, what: str, passphrase: Secret[str] | None = None, thorough: bool = False
 ) -> RSAPrivateKey:

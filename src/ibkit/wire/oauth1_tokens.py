@@ -16,7 +16,7 @@ from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
-from ibkit.errors import ConfigError, CredentialsRejected, IbkitError
+from ibkit.errors import ConfigError, CredentialsRejected, IbkitError, discreet
 from ibkit.model import Secret
 from ibkit.wire.endpoint import Endpoint
 from ibkit.wire.http import Request, Response
@@ -224,6 +224,7 @@ def refused(response: Response, step: str) -> IbkitError:
     )
 
 
+@discreet
 def decrypt_access_token_secret(key: RSAPrivateKey, secret: Secret[str]) -> bytes:
     """The plain secret. Raises ConfigError (E-SECRET-DECRYPT).
 

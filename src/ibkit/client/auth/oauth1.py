@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ibkit.client.auth.clock_check import check_clock
 from ibkit.client.auth.grant import Grant, Random, own_root
-from ibkit.errors import ConfigError, CredentialsRejected, UnexpectedAnswer
+from ibkit.errors import ConfigError, CredentialsRejected, UnexpectedAnswer, discreet
 from ibkit.model import AuthMethod, OAuth1Credentials, Secret
 from ibkit.wire import dh, oauth1_tokens
 from ibkit.wire.http import Request, Response
@@ -53,6 +53,7 @@ def signature_key(credentials: OAuth1Credentials) -> RSAPrivateKey:
     )
 
 
+@discreet
 def load_material(credentials: OAuth1Credentials) -> Material:
     """Reads the keys and opens the secret. Raises ConfigError: E-KEY-FORMAT, E-OA1-DH, E-SECRET-MISSING,
     E-SECRET-DECRYPT."""
@@ -82,6 +83,26 @@ def swapped_keys(signing: RSAPrivateKey, secret: Secret[str]) -> ConfigError | N
         code="E-SECRET-DECRYPT",
         remedy="Exchange IB_SIGNATURE_KEY_PATH and IB_ENCRYPTION_KEY_PATH.",
     )
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Exchange:
+    """One Diffie-Hellman exchange. Its numbers stay in here: no local of a function that can fail holds them."""
+
+    material: Material
+    exponent: int
+
+    def challenge(self) -> int:
+        return dh.challenge(self.material.dh_params, self.exponent)
+
+    def token(self, response: int) -> Secret[bytes]:
+        """The live session token. Raises UnexpectedAnswer (E-OA1-LST) for a number that would make K known to all."""
+        if not dh.is_fit(self.material.dh_params, response):
+            raise UnexpectedAnswer(
+                "Live session token refused by us: the other side's public value is outside 2..p-2", code="E-OA1-LST"
+            )
+        shared = dh.shared_secret(self.material.dh_params, self.exponent, response)
+        return Secret(live_session_token(shared, self.material.secret.reveal()))
 
 
 class OAuth1Auth:
@@ -117,28 +138,24 @@ class OAuth1Auth:
         consumer = oauth1_tokens.Consumer(
             self._root.rstrip("/"), given.consumer_key, realm_of(given), material.signature_key
         )
-        exponent = dh.private_exponent(self._random)
+        exchange = _Exchange(material, dh.private_exponent(self._random))
         response = yield oauth1_tokens.live_session_token_request(
             consumer,
             access_token=given.access_token or "",
             secret=material.secret.reveal(),
-            challenge=dh.challenge(material.dh_params, exponent),
+            challenge=exchange.challenge(),
             nonce=self._random(16).hex(),
             timestamp=int(now().timestamp()),
         )
         check_clock(response, now, self._machine_now)
         answer = oauth1_tokens.read_live_session_token(response)
-        try:
-            shared = dh.shared_secret(material.dh_params, exponent, answer.response)
-        except ValueError as error:
-            raise UnexpectedAnswer(f"Live session token refused by us: {error}", code="E-OA1-LST") from error
-        token = live_session_token(shared, material.secret.reveal())
-        if not proves_live_session_token(token, given.consumer_key, answer.live_session_token_signature):
+        token = exchange.token(answer.response)
+        if not proves_live_session_token(token.reveal(), given.consumer_key, answer.live_session_token_signature):
             raise CredentialsRejected("Live session token verification failed", code="E-OA1-LST")
         obtained_at = now()
         return Grant(
             method=self.method,
-            token=Secret(token),
+            token=token,
             obtained_at=obtained_at,
             expires_at=_expiry(answer.live_session_token_expiration, obtained_at),
             label=given.consumer_key,

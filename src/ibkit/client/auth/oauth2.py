@@ -49,7 +49,7 @@ class OAuth2Auth:
         self._machine_now = machine_now
         self._client: oauth2.Client | None = None
         self._access: tuple[Secret[str], datetime] | None = None
-        self._bearer: tuple[Grant, str] | None = None
+        self._bearer: tuple[Grant, Secret[str]] | None = None
 
     def handshake(self, now: Callable[[], datetime]) -> Generator[Request, Response, Grant]:
         reused = self._access is not None and now() < self._access[1]
@@ -74,8 +74,10 @@ class OAuth2Auth:
             return self._access[0]
         client = self._who()
         claims = oauth2.assertion_claims(client, now=int(now().timestamp()), jti=self._random(16).hex())
-        assertion = oauth2.sign_jws(client.key, claims, key_id=client.key_id)
-        response = yield oauth2.token_request(client, assertion, scope=self._credentials.scope)
+        # The assertion gets no name here: an error report that prints locals would show it.
+        response = yield oauth2.token_request(
+            client, oauth2.sign_jws(client.key, claims, key_id=client.key_id), scope=self._credentials.scope
+        )
         tolerance_s = TOLERANCE_S if response.status == 200 else _ASSERTION_TOLERANCE_S
         check_clock(response, now, self._machine_now, tolerance_s=tolerance_s)
         answer = oauth2.read_token(response)
@@ -97,9 +99,9 @@ class OAuth2Auth:
         if self._bearer is None or self._bearer[0] is not grant:
             token = grant.token.reveal()
             assert isinstance(token, str), "an SSO bearer is text"
-            self._bearer = grant, oauth2.bearer(Secret(token))
+            self._bearer = grant, Secret(oauth2.bearer(Secret(token)))
         headers = dict(request.headers)
-        headers["Authorization"] = self._bearer[1]
+        headers["Authorization"] = self._bearer[1].reveal()
         return Request(request.method, request.url, headers, request.body)
 
     def _sso_request(self, access: Secret[str], now: Callable[[], datetime]) -> Request:

@@ -17,7 +17,7 @@ from yarl import URL
 
 from ibkit.client.transport import USER_AGENT
 from ibkit.client.transports.pins import PinFile, normal_fingerprint
-from ibkit.errors import OutcomeUnknown, Unreachable
+from ibkit.errors import IbkitError, OutcomeUnknown, Unreachable, frameless
 from ibkit.wire.codec import BODY_LIMIT
 from ibkit.wire.http import Request, Response
 
@@ -56,14 +56,11 @@ class AiohttpTransport:
         assert self._once is not None
         assert self._trust is not None
         session = self._kept if request.method == "GET" else self._once
-        headers = dict(request.headers)
-        if request.method != "GET":
-            headers["Content-Length"] = str(len(request.body))
         try:
             async with session.request(
                 request.method,
                 URL(request.url, encoded=True),
-                headers=headers,
+                headers=_headers(request),
                 data=request.body or None,
                 allow_redirects=False,
                 ssl=self._trust,
@@ -72,26 +69,10 @@ class AiohttpTransport:
             ) as answer:
                 body = await _read(answer)
                 return Response(answer.status, {name.lower(): value for name, value in answer.headers.items()}, body)
-        except aiohttp.ServerFingerprintMismatch as error:
-            raise Unreachable("the server shows another certificate than before", details={"cause": "tls"}) from error
-        except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
-            raise Unreachable(f"TLS failed: {error.os_error}", details={"cause": "tls"}) from error
-        except aiohttp.ClientConnectorDNSError as error:
-            raise Unreachable(f"no address for {error.host}", details={"cause": "dns"}) from error
-        except aiohttp.ClientConnectorError as error:
-            refused = isinstance(error.os_error, ConnectionRefusedError)
-            told = "connection refused" if refused else str(error.os_error)
-            raise Unreachable(told, details={"cause": "refused" if refused else "other"}) from error
-        except aiohttp.ConnectionTimeoutError as error:
-            raise Unreachable("no connection in time", details={"cause": "timeout"}) from error
-        except TimeoutError as error:
-            raise OutcomeUnknown(
-                f"no answer within {timeout_s:g} s", code="E-TIMEOUT", details={"cause": "timeout"}
-            ) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise OutcomeUnknown(
-                f"the connection broke: {type(error).__name__}", code="E-API-CONNECT", details={"cause": "broken"}
-            ) from error
+            raise _mapped(error, timeout_s) from frameless(error)
+        except OutcomeUnknown as error:
+            raise frameless(error)  # noqa: B904  # the same error
 
     async def aclose(self) -> None:
         sessions, self._kept, self._once = (self._kept, self._once), None, None
@@ -120,6 +101,32 @@ class AiohttpTransport:
         if self._fingerprint is not None:
             return aiohttp.Fingerprint(bytes.fromhex(self._fingerprint))
         return ssl.create_default_context()
+
+
+def _headers(request: Request) -> dict[str, str]:
+    length = {} if request.method == "GET" else {"Content-Length": str(len(request.body))}
+    return {**request.headers, **length}
+
+
+def _mapped(error: aiohttp.ClientError | OSError, timeout_s: float) -> IbkitError:
+    match error:
+        case aiohttp.ServerFingerprintMismatch():
+            return Unreachable("the server shows another certificate than before", details={"cause": "tls"})
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
+            return Unreachable(f"TLS failed: {error.os_error}", details={"cause": "tls"})
+        case aiohttp.ClientConnectorDNSError():
+            return Unreachable(f"no address for {error.host}", details={"cause": "dns"})
+        case aiohttp.ClientConnectorError():
+            refused = isinstance(error.os_error, ConnectionRefusedError)
+            told = "connection refused" if refused else str(error.os_error)
+            return Unreachable(told, details={"cause": "refused" if refused else "other"})
+        case aiohttp.ConnectionTimeoutError():
+            return Unreachable("no connection in time", details={"cause": "timeout"})
+        case TimeoutError():
+            return OutcomeUnknown(f"no answer within {timeout_s:g} s", code="E-TIMEOUT", details={"cause": "timeout"})
+    return OutcomeUnknown(
+        f"the connection broke: {type(error).__name__}", code="E-API-CONNECT", details={"cause": "broken"}
+    )
 
 
 class _FirstCopyOnly:
