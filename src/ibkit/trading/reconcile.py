@@ -7,7 +7,7 @@ Source: reliability rules §4.4 and decision 5; requirement TRD-22.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from ibkit.clock import Clock
@@ -63,6 +63,8 @@ class Reconciler:
     clock: Clock
     observe: Observer
     resend_same_ref: bool = False
+    _failing: dict[tuple[str, str], str] = field(default_factory=dict, repr=False)
+    """What was last told of a read that fails, by ref and what is read: minutes of the same are told once."""
 
     async def settle(self, intent: Intent) -> Intent:
         """`intent` (ambiguous or reconciling) at rest, or armed again for the opt-in probe.
@@ -155,17 +157,21 @@ class Reconciler:
 
     async def _read_orders(self, intent: Intent) -> OrdersRead | None:
         try:
-            return await self.broker.read_orders(intent.planned.account_id)
+            read = await self.broker.read_orders(intent.planned.account_id)
         except IbkitError as error:
-            self._tell(intent, f"the orders list could not be read: {error.message}")
+            self._tell_failure(intent, "the orders list", error)
             return None
+        self._tell_failure(intent, "the orders list", None)
+        return read
 
     async def _read_fills(self, intent: Intent) -> FillsRead | None:
         try:
-            return await self.broker.read_fills(intent.planned.account_id, days=_FILLS_DAYS)
+            read = await self.broker.read_fills(intent.planned.account_id, days=_FILLS_DAYS)
         except IbkitError as error:
-            self._tell(intent, f"the executions could not be read: {error.message}")
+            self._tell_failure(intent, "the executions", error)
             return None
+        self._tell_failure(intent, "the executions", None)
+        return read
 
     # -- a change or a cancel -------------------------------------------------------------------------------------
 
@@ -214,10 +220,12 @@ class Reconciler:
     async def _target(self, intent: Intent) -> Order | None:
         assert intent.planned.target is not None, "a change or cancel has a target"
         try:
-            return await self.broker.order(intent.planned.target)
+            order = await self.broker.order(intent.planned.target)
         except IbkitError as error:
-            self._tell(intent, f"the order's status could not be read: {error.message}")
+            self._tell_failure(intent, "the order's status", error)
             return None
+        self._tell_failure(intent, "the order's status", None)
+        return order
 
     # -- writing down ---------------------------------------------------------------------------------------------
 
@@ -232,6 +240,16 @@ class Reconciler:
     async def _append(self, intent: Intent, events: tuple[Event, ...]) -> Intent:
         alert = next((made for event in events if (made := alert_for(intent, event)) is not None), None)
         return await self.journal.append(intent, *events, alert=alert)
+
+    def _tell_failure(self, intent: Intent, what: str, error: IbkitError | None) -> None:
+        """Tell that `what` cannot be read, unless that was the last thing told of it; None: it was read."""
+        if error is None:
+            self._failing.pop((intent.ref, what), None)
+            return
+        text = f"{what} could not be read: {error.code}: {error.message}"
+        if self._failing.get((intent.ref, what)) != text:
+            self._failing[intent.ref, what] = text
+            self._tell(intent, f"{text}; trying on")
 
     def _tell(self, intent: Intent, text: str) -> None:
         self.observe(Step(kind=StepKind.RECONCILING, at=self.clock.now(), text=text, details={"ref": intent.ref}))
