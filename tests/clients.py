@@ -58,7 +58,11 @@ def make_client(
     return Client(
         auth=make_auth(simulator, method, user=user),
         base_url=GATEWAY_URL if gateway else CLOUD_URL,
-        transport=simulator.transport("gateway" if gateway else "cloud"),
         clock=simulator.clock,
-        **{"keep_alive_s": None, "chance": lambda: 0.5, **options},
+        **{
+            "transport": simulator.transport("gateway" if gateway else "cloud"),
+            "keep_alive_s": None,
+            "chance": lambda: 0.5,
+            **options,
+        },
     )

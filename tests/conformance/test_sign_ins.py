@@ -236,6 +236,7 @@ def test_an_order_is_not_repeated_after_a_401(method) -> None:
 
 CAUSES = [
     ("not-authenticated", AuthMethod.GATEWAY, "E-GW-NOAUTH"),
+    ("expired", AuthMethod.GATEWAY, "E-SES-EXPIRED"),
     ("other-user", AuthMethod.GATEWAY, "E-SES-USER"),
     ("gw-ip-denied", AuthMethod.GATEWAY, "E-GW-IP"),
     ("competing", AuthMethod.OAUTH1A, "E-SES-COMPETING"),
@@ -270,6 +271,59 @@ def test_each_trouble_at_the_door_has_its_code(scenario, method, code) -> None:
     with pytest.raises(IbkitError) as caught:
         anyio.run(run)
     assert caught.value.code == code, caught.value.message
+
+
+@pytest.mark.requirement("SES-04", "AUTH-16")
+def test_a_login_that_is_over_is_asked_to_be_revived_once_and_then_named() -> None:
+    """docs/facts/auth-and-sessions.md §3.8: the gateway says whether it ever had one."""
+    simulator = make_simulator("expired")
+
+    async def run() -> IbkitError:
+        async with make_client(simulator, AuthMethod.GATEWAY, open_to=None) as ib:
+            for _ in range(3):
+                with pytest.raises(IbkitError) as caught:
+                    await ib.connect()
+            return caught.value
+
+    error = anyio.run(run)
+    assert error.code == "E-SES-EXPIRED"
+    assert "in a browser" in error.remedy
+    assert paths(simulator).count("POST /iserver/reauthenticate") == 1
+    assert not [path for path in paths(simulator) if "ssodh" in path]
+
+
+@pytest.mark.requirement("SES-04")
+@pytest.mark.parametrize("method", list(AuthMethod))
+def test_a_brokerage_session_that_is_gone_comes_back_by_one_init(method: AuthMethod) -> None:
+    simulator = make_simulator("expired:restorable")
+
+    async def run() -> int:
+        async with make_client(simulator, method) as ib:
+            return len(await ib.accounts())
+
+    assert anyio.run(run) == 1
+    assert len([path for path in paths(simulator) if path.endswith("ssodh/init")]) == 1
+    assert not [path for path in paths(simulator) if path.endswith("reauthenticate")]
+
+
+@pytest.mark.requirement("SES-04")
+def test_a_gateway_login_that_comes_back_by_itself_is_taken() -> None:
+    simulator = make_simulator("expired")
+
+    class Reviving(type(simulator.transport("gateway"))):
+        async def send(self, request, **rest):
+            answer = await super().send(request, **rest)
+            if request.url.endswith("/reauthenticate"):
+                simulator.control("POST", "scenario", {"scenario": "ok"})
+            return answer
+
+    async def run() -> int:
+        transport = Reviving(simulator, "gateway")
+        async with make_client(simulator, AuthMethod.GATEWAY, open_to=None, transport=transport) as ib:
+            await ib.connect()
+            return len(await ib.accounts())
+
+    assert anyio.run(run) == 1
 
 
 @pytest.mark.requirement("LIM-08")

@@ -31,6 +31,7 @@ from ibkit.wire.refusals import refusal
 from ibkit.wire.session import (
     AUTH_STATUS,
     ONE_USER,
+    REAUTHENTICATE,
     SSO_VALIDATE,
     SSODH_INIT,
     SUPPRESS_QUESTIONS,
@@ -49,6 +50,8 @@ __all__ = ["GrantRefused", "Opener", "Opening", "Step"]
 
 ESTABLISH_WITHIN_S: Final = 20.0
 ESTABLISH_POLL_S: Final = 1.0
+REVIVE_PAUSE_S: Final = 3.0
+"""The gateway's own pause between two looks at a login. Source: docs/facts/auth-and-sessions.md §3.11 step 2."""
 DH_PAUSE_S: Final = 3.0
 """Pause before init is sent again after `failed to generate sso dh token`. AUTH-14."""
 VALIDATE_EVERY_S: Final = 60.0
@@ -108,6 +111,7 @@ class Opener:
         self._ib = ib
         self._moved = moved
         self._validated_at: float | None = None
+        self._asked_to_revive = False
 
     def resumed(self) -> None:
         """The grant is of an earlier run; nothing was sent for it."""
@@ -156,16 +160,35 @@ class Opener:
             self.steps["sso"] = Step("sso", None, None, "not attempted")
             raise
         self._step("oauth", response, True, "reachable")
+        if _says_logged_out(response) and await self._gateway_knew_a_login():
+            response = await self.ask(TICKLE)
         text = hidden_error(response.body)
         if response.status == 200 and text is None:
             decode(TICKLE, response)  # a page of HTML is no login
+            self._asked_to_revive = False
             self._step("sso", response, True, "logged in")
             return
         error = refusal(TICKLE, response, AuthMethod.GATEWAY)
-        if response.status == 200 or response.status == 401:
+        if _says_logged_out(response):
             error = self._not_logged_in(text or said(response).text)
         self._step("sso", response, False, error.message)
         raise error
+
+    async def _gateway_knew_a_login(self) -> bool:
+        """Have the gateway revive a login that it had, if it had one; asked once until somebody is in again. SES-04.
+
+        The gateway program answers this itself and so tells a login that is over from one that never was:
+        `{"error":"not logged in"}` before the first. Source: docs/facts/auth-and-sessions.md §3.8.
+        """
+        if self._asked_to_revive:
+            return False
+        self._asked_to_revive = True
+        response = await self.ask(REAUTHENTICATE)
+        if response.status != 200 or hidden_error(response.body) is not None:
+            return False
+        self.was_in = True
+        await self._ib.clock.sleep(REVIVE_PAUSE_S)
+        return True
 
     def _not_logged_in(self, reason: str) -> SessionExpired:
         # Only who was in before can have been logged out; the broker's words do not tell the two apart.
@@ -351,3 +374,8 @@ def read(endpoint: Endpoint, response: Response) -> Any:
         return decode(endpoint, response)
     except UnexpectedAnswer:
         return None
+
+
+def _says_logged_out(tickle: Response) -> bool:
+    """401, or an error inside a 200. Source: docs/facts/auth-and-sessions.md §3.7."""
+    return tickle.status == 401 or (tickle.status == 200 and hidden_error(tickle.body) is not None)
