@@ -194,12 +194,11 @@ class PositionCloser:
 
     async def _cancel_rest(self, intent: Intent) -> Intent:
         self._tell(StepKind.CANCEL, "the close did not fill in time: cancelling it")
-        assert intent.order_id is not None, "an acknowledged order has its number"
         try:
-            await self._gateway.cancel(self._account_id, intent.order_id, key=child_key(intent.key, "cancel"))
+            return await self._gateway.cancel_rest(intent)
         except IbkitError as error:
             self._tell(StepKind.CANCEL, f"the cancel failed: {error.message}")
-        return await self._gateway.wait_for_fill(intent, within_s=5.0)
+        return await self._gateway.tracker.refresh(intent)
 
     async def _closed(self, trade: Trade | None, intent: Intent) -> CloseResult:
         price = intent.average_price

@@ -96,7 +96,7 @@ class Conversation:
         """
         while intent.state.in_progress:
             if intent.state in _DONE:
-                intent = await self.reconciler.settle(intent)
+                intent = await self._settled(intent)
                 self._tell_end(intent)
                 if intent.state is IntentState.INTENT:
                     return intent
@@ -106,14 +106,23 @@ class Conversation:
                 intent = await self._exchange_sheltered(intent, facts, wanted)
         return intent
 
+    async def _settled(self, intent: Intent) -> Intent:
+        try:
+            return await self.reconciler.settle(intent)
+        except StorageError as error:
+            raise _unstored(intent, error) from error
+
     async def _exchange_sheltered(self, intent: Intent, facts: Facts | None, wanted: bool) -> Intent:
         try:
             return await sheltered(lambda: self._exchange(intent, facts, wanted), within_s=_EXCHANGE_S)
         except TimeoutError as error:
-            now = await self.journal.get(intent.intent_id)
+            try:
+                now = await self.journal.get(intent.intent_id)
+            except StorageError as problem:
+                raise _unstored(intent, problem) from problem
             assert now is not None, "a stored intent does not vanish"
             if now.state in (IntentState.SENDING, IntentState.REPLYING, IntentState.QUESTIONED):
-                return await self.journal.append(now, Doubted(at=self.clock.now(), reason="the exchange took too long"))
+                return await self._store(now, Doubted(at=self.clock.now(), reason="the exchange took too long"))
             if now.state.in_progress:
                 raise Unreachable("the order could not be sent in time; nothing was sent") from error
             return now
@@ -130,7 +139,7 @@ class Conversation:
                     intent = await self._reply(intent, facts if wanted else None)
                 case _:
                     reason = "the process ended before the answer was on disk"
-                    intent = await self.journal.append(intent, Doubted(at=self.clock.now(), reason=reason))
+                    intent = await self._store(intent, Doubted(at=self.clock.now(), reason=reason))
         return intent
 
     # -- before the bytes -----------------------------------------------------------------------------------------
@@ -409,11 +418,7 @@ class Conversation:
             made = next((found for event in events if (found := alert_for(intent, event)) is not None), None)
             return await self.journal.append(intent, *events, alert=alert or made)
         except StorageError as error:
-            raise OutcomeUnknown(
-                f"{intent.label} was sent, but its outcome could not be stored: {error.message}",
-                code="E-ORD-UNKNOWN",
-                details={"intent": intent.intent_id, "ref": intent.ref},
-            ) from error
+            raise _unstored(intent, error) from error
 
     # -- telling --------------------------------------------------------------------------------------------------
 
@@ -435,3 +440,12 @@ class Conversation:
 
     def _tell(self, kind: StepKind, text: str, **details: str) -> None:
         self.observe(Step(kind=kind, at=self.clock.now(), text=text, details=details))
+
+
+def _unstored(intent: Intent, error: StorageError) -> OutcomeUnknown:
+    """A failing journal after bytes have left is no "nothing was sent": the order may be alive."""
+    return OutcomeUnknown(
+        f"{intent.label} was sent, but its outcome could not be stored: {error.message}",
+        code="E-ORD-UNKNOWN",
+        details={"intent": intent.intent_id, "ref": intent.ref},
+    )

@@ -38,7 +38,7 @@ from ibkit.trading.outcome import Outcome
 from ibkit.trading.ports import Broker, Journal
 from ibkit.trading.questions import QuestionPolicy
 from ibkit.trading.reconcile import Reconciler, late_order_alert
-from ibkit.trading.ref import check_key, derive_ref
+from ibkit.trading.ref import check_key, child_key, derive_ref
 from ibkit.trading.timeline import Observer, Step, StepKind, unobserved
 from ibkit.trading.tracking import Tracker
 
@@ -48,6 +48,8 @@ TWIN_WAIT_S = 5.0
 CONVERSATION_WAIT_S = 60.0
 CANCEL_WAIT_S = 15.0
 CANCEL_MAX_AGE_S = 30.0
+MOST_CANCELS = 9
+"""Of one order, over all runs of its key."""
 WATCH = timedelta(hours=24)
 """An order that we denied is looked for this long: late delivery has no other bound."""
 
@@ -171,6 +173,21 @@ class OrderGateway:
             return outcome
         intent = await self.tracker.wait_for_fill(outcome.intent, within_s=CANCEL_WAIT_S)
         return dataclasses.replace(outcome, intent=intent)
+
+    async def cancel_rest(self, intent: Intent) -> Intent:
+        """`intent` after what is open of its order was cancelled; a cancel that came to nothing is tried anew.
+
+        Raises as `cancel`.
+        """
+        assert intent.order_id is not None, "an acknowledged order has its number"
+        for attempt in range(1, MOST_CANCELS + 1):
+            key = child_key(intent.key, f"cancel-{attempt}")
+            known = await self.find(key)
+            if known is None or not known.final:
+                break
+        await self.cancel(intent.planned.account_id, intent.order_id, key=key)
+        # The cancel's own end says that the order is over; only the order itself says how much of it was filled.
+        return await self.wait_for_fill(intent, within_s=5.0)
 
     async def wait_for_fill(
         self, intent: Intent, *, within_s: float, hurried: Callable[[], bool] = lambda: False

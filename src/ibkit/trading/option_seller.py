@@ -18,7 +18,7 @@ from decimal import Decimal
 import anyio
 
 from ibkit.clock import Clock
-from ibkit.errors import IbkitError, OutcomeUnknown
+from ibkit.errors import IbkitError, OutcomeUnknown, StorageError
 from ibkit.model import (
     AccountId,
     Contract,
@@ -34,8 +34,8 @@ from ibkit.trading.gateway import OrderGateway
 from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.limits import Facts
 from ibkit.trading.ports import Alerts, Broker, Trades
-from ibkit.trading.protection import Protected, Protection
-from ibkit.trading.ref import check_key, child_key, derive_ref, make_key
+from ibkit.trading.protection import STOP_TRIES, Protected, Protection, Standing
+from ibkit.trading.ref import check_key, derive_ref, make_key
 from ibkit.trading.sale import (
     Number,
     OnStopFailure,
@@ -201,17 +201,24 @@ class OptionSeller:
     # -- before the order -----------------------------------------------------------------------------------------
 
     async def _sell(self, request: SaleRequest) -> TradeResult:
-        known = await self._gateway.find(request.key)
-        if known is not None and not request.dry_run:
-            market = await self._resumed(request, known)
-        else:
-            market = await self._look(request)
-        ticket = entry_ticket(request, market.contract, self._account_id, market.sell_grid)
-        if request.dry_run:
-            return await self._preview(request, market, ticket)
-        trade = await self._records.before(
-            ticket, key=request.key, ref=self._ref(request.key), snapshot=market.snapshot
-        )
+        known = None if request.dry_run else await self._gateway.find(request.key)
+        try:
+            market = await (self._look(request) if known is None else self._resumed(request, known))
+            ticket = entry_ticket(request, market.contract, self._account_id, market.sell_grid)
+            if request.dry_run:
+                return await self._preview(request, market, ticket)
+            trade = await self._records.before(
+                ticket, key=request.key, ref=self._ref(request.key), snapshot=market.snapshot
+            )
+        except IbkitError as error:
+            if known is None or not _may_have_sold(known):
+                raise
+            raise OutcomeUnknown(
+                f"CRITICAL: {known.label} was sent by an earlier run ({known.state.value}) and could not be looked "
+                f"after: {error.message}",
+                code="E-ORD-UNKNOWN",
+                remedy=f"Repeat with --key {request.key}: it goes on where it was and never sells twice.",
+            ) from error
         if trade.record_state is RecordState.COMPLETE and trade.status is TradeStatus.CLOSED:
             return closed_result(request, trade)
         return await self._unbroken(request, lambda hurry: self._carry_out(request, market, ticket, hurry))
@@ -351,28 +358,54 @@ class OptionSeller:
         entry = await self._enter(request, market, ticket, hurry)
         if isinstance(entry, TradeResult):
             return entry
+        entry = await self._priced(entry, market)
         average = entry.average_price
-        assert average is not None, "what was filled has an average price"
         self._tell(
             StepKind.FILL,
             f"sold {entry.filled.normalize():f} of {request.quantity.normalize():f} at {average}",
             order=entry.order_id or "",
-            price=f"{average:f}",
+            price="" if average is None else f"{average:f}",
         )
-        stop = stop_price(average, request.stop_multiple, market.buy_grid)
-        protected = await self._protection.protect(
-            entry,
-            stop=stop,
-            increments=market.buy_grid,
-            on_failure=request.on_stop_failure,
-            confirm=request.confirm,
-            hurried=hurry,
-        )
-        warnings = (
-            *market.warnings,
-            *await self._records.after(entry, protected, stop, with_executions=not hurry()),
-        )
-        return await self._result(request, market, entry, protected, warnings)
+        stop = None if average is None else stop_price(average, request.stop_multiple, market.buy_grid)
+        warnings: tuple[str, ...] = ()
+        for _ in range(STOP_TRIES + 1):
+            protected = await self._protection.protect(
+                entry,
+                stop=stop,
+                increments=market.buy_grid,
+                on_failure=request.on_stop_failure,
+                confirm=request.confirm,
+                hurried=hurry,
+            )
+            warnings = await self._records.after(entry, protected, with_executions=not hurry())
+            if not await self._stop_has_ended(protected):
+                break
+        return await self._result(request, market, entry, protected, (*market.warnings, *warnings))
+
+    async def _stop_has_ended(self, protected: Protected) -> bool:
+        """Whether the stop was refused, cancelled or filled since it was seen working: IBKR may take a moment.
+
+        Source: docs/facts/orders.md §8 (Inactive follows the acknowledgement), §12.3 (c).
+        """
+        if protected.standing is not Standing.PROTECTED or protected.stop is None:
+            return False
+        now = await self._gateway.tracker.refresh(protected.stop)
+        if now.state is IntentState.ACKED:
+            return False
+        self._tell(StepKind.STOP, f"stop order {now.order_id} has ended: {now.state.value} {now.reason}".rstrip())
+        return True
+
+    async def _priced(self, entry: Intent, market: _Market) -> Intent:
+        """`entry` with the average price of what it sold; without one only where nobody can say it."""
+        if entry.average_price is not None:
+            return entry
+        average = await self._records.average_of(entry) or entry.ticket.limit_price or market.quote.bid
+        if average is None:
+            try:
+                average = (await self._broker.quote(market.contract.conid)).best
+            except IbkitError as error:
+                self._tell(StepKind.FILL, f"IBKR says no price of what was sold, nor a quote: {error.message}")
+        return dataclasses.replace(entry, average_price=average)
 
     async def _enter(
         self, request: SaleRequest, market: _Market, ticket: OrderTicket, hurry: _Hurry
@@ -391,13 +424,13 @@ class OptionSeller:
                 ticket, key=request.key, confirm=request.confirm, purpose="entry", facts=facts
             )
         except IbkitError as error:
-            await self._records.sold_nothing(self._ref(request.key), error)
+            await self._sold_nothing(request, error)
             raise
         entry = outcome.intent
         if not outcome.accepted:
             refusal = outcome.error
             assert refusal is not None, "what was not accepted has its reason"
-            await self._records.sold_nothing(self._ref(request.key), refusal)
+            await self._sold_nothing(request, refusal)
             raise refusal
         if entry.state is IntentState.ACKED:
             entry = await self._gateway.wait_for_fill(entry, within_s=self._fill_timeout_s, hurried=hurry)
@@ -416,13 +449,20 @@ class OptionSeller:
         status = entry.order_status.value if entry.order_status else ""
         share = f"{entry.filled.normalize():f} of {entry.ticket.quantity.normalize():f}"
         self._tell(StepKind.CANCEL, f"filled {share} in time (status {status}): cancelling the rest")
-        assert entry.order_id is not None, "an acknowledged order has its number"
         try:
-            await self._gateway.cancel(entry.planned.account_id, entry.order_id, key=child_key(entry.key, "cancel"))
+            return await self._gateway.cancel_rest(entry)
         except IbkitError as error:
             self._tell(StepKind.CANCEL, f"the cancel failed: {error.message}")
-        # The cancel's own end says that the order is over; only the entry itself says how much of it was sold.
         return await self._gateway.wait_for_fill(entry, within_s=5.0)
+
+    async def _sold_nothing(self, request: SaleRequest, error: IbkitError) -> None:
+        """Closes the pending record, unless an order of this key may be alive: another run's, or on other terms."""
+        try:
+            known = await self._gateway.find(request.key)
+        except StorageError:
+            return
+        if known is None or not _may_have_sold(known):
+            await self._records.sold_nothing(self._ref(request.key), error)
 
     async def _nothing_sold(self, request: SaleRequest, entry: Intent, *, late: bool) -> TradeResult:
         """late: we cancelled it for its time, so what the broker says of its end is our doing, no refusal."""
@@ -440,7 +480,7 @@ class OptionSeller:
                 code="E-ORD-UNKNOWN",
             )
             await self._records.unprotected(entry.ref, error.message)
-        await self._records.sold_nothing(self._ref(request.key), error)
+        await self._sold_nothing(request, error)
         result = self._failure(request, error)
         return dataclasses.replace(result, order_id=entry.order_id, contract_id=entry.ticket.contract.conid)
 
@@ -474,3 +514,9 @@ class OptionSeller:
 
     def _tell(self, kind: StepKind, text: str, **details: str) -> None:
         self._observe(Step(kind=kind, at=self._clock.now(), text=text, details=details))
+
+
+def _may_have_sold(entry: Intent) -> bool:
+    """Whether the journal cannot exclude that this entry has sold, or will yet sell, something."""
+    alive = entry.state in (IntentState.ACKED, IntentState.UNKNOWN_NEEDS_HUMAN) or entry.state.may_have_left
+    return alive or entry.filled > 0

@@ -14,6 +14,7 @@ Source: requirement TRD-14, architecture §10 ruling 5.
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -38,8 +39,10 @@ _BETWEEN_TRIES_S = 2.0
 _WORKING_WITHIN_S = 10.0
 
 
-def stop_key(entry: Key, attempt: int) -> Key:
-    return child_key(entry, f"stop-{attempt}")
+def stop_key(entry: Key, attempt: int, covered: Decimal = Decimal(0)) -> Key:
+    """covered: what earlier stops protect already; a stop for what was sold since is another order."""
+    beyond = f"-beyond-{covered.normalize():f}" if covered else ""
+    return child_key(entry, f"stop-{attempt}{beyond}")
 
 
 def close_key(entry: Key) -> Key:
@@ -54,6 +57,15 @@ class Standing(enum.Enum):
     BOUGHT_BACK = "bought back"
     UNPROTECTED = "unprotected"
     UNSURE = "unsure"
+
+
+_BADNESS = (
+    Standing.STOPPED_OUT,
+    Standing.BOUGHT_BACK,
+    Standing.PROTECTED,
+    Standing.UNPROTECTED,
+    Standing.UNSURE,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +90,7 @@ class Protection:
         self,
         entry: Intent,
         *,
-        stop: Decimal,
+        stop: Decimal | None,
         increments: Increments,
         on_failure: OnStopFailure,
         confirm: tuple[str, ...],
@@ -86,15 +98,65 @@ class Protection:
     ) -> Protected:
         """A working stop for what `entry` sold, or what is left to do without one. Raises nothing of the broker's.
 
-        Asked again for the same entry it finds its own orders by their keys, and goes on where it was.
+        stop: its price; None where nobody can say at what price was sold, which leaves only the way back.
+
+        Asked again for the same entry it finds its own stops and goes on where it was: what they cover is not
+        protected twice, and what the entry sold since gets a stop of its own.
         """
-        ticket = stop_ticket(entry.ticket, quantity=entry.filled, stop=stop)
+        earlier = await self._earlier_stops(entry)
+        covered = sum((found.ticket.quantity for found in earlier), Decimal(0))
+        left = entry.filled - covered
+        if left <= 0 and earlier:
+            return self._all_stand(earlier)
+        done = await self._protect_rest(entry, left, covered, stop, increments, on_failure, confirm, hurried)
+        if not earlier:
+            return done
+        sure = all(_standing(found) is Standing.PROTECTED for found in earlier)
+        standing = done.standing if sure or done.standing is not Standing.PROTECTED else Standing.UNSURE
+        reasons = (*done.reasons, f"{covered.normalize():f} of {entry.filled.normalize():f} have an earlier stop")
+        return dataclasses.replace(done, standing=standing, reasons=reasons, tries=(*earlier, *done.tries))
+
+    async def _earlier_stops(self, entry: Intent) -> tuple[Intent, ...]:
+        """The stops of `entry` that work, may work, or have closed their part of it."""
+        try:
+            undoing = await self.gateway.journal.reducing(entry.intent_id)
+        except StorageError:
+            return ()  # then no new order can be written down, and so none leaves
+        stops = [
+            await self.gateway.confirm_working(each, within_s=_WORKING_WITHIN_S)
+            for each in undoing
+            if each.planned.purpose == "stop"
+        ]
+        return tuple(each for each in stops if each.order_id is not None and _standing(each) is not None)
+
+    def _all_stand(self, earlier: tuple[Intent, ...]) -> Protected:
+        """Nothing has to be sent: how the stops of an earlier run stand, the worst of them."""
+        worst = max(earlier, key=lambda each: _BADNESS.index(_standing(each) or Standing.UNSURE))
+        return self._stands(_standing(worst) or Standing.UNSURE, worst, earlier, tuple(each.reason for each in earlier))
+
+    async def _protect_rest(
+        self,
+        entry: Intent,
+        quantity: Decimal,
+        covered: Decimal,
+        stop: Decimal | None,
+        increments: Increments,
+        on_failure: OnStopFailure,
+        confirm: tuple[str, ...],
+        hurried: Callable[[], bool],
+    ) -> Protected:
+        """Up to three tries of a stop for `quantity`, and what follows when none works."""
+        if stop is None:
+            unpriced = Protected(standing=Standing.UNPROTECTED, reasons=("nobody says at what price was sold",))
+            return await self._way_back(entry, quantity, unpriced, on_failure, confirm)
+        ticket = stop_ticket(entry.ticket, quantity=quantity, stop=stop)
         reasons: list[str] = []
         tries: list[Intent] = []
         begun = self.clock.monotonic()
         for attempt in range(1, STOP_TRIES + 1):
             self._tell(StepKind.STOP, f"stop {attempt} of {STOP_TRIES}: {ticket.label}", stop=str(stop))
-            intent, reason = await self._try_stop(entry, ticket, stop_key(entry.key, attempt), increments, confirm)
+            key = stop_key(entry.key, attempt, covered)
+            intent, reason = await self._try_stop(entry, ticket, key, increments, confirm)
             if intent is not None:
                 tries.append(intent)
                 standing = _standing(intent)
@@ -102,6 +164,8 @@ class Protection:
                     return self._stands(standing, intent, tuple(tries), (*reasons, intent.reason))
             reasons.append(reason or (intent.reason if intent is not None else ""))
             self._tell(StepKind.REFUSED, f"stop {attempt} not placed: {reasons[-1]}")
+            if intent is not None and intent.state is IntentState.NOT_PLACED:
+                begun = self.clock.monotonic()  # proving its absence took a minute of its own: not the tries' time
             if self.clock.monotonic() - begun + _BETWEEN_TRIES_S > STOP_WINDOW_S:
                 break
             if attempt < STOP_TRIES and not hurried():
@@ -112,7 +176,17 @@ class Protection:
             reasons=tuple(dict.fromkeys(filter(None, reasons))),
             tries=tuple(tries),
         )
-        return await self._buy_back(entry, left, confirm) if on_failure is OnStopFailure.CLOSE else left
+        return await self._way_back(entry, quantity, left, on_failure, confirm)
+
+    async def _way_back(
+        self,
+        entry: Intent,
+        quantity: Decimal,
+        left: Protected,
+        on_failure: OnStopFailure,
+        confirm: tuple[str, ...],
+    ) -> Protected:
+        return await self._buy_back(entry, quantity, left, confirm) if on_failure is OnStopFailure.CLOSE else left
 
     async def _try_stop(
         self, entry: Intent, ticket: OrderTicket, key: Key, increments: Increments, confirm: tuple[str, ...]
@@ -152,13 +226,13 @@ class Protection:
             standing=standing, stop=intent, reasons=tuple(dict.fromkeys(filter(None, reasons))), tries=tries
         )
 
-    async def _buy_back(self, entry: Intent, left: Protected, confirm: tuple[str, ...]) -> Protected:
+    async def _buy_back(self, entry: Intent, quantity: Decimal, left: Protected, confirm: tuple[str, ...]) -> Protected:
         ticket = OrderTicket(
             account_id=entry.ticket.account_id,
             contract=entry.ticket.contract,
             side=Side.BUY,
             order_type=OrderType.MARKET,
-            quantity=entry.filled,
+            quantity=quantity,
         )
         self._tell(StepKind.BUY_BACK, f"no stop could be placed, buying back: {ticket.label}")
         reasons = left.reasons

@@ -14,6 +14,7 @@ from ibkit.trading.alert import Alert, AlertKind, Severity
 from ibkit.trading.intent import Intent
 from ibkit.trading.ports import Alerts, Broker, Trades
 from ibkit.trading.protection import Protected
+from ibkit.trading.ref import same_ref
 from ibkit.trading.sale import trade_id_of
 from ibkit.trading.sale_result import completed_trade
 from ibkit.trading.timeline import Observer, Step, StepKind
@@ -54,17 +55,15 @@ class SaleRecords:
         except StorageError as problem:
             self._tell(StepKind.RECORD, f"the record could not be updated: {problem.message}")
 
-    async def after(
-        self, entry: Intent, protected: Protected, stop: Decimal, *, with_executions: bool
-    ) -> tuple[str, ...]:
+    async def after(self, entry: Intent, protected: Protected, *, with_executions: bool) -> tuple[str, ...]:
         """Completes the record. The order stands whatever happens here: a failure is a warning, no error."""
         try:
             trade = await self.trades.get(trade_id_of(entry.ref))
             if trade is None:
                 raise StorageError(f"Database problem: the record of {entry.label} has gone")
-            trade = completed_trade(trade, entry, protected, stop, at=self.clock.now())
+            trade = completed_trade(trade, entry, protected, at=self.clock.now())
             await self.trades.put(trade)
-            fills = await self._executions(trade) if with_executions else ()
+            fills = await self._executions() if with_executions else ()
             if fills:
                 await self.trades.put(book.with_fills(trade, fills, at=self.clock.now()))
         except StorageError as error:
@@ -75,11 +74,17 @@ class SaleRecords:
         self._tell(StepKind.RECORD, f"trade {trade.trade_id} recorded", trade=trade.trade_id)
         return ()
 
-    async def _executions(self, trade: Trade) -> tuple[Fill, ...]:
+    async def average_of(self, entry: Intent) -> Decimal | None:
+        """The average price of what `entry` sold, from its executions; None where IBKR does not show them."""
+        fills = [fill for fill in await self._executions() if same_ref(entry.ref, fill.ref)]
+        sold = sum((fill.quantity for fill in fills), Decimal(0))
+        return sum((fill.price * fill.quantity for fill in fills), Decimal(0)) / sold if sold else None
+
+    async def _executions(self) -> tuple[Fill, ...]:
         """The executions of the account; a session's first read is empty, so it is made twice."""
         for _ in range(2):
             try:
-                read = await self.broker.read_fills(trade.account_id)
+                read = await self.broker.read_fills(self.account_id)
             except IbkitError as error:
                 self._tell(StepKind.RECORD, f"executions not read: {error.message}")
                 return ()

@@ -139,6 +139,9 @@ def protected_result(
         warnings=warnings,
         details=details,
     )
+    if protected.stop is not None and protected.stop.ticket.stop_price != base.stop_loss:
+        # A repeated key: what stands at IBKR counts, not what this run would have asked for.
+        base = _with_stop(base, protected.stop.ticket.stop_price, contract)
     rest = "" if entry.filled == request.quantity else f" (of {request.quantity.normalize():f}; the rest was cancelled)"
     sold = f"Sold {entry.filled.normalize():f} {contract.label} at {average}{rest}"
     why = "; ".join(protected.reasons)
@@ -168,15 +171,23 @@ def protected_result(
             return _critical(base, message, "E-ORD-UNKNOWN", unsure=True)
 
 
+def _with_stop(base: TradeResult, stop: Decimal | None, contract: Contract) -> TradeResult:
+    if stop is None or base.entry_price is None:
+        return dataclasses.replace(base, stop_loss=stop, max_risk=None)
+    risk = (stop - base.entry_price) * contract.multiplier * base.filled_quantity
+    return dataclasses.replace(base, stop_loss=stop, max_risk=risk)
+
+
 def _critical(base: TradeResult, message: str, code: str, *, unsure: bool = False) -> TradeResult:
     remedy = IbkitError(code=code).remedy
     return dataclasses.replace(base, message=f"CRITICAL: {message}", code=code, remedy=remedy, unsure=unsure)
 
 
-def completed_trade(trade: Trade, entry: Intent, protected: Protected, stop: Decimal, *, at: datetime) -> Trade:
+def completed_trade(trade: Trade, entry: Intent, protected: Protected, *, at: datetime) -> Trade:
     """The record after the sale: what was sold, its orders, and its exit where it has ended already."""
     working = protected.stop if protected.standing in (Standing.PROTECTED, Standing.UNSURE) else None
-    trade = book.sold(trade, entry, at=at, stop=working, stop_loss=stop if working is not None else None)
+    stop_loss = working.ticket.stop_price if working is not None else None
+    trade = book.sold(trade, entry, at=at, stop=working, stop_loss=stop_loss)
     links = [book.link_of(entry, OrderRole.ENTRY), *(book.link_of(tried, OrderRole.STOP) for tried in protected.tries)]
     if protected.close is not None:
         links.append(book.link_of(protected.close, OrderRole.CLOSE))
