@@ -84,10 +84,10 @@ class IbkitError(Exception):
     ) -> None:
         self.code = code or self.default_code
         entry = CATALOGUE[self.code]
-        self.message = message or entry.message
-        self.remedy = remedy if remedy is not None else entry.remedy
         self.effect = effect or self.default_effect
         self.details: dict[str, object] = dict(details or {})
+        self.message = message or _filled(entry.message, self.details)
+        self.remedy = remedy if remedy is not None else _filled(entry.remedy, self.details)
         self.request_id = request_id
         super().__init__(self.message)
 
@@ -102,6 +102,13 @@ class IbkitError(Exception):
     @property
     def http_status(self) -> int:
         return self.entry.http
+
+
+def _filled(text: str, details: Mapping[str, object]) -> str:
+    """The catalogue's text with `<name>` as `details` say."""
+    for name, value in details.items():
+        text = text.replace(f"<{name}>", str(value))
+    return text
 
 
 class ConfigError(IbkitError):

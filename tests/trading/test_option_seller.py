@@ -265,8 +265,8 @@ async def test_a_stale_strike_is_refused_with_the_nearest_out_of_the_money(room,
 @pytest.mark.parametrize(
     ("bid", "ask", "availability", "code"),
     [
-        ("0.62", "0.63", Availability.DELAYED, "E-MD-NONE"),
-        ("0.62", "0.63", Availability.FROZEN, "E-MD-NONE"),
+        ("0.62", "0.63", Availability.DELAYED, "E-QUOTE"),
+        ("0.62", "0.63", Availability.FROZEN, "E-QUOTE"),
         (None, None, Availability.NOT_SUBSCRIBED, "E-MD-NONE"),
         (None, None, Availability.NO_ACKNOWLEDGEMENT, "E-MD-ACK"),
         ("0", "0.05", Availability.REAL_TIME, "E-QUOTE"),

@@ -39,6 +39,7 @@ class LoginBackoff:
             raise AuthError(
                 f"Authentication paused until {until:%H:%M:%S} UTC; last error {self._last.code}: {self._last.message}",
                 code="E-AUTH-BACKOFF",
+                remedy=f"Fix the cause first: {self._last.remedy}",
                 details={"until": until.isoformat(), "last": self._last.code},
             ) from self._last
 
@@ -60,7 +61,7 @@ class LoginBackoff:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all failures (`ibkit session reset`)."""
+        """Forget all failures."""
         self._failures.clear()
         self._paused_until = 0.0
         self._pause_s = FIRST_PAUSE_S

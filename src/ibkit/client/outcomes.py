@@ -52,7 +52,6 @@ def moved(error: Unreachable | OutcomeUnknown, endpoint: Endpoint, method: AuthM
         port = str(place.port or 443)
         message = _unreachable_message(code, place.netloc, error.message)
         found = Unreachable(message, code=code, details={**details, "port": port})
-        found.remedy = found.remedy.replace("<port>", port)
         found.__cause__ = error
         return found
     code = error.code if cause is None else "E-TIMEOUT" if cause == "timeout" else "E-API-CONNECT"

@@ -96,8 +96,9 @@ class ProtectionGuard:
         try:
             read = await self.broker.read_fills(self.account_id, days=7)
             ended = book.with_fills(ended, read.fills, at=now)
-        except IbkitError:
-            pass  # the exit is known without its executions; the next look may add them
+        except IbkitError as error:
+            # The exit is known without its executions; the next look may add them.
+            self._tell(StepKind.RECORD, f"{trade.label}: executions not read ({error.code}: {error.message})")
         await self.trades.put(ended)
         self._tell(StepKind.RECORD, f"{trade.label} is over: {reason.value} at {done.average_price}")
 

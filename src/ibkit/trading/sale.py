@@ -247,8 +247,8 @@ def check_quote(request: SaleRequest, quote: Quote) -> None:
         case Availability.DELAYED | Availability.FROZEN | Availability.FROZEN_DELAYED if not request.allow_delayed:
             word = quote.availability.name.lower().replace("_", " ")
             raise NotPermitted(
-                f"No market data available: the quote is only {word}",
-                code="E-MD-NONE",
+                f"Quote not usable for an order: it is only {word}",
+                code="E-QUOTE",
                 remedy="Repeat with --allow-delayed to sell on it all the same.",
             )
         case _:

@@ -92,7 +92,12 @@ def _known(
         )
     if method is AuthMethod.GATEWAY and status in (401, 403, 404) and "access denied" in text.lower():
         if status == 404:
-            return NotPermitted("Gateway refuses this address: Access Denied", code="E-GW-IP", details=details)
+            return NotPermitted(
+                "Gateway refuses this address: Access Denied",
+                code="E-GW-IP",
+                remedy="Add this machine's address to ips.allow in the gateway's root/conf.yaml and start it anew.",
+                details=details,
+            )
         return SessionExpired("Not authenticated with IBKR: Access Denied", code="E-GW-NOAUTH", details=details)
     if cure is Cure.SIGN_IN:
         return _signed_out(method, text, details)

@@ -96,8 +96,7 @@ class SimTransport:
         """
         simulator = self._simulator
         if not simulator.up:
-            code = "E-GW-DOWN" if self._face == "gateway" else "E-API-CONNECT"
-            raise Unreachable("connection refused", code=code, details={"cause": "refused"})
+            raise Unreachable("connection refused", details={"cause": "refused"})
         if request.method in ("POST", "PUT", "PATCH") and not _has(request, "content-length"):
             # Every HTTP library sends the length of a body it holds.
             request = Request(
