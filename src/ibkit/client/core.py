@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import timedelta
 from functools import lru_cache
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 from urllib.parse import urlencode
 
 import anyio
@@ -48,6 +48,23 @@ READ_TRIES: Final = 3
 HEADERS: Final[Mapping[str, str]] = {"User-Agent": USER_AGENT}
 """Of every call: without a User-Agent the edge answers 403. Source: docs/facts/auth-and-sessions.md §0.2."""
 JSON_HEADERS: Final[Mapping[str, str]] = {**HEADERS, "Content-Type": "application/json"}
+
+
+ROUTES: Final = 512
+"""Endpoints that are remembered; the catalogue has fewer."""
+
+
+class _Route(NamedTuple):
+    """What of an endpoint is the same in every call: enums cost more to read than all else in a call's preparation.
+
+    endpoint: kept, so that its id stays its own.
+    url:      address of a path without parameters, with a question mark.
+    """
+
+    endpoint: Endpoint
+    level: int
+    url: str
+    timeout_s: float
 
 
 class Core:
@@ -110,6 +127,7 @@ class Core:
         self._region = region
         self._overrides = dict(overrides or {})
         self._prefixes = {base: self.base_url + base.value for base in Base}
+        self._routes: dict[int, _Route] = {}
         self._stack: AsyncExitStack | None = None
 
     async def __aenter__(self) -> Self:
@@ -193,13 +211,14 @@ class Core:
         if self.read_only and endpoint.lane is Lane.ORDERS and endpoint.method != "GET" and not _harmless(endpoint):
             raise NotPermitted("Read-only mode: trading is disabled", code="E-READONLY", details={"unsent": True})
         keeper = self.keeper
-        if keeper.level < endpoint.needs.value or keeper.due:
+        route = self._routes.get(id(endpoint)) or self._route_of(endpoint)
+        if keeper.level < route.level or keeper.due:
             with _before_sending():
                 await keeper.ready_for(endpoint)
         request = Request(
             method or endpoint.method,
-            self.url(endpoint, path, query),
-            self.headers(body),
+            route.url + _query_text(tuple(query.items())) if query and not path else self.url(endpoint, path, query),
+            HEADERS if body is None else JSON_HEADERS,
             b"" if body is None else encode(body),
         )
         began = self.clock.monotonic()
@@ -247,9 +266,11 @@ class Core:
             signed = self.auth.sign(request, self.keeper.proof, self.clock.now())
             if send_by is not None and self.clock.monotonic() > send_by:
                 raise _late(endpoint)
-            response = await self._transport.send(signed, timeout_s=_timeout_s(endpoint))
+            route = self._routes.get(id(endpoint)) or self._route_of(endpoint)
+            response = await self._transport.send(signed, timeout_s=route.timeout_s)
         finally:
-            lanes.leave(endpoint)
+            if endpoint.limit is not None:
+                lanes.leave(endpoint)
         if response.status == 429:
             lanes.slow_down(endpoint, response.headers.get("retry-after"))
         return response
@@ -274,6 +295,14 @@ class Core:
         else:
             url = self._prefixes[endpoint.base] + endpoint.path
         return f"{url}?{_query_text(tuple(query.items()))}" if query else url
+
+    def _route_of(self, endpoint: Endpoint) -> _Route:
+        if len(self._routes) >= ROUTES:
+            self._routes.clear()  # endpoints made anew for each call, which none of ours are
+        url = self._prefixes[endpoint.base] + self._overrides.get(endpoint.path, endpoint.path)
+        route = _Route(endpoint, endpoint.needs.value, f"{url}?", _timeout_s(endpoint))
+        self._routes[id(endpoint)] = route
+        return route
 
     def explained(self, error: IbkitError) -> IbkitError:
         """The same error, or what it means within IBKR's reset window. LIM-08."""

@@ -80,7 +80,9 @@ class Pacer:
 
     def quick(self, endpoint: Endpoint, now: float) -> bool:
         """The usual case in one step: no limit of its own, no 429 yet, room in the global window. Then it counts."""
-        return endpoint.limit is None and not self._paused_until and not self.take(now)
+        if endpoint.limit is not None or self._paused_until:
+            return False
+        return self._global is None or not self.take(now)
 
     def boxed_for(self, now: float) -> float:
         """Seconds that the penalty box still lasts; 0.0 outside it."""
