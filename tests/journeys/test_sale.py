@@ -2,54 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from decimal import Decimal
 
 import anyio
 import pytest
 
-from clients import make_client
-from ibkit.client.broker import IbkrBroker
-from ibkit.model import AuthMethod, Environment
-from ibkit.store import open_journal, open_trades
-from ibkit.trading import OptionSeller, OrderGateway, PositionCloser, ProtectionGuard, StepKind, default_limits
+from ibkit.model import AuthMethod
+from ibkit.trading import StepKind
 from ibkit.trading.trade import ExitReason, TradeStatus
+from sale_desks import desk
 from simulators import make_simulator
 
 KEY = "sale-0123456789abcdef"
-
-
-class Desk:
-    """What bootstrap builds, over one simulator and one folder."""
-
-    def __init__(self, ib, broker, journal, trades, account_id, steps):
-        self.broker = broker
-        self.gateway = OrderGateway(
-            broker, journal, limits=default_limits(Environment.PAPER), clock=ib.clock, observe=steps.append
-        )
-        parts = {"trades": trades, "alerts": journal.alerts, "clock": ib.clock, "account_id": account_id}
-        self.seller = OptionSeller(
-            broker, self.gateway, **parts, random=lambda size: b"\x07" * size, observe=steps.append
-        )
-        self.closer = PositionCloser(broker, self.gateway, **parts, observe=steps.append)
-        self.guard = ProtectionGuard(broker=broker, gateway=self.gateway, **parts, observe=steps.append)
-        self.trades = trades
-        self.steps = steps
-
-
-@asynccontextmanager
-async def desk(simulator, tmp_path, method=AuthMethod.OAUTH1A):
-    steps = []
-    async with (
-        make_client(simulator, method) as ib,
-        open_journal(tmp_path / "journal.sqlite", clock=ib.clock) as journal,
-        open_trades(f"sqlite:///{tmp_path}/trades.sqlite") as trades,
-    ):
-        broker = IbkrBroker(ib)
-        (account,) = await broker.accounts()
-        made = Desk(ib, broker, journal, trades, account.account_id, steps)
-        await made.gateway.recover()
-        yield made
 
 
 def posts(simulator, endpoint):

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from ibkit.client.api.marketdata import open_line
 from ibkit.client.client import Client
 from ibkit.model import (
     Account,
@@ -96,6 +97,7 @@ class IbkrBroker:
         return await self._ib.preview(ticket)
 
     async def place(self, ticket: OrderTicket, *, ref: Ref, send_by: float | None = None) -> Answer:
+        await open_line(self._ib, ticket.contract)
         async with self._ib.conversation():
             return self._heard(await self._ib.place(ticket, ref=ref, send_by=send_by))
 

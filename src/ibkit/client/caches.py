@@ -45,6 +45,8 @@ class Caches:
 
     searched: symbols asked for in this brokerage session: strikes and info are empty without. Source:
               docs/facts/contracts-and-market-data.md §0.1.
+    lines:    contracts whose stream this brokerage session has opened: an order for another one raises o354. Source:
+              docs/facts/orders.md §1.8.
     known:    contracts by conid, so that a quote knows whether to wait for two sides.
     """
 
@@ -55,6 +57,7 @@ class Caches:
         self.increments: Shelf[Increments] = Shelf(life_s=HOUR_S)
         self.accounts: Shelf[tuple[Account, ...]] = Shelf(life_s=300.0)
         self.searched: set[str] = set()
+        self.lines: set[Conid] = set()
         self.known: OrderedDict[Conid, Contract] = OrderedDict()
 
     def learn(self, contract: Contract) -> Contract:
@@ -66,3 +69,4 @@ class Caches:
     def new_session(self) -> None:
         """Forget what held for one brokerage session only."""
         self.searched.clear()
+        self.lines.clear()

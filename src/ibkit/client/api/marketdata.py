@@ -5,11 +5,13 @@ Source: docs/facts/contracts-and-market-data.md §2.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from ibkit.errors import Effect, NotPermitted, UnexpectedAnswer
-from ibkit.model import Availability, Conid, Quote, SecType
+from ibkit.client.api.contracts import search
+from ibkit.errors import Effect, IbkitError, NotPermitted, UnexpectedAnswer
+from ibkit.model import Availability, Conid, Contract, Quote, SecType
 from ibkit.wire.marketdata import (
     QUOTE_FIELDS,
     SNAPSHOT,
@@ -23,6 +25,8 @@ from ibkit.wire.marketdata import (
 
 if TYPE_CHECKING:
     from ibkit.client.core import Core
+
+log = logging.getLogger(__name__)
 
 WARM_UP_STEP_S: Final = 0.5
 WARM_UP_S: Final = 6.0
@@ -39,6 +43,7 @@ async def snapshot(
         query = {"conids": ",".join(str(conid) for conid in part), "fields": ",".join(fields)}
         for row in await ib.request(SNAPSHOT, query=query):
             rows[_conid_of(row)] = row
+        ib.caches.lines.update(part)
     return tuple(rows.get(conid, {"conid": conid}) for conid in conids)
 
 
@@ -71,6 +76,25 @@ async def quotes(ib: Core, conids: Sequence[Conid]) -> tuple[Quote, ...]:
 async def unsubscribe_all(ib: Core) -> None:
     """Give all market data lines of this session back."""
     await ib.request(UNSUBSCRIBE_ALL)
+    ib.caches.lines.clear()
+
+
+async def open_line(ib: Core, contract: Contract) -> None:
+    """The contract's stream, where this brokerage session has not opened it: a new session begins without any.
+
+    An order for a contract without one raises o354, which may not be confirmed blindly: a stop would then fail just
+    when the session was lost. Raises nothing of IBKR's: the order itself will say what is wrong.
+    Source: docs/facts/contracts-and-market-data.md §0.1 (an option stays dark until its underlying was searched).
+    """
+    if contract.conid in ib.caches.lines:
+        return
+    ib.caches.lines.add(contract.conid)
+    try:
+        if contract.sec_type is SecType.OPTION:
+            await search(ib, contract.symbol)
+        await snapshot(ib, (contract.conid,))
+    except IbkitError as error:
+        log.info("no stream for %s before its order: %s", contract.conid, error.message)
 
 
 async def _warmed_up(ib: Core, conids: Sequence[Conid]) -> tuple[SnapshotRow, ...]:
