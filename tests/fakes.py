@@ -125,7 +125,7 @@ class FakeBroker:
     cancel_faults: deque[str] = field(default_factory=deque)
     dedupe: bool = True
     release_on_confirm: bool = False
-    paper: bool = True
+    paper: bool | None = True
     fills: bool = True
     fill_price: Decimal | None = None
     fill_part: Decimal | None = None
@@ -183,7 +183,7 @@ class FakeBroker:
     async def mark(self) -> SessionMark:
         return SessionMark(str(self.session), self.clock.now().date())
 
-    async def is_paper(self) -> bool:
+    async def is_paper(self) -> bool | None:
         return self.paper
 
     async def accounts(self) -> tuple[Account, ...]:

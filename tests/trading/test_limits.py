@@ -9,9 +9,11 @@ from decimal import Decimal
 import pytest
 
 from fakes import GRID, START, option, quote, stock_ticket
-from ibkit.model import AccountId, Contract, Environment, OrderType, SecType, Side
+from ibkit.model import AccountId, Contract, Environment, Key, OrderId, OrderType, SecType, Side
 from ibkit.trading.events import Stage
-from ibkit.trading.limits import LIVE_LIMITS, PAPER_LIMITS, Facts, check, order_value
+from ibkit.trading.intent import IntentState
+from ibkit.trading.limits import LIVE_LIMITS, PAPER_LIMITS, Facts, check, default_limits, order_value
+from trading_room import make_room
 
 LIVE = AccountId("U1234567")
 FACTS = Facts(
@@ -191,3 +193,41 @@ def test_what_makes_a_position_smaller_is_not_held_up_by_a_missing_quote():
 
     assert control(stock_ticket("3", contract=option(), side=Side.BUY), facts) is None
     assert LIVE_LIMITS.environment is Environment.LIVE
+
+
+@pytest.mark.requirement("TRD-18", "CFG-05", "OPT-08")
+@pytest.mark.anyio
+@pytest.mark.parametrize("confirmed", [True, False])
+@pytest.mark.parametrize("paper", [True, False, None])
+@pytest.mark.parametrize("account", ["DU1234567", "U1234567"])
+@pytest.mark.parametrize("environment", list(Environment))
+async def test_only_a_consistent_environment_may_send(environment, account, paper, confirmed):
+    """Setting x account prefix x the broker's isPaper (or its silence) x --live: what does not agree sends nothing."""
+    room = make_room(limits=default_limits(environment), live_confirmed=confirmed)
+    room.broker.paper = paper
+    ticket = stock_ticket("1", account_id=AccountId(account))
+    consistent = {
+        (Environment.PAPER, "DU1234567", True, True),
+        (Environment.PAPER, "DU1234567", True, False),
+        (Environment.LIVE, "U1234567", False, True),
+    }
+
+    outcome = await room.gateway.submit(ticket, key=Key("key-0123456789abcdef"))
+    room.broker.calls.clear()
+    cancel = await room.gateway.cancel(ticket.account_id, OrderId("1"), key=Key("key-cancel-0123456789"))
+
+    allowed = (environment, account, paper, confirmed) in consistent
+    assert bool(room.broker.accepted) is allowed
+    assert (outcome.state is IntentState.REJECTED_LOCAL) is not allowed
+    assert (cancel.state is IntentState.REJECTED_LOCAL) is not allowed
+    if not allowed:
+        assert room.broker.calls == []
+        assert outcome.error.code in ("E-ACC-ENV", "E-LIVE")
+
+
+@pytest.mark.requirement("TRD-18")
+def test_a_value_in_another_currency_is_not_compared_with_a_limit_in_usd():
+    ticket = stock_ticket("1")
+    foreign = dataclasses.replace(ticket, contract=dataclasses.replace(ticket.contract, currency="GBP"))
+    assert control(foreign) == ("RC-08", "max_notional")
+    assert control(foreign, dataclasses.replace(FACTS, reduces=True)) is None

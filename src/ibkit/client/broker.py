@@ -63,9 +63,8 @@ class IbkrBroker:
     async def accounts(self) -> tuple[Account, ...]:
         return await self._ib.accounts()
 
-    async def is_paper(self) -> bool:
-        """What IBKR leaves unsaid counts as live: the locks on real money then hold."""
-        return (await self._ib.brokerage_accounts()).is_paper is True
+    async def is_paper(self) -> bool | None:
+        return (await self._ib.brokerage_accounts()).is_paper
 
     async def summary(self, account_id: AccountId) -> AccountSummary:
         return await self._ib.summary(account_id)

@@ -287,6 +287,16 @@ def _value(case: _Case) -> Objection | None:
     most = case.limits.max_order_value
     if most is None or case.facts.reduces:
         return None
+    currency = case.ticket.contract.currency
+    if currency != "USD":
+        # The limits are in USD and no exchange rate is read here: 100,000 JPY are no 100,000 USD, nor GBP.
+        return Objection(
+            control="RC-08",
+            name="max_notional",
+            value=currency,
+            limit=f"{most:f}",
+            message=f"The order cannot be valued in USD: its contract is in {currency}",
+        )
     value = order_value(case.ticket, case.facts)
     if value is None:
         return Objection(

@@ -96,8 +96,8 @@ class Broker(Protocol):
 
     async def accounts(self) -> tuple[Account, ...]: ...
 
-    async def is_paper(self) -> bool:
-        """The broker's own word (`isPaper` of /iserver/accounts)."""
+    async def is_paper(self) -> bool | None:
+        """The broker's own word (`isPaper` of /iserver/accounts); None where it said nothing."""
         ...
 
     async def summary(self, account_id: AccountId) -> AccountSummary: ...
