@@ -617,3 +617,37 @@ def test_what_our_own_side_holds_back_is_told_apart_from_what_ibkr_refused() -> 
 
     anyio.run(run)
     assert not sent(simulator, "PLACE_ORDERS")
+
+
+@pytest.mark.requirement("TRD-10")
+def test_one_user_has_one_name_whichever_way_he_signed_in() -> None:
+    """The lock of the order conversation hangs on it: the consumer key would be another name than the gateway's."""
+    simulator = make_simulator("ok")
+    names = {}
+
+    async def run() -> None:
+        for method in AuthMethod:
+            async with make_client(simulator, method, compete=True) as ib:
+                broker = IbkrBroker(ib)
+                names[method] = await broker.identify()
+                assert await broker.identify() == broker.username == names[method]
+
+    anyio.run(run)
+    assert set(names.values()) == {simulator.users[0].user.username.lower()}
+    assert len(sent(simulator, "ONE_USER")) <= 3
+
+
+@pytest.mark.requirement("TRD-10")
+@pytest.mark.parametrize("status", [401, 404, 500])
+def test_an_untold_user_name_neither_ends_the_login_nor_the_trading(status) -> None:
+    simulator = make_simulator("ok")
+
+    async def run() -> None:
+        async with make_client(simulator, AuthMethod.OAUTH1A) as ib:
+            fault(simulator, "status", "ONE_USER", params={"status": status})
+            broker = IbkrBroker(ib)
+            assert await broker.identify() == ib.username.lower()
+            assert await broker.accounts()
+
+    anyio.run(run)
+    assert len(sent(simulator, "LIVE_SESSION_TOKEN")) == 1

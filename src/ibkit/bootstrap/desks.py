@@ -168,6 +168,7 @@ async def desk_of(
 ) -> Desk:
     """A desk around what is open already."""
     broker = IbkrBroker(client)
+    await broker.identify()
     gateway = OrderGateway(
         broker,
         books.journal,

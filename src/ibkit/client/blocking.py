@@ -39,6 +39,7 @@ from ibkit.model import (
     Ref,
     Right,
     Side,
+    Username,
 )
 from ibkit.wire.contracts import ContractInfo, SearchRow, TradingSchedule
 from ibkit.wire.endpoint import Needs
@@ -105,6 +106,9 @@ class BlockingClient:
 
     def validate(self) -> Validation:
         return self._run(Client.validate)
+
+    def whoami(self) -> Username | None:
+        return self._run(Client.whoami)
 
     def logout(self) -> None:
         self._run(Client.logout)

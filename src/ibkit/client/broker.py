@@ -6,6 +6,7 @@ session's first, and that a sign-in is not renewed while a question is open.
 
 from __future__ import annotations
 
+import logging
 from datetime import date
 from decimal import Decimal
 from typing import Final
@@ -40,6 +41,8 @@ from ibkit.wire.orders import LIVE_ORDERS_ROWS
 
 __all__ = ["IbkrBroker"]
 
+log = logging.getLogger(__name__)
+
 NEW_YORK: Final = ZoneInfo("America/New_York")
 
 
@@ -51,10 +54,23 @@ class IbkrBroker:
         self._orders_read: set[tuple[str, AccountId]] = set()
         self._fills_read: set[tuple[str, AccountId]] = set()
         self._question_open = False
+        self._told: Username | None = None
+
+    async def identify(self) -> Username:
+        """Ask IBKR whose login this is: another sign-in of the same user, in another process, must meet our lock.
+
+        Where IBKR does not say, the name from the settings or the sign-in's label has to do; the lock then holds
+        against processes with the same settings only.
+        """
+        self._told = await self._ib.whoami()
+        if self._told is None:
+            log.warning("IBKR does not tell the user name", extra={"username": self.username})
+        return self.username
 
     @property
     def username(self) -> Username:
-        return self._ib.username
+        """In lower case, as IBKR shows it: people write their user names as they like."""
+        return Username((self._told or self._ib.username).lower())
 
     async def mark(self) -> SessionMark:
         opening = await self._ib.brokerage_accounts()

@@ -25,6 +25,7 @@ class Client(Core):
     status = _session.status
     tickle = _session.tickle
     validate = _session.validate
+    whoami = _session.whoami
     logout = _session.logout
     suppress = _session.suppress
     reset_suppression = _session.reset_suppression

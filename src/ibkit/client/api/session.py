@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ibkit.client.opening import read
+from ibkit.model import Username
 from ibkit.wire.session import (
     AUTH_STATUS,
     LOGOUT,
+    ONE_USER,
     RESET_SUPPRESSION,
     SSO_VALIDATE,
     SUPPRESS_QUESTIONS,
@@ -38,6 +41,21 @@ async def validate(ib: Core) -> Validation:
     """Who is logged in (gateway and OAuth 2.0; at most once a minute)."""
     known = ib.keeper.validation
     return known if known is not None else await ib.request(SSO_VALIDATE)
+
+
+async def whoami(ib: Core) -> Username | None:
+    """IBKR's own name of this login, asked once; None where it does not say.
+
+    Over OAuth 1.0a nothing else tells it: the consumer key names the credentials, not who trades.
+    Source: docs/facts/auth-and-sessions.md §3.8 (in the outer session; that OAuth may ask it is assumed).
+    """
+    opener = ib.keeper.opener
+    if opener.told_user is None:
+        answer = await ib.exchange(ONE_USER, errors=False)
+        told = read(ONE_USER, answer)
+        name = told.get("USER_NAME") if isinstance(told, dict) else None
+        opener.told_user = Username(name) if isinstance(name, str) and name else None
+    return opener.told_user
 
 
 async def logout(ib: Core) -> None:
