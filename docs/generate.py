@@ -79,7 +79,7 @@ def requirements_page() -> str:
 
 
 def errors_page() -> str:
-    from ibkit.cli.errors import page
+    from ibkit.cli.commands.errors import page
 
     return page()
 

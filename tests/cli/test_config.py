@@ -12,7 +12,7 @@ import pytest
 from ibkit.settings import VARIABLES, load
 from ibkit.settings.template import template
 
-TOKEN = "abcd-this-must-not-be-shown"
+TOKEN = "abcd-this-must-not-be-shown-anywhere"
 
 
 @pytest.mark.requirement("CFG-01")

@@ -196,7 +196,7 @@ def test_the_search_on_one_process_and_on_two_finds_safe_primes(monkeypatch) -> 
 
 
 def test_progress_is_told_every_five_seconds(capsys) -> None:
-    from ibkit.cli.keys import _progress
+    from ibkit.cli.commands.keys import _progress
 
     instants = iter([0.0, 1.0, 5.0, 6.0, 10.5])
     tell = _progress(lambda: next(instants))

@@ -91,7 +91,7 @@ def test_one_command_does_not_load_the_others() -> None:
 def test_a_fault_of_ours_is_a_code_and_a_file_not_a_traceback(
     ibkit: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ibkit.cli import errors
+    from ibkit.cli.commands import errors
 
     def broken() -> str:
         raise ZeroDivisionError("with something secret in it")

@@ -7,9 +7,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from ibkit.cli.orders_text import orders_table
-from ibkit.cli.positions import positions_table
 from ibkit.cli.selling import Leg, Sale, shown
+from ibkit.cli.tables import orders_table, positions_table
 from ibkit.model import AccountId, to_cents
 from ibkit.settings import Settings
 from ibkit.trading import TradeResult

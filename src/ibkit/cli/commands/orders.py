@@ -10,8 +10,8 @@ import cyclopts
 from ibkit.cli import context, output
 from ibkit.cli.asking import day, number, wrong
 from ibkit.cli.flags import Account, Compete, Json, Live, Yes, YesLive, flag, option
-from ibkit.cli.orders_text import orders_table
 from ibkit.cli.running import go, signed_in
+from ibkit.cli.tables import orders_table
 from ibkit.errors import IbkitError, NotFound, TradingError
 from ibkit.model import Contract, Order, OrderId, OrderTicket, OrderType, Right, SecType, TimeInForce
 

@@ -1,13 +1,13 @@
-"""Orders as a table."""
+"""Orders and positions as tables."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
 from ibkit.cli import output
-from ibkit.model import Conid, Order
+from ibkit.model import Conid, Order, Position
 
-__all__ = ["orders_table"]
+__all__ = ["orders_table", "positions_table"]
 
 
 def orders_table(orders: Iterable[Order], names: Mapping[Conid, str] | None = None) -> str:
@@ -29,3 +29,20 @@ def orders_table(orders: Iterable[Order], names: Mapping[Conid, str] | None = No
     ]
     head = ("Order", "Side", "Quantity", "Filled", "Contract", "Type", "Price", "TIF", "Status")
     return output.table(head, rows, right={2, 3, 6})
+
+
+def positions_table(positions: Iterable[Position]) -> str:
+    rows = [
+        (
+            p.contract.label or p.contract.description,
+            p.quantity.normalize(),
+            p.average_price,
+            p.market_price,
+            p.market_value,
+            p.unrealized_pnl,
+            p.contract.currency,
+        )
+        for p in positions
+    ]
+    head = ("Position", "Quantity", "Average", "Price", "Value", "Unrealised", "")
+    return output.table(head, rows, right={1, 2, 3, 4, 5})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated
 
 import cyclopts
@@ -10,9 +9,9 @@ import cyclopts
 from ibkit.cli import context, output
 from ibkit.cli.flags import Account, Compete, Json, flag
 from ibkit.cli.running import go, signed_in
-from ibkit.model import Position
+from ibkit.cli.tables import positions_table
 
-__all__ = ["app", "positions_table"]
+__all__ = ["app"]
 
 app = cyclopts.App(name="positions", help="What an account holds.")
 
@@ -39,20 +38,3 @@ def list_(
             output.say(positions_table(found))
 
     go(work)
-
-
-def positions_table(positions: Iterable[Position]) -> str:
-    rows = [
-        (
-            p.contract.label or p.contract.description,
-            p.quantity.normalize(),
-            p.average_price,
-            p.market_price,
-            p.market_value,
-            p.unrealized_pnl,
-            p.contract.currency,
-        )
-        for p in positions
-    ]
-    head = ("Position", "Quantity", "Average", "Price", "Value", "Unrealised", "")
-    return output.table(head, rows, right={1, 2, 3, 4, 5})

@@ -1,0 +1,72 @@
+"""What a user types, a module each; and the table of them with what each says of itself in one line.
+
+The root help is written from here, so that it needs none of the commands, and not the command-line library either.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["COMMANDS", "GLOBAL_OPTIONS", "Command", "root_help"]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    name: str
+    summary: str
+    group: str
+
+    @property
+    def target(self) -> str:
+        """`module:attribute` of its app, imported when the command is used."""
+        return f"{__name__}.{self.name.replace('-', '_')}:app"
+
+
+_GROUPS = ("Set up", "Look", "Trade", "Tools")
+
+COMMANDS: tuple[Command, ...] = (
+    Command("init", "Write a settings file (.env) to start from.", "Set up"),
+    Command("keys", "Make the keys that IBKR's portal asks for.", "Set up"),
+    Command("verify", "Check the settings and keys, without the network.", "Set up"),
+    Command("auth", "Sign in, authorise, test the sign-in step by step.", "Set up"),
+    Command("gateway", "Trust the gateway's certificate.", "Set up"),
+    Command("vault", "Make the key that encrypts stored secrets.", "Set up"),
+    Command("config", "Show the settings and where each comes from.", "Set up"),
+    Command("db", "Prepare or bring up to date the database.", "Set up"),
+    Command("status", "What works, what is missing, what to do next.", "Look"),
+    Command("connection", "Test whether the gateway is up and logged in.", "Look"),
+    Command("accounts", "The accounts of the login.", "Look"),
+    Command("positions", "What an account holds.", "Look"),
+    Command("contracts", "Find contracts and list option strikes.", "Look"),
+    Command("quote", "Bid, ask and last of a stock or an option.", "Look"),
+    Command("sell-option", "Sell a put, a call or both, each with a stop.", "Trade"),
+    Command("orders", "List, show, cancel or modify orders.", "Trade"),
+    Command("trades", "The trades of the option seller and how they went.", "Trade"),
+    Command("trade", "Validate the whole way with one contract on paper.", "Trade"),
+    Command("intents", "What the order journal holds.", "Trade"),
+    Command("sim", "Simulate Interactive Brokers on this machine, until Ctrl-C.", "Tools"),
+    Command("demo", "See the main job done on the simulator.", "Tools"),
+    Command("errors", "The error codes, what they mean and what to do.", "Tools"),
+)
+
+GLOBAL_OPTIONS: tuple[tuple[str, str], ...] = (
+    ("--env-file FILE", "Settings file to use instead of ./.env or ./config/.env."),
+    ("--json", "Print JSON instead of text, errors too (most commands)."),
+    ("--version", "Print the version."),
+    ("-h, --help", "Print this help; after a command, that command's."),
+)
+
+
+def root_help() -> str:
+    """What `ibkit --help` prints."""
+    lines = ["Usage: ibkit COMMAND [OPTIONS]", "", "Trade at Interactive Brokers, or at a simulation of it.", ""]
+    width = max(len(command.name) for command in COMMANDS)
+    for group in _GROUPS:
+        lines.append(f"{group}:")
+        lines += [f"  {c.name:<{width}}  {c.summary}" for c in COMMANDS if c.group == group]
+        lines.append("")
+    lines.append("Options:")
+    option_width = max(len(name) for name, _ in GLOBAL_OPTIONS)
+    lines += [f"  {name:<{option_width}}  {meaning}" for name, meaning in GLOBAL_OPTIONS]
+    lines += ["", "Start with `ibkit demo`, or with `ibkit init` for an account of yours.", ""]
+    return "\n".join(lines)
