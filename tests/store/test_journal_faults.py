@@ -14,7 +14,7 @@ import pytest
 from fakes import START, USER, stock_ticket
 from ibkit.clock import ManualClock, SystemClock
 from ibkit.errors import InFlight, StorageError
-from ibkit.model import Key
+from ibkit.model import Environment, Key
 from ibkit.store import database, open_journal
 from ibkit.trading.events import Claimed
 from ibkit.trading.intent import IntentState
@@ -233,3 +233,31 @@ async def test_two_processes_with_one_key_have_one_effect(path):
 
     assert len(first.broker.accepted) == 1
     assert len({outcome.order_id for outcome in outcomes}) == 1
+
+
+@pytest.mark.requirement("GWY-06")
+async def test_reading_does_not_wait_for_another_process_that_writes(path):
+    async with open_journal(path, clock=CLOCK) as journal:
+        await submit(journal)
+        other = sqlite3.connect(path, isolation_level=None)
+        try:
+            other.execute("BEGIN IMMEDIATE")
+            assert (await journal.by_key(tenant="local", environment=Environment.PAPER, key=KEY)) is not None
+        finally:
+            other.close()
+
+
+@pytest.mark.requirement("OPT-07")
+async def test_the_names_of_a_new_journal_and_its_folder_are_put_on_disk(path, monkeypatch):
+    """A file that was synced, in a folder that was not, is gone after a power cut."""
+    synced = []
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: (synced.append(os.fstat(handle).st_ino), fsync(handle)))
+
+    async with open_journal(path, clock=CLOCK):
+        pass
+
+    assert {path.parent.stat().st_ino, path.parent.parent.stat().st_ino} <= set(synced)
+    synced.clear()
+    async with open_journal(path, clock=CLOCK):
+        assert not synced
