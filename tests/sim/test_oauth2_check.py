@@ -219,4 +219,4 @@ def test_logout_ends_the_bearer_and_init_then_says_gone(simulator: Simulator) ->
     assert json.loads(caller("POST", "/v1/api/logout").body) == {"status": True}
     assert caller("POST", STATUS).status == 401
     gone = caller("POST", INIT, {"publish": True, "compete": True})
-    assert (gone.status, gone.body) == (410, b"")
+    assert (gone.status, json.loads(gone.body)) == (410, {"error": "gone", "statusCode": 410})

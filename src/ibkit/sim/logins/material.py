@@ -161,7 +161,9 @@ def _settings(folder: Path, keys: UserKeys, method: str, urls: Mapping[str, str]
     settings = {"IBKR_ENV": "paper" if keys.user.is_paper else "live", "IBKR_AUTH_METHOD": method} | _common(urls)
     if method == "gateway":
         ca = str((folder / CA_FILE).resolve())
-        return settings | {"IBKR_API_ENDPOINT": f"{urls['gateway']}/v1/api", "IBKR_GATEWAY_CA": ca}
+        # The name that the gateway is expected to be logged in as: the scenario other-user is found out by it.
+        expected = {"IBKR_CREDENTIAL": keys.user.username}
+        return settings | {"IBKR_API_ENDPOINT": f"{urls['gateway']}/v1/api", "IBKR_GATEWAY_CA": ca} | expected
     settings |= _cloud(folder, urls)
     if method == "oauth1a":
         return settings | {
