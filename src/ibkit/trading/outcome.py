@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ibkit.errors import Effect, IbkitError, LimitExceeded, NotPermitted, OutcomeUnknown, Refused, TradingError
-from ibkit.model import OrderId, OrderStatus
+from ibkit.model import OrderId
 from ibkit.trading.events import Operation
 from ibkit.trading.intent import Intent, IntentState
 
@@ -85,10 +85,6 @@ class Outcome:
         if error is not None:
             raise error
         return self
-
-    @property
-    def filled_completely(self) -> bool:
-        return self.intent.order_status is OrderStatus.FILLED
 
 
 def _question_error(intent: Intent, details: dict[str, object]) -> IbkitError:

@@ -10,7 +10,7 @@ from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 from zoneinfo import ZoneInfo
 
-from ibkit.errors import ConfigError, IbkitError, InvalidRequest, NotFound, NotPermitted, TradingError
+from ibkit.errors import ConfigError, InvalidRequest, NotFound, NotPermitted, TradingError
 from ibkit.model import (
     AccountId,
     Availability,
@@ -303,7 +303,3 @@ def stop_ticket(entry: OrderTicket, *, quantity: Decimal, stop: Decimal) -> Orde
 def trade_id_of(ref: Ref) -> str:
     """The id of the trade that the entry order of `ref` opens: the same each time."""
     return str(uuid.uuid5(_TRADE_NAMESPACE, ref))
-
-
-def as_result_fields(error: IbkitError) -> dict[str, str]:
-    return {"code": error.code, "message": error.message, "remedy": error.remedy}

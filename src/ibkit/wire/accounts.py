@@ -79,11 +79,6 @@ class PortfolioAccount(msgspec.Struct):
     clearingStatus: str | None = None
 
 
-class SubAccountsPage(msgspec.Struct):
-    subaccounts: list[PortfolioAccount] = []
-    metadata: dict[str, Any] = {}
-
-
 class SummaryValue(msgspec.Struct):
     """Source: §2.3. Numeric keys use `amount`, text keys `value`."""
 
