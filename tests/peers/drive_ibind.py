@@ -12,8 +12,10 @@ import sys
 import time
 from typing import Any
 
+import requests
 from ibind import IbkrClient, OrderRequest, QuestionType, StockQuery
 from ibind.client.ibkr_utils import Answers
+from ibind.oauth.oauth1a import generate_oauth_headers
 
 ANSWERS: Answers = {
     QuestionType.PRICE_PERCENTAGE_CONSTRAINT: True,
@@ -114,6 +116,19 @@ def market_order(client: IbkrClient, account: str, tag: str) -> None:
     tell("position", client.positions_by_conid(account, str(SPY)).data)
 
 
+def changed_signature(client: IbkrClient) -> None:
+    """A header made by ibind, as it is and with one character of its signature changed."""
+    url = f"{client.base_url}iserver/accounts"
+    headers = generate_oauth_headers(client.oauth_config, "GET", url, client.live_session_token)
+    tell("signed", requests.get(url, headers=headers, timeout=20).status_code)
+    headers = generate_oauth_headers(client.oauth_config, "GET", url, client.live_session_token)
+    before, mark, after = headers["Authorization"].partition('oauth_signature="')
+    other = "B" if after[0] == "A" else "A"
+    headers["Authorization"] = f"{before}{mark}{other}{after[1:]}"
+    answer = requests.get(url, headers=headers, timeout=20)
+    tell("changed", [answer.status_code, answer.json()])
+
+
 def contracts(client: IbkrClient) -> None:
     tell("search", client.search_contract_by_symbol("SPY").data)
     tell("conid", client.stock_conid_by_symbol(["AAPL", StockQuery("SPY", contract_conditions={"isUS": True})]).data)
@@ -154,6 +169,7 @@ def main(way: str) -> None:
     tell("account summary", client.account_summary(account).data)
     tell("profit and loss", client.account_profit_and_loss().data)
     if way == "oauth1a":
+        changed_signature(client)
         client.stop_tickler(15)
         tell("again", client.handle_auth_status())
     client.close()

@@ -106,6 +106,14 @@ def test_it_signs_in_tickles_and_is_healthy(day: dict[str, Any], account: str) -
     assert day["positions before"] == []
 
 
+@pytest.mark.requirement("TST-01", "AUTH-06")
+def test_a_signature_with_one_character_changed_gets_401(days: dict[str, dict[str, Any]]) -> None:
+    assert days["oauth1a"]["signed"] == 200
+    status, answer = days["oauth1a"]["changed"]
+    assert status == 401
+    assert "error" in answer
+
+
 @pytest.mark.requirement("TST-01", "TRD-05")
 def test_it_finds_contracts(day: dict[str, Any]) -> None:
     assert day["search"][0]["conid"] == "756733"
