@@ -454,3 +454,20 @@ def test_what_was_looked_at_is_listed_when_connecting_fails(bench: Make) -> None
     ran = ib.run("sell-option")
     assert ran.code == 3
     assert "keys readable: no" in ran.err
+
+
+@pytest.mark.requirement("OPT-09", "ERR-01")
+def test_a_key_that_is_cut_is_the_cause_and_no_broker_is_blamed(bench: Make) -> None:
+    ib = bench()
+    line = next(line for line in (ib.home / ".env").read_text().splitlines() if line.startswith("IB_SIGNATURE"))
+    whole = Path(line.partition("=")[2].strip('"')).read_text()
+    cut = ib.home / "cut.pem"
+    cut.write_text(whole[:900])
+    cut.chmod(0o600)
+    (ib.home / ".env").write_text((ib.home / ".env").read_text().replace(line, f'IB_SIGNATURE_KEY_PATH="{cut}"'))
+    ran = ib.run("sell-option")
+    assert ran.code == 3
+    assert "E-KEY-FORMAT" in ran.err
+    assert "keys readable: no" in ran.err
+    assert "broker endpoint" not in ran.err
+    assert ib.simulator.requests == []

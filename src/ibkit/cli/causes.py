@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 __all__ = ["causes"]
 
 _REACH_S = 3.0
+_OF_THE_KEYS = frozenset({"E-KEY-MISSING", "E-KEY-PERMS", "E-KEY-FORMAT", "E-SECRET-DECRYPT", "E-OA1-DH"})
+"""What is found out here, before anything is sent: the file can be opened, and what is in it cannot be used."""
 
 
 async def causes(settings: Settings, error: IbkitError) -> list[str]:
@@ -24,6 +26,8 @@ async def causes(settings: Settings, error: IbkitError) -> list[str]:
         settings.credentials()
     except IbkitError as unreadable:
         return [*lines, f"keys readable: no ({unreadable.message})"]
+    if error.code in _OF_THE_KEYS:
+        return [*lines, f"keys readable: no ({error.message})"]
     lines.append("keys readable: yes")
     address = settings.address
     reached = await _reached(address.host, address.port)
