@@ -44,6 +44,9 @@ def test_the_clock_can_be_read_and_moved_forward_only(simulator: Simulator) -> N
         simulator.control("POST", "clock", {"advance": -1})
     with pytest.raises(ValueError, match="advance"):
         simulator.control("POST", "clock", {})
+    for far in (1e12, "nan", "inf"):
+        with pytest.raises(ValueError, match="advance"):
+            simulator.control("POST", "clock", {"advance": far})
 
 
 def test_scenarios_are_replaced_as_a_whole(simulator: Simulator) -> None:

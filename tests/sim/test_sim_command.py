@@ -107,8 +107,15 @@ def test_a_port_in_use_ends_it_before_anything_is_made(tmp_path: Path, capfd: py
         (["--quirk", "typo=1"], "idle_timeout_s"),
         (["--quirk", "pacing"], "NAME=VALUE"),
         (["--start", "yesterday"], "ISO"),
+        (["--start", "1990-01-02"], "starts between"),
+        (["--start", "9999-12-31T23:59:59-12:00"], "--start"),
         (["--speed", "0"], "--clock manual"),
+        (["--speed", "nan"], "--speed"),
+        (["--speed", "1e12"], "86400"),
+        (["--idle-timeout", "-5"], "--idle-timeout"),
+        (["--max-age", "inf"], "--max-age"),
         (["--gateway-port", "70000"], "65535"),
+        (["--gateway-port", "5555", "--cloud-port", "5555"], "--cloud-port"),
         (["--clock", "sundial"], "sundial"),
     ],
 )
@@ -117,6 +124,15 @@ def test_wrong_options_are_refused_before_anything_is_made(
 ) -> None:
     assert run(["sim", "--dir", str(tmp_path / "none"), *options]) == 2
     assert word in capfd.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
+def test_an_address_that_is_none_ends_it_before_anything_is_made(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ports = ["--gateway-port", "0", "--cloud-port", "0"]
+    assert run(["sim", "--dir", str(tmp_path / "none"), "--host", "300.1.1.1", *ports]) == 3
+    assert "--host" in capfd.readouterr().err
     assert not (tmp_path / "none").exists()
 
 

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
+_FASTEST = 86_400
+"""A day in a second; any faster and a world has no time for a request."""
+_LONGEST_S = 1e9
+
 app = cyclopts.App(name="sim", help="Simulate Interactive Brokers on this machine, until Ctrl-C.")
 
 
@@ -73,9 +77,14 @@ def sim(
     """
     from ibkit.sim.serving.running import SimOptions
 
+    if not 0 < speed <= _FASTEST:
+        raise _wrong("--speed", f"above 0 and at most {_FASTEST} (a clock that stands still is --clock manual)")
+    for name, seconds in (("--idle-timeout", idle_timeout), ("--max-age", max_age)):
+        if not 0 < seconds < _LONGEST_S:
+            raise _wrong(name, f"seconds above 0 and below {_LONGEST_S}")
+    if gateway_port == cloud_port != 0:
+        raise _wrong("--cloud-port", f"{cloud_port} is the gateway's port already")
     quirks = _quirks(quirk, {"idle_timeout_s": idle_timeout, "max_age_s": max_age}, manual=clock == "manual")
-    if speed <= 0:
-        raise _wrong("--speed", "it must be above 0 (a clock that stands still is --clock manual)")
     options = SimOptions(
         gateway_port=_port("--gateway-port", gateway_port),
         cloud_port=_port("--cloud-port", cloud_port),
@@ -145,6 +154,8 @@ def _quirks(pairs: tuple[str, ...], given: dict[str, object], *, manual: bool) -
 
 
 def _start(text: str) -> datetime | Literal["now"] | None:
+    from ibkit.sim.market.market import check_start
+
     if not text:
         return None
     if text == "now":
@@ -153,4 +164,9 @@ def _start(text: str) -> datetime | Literal["now"] | None:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise _wrong("--start", f"{text} is no ISO time (2026-11-20T15:30:00Z)") from error
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    try:
+        check_start(moment)
+    except (ValueError, OverflowError) as error:
+        raise _wrong("--start", str(error)) from error
+    return moment

@@ -28,12 +28,18 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Floats = NDArray[np.float64]
 
-__all__ = ["EARLIEST", "LATEST", "TICK_S", "Market", "MarketQuote", "Tick", "Ticks"]
+__all__ = ["EARLIEST", "LATEST", "TICK_S", "Market", "MarketQuote", "Tick", "Ticks", "check_start"]
 
 TICK_S = 1.0
 _BLOCK = 900
 EARLIEST, LATEST = date(2018, 7, 1), date(2032, 12, 31)
 """A world's possible first days: the calendar must know its past shocks and its farthest expiries."""
+
+
+def check_start(start: datetime) -> None:
+    """Raise ValueError for a first moment at which no world can begin."""
+    if not EARLIEST <= new_york_date(start) <= LATEST:
+        raise ValueError(f"a simulated world starts between {EARLIEST} and {LATEST}, not on {new_york_date(start)}")
 
 
 class Market:
@@ -45,8 +51,8 @@ class Market:
     def __init__(
         self, calendar: Calendar, instruments: Instruments, *, seed: int = 7, start: datetime | None = None
     ) -> None:
-        if start is not None and not EARLIEST <= new_york_date(start) <= LATEST:
-            raise ValueError(f"a simulated world starts between {EARLIEST} and {LATEST}, not on {new_york_date(start)}")
+        if start is not None:
+            check_start(start)
         self._calendar = calendar
         self._instruments = instruments
         self._seed = seed

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
 from enum import Enum
 from typing import Any
@@ -27,6 +27,7 @@ from ibkit.sim.exchange.ledger import ledger_row
 from ibkit.sim.exchange.tickets import BadTicket, read_ticket
 from ibkit.sim.faults import FAULTS, SCENARIOS, RequestFault
 from ibkit.sim.logins import sessions
+from ibkit.sim.market.calendar import LAST_DAY
 from ibkit.sim.serving.server import SimServer
 
 __all__ = ["PREFIX", "Control"]
@@ -119,6 +120,9 @@ class Control:
         seconds = _number(body, "advance")
         if seconds < 0:
             raise _BadRequest("advance: the clock does not go backwards")
+        end = datetime(LAST_DAY.year, LAST_DAY.month, LAST_DAY.day, tzinfo=UTC)
+        if seconds > Decimal((end - self._server.clock.now()).total_seconds()):
+            raise _BadRequest(f"advance: a simulated world ends with {LAST_DAY}")
         self._server.clock.advance(float(seconds))
         self._server.world.advance(self._server.clock.now())
         return self._clock()
@@ -246,9 +250,12 @@ def _side(body: Mapping[str, Any], name: str) -> Decimal | None:
 
 def _number(body: Mapping[str, Any], name: str) -> Decimal:
     try:
-        return Decimal(str(body[name]))
+        number = Decimal(str(body[name]))
     except (KeyError, InvalidOperation) as error:
         raise _BadRequest(f"{name}: a number is wanted") from error
+    if not number.is_finite():
+        raise _BadRequest(f"{name}: a number is wanted")
+    return number
 
 
 def _session_dump(world: Any, session: Any) -> dict[str, Any]:

@@ -176,9 +176,7 @@ async def _tidy_headers(_incoming: web.Request, response: web.StreamResponse) ->
 
 
 def check_port(name: str, host: str, port: int) -> None:
-    """Raise E-GW-PORT-TAKEN now rather than after keys were made; 0 is always free."""
-    if port == 0:
-        return
+    """Raise E-GW-PORT-TAKEN, or ConfigError for the address, now rather than after keys were made; 0 is always free."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         socket.create_server((host, port), family=family).close()
