@@ -1,7 +1,7 @@
 """Certificates of gateways on this machine, remembered at first use. AUTH-17.
 
 The gateway's certificate is self-signed and names nobody, so it cannot be verified; what can be noticed is a change.
-(The shipped one comes with a public private key: see docs/security.md for what a pin of it proves.)
+(The shipped one comes with a public private key: see docs/adr/0003-pinning-transport.md for what a pin of it proves.)
 """
 
 from __future__ import annotations
