@@ -15,16 +15,14 @@ __all__ = ["failures_of", "storage_error"]
 _BUSY, _LOCKED, _READONLY, _IOERR, _CORRUPT, _FULL, _CANTOPEN, _NOTADB = 5, 6, 8, 10, 11, 13, 14, 26
 
 _WAIT = "Wait for the other ibkit process, or end it, then repeat with the same key."
+_KEEP = "Do not delete it: move it aside, check `ibkit orders list` at IBKR, then start anew."
 _SQLITE = {
-    _BUSY: ("locked by another program", "Wait for the other ibkit process, or end it, then repeat with the same key."),
-    _LOCKED: (
-        "locked by another program",
-        "Wait for the other ibkit process, or end it, then repeat with the same key.",
-    ),
+    _BUSY: ("locked by another program", _WAIT),
+    _LOCKED: ("locked by another program", _WAIT),
     _READONLY: ("not writable", "Give this user write permission on the file and its folder."),
     _IOERR: ("the disk failed", "Check the disk; orders stay off until ibkit is started again."),
-    _CORRUPT: ("damaged", "Do not delete it: move it aside, check `ibkit orders list` at IBKR, then start anew."),
-    _NOTADB: ("not a database", "Do not delete it: move it aside, check `ibkit orders list` at IBKR, then start anew."),
+    _CORRUPT: ("damaged", _KEEP),
+    _NOTADB: ("not a database", _KEEP),
     _FULL: ("the disk is full", "Free space on the disk, then repeat with the same key."),
     _CANTOPEN: ("cannot be opened", "Check that its folder exists and is writable by this user."),
 }
