@@ -306,6 +306,20 @@ def test_a_brokerage_session_that_is_gone_comes_back_by_one_init(method: AuthMet
     assert not [path for path in paths(simulator) if path.endswith("reauthenticate")]
 
 
+@pytest.mark.requirement("SES-04", "SES-10")
+@pytest.mark.parametrize("method", list(AuthMethod))
+def test_a_logout_does_not_keep_anybody_out(method: AuthMethod) -> None:
+    """docs/facts/auth-and-sessions.md §3.6: on a gateway init answers 410 then, and reauthenticate opens it again."""
+    simulator = make_simulator()
+
+    async def run() -> int:
+        async with make_client(simulator, method) as ib:
+            await ib.logout()
+            return len(await ib.accounts())
+
+    assert anyio.run(run) == 1
+
+
 @pytest.mark.requirement("SES-04")
 def test_a_gateway_login_that_comes_back_by_itself_is_taken() -> None:
     simulator = make_simulator("expired")

@@ -226,12 +226,22 @@ def test_logout_under_oauth_ends_the_token_and_keeps_the_access_token(simulator:
     assert caller("POST", TICKLE).status == 200
 
 
+@pytest.mark.requirement("SES-10")
+@pytest.mark.parametrize("status", [503, 200])
+def test_init_after_a_logout_on_the_gateway_may_end_in_other_ways(status: int) -> None:
+    caller = Caller(make_simulator(gateway_init_after_logout=status))
+    caller("POST", "/v1/api/logout")
+    assert caller("POST", INIT, {"publish": True, "compete": True}).status == status
+
+
 @pytest.mark.requirement("SES-10", "SES-04")
 def test_logout_on_the_gateway_keeps_the_login_and_reauthenticate_revives_it(simulator: Simulator) -> None:
     caller = Caller(simulator)
     assert caller("POST", "/v1/api/logout").body == b'{"status":true}'
     assert flags(caller) == (False, False, False, False)
     assert caller("GET", "/v1/api/sso/validate").status == 200
+    assert caller("POST", INIT, {"publish": True, "compete": True}).status == 410, "§3.6: init does not do it"
+    assert flags(caller) == (False, False, False, False)
     assert body(caller("GET", "/v1/api/iserver/reauthenticate?force=true")) == {"message": "triggered"}
     simulator.advance(3)
     assert flags(caller) == READY

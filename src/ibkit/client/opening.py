@@ -262,6 +262,10 @@ class Opener:
             if known is not None and known.competing and not self.compete:
                 self._taken(response)
         response = await self._init()
+        if response.status == 410 and self._ib.method is AuthMethod.GATEWAY:
+            # After a logout a gateway takes no init, but revives the session itself. SES-04; facts §3.6, §3.8.
+            await self.ask(REAUTHENTICATE)
+            response = await self.ask(AUTH_STATUS)
         status = read(SSODH_INIT, response)
         if response.status == 401 and resumed:
             raise GrantRefused

@@ -56,6 +56,9 @@ class Quirks:
     gateway_tickles: bool = False
     """The gateway program keeps its brokerage session alive by itself. §3.2 [checked on a 2023 build, doubted by
     [forum]; off, so that a client that forgets to tickle is found out]."""
+    gateway_init_after_logout: Literal[410, 503, 200] = 410
+    """`ssodh/init` on a gateway after `/logout`, until reauthenticate revives the session. §3.6, §3.8 [client: 410 or
+    503]; 200 opens it again, as after any other loss."""
     logged_out_tickle: Literal["401", "no session"] = "401"
     """What tickle says on a gateway without a login: 401 like every call, or 200 `{"error":"no session"}`. §3.7, §4.1
     [recorded, both]."""

@@ -13,7 +13,13 @@ from ibkit.sim.logins.logins import Session
 from ibkit.sim.routing import ApiError, Call, Json, handles
 from ibkit.wire.session import AUTH_STATUS, LOGOUT, ONE_USER, REAUTHENTICATE, SSO_VALIDATE, SSODH_INIT, TICKLE
 
-__all__: list[str] = []
+__all__ = ["gone"]
+
+
+def gone(status: int = 410) -> ApiError:
+    """§8 row 17. The body is assumed: ibind looks for the word `gone` in it (§3.12 [checked])."""
+    words = {410: "gone", 503: "Service Unavailable"}
+    return ApiError(status, {"error": words[status], "statusCode": status})
 
 
 @handles(TICKLE)
@@ -56,6 +62,8 @@ def ssodh_init(call: Call) -> Json:
     if _flag(given.get("publish"), default=True) is False:
         # The body of this 500 is not recorded: assumed to be that of any other 500 with a bad body.
         raise ApiError(500, {"error": "publish must be true"})
+    if call.session.logged_out and call.world.quirks.gateway_init_after_logout != 200:
+        raise gone(call.world.quirks.gateway_init_after_logout)
     return sessions.init(call.world, call.session, compete=_flag(given.get("compete"), default=False))
 
 
@@ -132,6 +140,7 @@ def logout(call: Call) -> Json:
     if call.session.method == "gateway":
         sessions.lose_brokerage(call.session)
         call.session.connected = False
+        call.session.logged_out = True
     else:
         sessions.end(call.world, call.session, logged_out=True)
     return {"status": True}

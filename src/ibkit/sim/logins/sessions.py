@@ -126,7 +126,7 @@ def open_brokerage(world: World, session: Session, *, ready: bool = False, prime
         accounts_primed=primed,
     )
     session.had_brokerage = True
-    session.competing = False
+    session.competing = session.logged_out = False
     session.connected = True
     return session.brokerage
 

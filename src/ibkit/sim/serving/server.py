@@ -22,6 +22,7 @@ import msgspec
 
 from ibkit.sim import handlers
 from ibkit.sim.faults import RequestFault
+from ibkit.sim.handlers.session import gone
 from ibkit.sim.logins import credentials, sessions
 from ibkit.sim.logins.logins import Session
 from ibkit.sim.logins.oauth1_check import Signed
@@ -430,7 +431,7 @@ class SimServer:
             raise credentials.not_authenticated()
         if session not in logins.sessions:
             if session.logged_out and incoming.endpoint == SSODH_INIT:
-                raise _gone()
+                raise gone()
             raise credentials.not_authenticated()
         return session
 
@@ -475,11 +476,6 @@ class SimServer:
         except ValueError as error:
             # "500 often a malformed body" (§0.3); the text is assumed.
             raise ApiError(500, {"error": "Failed to parse the request body"}) from error
-
-
-def _gone() -> ApiError:
-    """§8 row 17. The body is assumed: ibind looks for the word `gone` in it (§3.12 [checked])."""
-    return ApiError(410, {"error": "gone", "statusCode": 410})
 
 
 def _as_reply(answer: Any) -> Reply:
