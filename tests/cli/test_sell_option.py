@@ -11,9 +11,17 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import anyio
 import pytest
+
+from fakes import ACCOUNT
+from ibkit.cli.selling import Leg, Sale, look_back
+from ibkit.model import OrderStatus, Right
+from ibkit.trading import AlertKind
+from trading_room import make_room
 
 GOLDEN = Path(__file__).parent / "golden"
 SUNDAY = datetime(2026, 11, 22, 15, 30, tzinfo=UTC)
@@ -471,3 +479,27 @@ def test_a_key_that_is_cut_is_the_cause_and_no_broker_is_blamed(bench: Make) -> 
     assert "keys readable: no" in ran.err
     assert "broker endpoint" not in ran.err
     assert ib.simulator.requests == []
+
+
+@pytest.mark.requirement("TRD-14", "OPT-02", "OPT-06")
+@pytest.mark.parametrize(("status", "code"), [(OrderStatus.CANCELLED, 7), (OrderStatus.FILLED, 0)])
+def test_a_stop_that_is_gone_when_the_sale_is_looked_back_on_is_no_success(status, code) -> None:
+    """The last look at the working orders decides: the proof that a stop exists must not be an old one."""
+    room = make_room()
+    leg, sale = Leg(Right.PUT, Decimal(629)), Sale()
+
+    async def run() -> None:
+        result = await room.seller.sell_option_with_stop("SPY", 629, "P", 5, 3, "20261120", key="sale-0123456789ab:put")
+        assert result.success
+        room.broker._held(result.stop_order_id).status = status
+        sale.results.append((leg, result))
+        desk = SimpleNamespace(broker=room.broker, account_id=ACCOUNT, guard=lambda: room.guard)
+        await look_back(desk, sale, "SPY")
+        alerts = await room.journal.alerts.open(kind=AlertKind.UNPROTECTED)
+        assert bool(alerts) is (code == 7)
+
+    anyio.run(run)
+    assert sale.exit_code == code
+    if code == 7:
+        assert ":put" not in sale.results[0][1].remedy
+        assert "--key sale-0123456789ab" in sale.results[0][1].remedy

@@ -207,3 +207,21 @@ async def test_another_stop_multiple_with_the_same_key_tells_of_the_stop_that_st
     assert again.success
     assert again.stop_loss == Decimal("3.10")
     assert len(placed(room, Side.BUY, OrderType.STOP)) == 1
+
+
+@pytest.mark.requirement("OPT-07", "LIM-01")
+async def test_sales_that_follow_each_other_read_their_executions_together(room):
+    """IBKR allows one read in five seconds: two legs need not wait for it twice, and no fee is lost."""
+    seller = room.seller
+    asked = {"stop_multiple": 5, "quantity": 3, "expiry": "20261120"}
+    put = await seller.sell_option_with_stop("SPY", 629, "P", **asked, key=f"{KEY}-put", more_follow=True)
+    assert [trade.entry_commission for trade in room.trades.rows.values()] == [None]
+    refused = await seller.sell_option_with_stop("SPY", 900, "C", **asked, key=f"{KEY}-call")
+    assert (put.success, refused.code) == (True, "E-STRIKE-GUARD")
+
+    await seller.finish()
+    await seller.finish()
+
+    (trade,) = room.trades.rows.values()
+    assert trade.entry_commission == Decimal("1.95")
+    assert room.broker.sent("trades") == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import threading
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,7 +14,7 @@ import anyio
 
 from ibkit.error_catalogue import CATALOGUE
 from ibkit.errors import IbkitError
-from ibkit.model import Conid, Order, Position, Right
+from ibkit.model import Conid, Order, OrderStatus, Position, Right
 from ibkit.trading import TradeResult
 
 if TYPE_CHECKING:
@@ -99,12 +100,12 @@ class Sale:
 async def sell_legs(seller: OptionSeller, legs: Sequence[Leg], keys: Sequence[str], **terms: Any) -> Sale:
     """First the put, then the call; after a critical failure, or Ctrl-C, the rest is not started."""
     sale = Sale()
-    for leg, key in zip(legs, keys, strict=True):
+    for number, (leg, key) in enumerate(zip(legs, keys, strict=True), start=1):
         if sale.critical or sale.interrupted:
             sale.not_started.append(leg)
             continue
 
-        async def work(leg: Leg = leg, key: str = key) -> TradeResult:
+        async def work(leg: Leg = leg, key: str = key, more_follow: bool = number < len(legs)) -> TradeResult:
             return await seller.sell_option_with_stop(
                 terms["symbol"],
                 leg.strike,
@@ -113,6 +114,7 @@ async def sell_legs(seller: OptionSeller, legs: Sequence[Leg], keys: Sequence[st
                 terms["quantity"],
                 terms["expiry"],
                 key=key,
+                more_follow=more_follow,
                 **terms["options"],
             )
 
@@ -124,6 +126,8 @@ async def sell_legs(seller: OptionSeller, legs: Sequence[Leg], keys: Sequence[st
             sale.not_started.append(leg)
         else:
             sale.results.append((leg, result))
+    if not sale.interrupted:
+        await seller.finish()
     return sale
 
 
@@ -170,7 +174,7 @@ async def look_back(desk: Desk, sale: Sale, symbol: str) -> None:
             read = await desk.broker.read_orders(desk.account_id)
         sale.working = tuple(order for order in read.orders if order.status.working)
         if read.complete:
-            sale.notes += _missing_stops(sale)
+            await _check_stops(desk, sale)
     except IbkitError as error:
         sale.notes.append(f"working orders could not be read: {error.message}")
     try:
@@ -184,10 +188,28 @@ def shown(orders: Sequence[Order]) -> Sequence[Order]:
     return orders[:_SHOWN_ORDERS]
 
 
-def _missing_stops(sale: Sale) -> list[str]:
+async def _check_stops(desk: Desk, sale: Sale) -> None:
+    """A stop that is not among the working orders is looked at: without one, the sale was no success after all."""
     working = {order.order_id for order in sale.working}
-    return [
-        f"stop order {result.stop_order_id} is not among the working orders any more: it may have filled; look at it"
-        for _, result in sale.results
-        if result.success and not result.closed and result.stop_order_id and result.stop_order_id not in working
-    ]
+    for index, (leg, result) in enumerate(sale.results):
+        number = result.stop_order_id
+        if not result.success or result.closed or number is None or number in working:
+            continue
+        order = await desk.broker.order(number)
+        if order is not None and order.status.working:
+            continue
+        status = "not known any more" if order is None else order.status.value
+        if order is not None and order.status is OrderStatus.FILLED:
+            sale.notes.append(f"stop order {number} has filled meanwhile: the position is closed")
+            continue
+        error = IbkitError(
+            f"CRITICAL: {result.message}; but now stop order {number} is {status}: the position has no working stop",
+            code="E-STOP-FAILED",
+            remedy=f"Repeat with --key {str(result.key).rpartition(':')[0]}: it places a new stop and sells nothing.",
+        )
+        unsure = dataclasses.replace(
+            result, success=False, message=error.message, code=error.code, remedy=error.remedy, unsure=True
+        )
+        sale.results[index] = (leg, unsure)
+    if sale.critical:
+        await desk.guard().check()  # which raises the alert that stays

@@ -97,6 +97,10 @@ _SUGGESTED_FROM = 8
 """Strikes around the market that a suggestion is made from: each costs a look-up at IBKR."""
 
 
+_SECOND_LOOK_S = 1.0
+"""A stop that is refused late is refused within about half a second. Source: docs/facts/orders.md §8."""
+
+
 class _Hurry:
     """Set when the caller was cancelled: waits end, protection goes on."""
 
@@ -165,12 +169,15 @@ class OptionSeller:
         allow_delayed: bool = False,
         dry_run: bool = False,
         force: bool = False,
+        more_follow: bool = False,
     ) -> TradeResult:
         """Sell, wait for the fill, place a BUY STP at average fill x `stop_multiple`, confirm that it works.
 
         expiry: YYYYMMDD, default today in New York. right: 'P' or 'C'. key: names the sale; repeated, it goes on
         where it was and never sells twice. A failure of the broker, the market or the stores is a TradeResult with
         its code; only wrong arguments raise (ConfigError, E-VALIDATION).
+
+        more_follow: other sales come at once; the executions of all are then read by `finish`, together.
         """
         self.last_result = None
         checked = make_key(self._random) if key is None else check_key(key)
@@ -192,7 +199,7 @@ class OptionSeller:
             now=self._clock.now(),
         )
         try:
-            result = await self._sell(request)
+            result = await self._sell(request, more_follow=more_follow)
         except IbkitError as error:
             result = self._failure(request, error)
         self._tell_result(result)
@@ -200,7 +207,11 @@ class OptionSeller:
 
     # -- before the order -----------------------------------------------------------------------------------------
 
-    async def _sell(self, request: SaleRequest) -> TradeResult:
+    async def finish(self) -> None:
+        """Read and record the executions of sales that were followed by others."""
+        await self._records.catch_up()
+
+    async def _sell(self, request: SaleRequest, *, more_follow: bool) -> TradeResult:
         known = None if request.dry_run else await self._gateway.find(request.key)
         try:
             market = await (self._look(request) if known is None else self._resumed(request, known))
@@ -221,7 +232,7 @@ class OptionSeller:
             ) from error
         if trade.record_state is RecordState.COMPLETE and trade.status is TradeStatus.CLOSED:
             return closed_result(request, trade)
-        return await self._unbroken(request, lambda hurry: self._carry_out(request, market, ticket, hurry))
+        return await self._unbroken(request, lambda hurry: self._carry_out(request, market, ticket, hurry, more_follow))
 
     async def _look(self, request: SaleRequest) -> _Market:
         """Contract, underlying, strike and quote: everything that may still say no without an order."""
@@ -353,7 +364,7 @@ class OptionSeller:
         return self._failure(request, error)
 
     async def _carry_out(
-        self, request: SaleRequest, market: _Market, ticket: OrderTicket, hurry: _Hurry
+        self, request: SaleRequest, market: _Market, ticket: OrderTicket, hurry: _Hurry, more_follow: bool
     ) -> TradeResult:
         entry = await self._enter(request, market, ticket, hurry)
         if isinstance(entry, TradeResult):
@@ -377,7 +388,11 @@ class OptionSeller:
                 confirm=request.confirm,
                 hurried=hurry,
             )
-            warnings = await self._records.after(entry, protected, with_executions=not hurry())
+            if not hurry():
+                await self._records.start_lists()
+            warnings = await self._records.after(entry, protected, with_executions=not more_follow and not hurry())
+            if more_follow and not hurry():
+                await self._clock.sleep(_SECOND_LOOK_S)  # reading the executions takes as long, and longer
             if not await self._stop_has_ended(protected):
                 break
         return await self._result(request, market, entry, protected, (*market.warnings, *warnings))

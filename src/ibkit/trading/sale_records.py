@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from ibkit.clock import Clock
@@ -23,8 +24,10 @@ from ibkit.trading.trade import Trade
 __all__ = ["SaleRecords"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class SaleRecords:
+    """waiting: recorded trades whose executions have not been read. started: the lists' first reads were made."""
+
     broker: Broker
     trades: Trades
     alerts: Alerts
@@ -32,6 +35,8 @@ class SaleRecords:
     account_id: AccountId
     environment: Environment
     observe: Observer
+    waiting: list[str] = field(default_factory=list)
+    started: bool = False
 
     async def before(self, ticket: OrderTicket, *, key: Key, ref: Ref, snapshot: Mapping[str, str]) -> Trade:
         """The record of the sale, on disk before its order leaves; StorageError: nothing may be sold (OPT-07)."""
@@ -56,16 +61,20 @@ class SaleRecords:
             self._tell(StepKind.RECORD, f"the record could not be updated: {problem.message}")
 
     async def after(self, entry: Intent, protected: Protected, *, with_executions: bool) -> tuple[str, ...]:
-        """Completes the record. The order stands whatever happens here: a failure is a warning, no error."""
+        """Completes the record. The order stands whatever happens here: a failure is a warning, no error.
+
+        with_executions: read them now, for this trade and those that wait; else this one waits for `catch_up`.
+        """
         try:
             trade = await self.trades.get(trade_id_of(entry.ref))
             if trade is None:
                 raise StorageError(f"Database problem: the record of {entry.label} has gone")
             trade = completed_trade(trade, entry, protected, at=self.clock.now())
             await self.trades.put(trade)
-            fills = await self._executions() if with_executions else ()
-            if fills:
-                await self.trades.put(book.with_fills(trade, fills, at=self.clock.now()))
+            if trade.trade_id not in self.waiting:
+                self.waiting.append(trade.trade_id)
+            if with_executions:
+                await self._write_executions()
         except StorageError as error:
             message = f"{entry.label} stands, but its record could not be written: {error.message}"
             self._tell(StepKind.RECORD, message)
@@ -73,6 +82,35 @@ class SaleRecords:
             return (message,)
         self._tell(StepKind.RECORD, f"trade {trade.trade_id} recorded", trade=trade.trade_id)
         return ()
+
+    async def catch_up(self) -> None:
+        """The executions of the trades that wait for them: one read for all, because IBKR allows one in 5 s."""
+        try:
+            await self._write_executions()
+        except StorageError as error:
+            self._tell(StepKind.RECORD, f"executions not recorded: {error.message}")
+
+    async def _write_executions(self) -> None:
+        if not self.waiting:
+            return
+        fills = await self._executions()
+        while fills and self.waiting:
+            trade = await self.trades.get(self.waiting[0])
+            if trade is not None:
+                await self.trades.put(book.with_fills(trade, fills, at=self.clock.now()))
+            self.waiting.pop(0)
+
+    async def start_lists(self) -> None:
+        """The first read of a session's lists is empty and starts them: made early, nobody waits for it later.
+
+        Source: docs/facts/orders.md §9 rule 1, §11.
+        """
+        if self.started:
+            return
+        self.started = True
+        for read in (self.broker.read_fills, self.broker.read_orders):
+            with contextlib.suppress(IbkitError):
+                await read(self.account_id)
 
     async def average_of(self, entry: Intent) -> Decimal | None:
         """The average price of what `entry` sold, from its executions; None where IBKR does not show them."""
