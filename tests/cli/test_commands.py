@@ -7,9 +7,28 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
+from fakes import START, Plan, stock_ticket
+from ibkit.clock import ManualClock
+from ibkit.model import Key
+from ibkit.store import open_journal
+from trading_room import make_room
+
 Make = Callable[..., Any]
+
+
+async def leave_unknown(path: Path, key: str) -> None:
+    """An order whose answer was lost, at a broker whose lists could not be read either."""
+    clock = ManualClock(START)
+    async with open_journal(path, clock=clock) as journal:
+        journal._busy = set()  # type: ignore[attr-defined]  # what a Room clears; files need no clearing
+        room = make_room(clock=clock, journal=journal)
+        room.broker.plans.append(Plan("lost_before"))
+        room.broker.read_faults.extend([True] * 1000)
+        outcome = await room.gateway.submit(stock_ticket(), key=Key(key))
+        assert outcome.unknown
 
 
 @pytest.mark.requirement("CFG-01", "AUTH-01")
@@ -332,3 +351,32 @@ def test_with_a_vault_key_the_second_run_needs_no_token(bench: Make, monkeypatch
     assert ib.run("accounts", "list").code == 0
     paths = [r["path"] for r in ib.simulator.control("GET", "requests")]
     assert sum(path.endswith("live_session_token") for path in paths) == 1
+
+
+@pytest.mark.requirement("TRD-22", "OPT-06")
+def test_an_order_in_unknown_state_is_shown_until_a_person_settles_it(bench: Make) -> None:
+    """The alert stands in `ibkit status`, and only a word with a reason takes it down."""
+    ib = bench()
+    ib.run("sell-option", "--side", "put", "--key", "a-key-of-mine-2026", "--json")
+    leg = "a-key-of-mine-2026:put"
+    ib.run("intents", "show", leg)
+    assert ib.run("status", "--json").json["alerts"] == []
+    done = ib.run("intents", "resolve", leg, "--note", "seen in TWS", "--yes")
+    assert done.code == 2
+    assert done.err.startswith("E-NOT-FOUND: ")
+
+    leg = "a-lost-order-of-2026"
+    anyio.run(leave_unknown, next(ib.home.rglob("journal.db")), leg)
+    (alert,) = ib.run("status", "--json").json["alerts"]
+    assert "CRITICAL" in alert
+    assert "CRITICAL" in ib.run("status").out
+    assert [row["resolved"] for row in ib.run("intents", "list", "--state", "unknown", "--json").json] == [False]
+
+    unasked = ib.run("intents", "resolve", leg, "--note", "seen in TWS")
+    assert (unasked.code, "--yes" in unasked.err) == (2, True)
+    assert ib.run("intents", "resolve", leg, "--note", " ", "--yes").code == 2
+    settled = ib.run("intents", "resolve", leg, "--note", "cancelled in TWS", "--yes", "--json")
+    assert (settled.code, settled.json["resolved"]) == (0, True)
+    assert ib.run("status", "--json").json["alerts"] == []
+    events = ib.run("intents", "show", leg, "--json").json["events"]
+    assert (events[-1]["event"], events[-1]["note"]) == ("Resolved", "cancelled in TWS")

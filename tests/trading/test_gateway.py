@@ -27,12 +27,18 @@ from ibkit.model import Key, OrderStatus, OrderType
 from ibkit.trading.alert import AlertKind
 from ibkit.trading.events import Replying, Sending
 from ibkit.trading.intent import IntentState
+from ibkit.trading.resolving import resolve_intent
 
 KEY = Key("key-0123456789abcdef")
 OTHER = Key("key-other-0123456789")
 BUY = stock_ticket()
 
 pytestmark = pytest.mark.anyio
+
+
+async def resolve(room, intent_id, *, note):
+    journal = room.journal
+    return await resolve_intent(journal, journal.alerts, room.clock, intent_id, by="operator", note=note)
 
 
 @pytest.mark.requirement("TRD-09", "TRD-10", "GWY-03")
@@ -358,13 +364,13 @@ async def test_a_person_who_looked_into_an_unknown_order_sets_the_others_free(ro
     room.broker.reply_faults.append("lost_before")
     unknown = await room.gateway.submit(BUY, key=KEY)
 
-    resolved = await room.gateway.resolve(unknown.intent.intent_id, by="operator", note="cancelled in TWS")
+    resolved = await resolve(room, unknown.intent.intent_id, note="cancelled in TWS")
 
     assert resolved.resolved
     room.broker.plans.append(Plan(asks=(("o10331",),)))
     assert (await room.gateway.submit(stock_ticket("5"), key=OTHER)).accepted
     with pytest.raises(NotFound):
-        await room.gateway.resolve("ib-nothing", by="operator", note="")
+        await resolve(room, "ib-nothing", note="")
 
 
 @pytest.mark.requirement("TRD-10")

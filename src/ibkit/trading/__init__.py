@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ibkit.trading.ports import Alerts, Broker, Journal, Trades
     from ibkit.trading.questions import QuestionPolicy
     from ibkit.trading.ref import check_key, child_key, make_key
+    from ibkit.trading.resolving import resolve_intent
     from ibkit.trading.timeline import Observer, Step, StepKind
     from ibkit.trading.trade import Trade, TradeResult
 
@@ -53,6 +54,7 @@ __all__ = [
     "child_key",
     "default_limits",
     "make_key",
+    "resolve_intent",
 ]
 
 _HOMES = {
@@ -68,6 +70,7 @@ _HOMES = {
     "ports": ("Alerts", "Broker", "Journal", "Trades"),
     "questions": ("QuestionPolicy",),
     "ref": ("check_key", "child_key", "make_key"),
+    "resolving": ("resolve_intent",),
     "timeline": ("Observer", "Step", "StepKind"),
     "trade": ("Trade", "TradeResult"),
 }

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from ibkit.clock import Clock
-from ibkit.errors import IbkitError, InFlight, KeyReused, NotFound
+from ibkit.errors import IbkitError, InFlight, KeyReused
 from ibkit.model import AccountId, Environment, Key, OrderId, OrderStatus, OrderTicket
 from ibkit.trading.conversation import Conversation
 from ibkit.trading.events import (
@@ -27,7 +27,6 @@ from ibkit.trading.events import (
     IntentId,
     Operation,
     Planned,
-    Resolved,
 )
 from ibkit.trading.evidence import Exists, assess
 from ibkit.trading.facts import FactFinder
@@ -214,16 +213,6 @@ class OrderGateway:
         for intent in await self._journal.unfinished(self._broker.username):
             await self.tracker.refresh(intent)
         return (*settled, *adopted)
-
-    async def resolve(self, intent_id: IntentId, *, by: str, note: str) -> Intent:
-        """Take down what a person found out about an intent in unknown state; it then holds up nothing any more.
-
-        Its order, should it still show up, is no longer looked for: the person answers for that.
-        """
-        intent = await self._journal.get(intent_id)
-        if intent is None or intent.state is not IntentState.UNKNOWN_NEEDS_HUMAN:
-            raise NotFound(f"No intent {intent_id} in unknown state", code="E-NOT-FOUND")
-        return await self._journal.append(intent, Resolved(at=self._clock.now(), by=by, note=note))
 
     # -- one intent -----------------------------------------------------------------------------------------------
 

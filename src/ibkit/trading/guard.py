@@ -46,12 +46,16 @@ class ProtectionGuard:
             message = await self._look_at(trade, positions)
             if message:
                 found.append(await self._raise(trade, message))
+            else:
+                note = "a stop works, or nothing is left to protect"
+                await self.alerts.close(AlertKind.UNPROTECTED, trade.trade_id, at=self.clock.now(), note=note)
         return tuple(found)
 
     async def _look_at(self, trade: Trade, positions: tuple[Position, ...]) -> str:
         """What is wrong with `trade`; empty where it is protected, over, or sold nothing."""
         entry = await self._intent(next((link.key for link in trade.links if link.role is OrderRole.ENTRY), None))
-        if entry is None or (entry.final and not entry.filled and entry.state is not IntentState.UNKNOWN_NEEDS_HUMAN):
+        unsettled = entry is not None and entry.state is IntentState.UNKNOWN_NEEDS_HUMAN and not entry.resolved
+        if entry is None or (entry.final and not entry.filled and not unsettled):
             if trade.entry_price is None:
                 await self.trades.put(book.failed(trade, at=self.clock.now()))
             return ""

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import getpass
+import sys
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import cyclopts
 
 from ibkit.cli import context, output
-from ibkit.cli.flags import Json, option
+from ibkit.cli.asking import wrong
+from ibkit.cli.flags import Json, Yes, option
 from ibkit.cli.running import go
 from ibkit.errors import NotFound
 
 if TYPE_CHECKING:
+    from ibkit.store.journal import SqliteJournal
     from ibkit.trading import Intent, Journal
 
 __all__ = ["app"]
+
+T = TypeVar("T")
 
 app = cyclopts.App(name="intents", help="What the order journal holds.")
 
@@ -86,6 +92,53 @@ def show(name: str, /, *, json: Json = False) -> None:
     _with_journal(work)
 
 
+@app.command
+def resolve(
+    name: str,
+    /,
+    *,
+    note: Annotated[str, option("What you found out at IBKR; kept with the intent.")],
+    yes: Yes = False,
+    json: Json = False,
+) -> int:
+    """Settle an intent in unknown state by your own word, after a look at IBKR's order window.
+
+    It closes the alert, and ibkit no longer looks for the order: if it fills after all, nobody protects it.
+    """
+    if not note.strip():
+        raise wrong("--note", "it is empty, but the journal keeps why an order was taken for settled")
+
+    async def work(journal: SqliteJournal) -> int:
+        from ibkit.clock import SystemClock
+        from ibkit.trading import IntentState, resolve_intent
+
+        intent = await _find(journal, name)
+        if intent.state is IntentState.UNKNOWN_NEEDS_HUMAN and not intent.resolved and not yes:
+            output.warn(f"{intent.label}: {intent.reason}")
+            if not _confirmed(f"Settle intent {intent.intent_id} as: {note}? [y/N] "):
+                output.warn("Nothing was changed.")
+                return 5
+        done = await resolve_intent(
+            journal, journal.alerts, SystemClock(), intent.intent_id, by=getpass.getuser(), note=note.strip()
+        )
+        if json:
+            output.emit(_document(done))
+        else:
+            output.say(f"Settled: {done.label} ({note.strip()})")
+        return 0
+
+    return _with_journal(work)
+
+
+def _confirmed(question: str) -> bool:
+    if not sys.stdin.isatty():
+        raise wrong("--yes", "it is needed where nobody can be asked")
+    try:
+        return input(question).strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
+
+
 async def _find(journal: Journal, name: str) -> Intent:
     from ibkit.trading.events import IntentId
 
@@ -98,7 +151,7 @@ async def _find(journal: Journal, name: str) -> Intent:
     return found[0]
 
 
-def _with_journal(work: Callable[[Journal], Awaitable[None]]) -> None:
+def _with_journal(work: Callable[[SqliteJournal], Awaitable[T]]) -> T:
     from ibkit.bootstrap.desks import journal_path
     from ibkit.clock import SystemClock
     from ibkit.store import open_journal
@@ -106,7 +159,7 @@ def _with_journal(work: Callable[[Journal], Awaitable[None]]) -> None:
     settings = context.load_settings(require_method=False)
     path = journal_path(settings)
 
-    async def run() -> None:
+    async def run() -> T:
         if not path.exists():
             raise NotFound(
                 f"Order journal not found: {path}",
@@ -114,9 +167,9 @@ def _with_journal(work: Callable[[Journal], Awaitable[None]]) -> None:
                 remedy="It is made by the first order; check IBKIT_STATE_DIR if there was one.",
             )
         async with open_journal(path, clock=SystemClock()) as journal:
-            await work(journal)
+            return await work(journal)
 
-    go(run)
+    return go(run)
 
 
 def _in_state(intent: Intent, wanted: str | None) -> bool:
@@ -145,6 +198,7 @@ def _document(intent: Intent) -> dict[str, Any]:
         "average_price": intent.average_price,
         "reason": intent.reason or None,
         "code": intent.code or None,
+        "resolved": intent.resolved,
         "planned_at": intent.planned.at,
         "updated_at": intent.updated_at,
     }

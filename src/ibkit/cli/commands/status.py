@@ -33,6 +33,8 @@ class Report:
     state: str = "not connected"
     connected: bool = False
     next: str = ""
+    alerts: list[str] = field(default_factory=list)
+    """Open ones of the journal: orders in unknown state, sold options without a stop."""
 
     @property
     def method(self) -> str | None:
@@ -57,6 +59,7 @@ def status(
     if settings.mock:
         report.works.append("SIMULATED broker inside this process (BROKER_PROVIDER=mock)")
         report.connected, report.state = True, "simulated"
+    _look_at_alerts(report)
     failure: IbkitError | None = None
     if connect and not report.needed:
         failure = go(lambda: _connect(report, compete))
@@ -91,6 +94,25 @@ def _look_at_settings(report: Report) -> None:
             report.works.append("keys and credentials are there")
     if settings.vault.key is None and report.method != "gateway":
         report.works.append("sign-ins are not kept between runs (set ENCRYPTION_KEY to keep them)")
+
+
+def _look_at_alerts(report: Report) -> None:
+    from ibkit.bootstrap.desks import journal_path
+
+    path = journal_path(report.settings)
+    if report.settings.mock or not path.exists():
+        return
+    from ibkit.clock import SystemClock
+    from ibkit.store import open_journal
+
+    async def read() -> None:
+        async with open_journal(path, clock=SystemClock()) as journal:
+            report.alerts = [f"{alert.at:%Y-%m-%d %H:%M} {alert.message}" for alert in await journal.alerts.open()]
+
+    try:
+        go(read)
+    except IbkitError as error:
+        report.needed.append(f"{error.code}: {error.message}")
 
 
 async def _connect(report: Report, compete: bool) -> IbkitError | None:
@@ -141,6 +163,9 @@ def _text(report: Report) -> str:
     if report.steps:
         lines += ["", "Steps:"]
         lines += [f"  {name:<9}{_step(step)}" for name, step in report.steps.items()]
+    if report.alerts:
+        lines += ["", "Alerts (see `ibkit intents list --state unknown`):"]
+        lines += [f"  {output.one_line(alert, 300)}" for alert in report.alerts]
     lines += ["", "Works:", *(f"  {line}" for line in report.works or ["nothing yet"])]
     lines += ["", "Needed:", *(f"  {line}" for line in report.needed or ["nothing"])]
     lines += ["", f"Next: {report.next}"]
@@ -167,6 +192,7 @@ def _document(report: Report) -> dict[str, Any]:
         "file": report.settings.file,
         "steps": report.steps,
         "accounts": report.accounts,
+        "alerts": report.alerts,
         "works": report.works,
         "needed": report.needed,
         "next": report.next,
