@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -151,3 +152,15 @@ def test_links_between_pages_lead_somewhere() -> None:
             if "://" not in target and target != "docs/benchmarks.md" and not (page.parent / target).exists():
                 broken.append(f"{page.relative_to(ROOT)}: {target}")
     assert broken == []
+
+
+@pytest.mark.requirement("DOC-02")
+def test_each_dependency_has_its_reason() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = [names for extra, names in project["optional-dependencies"].items() if extra != "dev"]
+    needed = {
+        re.split(r"[<>=;\[ ]", line)[0]
+        for line in [*project["dependencies"], *(line for lines in extras for line in lines)]
+    }
+    page = (ROOT / "docs/adr/0001-dependencies.md").read_text().lower()
+    assert sorted(name for name in needed if name not in page) == []

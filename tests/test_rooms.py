@@ -106,3 +106,21 @@ def test_a_setting_that_nothing_reads_is_one_of_a_part_to_come_and_the_guide_say
         v.name for v in unread if not any(v.name == n or (n.endswith("*") and v.name.startswith(n[:-1])) for n in named)
     ]
     assert silent == []
+
+
+def test_each_section_of_the_facts_that_the_code_cites_exists() -> None:
+    facts = SOURCE.parents[1] / "docs/facts"
+    sections = {
+        page.name: set(re.findall(r"^#+ (\d+(?:\.\d+)?)", page.read_text(), re.M)) for page in facts.glob("*.md")
+    }
+    wrong: list[str] = []
+    for name in trees():
+        cited = re.finditer(
+            r"docs/facts/([a-z-]+\.md)((?:,? §?\d+(?:\.\d+)?(?:-[\d.]+\d)?)*)", (SOURCE / name).read_text()
+        )
+        for match in cited:
+            known = sections.get(match[1], set())
+            numbers = re.findall(r"\d+(?:\.\d+)?", match[2])
+            wrong += [f"{name}: {match[0]}" for number in numbers if number not in known]
+            wrong += [f"{name}: {match[1]}"] if match[1] not in sections else []
+    assert wrong == []

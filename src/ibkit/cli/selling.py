@@ -170,7 +170,7 @@ async def look_back(desk: Desk, sale: Sale, symbol: str) -> None:
     try:
         read = await desk.broker.read_orders(desk.account_id)
         if read.first or not read.complete:
-            # The first read of a session proves nothing. Source: docs/facts/orders.md §9.1.
+            # The first read of a session proves nothing. Source: docs/facts/orders.md §9.
             read = await desk.broker.read_orders(desk.account_id)
         sale.working = tuple(order for order in read.orders if order.status.working)
         if read.complete:

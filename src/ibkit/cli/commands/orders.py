@@ -43,7 +43,7 @@ def list_(
             broker, account_id = IbkrBroker(ib), await ib.selected_account()
             read = await broker.read_orders(account_id)
             if read.first or not read.complete:
-                # The first read of a session proves nothing. Source: docs/facts/orders.md §9.1.
+                # The first read of a session proves nothing. Source: docs/facts/orders.md §9.
                 read = await broker.read_orders(account_id)
         orders = [order for order in read.orders if order.status.working or not working]
         if json:
