@@ -1,8 +1,10 @@
 """One client, one mode, one process: sends N signed GETs and prints its own CPU and wall seconds as JSON.
 
-    python -m benchmarks.clients ibind|bare|ibkit one|hundred URL CA N
+    python -m benchmarks.clients ibind|raw|transport|ibkit one|hundred URL CA N
 
-`bare` is the transport alone: the same HTTP library, loop and TLS, a ready-made header, the body decoded to nothing.
+`transport` is what carries a request for ibkit, without ibkit: the same HTTP library, loop and TLS with the same time
+limit and the same cap on the body, a ready-made header, no client, signing, pacing or decoding. `raw` is the HTTP
+library by itself, the body read without a cap and without a time limit.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -18,6 +21,9 @@ from pathlib import Path
 
 PATH = "/iserver/marketdata/snapshot"
 QUERY = {"conids": "756733", "fields": "31,84,85,86,88,6509"}
+QUERY_TEXT = "&".join(f"{name}={value}" for name, value in QUERY.items())
+HEADER = 'OAuth realm="limited_poa", ' + ", ".join(f'oauth_{name}="{"x" * 40}"' for name in "abcdef")
+"""As long as a signed one."""
 IN_FLIGHT = 100
 WARM_UP = 200
 KEYS = Path(__file__).resolve().parent.parent / "tests" / "keys"
@@ -72,20 +78,35 @@ def ibind(url: str, ca: str, count: int, in_flight: int) -> dict[str, float]:
         return timed(lambda n: list(pool.map(one, range(n))) and None, count)
 
 
-async def bare(url: str, ca: bytes, count: int, in_flight: int) -> dict[str, float]:
+async def raw(url: str, ca: bytes, count: int, in_flight: int) -> dict[str, float]:
     from pyreqwest.client import ClientBuilder
 
-    header = 'OAuth realm="limited_poa", ' + ", ".join(f'oauth_{name}="{"x" * 40}"' for name in "abcdef")
-    query = "&".join(f"{name}={value}" for name, value in QUERY.items())
-    target = f"{url}/v1/api{PATH}?{query}"
+    target = f"{url}/v1/api{PATH}?{QUERY_TEXT}"
     builder = ClientBuilder().add_root_certificate_pem(ca).http1_only().user_agent("ibkit-benchmark")
     async with builder.build() as client:
 
         async def call() -> None:
-            response = await client.get(target).header("Authorization", header).build().send()
+            response = await client.get(target).header("Authorization", HEADER).build().send()
             await response.bytes()
 
         return await timed_async(call, count, in_flight)
+
+
+async def transport(url: str, ca: bytes, count: int, in_flight: int) -> dict[str, float]:
+    from ibkit.client.transports.pyreqwest import PyreqwestTransport
+    from ibkit.wire.http import Request
+
+    headers = {"User-Agent": "ibkit-benchmark", "Authorization": HEADER}
+    request = Request("GET", f"{url}/v1/api{PATH}?{QUERY_TEXT}", headers)
+    carrier = PyreqwestTransport(ca=ca, pool_size=in_flight)
+
+    async def call() -> None:
+        await carrier.send(request, timeout_s=15.0)
+
+    try:
+        return await timed_async(call, count, in_flight)
+    finally:
+        await carrier.aclose()
 
 
 def run(name: str, mode: str, url: str, ca: str, count: int) -> dict[str, float]:
@@ -94,7 +115,8 @@ def run(name: str, mode: str, url: str, ca: str, count: int) -> dict[str, float]
     in_flight = IN_FLIGHT if mode == "hundred" else 1
     if name == "ibind":
         return ibind(url, ca, count, in_flight)
-    if name == "bare":
+    if name in ("raw", "transport"):
+        bare = raw if name == "raw" else transport
         return uvloop.run(bare(url, Path(ca).read_bytes(), count, in_flight))
     from benchmarks.ibkit_client import ours
 
@@ -103,4 +125,5 @@ def run(name: str, mode: str, url: str, ca: str, count: int) -> dict[str, float]
 
 if __name__ == "__main__":
     name, mode, url, ca, count = sys.argv[1:]
-    print(json.dumps(run(name, mode, url, ca, int(count))))
+    result = run(name, mode, url, ca, int(count))
+    print(json.dumps({**result, "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))

@@ -1,4 +1,4 @@
-"""How long `ibkit --help` and `import ibkit` take as whole processes, beside a bare interpreter."""
+"""How long `ibkit --help`, `ibkit --version` and `import ibkit` take as whole processes, beside a bare interpreter."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ COMMANDS = {
     "python -c pass": [sys.executable, "-c", "pass"],
     "import ibkit": [sys.executable, "-c", "import ibkit"],
     "ibkit --help": [IBKIT, "--help"],
+    "ibkit --version": [IBKIT, "--version"],
 }
 
 
