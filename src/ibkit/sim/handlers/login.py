@@ -228,7 +228,7 @@ def _assertion(call: TokenCall, form: dict[str, str]) -> tuple[OAuth2Client, dic
         jti = f"{client.client_id}/{claims.get('jti')}"
         if not claims.get("jti") or jti in call.world.logins.used_jtis:
             raise BadToken("jti is missing or was used before")
-        call.world.logins.used_jtis.add(jti)
+        call.world.logins.used_jtis[jti] = None
     if call.world.faults.on("oauth2-refused"):
         raise BadToken("client assertion refused")
     return client, claims

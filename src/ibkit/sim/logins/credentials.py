@@ -45,7 +45,7 @@ def use_nonce(world: World, pairs: Mapping[str, str]) -> None:
     used = tuple(pairs.get(name, "") for name in names)
     if used in world.logins.used_nonces:
         raise oauth_error(world, "nonce was used before")
-    world.logins.used_nonces.add(used)
+    world.logins.used_nonces[used] = None
 
 
 def signed_session(world: World, signed: Signed, clocks: tuple[datetime, ...]) -> Session:

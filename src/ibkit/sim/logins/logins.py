@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Final, Literal, TypeVar
 
 __all__ = [
     "AccessToken",
@@ -22,6 +22,7 @@ __all__ = [
     "LiveSessionToken",
     "Logins",
     "Method",
+    "Newest",
     "OAuth2Client",
     "RequestToken",
     "RsaPublicKey",
@@ -30,6 +31,14 @@ __all__ = [
     "SsoBearer",
     "User",
 ]
+
+TOKENS: Final = 1000
+"""Tokens of one kind that are kept; far more than are alive at once."""
+PROOFS: Final = 100_000
+"""Nonces and assertion ids that are remembered: at IBKR's 50 calls a second, those of half an hour, and a proof older
+than the timestamp's tolerance is refused for its age."""
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 Method = Literal["gateway", "oauth1a", "oauth2"]
 
@@ -197,6 +206,19 @@ class SsoBearer:
     ips: frozenset[str]
 
 
+class Newest(dict[_Key, _Value]):
+    """The `most` entries put last: a simulator that runs for weeks does not grow."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+
+    def __setitem__(self, key: _Key, value: _Value) -> None:
+        super().__setitem__(key, value)
+        if len(self) > self.most:
+            del self[next(iter(self))]
+
+
 class Logins:
     """The registry of credentials, tokens and sessions. Rules about sessions stand in `sessions.py`."""
 
@@ -212,13 +234,13 @@ class Logins:
         self.consumers: dict[str, Consumer] = {consumer.key: consumer for consumer in consumers}
         self.access_tokens: dict[str, AccessToken] = {token.token: token for token in access_tokens}
         self.oauth2_clients: dict[str, OAuth2Client] = {client.client_id: client for client in oauth2_clients}
-        self.request_tokens: dict[str, RequestToken] = {}
+        self.request_tokens: dict[str, RequestToken] = Newest(TOKENS)
         self.live_session_tokens: dict[str, list[LiveSessionToken]] = {}
         """By access token, newest last."""
-        self.client_bearers: dict[str, ClientBearer] = {}
-        self.sso_bearers: dict[str, SsoBearer] = {}
-        self.used_nonces: set[tuple[str, ...]] = set()
-        self.used_jtis: set[str] = set()
+        self.client_bearers: dict[str, ClientBearer] = Newest(TOKENS)
+        self.sso_bearers: dict[str, SsoBearer] = Newest(TOKENS)
+        self.used_nonces: dict[tuple[str, ...], None] = Newest(PROOFS)
+        self.used_jtis: dict[str, None] = Newest(PROOFS)
         self.gateway: Session | None = None
         """The one login of the gateway program, shared by all its callers."""
         self.gateway_was_logged_in = False
