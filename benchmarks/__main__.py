@@ -165,9 +165,9 @@ def report() -> str:
             ),
             (
                 "Our transport without ibkit: the bytes on the wire with time limit and cap, no client, signing, "
-                "pacing or decoding. Unpinned, the HTTP library's thread and the loop's compete for the interpreter lock on "
-                "two cores, and the busier loop of the whole client pays for it in thread changes, not in work of its "
-                "own.\n"
+                "pacing or decoding. Unpinned, the HTTP library's thread and the loop's compete for the interpreter lock "
+                "on two cores, and the busier loop of the whole client pays for it in thread changes, not in work of "
+                "its own.\n"
             ),
             "| What | Figure | Goal | Met |",
             "|---|---|---|---|",
