@@ -165,7 +165,7 @@ def report() -> str:
             ),
             (
                 "Our transport without ibkit: the bytes on the wire with time limit and cap, no client, signing, "
-                "pacing or decoding. Unpinned, the HTTP library's thread and the loop's compete for the interpreter lock "
+                "pacing or decoding. Unpinned, the HTTP library's thread and the loop's compete for the lock "
                 "on two cores, and the busier loop of the whole client pays for it in thread changes, not in work of "
                 "its own.\n"
             ),
