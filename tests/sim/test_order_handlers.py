@@ -386,6 +386,29 @@ def test_answers_have_the_recorded_shapes(shared: Path) -> None:
     assert_same_shape(preview, recorded(shared, "POST-whatif-order"), more={"warns", "position"})
 
 
+def test_a_working_stop_has_the_documented_members() -> None:
+    """docs/facts/orders.md §9, §10: prices of fills only with fills, and every figure of a status in both namings."""
+    desk = Desk()
+    put = desk.option()
+    desk.hold(put, "2.00", "2.10")
+    desk.send(desk.ticket(put, "SELL", 1, "STP", price=0.5, tif="GTC"))
+    desk.get("/iserver/account/orders")
+    (row,) = desk.get("/iserver/account/orders", wait=6)["orders"]
+    assert {"avgPrice", "order_ref", "parentId"}.isdisjoint(row)
+    assert (row["exchange"], row["orderType"], row["origOrderType"]) == ("SMART", "Stop", "STOP")
+    assert (row["price"], row["stop_price"], row["sizeAndFills"]) == ("", "0.50", "0/1")
+    assert (row["bgColor"], row["fgColor"]) == ("#FFFFFF", "#0000CC")
+    status = desk.get(f"/iserver/account/order/status/{row['orderId']}")
+    assert (status["fg_color"], status["bg_color"]) == ("#FFFFFF", "#0000CC")
+    for one, other in [
+        ("cum_fill", "filled_quantity"),
+        ("size", "remaining_quantity"),
+        ("average_price", "fill_price"),
+    ]:
+        assert status[one] == status[other], (one, other)
+    assert (status["stop_price"], status["limit_price"], status["order_ccp_status"]) == ("0.50", "", "0")
+
+
 def test_by_quirk_a_limit_far_off_is_rejected_with_an_offer() -> None:
     desk = Desk(price_algo_prompt="yes")
     status, prompt = desk.send(desk.ticket(desk.stock(), "BUY", 1, "LMT", price=500.00, cOID="far"))

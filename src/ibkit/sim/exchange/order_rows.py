@@ -141,7 +141,8 @@ def status_row(world: World, order: SimOrder, now: datetime) -> dict[str, Any]:
     """Order status, with both sets of names for fills that sources show (§10)."""
     ticket, instrument = order.ticket, order.ticket.instrument
     status = status_of(world, order, now)
-    background, foreground = _COLOURS.get(status, _WORKING_COLOURS)
+    # A working order's two are the other way round than in the list. Source: docs/facts/orders.md §9, §10 [spec].
+    background, foreground = _COLOURS.get(status, _WORKING_COLOURS[::-1])
     done = order.state not in ("live", "saved")
     description = _description(order, with_symbol=order.state == "filled")
     average = price_text(_average(order)) or "0.00"
