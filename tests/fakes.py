@@ -331,12 +331,20 @@ class FakeBroker:
         held = self._held(order_id)
         if fault == "lost_before":
             raise OutcomeUnknown("no answer within 30 s")
+        if fault == "refused_but_late" and held is not None:  # fault F27: a proxy's 400, carried out all the same
+            gone = held
+            self.later.append((self.clock.now() + timedelta(seconds=8), lambda: self._cancelled(gone)))
+            raise OutcomeUnknown("Bad Request: timed out", details={"status": 400})
         if held is None or held.status.terminal:
             raise InvalidRequest(f"OrderID {order_id} doesn't exist")
         held.status = OrderStatus.CANCELLED
         if fault == "lost_after":
             raise OutcomeUnknown("no answer within 30 s")
         return CancelAck(order_id, "Request was submitted")
+
+    @staticmethod
+    def _cancelled(held: Held) -> None:
+        held.status = OrderStatus.CANCELLED
 
     async def read_orders(self, account_id: AccountId) -> OrdersRead:
         self._work_off()

@@ -651,3 +651,23 @@ def test_an_untold_user_name_neither_ends_the_login_nor_the_trading(status) -> N
 
     anyio.run(run)
     assert len(sent(simulator, "LIVE_SESSION_TOKEN")) == 1
+
+
+@pytest.mark.requirement("TRD-22")
+def test_a_session_that_changes_without_an_error_is_seen_before_its_lists_are_believed() -> None:
+    """Somebody logs the gateway in anew: no call fails, but the list read now says nothing of the session before."""
+    simulator = make_simulator()
+
+    async def run() -> None:
+        async with make_client(simulator, AuthMethod.GATEWAY) as ib:
+            broker = IbkrBroker(ib)
+            (account,) = await broker.accounts()
+            first, second = [await broker.read_orders(account.account_id) for _ in range(2)]
+            simulator.control("POST", "login", {"logged_in": False})
+            simulator.control("POST", "login", {"logged_in": True})
+            third = await broker.read_orders(account.account_id)
+            assert second.mark == first.mark
+            assert third.mark != second.mark
+            assert third.first
+
+    anyio.run(run)

@@ -435,6 +435,17 @@ async def test_a_lost_cancel_is_carried_through(room, fault):
     assert outcome.state is IntentState.CANCELLED
 
 
+@pytest.mark.requirement("TRD-12", "TRD-22")
+async def test_a_cancel_that_a_proxy_refused_is_not_called_refused_while_it_may_still_work(room):
+    limit = stock_ticket(order_type=OrderType.LIMIT, limit_price=Decimal("600.00"))
+    placed = await room.gateway.submit(limit, key=KEY)
+    room.broker.cancel_faults.extend(["refused_but_late"] * 3)
+
+    outcome = await room.gateway.cancel(ACCOUNT, placed.order_id, key=OTHER)
+
+    assert outcome.state is IntentState.CANCELLED
+
+
 @pytest.mark.requirement("TRD-12")
 @pytest.mark.parametrize(
     ("fault", "state"),

@@ -9,6 +9,7 @@ import pytest
 from ibkit.errors import Effect, OutcomeUnknown, UnexpectedAnswer
 from ibkit.model import Accepted, AccountId, AlreadyRegistered, Asked, OrderStatus, Ref, Rejected
 from ibkit.wire import Response, answer_from_wire, registered_in
+from ibkit.wire.order_answers import RefusedCancel, refused_cancel
 
 REF = Ref("cs1-20260706-0001")
 ACCOUNT = AccountId("DU1234567")
@@ -158,3 +159,20 @@ def test_a_status_word_nobody_knows_is_kept_and_never_terminal() -> None:
     assert isinstance(answer, Accepted)
     assert answer.status is OrderStatus.UNKNOWN
     assert answer.raw == "Sleeping"
+
+
+@pytest.mark.requirement("TRD-12")
+@pytest.mark.parametrize(
+    ("status", "text", "meaning"),
+    [
+        (400, "OrderID 123456 doesn't exist", RefusedCancel.UNKNOWN_ORDER),
+        (400, "OrderId 5 that needs to be cancelled is not found", RefusedCancel.UNKNOWN_ORDER),
+        (400, "Order is inactive", RefusedCancel.NOT_POSSIBLE),
+        (400, "OrderId 5 that needs to be cancelled can not be cancelled, state: Filled", RefusedCancel.NOT_POSSIBLE),
+        (200, "no", RefusedCancel.NOT_POSSIBLE),
+        (400, "Bad Request: timed out", None),
+    ],
+)
+def test_only_ibkrs_own_words_refuse_a_cancel(status: int, text: str, meaning: RefusedCancel | None) -> None:
+    body = json.dumps({"error": text, "statusCode": status}).encode()
+    assert refused_cancel(Response(status, {}, body)) is meaning

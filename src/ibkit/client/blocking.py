@@ -127,6 +127,9 @@ class BlockingClient:
     def brokerage_accounts(self) -> Opening:
         return self._run(Client.brokerage_accounts)
 
+    def brokerage_accounts_now(self) -> Opening:
+        return self._run(Client.brokerage_accounts_now)
+
     def switch_account(self, account_id: AccountId) -> None:
         self._run(Client.switch_account, account_id)
 

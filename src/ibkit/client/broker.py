@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from ibkit.client.api.marketdata import open_line
 from ibkit.client.client import Client
+from ibkit.client.opening import Opening
 from ibkit.model import (
     Account,
     AccountId,
@@ -73,7 +74,12 @@ class IbkrBroker:
         return Username((self._told or self._ib.username).lower())
 
     async def mark(self) -> SessionMark:
-        opening = await self._ib.brokerage_accounts()
+        return self._marked(await self._ib.brokerage_accounts())
+
+    async def _mark_now(self) -> SessionMark:
+        return self._marked(await self._ib.brokerage_accounts_now())
+
+    def _marked(self, opening: Opening) -> SessionMark:
         return SessionMark(session=opening.session or "", trading_day=self._ib.clock.now().astimezone(NEW_YORK).date())
 
     async def accounts(self) -> tuple[Account, ...]:
@@ -131,19 +137,23 @@ class IbkrBroker:
         return await self._ib.cancel(account_id, order_id, send_by=send_by)
 
     async def read_orders(self, account_id: AccountId) -> OrdersRead:
+        # A list may be the session's own: whose it is is asked before and after, for a change makes no error.
+        before = await self._mark_now()
         orders, snapshot = await self._ib.orders(account_id)
-        mark = await self.mark()
+        mark = await self._mark_now()
         return OrdersRead(
             orders=tuple(order for order in orders if order.account_id == account_id),
             complete=snapshot and len(orders) < LIVE_ORDERS_ROWS,
-            first=_first(self._orders_read, mark, account_id),
+            first=_first(self._orders_read, mark, account_id) or mark != before,
             mark=mark,
         )
 
     async def read_fills(self, account_id: AccountId, *, days: int = 1) -> FillsRead:
+        before = await self._mark_now()
         fills = await self._ib.fills(account_id, days=days)
-        mark = await self.mark()
-        return FillsRead(fills=fills, first=_first(self._fills_read, mark, account_id), mark=mark)
+        mark = await self._mark_now()
+        first = _first(self._fills_read, mark, account_id) or mark != before
+        return FillsRead(fills=fills, first=first, mark=mark)
 
     async def order(self, order_id: OrderId) -> Order | None:
         return await self._ib.order(order_id)

@@ -32,6 +32,7 @@ class Client(Core):
 
     accounts = _accounts.accounts
     brokerage_accounts = _accounts.brokerage_accounts
+    brokerage_accounts_now = _accounts.brokerage_accounts_now
     switch_account = _accounts.switch_account
     selected_account = _accounts.selected_account
 

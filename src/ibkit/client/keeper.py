@@ -143,6 +143,16 @@ class Keeper:
             await self._advance(upto.value)
         return self.opening
 
+    async def answered_by(self, session: str | None) -> Opening:
+        """Take down which brokerage session answers now. It may change without an error to tell of it, as when somebody
+        logs the gateway in anew; then it is opened in the old one's place."""
+        async with self._turn:
+            if session is not None and session != self.opening.session and self.level >= Needs.PRIMED_ACCOUNTS.value:
+                log.warning("the brokerage session changed")
+                await self.opener.ask_accounts(self.suppressed)
+                self.generation += 1
+        return self.opening
+
     async def ready_for(self, endpoint: Endpoint) -> None:
         """Before a call: have the session it needs, renewed where due and allowed."""
         if self.due and self.level > 0 and self._may_renew(endpoint):

@@ -205,14 +205,13 @@ class Opener:
         if self._validated_at is not None and now - self._validated_at < VALIDATE_EVERY_S:
             return
         response = await self.ask(SSO_VALIDATE)
-        self._validated_at = now
         gateway = self._ib.method is AuthMethod.GATEWAY
         if response.status == 429:
             # Another run asked within this minute; the login's other signs are good.
-            self._step("validate", response, True, "asked less than a minute ago")
             if gateway:
-                told = read(ONE_USER, await self.ask(ONE_USER))
-                self._check_user(told.get("USER_NAME") if isinstance(told, dict) else None)
+                await self._ask_user()
+            self._validated_at = now
+            self._step("validate", response, True, "asked less than a minute ago")
             return
         validation = decode(SSO_VALIDATE, response) if response.status == 200 else None
         if validation is None or validation.RESULT is not True:
@@ -226,17 +225,32 @@ class Opener:
                 if gateway
                 else SessionExpired(f"Validation failed: {reason}", code="E-OA2-VALIDATE")
             )
-        self._step("validate", response, True, "ok")
         self.validation = validation
-        if gateway:
+        if gateway and validation.USER_NAME:
             self._check_user(validation.USER_NAME)
+        elif gateway:
+            await self._ask_user()
         elif validation.USER_NAME:
             self.told_user = Username(validation.USER_NAME)
+        self._validated_at = now
+        self._step("validate", response, True, "ok")
 
-    def _check_user(self, user: str | None) -> None:
-        """Whose login the gateway holds; it must be the expected one's. AUTH-18."""
-        if not user:
-            return
+    async def _ask_user(self) -> None:
+        """Whose login the gateway holds. It must be told: the order lock and the journal are kept by that name."""
+        response = await self.ask(ONE_USER)
+        told = read(ONE_USER, response)
+        user = told.get("USER_NAME") if isinstance(told, dict) else None
+        if not isinstance(user, str) or not user:
+            self._step("validate", response, False, "IBKR does not tell whose login it is")
+            raise SessionUnavailable(
+                "the gateway does not tell whose login it holds",
+                code="E-SES-USER",
+                remedy="Try again in a minute; if it repeats, log the gateway out and in again.",
+            )
+        self._check_user(user)
+
+    def _check_user(self, user: str) -> None:
+        """The gateway's login must be the expected one's. AUTH-18."""
         self.told_user = Username(user)
         if self.expected_user is not None and user.lower() != self.expected_user.lower():
             raise AuthError(

@@ -310,7 +310,9 @@ class Conversation:
                 # it proves even less: "reply id not found" may mean that our reply worked.
                 return await self._doubt(intent, error.message, refused_code="" if replied else error.code)
             if error.effect is Effect.UNKNOWN:
-                refused = error.details.get("status") in _REFUSING and not replied
+                # Of a cancel only words that are IBKR's own are a refusal (class Refused, above).
+                cancelling = intent.operation is Operation.CANCEL
+                refused = error.details.get("status") in _REFUSING and not replied and not cancelling
                 return await self._doubt(intent, error.message, refused_code=error.code if refused else "")
             if error.details.get("late"):
                 return await self._too_late(intent)

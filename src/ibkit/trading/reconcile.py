@@ -177,7 +177,7 @@ class Reconciler:
 
     async def _look_for_change(self, intent: Intent, settled: bool) -> tuple[Event, ...]:
         """Absolute values: the order either shows them or does not. Source: docs/facts/orders.md §14.5."""
-        order = await self._target(intent)
+        _, order = await self._target(intent)
         if order is None:
             return ()
         now = self.clock.now()
@@ -195,7 +195,10 @@ class Reconciler:
         return (looked, ProvenAbsent(at=now, reason=f"the order was not changed ({intent.reason})"))
 
     async def _look_for_cancel(self, intent: Intent, settled: bool) -> tuple[Event, ...]:
-        order = await self._target(intent)
+        """A cancel may be carried out late, too: that the order still works is an end only after the settle window."""
+        read, order = await self._target(intent)
+        if not read:
+            return ()
         now = self.clock.now()
         if order is None:
             if intent.refused_code:
@@ -207,25 +210,26 @@ class Reconciler:
                 Acknowledged(at=now, order_id=order.order_id, status=order.status, evidence="order status"),
                 *((progressed(order, at=now),) if order.status.terminal else ()),
             )
-        if intent.refused_code:
-            looked = self._looked(note=f"still {order.raw_status}")
-            return (looked, RefusedByBroker(at=now, code=intent.refused_code, reason=intent.reason))
-        if intent.sends < _MOST_SENDS and now <= intent.planned.expires_at:
+        if not intent.refused_code and intent.sends < _MOST_SENDS and now <= intent.planned.expires_at:
             # Cancelling twice is safe: the second finds nothing to do. Source: docs/facts/orders.md §7.
             return (self._looked(note=f"still {order.raw_status}"), Rearmed(at=now))
-        if settled or now > intent.planned.expires_at:
-            return (self._looked(note="still working"), ProvenAbsent(at=now, reason="the order is still working"))
-        return ()
+        if not settled:
+            return ()
+        looked = self._looked(note=f"still {order.raw_status}")
+        if intent.refused_code:
+            return (looked, RefusedByBroker(at=now, code=intent.refused_code, reason=intent.reason))
+        return (looked, ProvenAbsent(at=now, reason="the order is still working"))
 
-    async def _target(self, intent: Intent) -> Order | None:
+    async def _target(self, intent: Intent) -> tuple[bool, Order | None]:
+        """Whether the order's status could be read, and what it says; None where IBKR does not know the order."""
         assert intent.planned.target is not None, "a change or cancel has a target"
         try:
             order = await self.broker.order(intent.planned.target)
         except IbkitError as error:
             self._tell_failure(intent, "the order's status", error)
-            return None
+            return False, None
         self._tell_failure(intent, "the order's status", None)
-        return order
+        return True, order
 
     # -- writing down ---------------------------------------------------------------------------------------------
 

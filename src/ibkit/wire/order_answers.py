@@ -5,6 +5,7 @@ Source: docs/facts/orders.md §2-4.
 
 from __future__ import annotations
 
+import enum
 import re
 from decimal import Decimal
 
@@ -22,11 +23,11 @@ from ibkit.model import (
     Ref,
     Rejected,
 )
-from ibkit.wire.codec import excerpt, said
+from ibkit.wire.codec import excerpt, hidden_error, said
 from ibkit.wire.http import Response
 from ibkit.wire.orders import AnswerRow, PlaceAnswer, order_id_from_wire, status_from_wire
 
-__all__ = ["already_registered", "answer_from_wire", "registered_in"]
+__all__ = ["RefusedCancel", "already_registered", "answer_from_wire", "refused_cancel", "registered_in"]
 
 _REGISTERED = re.compile(r"Local order ID\s*=\s*(.*?)\s*is already registered", re.IGNORECASE | re.DOTALL)
 
@@ -157,3 +158,28 @@ def registered_in(response: Response) -> AlreadyRegistered | None:
     """ "Already registered" under any status. Source: §4."""
     found = already_registered(said(response).text)
     return None if found is None else AlreadyRegistered(found)
+
+
+class RefusedCancel(enum.Enum):
+    """What IBKR's own words say of a cancel that it did not take."""
+
+    UNKNOWN_ORDER = "unknown order"
+    NOT_POSSIBLE = "not possible"
+
+
+_UNKNOWN_ORDER = re.compile(r"doesn't exist|needs to be cancelled is not found", re.IGNORECASE)
+_NOT_POSSIBLE = re.compile(r"order is inactive|can ?not be cancelled", re.IGNORECASE)
+
+
+def refused_cancel(response: Response) -> RefusedCancel | None:
+    """A refusal of a cancel in words known to be IBKR's; None for anything else, which proves nothing (fault F27).
+
+    Source: docs/facts/orders.md §7: `OrderID 123456 doesn't exist`, `Order is inactive`, `OrderId 5 that needs to be
+    cancelled is not found`, `… can not be cancelled, state: Filled`.
+    """
+    text = said(response).text
+    if _UNKNOWN_ORDER.search(text):
+        return RefusedCancel.UNKNOWN_ORDER
+    if _NOT_POSSIBLE.search(text) or (response.status == 200 and hidden_error(response.body) is not None):
+        return RefusedCancel.NOT_POSSIBLE
+    return None

@@ -11,6 +11,7 @@ from ibkit.wire.accounts import (
     ACCOUNTS,
     PORTFOLIO_ACCOUNTS,
     SWITCH_ACCOUNT,
+    BrokerageAccounts,
     PortfolioAccount,
     SwitchAccount,
     account_from_wire,
@@ -37,6 +38,12 @@ async def accounts(ib: Core) -> tuple[Account, ...]:
 async def brokerage_accounts(ib: Core) -> Opening:
     """What the brokerage session told of its accounts: ids, the selected one, paper or live."""
     return await ib.keeper.reach(Needs.PRIMED_ACCOUNTS)
+
+
+async def brokerage_accounts_now(ib: Core) -> Opening:
+    """The same, asked again: another session may answer than the one that was opened."""
+    told: BrokerageAccounts = await ib.request(ACCOUNTS)
+    return await ib.keeper.answered_by(told.sessionId)
 
 
 async def switch_account(ib: Core, account_id: AccountId) -> None:

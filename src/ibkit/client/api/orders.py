@@ -22,10 +22,10 @@ from ibkit.model import (
     QuestionId,
     Ref,
 )
-from ibkit.wire.codec import decode, hidden_error, said
+from ibkit.wire.codec import decode, said
 from ibkit.wire.endpoint import Endpoint
 from ibkit.wire.http import Response
-from ibkit.wire.order_answers import answer_from_wire, registered_in
+from ibkit.wire.order_answers import RefusedCancel, answer_from_wire, refused_cancel, registered_in
 from ibkit.wire.orders import (
     CANCEL_ORDER,
     LIVE_ORDERS,
@@ -80,13 +80,17 @@ async def modify(ib: Core, order_id: OrderId, ticket: OrderTicket, *, send_by: f
 async def cancel(ib: Core, account_id: AccountId, order_id: OrderId, *, send_by: float | None = None) -> CancelAck:
     """Ask for a cancel; only the order's status says whether it worked.
 
-    NotFound where IBKR does not know the order, Refused where it is past or waits behind a question.
+    NotFound where IBKR does not know the order, Refused where it is past or waits behind a question, each in words
+    that are IBKR's own for it; any other refusal may come from a proxy in front of a cancel that is carried out.
     """
     response = await _sent(ib, CANCEL_ORDER, None, send_by, account_id=account_id, order_id=order_id)
-    words = said(response)
-    if (response.status == 400 and words.json) or (response.status == 200 and hidden_error(response.body)):
-        kind = NotFound if "doesn't exist" in words.text or "not found" in words.text else Refused
-        raise kind(f"IBKR did not cancel order {order_id}: {words.text}", code="E-ORD-REJECT", details=_said(response))
+    if response.status in (200, 400):
+        words, kind = said(response), refused_cancel(response)
+        if kind is not None:
+            unknown = kind is RefusedCancel.UNKNOWN_ORDER
+            raise (NotFound if unknown else Refused)(
+                f"IBKR did not cancel order {order_id}: {words.text}", code="E-ORD-REJECT", details=_said(response)
+            )
     if response.status != 200:
         raise ib.told(CANCEL_ORDER, response)
     return cancel_from_wire(decode(CANCEL_ORDER, response), order_id)
