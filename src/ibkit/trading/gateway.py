@@ -330,7 +330,11 @@ class OrderGateway:
         for account_id in dict.fromkeys(intent.planned.account_id for intent in denied):
             try:
                 orders = await self._broker.read_orders(account_id)
-                fills = await self._broker.read_fills(account_id)
+                if orders.first or not orders.complete:  # a session's first list is empty, whatever there is
+                    orders = await self._broker.read_orders(account_id)
+                fills = await self._broker.read_fills(account_id, days=WATCH.days)
+                if fills.first:
+                    fills = await self._broker.read_fills(account_id, days=WATCH.days)
             except IbkitError:
                 continue  # no evidence today; the next start looks again
             for intent in denied:
