@@ -9,6 +9,7 @@ import pytest
 
 from ibkit.errors import Unreachable
 from ibkit.model import OrderStatus, OrderType, Side
+from ibkit.trading.alert import AlertKind
 from ibkit.trading.events import Acknowledged, Looked
 from ibkit.trading.trade import RecordState, TradeStatus
 
@@ -225,3 +226,24 @@ async def test_sales_that_follow_each_other_read_their_executions_together(room)
     (trade,) = room.trades.rows.values()
     assert trade.entry_commission == Decimal("1.95")
     assert room.broker.sent("trades") == 2
+
+
+@pytest.mark.requirement("TRD-14", "OPT-06")
+async def test_a_mistake_of_our_own_after_the_fill_is_no_traceback_but_a_critical_result(room):
+    order = room.broker.order
+    mistakes = [ZeroDivisionError("a bug")]
+
+    async def broken(order_id):
+        if mistakes:
+            raise mistakes.pop()
+        return await order(order_id)
+
+    room.broker.order = broken
+    result = await sell(room)
+
+    assert (result.code, result.critical, result.unsure) == ("E-ORD-UNKNOWN", True, True)
+    assert "ZeroDivisionError" in result.message
+    assert await room.journal.alerts.open(kind=AlertKind.UNPROTECTED)
+    assert (await sell(room)).success
+    assert not await room.journal.alerts.open(kind=AlertKind.UNPROTECTED)
+    assert len(placed(room, Side.SELL, OrderType.MARKET)) == 1

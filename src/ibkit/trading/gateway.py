@@ -332,9 +332,9 @@ class OrderGateway:
                 orders = await self._broker.read_orders(account_id)
                 if orders.first or not orders.complete:  # a session's first list is empty, whatever there is
                     orders = await self._broker.read_orders(account_id)
-                fills = await self._broker.read_fills(account_id, days=WATCH.days)
+                fills = await self._broker.read_fills(account_id, days=WATCH.days + 1)
                 if fills.first:
-                    fills = await self._broker.read_fills(account_id, days=WATCH.days)
+                    fills = await self._broker.read_fills(account_id, days=WATCH.days + 1)
             except IbkitError:
                 continue  # no evidence today; the next start looks again
             for intent in denied:

@@ -10,6 +10,7 @@ has not filled, and still places the stop. Source: requirements TRD-13 to TRD-16
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -63,6 +64,8 @@ from ibkit.trading.timeline import Observer, Step, StepKind, unobserved
 from ibkit.trading.trade import RecordState, TradeResult, TradeStatus
 
 __all__ = ["OptionSeller"]
+
+log = logging.getLogger(__name__)
 
 HURRY_S = 120.0
 """How long a cancelled sale may go on to protect what it sold."""
@@ -232,7 +235,7 @@ class OptionSeller:
             ) from error
         if trade.record_state is RecordState.COMPLETE and trade.status is TradeStatus.CLOSED:
             return closed_result(request, trade)
-        return await self._unbroken(request, lambda hurry: self._carry_out(request, market, ticket, hurry, more_follow))
+        return await self._unbroken(request, lambda hurry: self._held_to(request, market, ticket, hurry, more_follow))
 
     async def _look(self, request: SaleRequest) -> _Market:
         """Contract, underlying, strike and quote: everything that may still say no without an order."""
@@ -362,6 +365,30 @@ class OptionSeller:
             )
         )
         return self._failure(request, error)
+
+    async def _held_to(
+        self, request: SaleRequest, market: _Market, ticket: OrderTicket, hurry: _Hurry, more_follow: bool
+    ) -> TradeResult:
+        """`_carry_out`; a mistake of our own in the middle of a sale is told as what it leaves behind, too."""
+        try:
+            return await self._carry_out(request, market, ticket, hurry, more_follow)
+        except Exception as error:
+            if isinstance(error, IbkitError):
+                raise
+            known = await self._gateway.find(request.key)
+            if known is None or not _may_have_sold(known):
+                raise
+            log.exception("a sale broke off", extra={"ref": known.ref})
+            message = (
+                f"CRITICAL: {known.label} ({known.state.value}): ibkit broke off with {type(error).__name__}; what was "
+                "sold may have no stop"
+            )
+            await self._records.unprotected(known.ref, message)
+            raise OutcomeUnknown(
+                message,
+                code="E-ORD-UNKNOWN",
+                remedy=f"Repeat with --key {request.key}: it goes on where it was and never sells twice.",
+            ) from error
 
     async def _carry_out(
         self, request: SaleRequest, market: _Market, ticket: OrderTicket, hurry: _Hurry, more_follow: bool
