@@ -126,7 +126,7 @@ def authorize(
             return
         output.say(f"Open this page within 10 minutes, log in and allow access:\n\n  {url}\n")
         again = "ibkit auth authorize --verifier V" + ("" if kept else f" --token {request_token}")
-        output.say(f"It ends with a verifier. Then: {again}")
+        output.say(f"It ends with a verifier, shown or as oauth_verifier in the last address. Then: {again}")
         output.say(
             "Serving other people needs IBKR's compliance approval (8-14 weeks). Applicants need a business entity, "
             "a public website describing the product, a proof of concept and the completed compliance process."

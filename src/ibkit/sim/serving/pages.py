@@ -187,7 +187,9 @@ def _login_cookies(world: World, session_id: str, user: User) -> tuple[tuple[str
 def _consent_page(token: RequestToken, redirect: str, banner: str = "", username: str = "") -> Page:
     text = html.consent_form(
         consumer=token.consumer_key,
-        returns_to="a code to type into the application" if redirect == "oob" else f"back to {redirect}",
+        returns_to="a code to type into the application"
+        if redirect == "oob"
+        else f"back to {redirect}, with a verifier in its address",
         username=username,
         fields={"oauth_token": token.token, "redirect_uri": redirect},
         banner=banner,
