@@ -23,7 +23,7 @@ from ibkit.errors import (
     TradingError,
     Unreachable,
 )
-from ibkit.model import Key, OrderStatus, OrderType
+from ibkit.model import Key, OrderStatus, OrderType, TimeInForce
 from ibkit.trading.alert import AlertKind
 from ibkit.trading.events import Replying, Sending
 from ibkit.trading.intent import IntentState
@@ -636,3 +636,36 @@ async def test_what_our_own_side_held_back_is_not_looked_for_at_ibkr(room, error
     assert intent.state is state
     assert room.clock.monotonic() - begun < 5
     assert "orders" not in room.broker.calls
+
+
+@pytest.mark.requirement("TRD-20", "TRD-22")
+@pytest.mark.parametrize(("filled", "state"), [("0", IntentState.CANCELLED), ("10", IntentState.FILLED)])
+async def test_a_day_order_that_ended_unwatched_is_ended_in_the_journal(room, filled, state):
+    """IBKR tells no status of it on a later day; it must not count as open for ever (fault F56)."""
+    limit = stock_ticket(order_type=OrderType.LIMIT, limit_price=Decimal("600.00"))
+    placed = await room.gateway.submit(limit, key=KEY)
+    if filled != "0":
+        room.broker.fill(placed.order_id, Decimal(filled), Decimal("600.00"))
+    room.broker.accepted.clear()  # as on the next day: no row, no status
+    room.clock.advance(86_400)
+    room.broker.new_session()
+
+    await room.gateway.recover()
+
+    intent = await room.gateway.find(KEY)
+    assert intent.state is state
+    assert intent.filled == Decimal(filled)
+
+
+@pytest.mark.requirement("TRD-22")
+async def test_a_good_till_cancelled_order_is_not_ended_because_a_day_went_by(room):
+    limit = stock_ticket(order_type=OrderType.LIMIT, limit_price=Decimal("600.00"), tif=TimeInForce.GTC)
+    placed = await room.gateway.submit(limit, key=KEY)
+    room.broker.accepted.clear()
+    room.clock.advance(86_400)
+    room.broker.new_session()
+
+    await room.gateway.recover()
+
+    assert placed.state is IntentState.ACKED
+    assert (await room.gateway.find(KEY)).state is IntentState.ACKED

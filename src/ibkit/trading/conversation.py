@@ -50,7 +50,7 @@ from ibkit.trading.events import (
     UnknownReason,
 )
 from ibkit.trading.intent import Intent, IntentState
-from ibkit.trading.limits import Facts, Limits, Objection, check, check_environment
+from ibkit.trading.limits import Facts, Limits, Objection, check, check_age, check_environment
 from ibkit.trading.outcome import refusal_code
 from ibkit.trading.ports import Broker, Journal
 from ibkit.trading.questions import QuestionPolicy, Verdict
@@ -189,7 +189,11 @@ class Conversation:
 
     def _objection(self, intent: Intent, facts: Facts, stage: Stage) -> Objection | None:
         if intent.operation is Operation.CANCEL:
-            return check_environment(intent.planned.account_id, facts, self.limits)
+            planned = intent.planned
+            max_age_s = (planned.expires_at - planned.at).total_seconds()
+            return check_environment(planned.account_id, facts, self.limits) or check_age(
+                self.clock.now(), planned.expires_at, max_age_s
+            )
         return check(
             intent.ticket,
             facts,

@@ -21,6 +21,7 @@ from ibkit.clock import Clock
 from ibkit.errors import IbkitError, InFlight, KeyReused
 from ibkit.model import AccountId, Environment, Key, OrderId, OrderStatus, OrderTicket
 from ibkit.trading.conversation import Conversation
+from ibkit.trading.day_end import FILLS_DAYS, ended_with_its_day, outlived_its_day
 from ibkit.trading.events import (
     Adopted,
     Expired,
@@ -34,7 +35,7 @@ from ibkit.trading.fingerprint import cancel_terms, differing, fingerprint, tick
 from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.limits import Facts, Limits
 from ibkit.trading.outcome import Outcome
-from ibkit.trading.ports import Broker, Journal
+from ibkit.trading.ports import Broker, FillsRead, Journal, OrdersRead
 from ibkit.trading.questions import QuestionPolicy
 from ibkit.trading.reconcile import Reconciler, late_order_alert
 from ibkit.trading.ref import check_key, child_key, derive_ref
@@ -210,8 +211,8 @@ class OrderGateway:
         async with self._journal.conversation(self._broker.username, wait_s=CONVERSATION_WAIT_S):
             settled = await self._settle_left_overs()
             adopted = await self._adopt_late_orders()
-        for intent in await self._journal.unfinished(self._broker.username):
-            await self.tracker.refresh(intent)
+        unfinished = await self._journal.unfinished(self._broker.username)
+        await self._end_day_orders([await self.tracker.refresh(intent) for intent in unfinished])
         return (*settled, *adopted)
 
     # -- one intent -----------------------------------------------------------------------------------------------
@@ -329,12 +330,7 @@ class OrderGateway:
         adopted = []
         for account_id in dict.fromkeys(intent.planned.account_id for intent in denied):
             try:
-                orders = await self._broker.read_orders(account_id)
-                if orders.first or not orders.complete:  # a session's first list is empty, whatever there is
-                    orders = await self._broker.read_orders(account_id)
-                fills = await self._broker.read_fills(account_id, days=WATCH.days + 1)
-                if fills.first:
-                    fills = await self._broker.read_fills(account_id, days=WATCH.days + 1)
+                orders, fills = await self._read_lists(account_id, days=WATCH.days + 1)
             except IbkitError:
                 continue  # no evidence today; the next start looks again
             for intent in denied:
@@ -344,6 +340,30 @@ class OrderGateway:
                 if isinstance(finding, Exists) and not finding.foreign:
                     adopted.append(await self._adopt(intent, finding))
         return tuple(adopted)
+
+    async def _end_day_orders(self, followed: list[Intent]) -> None:
+        """Write down the end of DAY orders of earlier days, of which IBKR tells no status any more."""
+        today = (await self._broker.mark()).trading_day
+        open_yet = [intent for intent in followed if outlived_its_day(intent, today)]
+        for account_id in dict.fromkeys(intent.planned.account_id for intent in open_yet):
+            try:
+                orders, fills = await self._read_lists(account_id, days=FILLS_DAYS)
+            except IbkitError:
+                continue  # no evidence today; the next start looks again
+            for intent in open_yet:
+                ended = ended_with_its_day(intent, orders, fills, now=self._clock.now())
+                if intent.planned.account_id == account_id and ended is not None:
+                    await self._journal.append(intent, ended)
+
+    async def _read_lists(self, account_id: AccountId, *, days: int) -> tuple[OrdersRead, FillsRead]:
+        """Both lists of an account, read again where a session's first, empty answer says nothing."""
+        orders = await self._broker.read_orders(account_id)
+        if orders.first or not orders.complete:
+            orders = await self._broker.read_orders(account_id)
+        fills = await self._broker.read_fills(account_id, days=days)
+        if fills.first:
+            fills = await self._broker.read_fills(account_id, days=days)
+        return orders, fills
 
     async def _adopt(self, intent: Intent, finding: Exists) -> Intent:
         now = self._clock.now()

@@ -39,6 +39,7 @@ __all__ = [
     "Limits",
     "Objection",
     "check",
+    "check_age",
     "check_environment",
     "default_limits",
     "order_value",
@@ -213,14 +214,19 @@ def _mismatch(message: str) -> Objection:
 
 
 def _age(case: _Case) -> Objection | None:
-    """RC-26: an old wish is not carried out. A confirmation is judged by the question's own deadline."""
-    if case.stage is Stage.CONFIRM or case.now <= case.expires_at:
+    """RC-26. A confirmation is judged by the question's own deadline."""
+    return None if case.stage is Stage.CONFIRM else check_age(case.now, case.expires_at, case.limits.max_age_s)
+
+
+def check_age(now: datetime, expires_at: datetime, max_age_s: float) -> Objection | None:
+    """RC-26: an old wish, also that of a cancel, is not carried out."""
+    if now <= expires_at:
         return None
     return Objection(
         control="RC-26",
         name="intent_expired",
-        value=f"{(case.now - case.expires_at).total_seconds() + case.limits.max_age_s:.0f} s old",
-        limit=f"{case.limits.max_age_s:g} s",
+        value=f"{(now - expires_at).total_seconds() + max_age_s:.0f} s old",
+        limit=f"{max_age_s:g} s",
     )
 
 

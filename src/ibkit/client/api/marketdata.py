@@ -9,6 +9,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+import anyio
+
 from ibkit.client.api.contracts import search
 from ibkit.errors import Effect, IbkitError, NotPermitted, UnexpectedAnswer
 from ibkit.model import Availability, Conid, Contract, Quote, SecType
@@ -30,6 +32,7 @@ log = logging.getLogger(__name__)
 
 WARM_UP_STEP_S: Final = 0.5
 WARM_UP_S: Final = 6.0
+LINE_WITHIN_S: Final = 5.0
 """Source: §2.1."""
 
 
@@ -88,13 +91,15 @@ async def open_line(ib: Core, contract: Contract) -> None:
     """
     if contract.conid in ib.caches.lines:
         return
-    ib.caches.lines.add(contract.conid)
-    try:
-        if contract.sec_type is SecType.OPTION:
-            await search(ib, contract.symbol)
-        await snapshot(ib, (contract.conid,))
-    except IbkitError as error:
-        log.info("no stream for %s before its order: %s", contract.conid, error.message)
+    with anyio.move_on_after(LINE_WITHIN_S):  # a stop must not wait for a market data call that hangs
+        try:
+            if contract.sec_type is SecType.OPTION:
+                await search(ib, contract.symbol)
+            await snapshot(ib, (contract.conid,))
+        except IbkitError as error:
+            log.info("no stream for %s before its order: %s", contract.conid, error.message)
+        else:
+            ib.caches.lines.add(contract.conid)
 
 
 async def _warmed_up(ib: Core, conids: Sequence[Conid]) -> tuple[SnapshotRow, ...]:
