@@ -63,10 +63,22 @@ def load_settings(flags: Mapping[str, str | None] | None = None, *, require_meth
     require_method: False for commands that need no sign-in.
     """
     given = {name: value for name, value in (flags or {}).items() if value is not None}
-    if not require_method:
+    if require_method:
+        from ibkit.bootstrap import read_settings
+
+        settings = read_settings(flags=given, env_file=_current.env_file)
+    else:
         from ibkit.settings import load
 
-        return load(flags=given, env_file=_current.env_file, require_method=False)
-    from ibkit.bootstrap import read_settings
+        settings = load(flags=given, env_file=_current.env_file, require_method=False)
+    if settings.runtime.log_level is not None:
+        _log_at(settings.runtime.log_level.upper())
+    return settings
 
-    return read_settings(flags=given, env_file=_current.env_file)
+
+def _log_at(level: str) -> None:
+    """Log lines to stderr, where LOG_LEVEL asks for them; without it a command says only what it says."""
+    import logging
+
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("ibkit").setLevel(level)

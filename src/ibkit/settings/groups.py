@@ -333,7 +333,7 @@ class Runtime:
         "",
         choice("debug", "info", "warning", "error"),
         "debug, info, warning or error",
-        shown_default="DEBUG in development, INFO in production",
+        shown_default="no log lines from commands",
     )
     pool_size: int = variable("POOL_SIZE", "10", integer(1, 100), "Connections per login")
 
