@@ -331,10 +331,11 @@ class FakeBroker:
         held = self._held(order_id)
         if fault == "lost_before":
             raise OutcomeUnknown("no answer within 30 s")
-        if fault == "refused_but_late" and held is not None:  # fault F27: a proxy's 400, carried out all the same
+        if fault in ("refused_but_late", "lost_but_late") and held is not None:  # carried out all the same (F13, F27)
             gone = held
             self.later.append((self.clock.now() + timedelta(seconds=8), lambda: self._cancelled(gone)))
-            raise OutcomeUnknown("Bad Request: timed out", details={"status": 400})
+            refused = fault == "refused_but_late"
+            raise OutcomeUnknown("Bad Request: timed out", details={"status": 400} if refused else {})
         if held is None or held.status.terminal:
             raise InvalidRequest(f"OrderID {order_id} doesn't exist")
         held.status = OrderStatus.CANCELLED

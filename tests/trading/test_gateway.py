@@ -669,3 +669,29 @@ async def test_a_good_till_cancelled_order_is_not_ended_because_a_day_went_by(ro
 
     assert placed.state is IntentState.ACKED
     assert (await room.gateway.find(KEY)).state is IntentState.ACKED
+
+
+@pytest.mark.requirement("TRD-12", "TRD-22")
+async def test_a_cancel_left_armed_again_is_not_called_unsent_while_its_first_send_may_act(room, monkeypatch):
+    limit = stock_ticket(order_type=OrderType.LIMIT, limit_price=Decimal("600.00"))
+    placed = await room.gateway.submit(limit, key=KEY)
+    room.broker.cancel_faults.append("lost_but_late")
+    marks = iter([room.broker.mark, None])
+    mark = room.broker.mark
+
+    async def dying_at_the_second_send():
+        if next(marks, None) is None:
+            raise Unreachable("the process ends here")
+        return await mark()
+
+    monkeypatch.setattr(room.broker, "mark", dying_at_the_second_send)
+    with pytest.raises(Unreachable):
+        await room.gateway.cancel(ACCOUNT, placed.order_id, key=OTHER)
+    monkeypatch.undo()
+    left = await room.gateway.find(OTHER)
+    assert left.state is IntentState.CLAIMED
+    room.clock.advance(31)
+
+    await room.gateway.recover()
+
+    assert (await room.gateway.find(OTHER)).order_status is OrderStatus.CANCELLED

@@ -207,6 +207,8 @@ class Conversation:
         return Decided(at=self.clock.now(), stage=stage, passed=True, version=self.limits.version)
 
     async def _refuse(self, intent: Intent, objection: Objection, stage: Stage) -> Intent:
+        if objection.control == "RC-26" and intent.earlier_send_may_act:
+            return await self.doubt_earlier_send(intent)
         now = self.clock.now()
         decided = Decided(
             at=now,
@@ -223,6 +225,10 @@ class Conversation:
             end = RefusedLocally(at=now, code=objection.code, control=objection.control, reason=objection.text)
         self._tell(StepKind.REFUSED, objection.text, ref=intent.ref, control=objection.control, code=objection.code)
         return await self.journal.append(intent, decided, end)
+
+    async def doubt_earlier_send(self, intent: Intent) -> Intent:
+        """A cancel that was armed again and is too old to be sent again: its earlier send may still be carried out."""
+        return await self._doubt(intent, "too old to be sent again, but an earlier send may still be carried out")
 
     # -- questions ------------------------------------------------------------------------------------------------
 

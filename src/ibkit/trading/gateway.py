@@ -315,7 +315,12 @@ class OrderGateway:
             if intent.state.may_have_left:
                 self._tell(StepKind.RECOVERY, f"left unsettled by an earlier run: {intent.label}", ref=intent.ref)
                 settled.append(await self._conversation.carry_out(intent, None, wanted=False))
-            elif intent.state.in_progress and self._clock.now() > intent.planned.expires_at:
+            elif intent.state.in_progress and self._clock.now() <= intent.planned.expires_at:
+                continue
+            elif intent.state.in_progress and intent.earlier_send_may_act:
+                doubted = await self._conversation.doubt_earlier_send(intent)
+                settled.append(await self._conversation.carry_out(doubted, None, wanted=False))
+            elif intent.state.in_progress:
                 reason = "left unsent by an earlier run, too old to be sent"
                 settled.append(await self._journal.append(intent, Expired(at=self._clock.now(), reason=reason)))
         return tuple(settled)

@@ -109,7 +109,7 @@ _FROM: Mapping[type[Event], frozenset[IntentState]] = {
     RefusedByPolicy: frozenset({_S.REPLYING}),
     RefusedByBroker: frozenset({_S.SENDING, _S.RECONCILING}),
     Expired: frozenset({_S.INTENT, _S.CLAIMED}),
-    Doubted: frozenset({_S.SENDING, _S.QUESTIONED, _S.REPLYING}),
+    Doubted: frozenset({_S.SENDING, _S.QUESTIONED, _S.REPLYING, _S.INTENT, _S.CLAIMED}),  # the last two: armed again
     Looked: frozenset({_S.AMBIGUOUS, _S.RECONCILING}),
     ProvenAbsent: frozenset({_S.RECONCILING}),
     Rearmed: frozenset({_S.RECONCILING}),
@@ -177,6 +177,11 @@ class Intent:
         """The order asked for. Not for a cancel, which has none."""
         assert self.planned.ticket is not None, "a cancel has no ticket"
         return self.planned.ticket
+
+    @property
+    def earlier_send_may_act(self) -> bool:
+        """It was sent before and armed again without proof that the first came to nothing: only cancels are."""
+        return self.operation is Operation.CANCEL and self.sends > 0
 
     @property
     def side(self) -> Side | None:
