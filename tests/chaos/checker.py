@@ -1,0 +1,340 @@
+"""The judge: what must be true of a run, whatever went wrong in it. It imports nothing from ibkit.
+
+Its witnesses: the broker's ledger with the request that caused each order, the deliveries (which request belongs to
+which key, by a tracer that does not depend on the client order id), the journal file read through a connection of its
+own, and the history of what callers were told.
+
+Rules: S1-S8, S10 and L1, L3 of docs/guarantee.md's table.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+__all__ = ["PENDING", "Asked", "Delivery", "JournalCopy", "States", "Told", "Verdict", "judge", "read_journal", "unannounced"]
+
+PENDING = frozenset({"intent", "claimed", "sending", "questioned", "replying", "ambiguous", "reconciling"})
+DENIALS = frozenset({"not_placed", "rejected_broker", "rejected_policy", "rejected_local", "expired_local"})
+TAKEN = frozenset({"acked", "filled", "cancelled", "rejected_late"})
+_DENYING_EVENTS = frozenset({"ProvenAbsent", "RefusedByBroker", "RefusedByPolicy", "RefusedLocally", "Expired"})
+_FRESH_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a caller wanted under a key. terms: account, conid, side, quantity, order_type, limit, stop, tif, target."""
+
+    key: str
+    operation: str
+    terms: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a caller was told. error: the exception's name, empty for an outcome."""
+
+    at: float
+    key: str
+    intent_id: str = ""
+    state: str = ""
+    order_id: str = ""
+    error: str = ""
+    other_body: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One order call that reached the broker's door. key: whose it is, by the tracer; "" if nobody's."""
+
+    request_id: int
+    at: float
+    kind: str
+    key: str
+    carried_out: bool
+
+
+@dataclass(frozen=True, slots=True)
+class JournalCopy:
+    """intents: id → row with `events` (kind, body); open_alerts: subjects; alerts: subjects of all of them."""
+
+    intents: Mapping[str, Mapping[str, Any]]
+    open_alerts: frozenset[str]
+    alerts: frozenset[str]
+
+    def of_key(self, key: str) -> Mapping[str, Any] | None:
+        return next((row for row in self.intents.values() if row["key"] == key), None)
+
+
+@dataclass(slots=True)
+class Verdict:
+    """breaches: rule and story, for each rule that was broken. ends: how many intents came to rest where."""
+
+    breaches: list[str] = field(default_factory=list)
+    ends: Counter[str] = field(default_factory=Counter)
+
+    def say(self, rule: str, story: str) -> None:
+        self.breaches.append(f"{rule}: {story}")
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def read_journal(path: Path) -> JournalCopy:
+    connection = _connect(path)
+    try:
+        intents = {row["intent_id"]: {**row, "events": []} for row in map(dict, connection.execute("SELECT * FROM intents"))}
+        for row in connection.execute("SELECT * FROM intent_events ORDER BY intent_id, number"):
+            intents[row["intent_id"]]["events"].append((row["kind"], json.loads(row["body"])))
+        alerts = [dict(row) for row in connection.execute("SELECT subject, closed_at FROM alerts")]
+    finally:
+        connection.close()
+    return JournalCopy(
+        intents,
+        frozenset(row["subject"] for row in alerts if row["closed_at"] is None),
+        frozenset(row["subject"] for row in alerts),
+    )
+
+
+class States:
+    """The states of all intents, by key, through a connection that stays open: for a run that asks after each step."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+
+    def now(self) -> dict[str, str]:
+        if not self._path.exists():
+            return {}
+        if self._connection is None:
+            self._connection = _connect(self._path)
+        try:
+            return dict(self._connection.execute("SELECT key, state FROM intents").fetchall())
+        except sqlite3.OperationalError:
+            return {}  # the file is there, its tables are not yet
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+
+def unannounced(path: Path, kind: str, name: str, *, confirmed: bool | None, late: bool, now: datetime) -> str:
+    """S4, at the broker's door: why this order call must not have been sent; empty where the journal announces it.
+
+    name: the client order id of a placement, the question of a reply, the order of a change or cancel.
+    late: it was on the way for a while, so the journal may have gone on since.
+    """
+    connection = _connect(path)
+    try:
+        if kind == "place":
+            rows = connection.execute("SELECT intent_id, state FROM intents WHERE intent_id = ?", (name,)).fetchall()
+        else:
+            rows = connection.execute("SELECT intent_id, state FROM intents").fetchall()
+        wanted = "Replying" if kind == "reply" else "Sending"
+        for intent_id, state in rows:
+            events = [
+                (event["kind"], json.loads(event["body"]))
+                for event in connection.execute(
+                    "SELECT kind, body FROM intent_events WHERE intent_id = ? ORDER BY number", (intent_id,)
+                )
+            ]
+            planned = events[0][1]
+            if kind in ("modify", "cancel") and (planned["operation"] != kind or str(planned["target"]) != name):
+                continue
+            found = [body for found_kind, body in events if found_kind == wanted]
+            if kind == "reply":
+                found = [body for body in found if body["question_id"] == name and body["confirmed"] is confirmed]
+            if not found:
+                continue
+            if late:
+                return ""
+            if state != wanted.lower():
+                return f"S4: {kind} {name} arrives while its row says {state}"
+            waited = (now - datetime.fromisoformat(found[-1]["at"])).total_seconds()
+            if waited > 2.0 + 1e-6:
+                return f"P: {kind} {name} arrives {waited:.1f} s after its row (deadline 2 s)"
+            return ""
+        return f"S4: {kind} {name} arrives without a row {wanted.upper()}"
+    finally:
+        connection.close()
+
+
+def judge(
+    *,
+    ledger: Sequence[Mapping[str, Any]],
+    deliveries: Sequence[Delivery],
+    journal: JournalCopy,
+    asked: Sequence[Asked],
+    told: Sequence[Told],
+    honest: bool,
+    at_rest: bool = True,
+    resend: bool = False,
+) -> Verdict:
+    """All rules over one run.
+
+    honest: the visibility assumption held, so that S7 is demanded, too. resend: the opt-in to a second send is on.
+    """
+    verdict = Verdict()
+    by_request = {delivery.request_id: delivery for delivery in deliveries}
+    wishes = {wish.key: wish for wish in asked}
+    placed: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in ledger:
+        if not row["accepted"] or row["origin"] != "api":
+            continue
+        cause = by_request.get(row["request_id"])
+        if cause is None or cause.key not in wishes:
+            verdict.say("S5", f"order {row['order_id']} was caused by nobody's request")
+            continue
+        placed[cause.key].append(row)
+    for wish in asked:
+        _judge_wish(verdict, wish, placed[wish.key], ledger, by_request, journal, honest=honest, at_rest=at_rest)
+    _judge_history(verdict, wishes, placed, journal, told)
+    _judge_sends(verdict, deliveries, wishes, most=3 if resend else 1)
+    for row in journal.intents.values():
+        _judge_decisions(verdict, row)
+    return verdict
+
+
+def _judge_wish(
+    verdict: Verdict,
+    wish: Asked,
+    orders: Sequence[Mapping[str, Any]],
+    ledger: Sequence[Mapping[str, Any]],
+    by_request: Mapping[int, Delivery],
+    journal: JournalCopy,
+    *,
+    honest: bool,
+    at_rest: bool,
+) -> None:
+    key = wish.key
+    row = journal.of_key(key)
+    if len(orders) > 1:
+        verdict.say("S1", f"{len(orders)} orders for {key}: {[order['order_id'] for order in orders]}")
+    for order in orders:
+        _judge_terms(verdict, wish, order, by_request)
+    if row is None:
+        if orders:
+            verdict.say("S6", f"{key} has an order, but no intent")
+        verdict.ends["never stored"] += 1
+        return
+    state = row["state"]
+    verdict.ends[state] += 1
+    if at_rest and state in PENDING:
+        verdict.say("S6", f"{key} ({wish.operation}) is not at rest: {state}")
+    if state == "unknown_needs_human" and row["intent_id"] not in journal.open_alerts:
+        verdict.say("S6", f"{key} is unknown without an open alert")
+    denials = [kind for kind, _ in row["events"] if kind in _DENYING_EVENTS]
+    if wish.operation == "place":
+        if state in TAKEN and not orders:
+            verdict.say("S3", f"{key} is {state}, but there is no order")
+        if state in TAKEN and orders and str(row["order_id"]) not in {str(order["order_id"]) for order in orders}:
+            verdict.say("S3", f"{key} is {state} as {row['order_id']}, its order is {orders[0]['order_id']}")
+        if denials and orders and honest:
+            verdict.say("S7", f"{key} was called {denials[0]}, but order {orders[0]['order_id']} exists")
+        if denials and orders and at_rest and state in DENIALS:
+            verdict.say("S7b", f"{key} is still {state} long after its order {orders[0]['order_id']} could be seen")
+        return
+    word = {"cancel": "cancel requested", "modify": "modified"}[wish.operation]
+    done = [
+        event
+        for order in ledger
+        for event in order["events"]
+        if event["event"] == word and (cause := by_request.get(event["request_id"])) and cause.key == key
+    ]
+    if state in TAKEN and not done and wish.operation == "modify":
+        verdict.say("S3", f"{key} (modify) is {state}, but nothing was changed")
+    if denials and done and honest:
+        verdict.say("S7", f"{key} ({wish.operation}) was called {denials[0]}, but it was carried out")
+
+
+def _judge_terms(
+    verdict: Verdict, wish: Asked, order: Mapping[str, Any], by_request: Mapping[int, Delivery]
+) -> None:
+    if Decimal(str(order["filled"])) > Decimal(str(order["quantity"])):
+        verdict.say("S2", f"{wish.key}: filled {order['filled']} of {order['quantity']}")
+    if any(event["event"] == "modified" for event in order["events"]):
+        return
+    names = ("account", "conid", "side", "quantity", "order_type", "limit", "stop", "tif")
+    for name in names:
+        if _plain(order[name]) != _plain(wish.terms[name]):
+            verdict.say("S2", f"{wish.key}: {name} is {order[name]}, asked {wish.terms[name]}")
+
+
+def _plain(value: Any) -> Any:
+    return Decimal(str(value)) if isinstance(value, int | float | Decimal) else value
+
+
+def _judge_history(
+    verdict: Verdict,
+    wishes: Mapping[str, Asked],
+    placed: Mapping[str, Sequence[Mapping[str, Any]]],
+    journal: JournalCopy,
+    told: Iterable[Told],
+) -> None:
+    """S3 and S8: what callers were told."""
+    ids: dict[str, str] = {}
+    denied: dict[str, str] = {}
+    for each in told:
+        if each.other_body:
+            if not each.error:
+                verdict.say("S8", f"{each.key} with another body was answered {each.state}")
+            continue
+        if each.error:
+            continue
+        if ids.setdefault(each.key, each.intent_id) != each.intent_id:
+            verdict.say("S8", f"{each.key} named two intents: {ids[each.key]}, {each.intent_id}")
+        row = journal.of_key(each.key)
+        if row is None:
+            verdict.say("S3", f"{each.key} was answered {each.state}, but the journal does not know it")
+            continue
+        if each.state in TAKEN:
+            if wishes[each.key].operation == "place" and not placed.get(each.key):
+                verdict.say("S3", f"{each.key} was told {each.state}, but there is no order")
+            if row["state"] not in TAKEN:
+                verdict.say("S3", f"{each.key} was told {each.state}, the journal says {row['state']}")
+        elif each.state in PENDING:
+            verdict.say("S8", f"{each.key} was answered while {each.state}")
+        if each.key in denied and each.state != denied[each.key] and each.state not in TAKEN:
+            verdict.say("S8", f"{each.key} was told {denied[each.key]}, then {each.state}")
+        if each.state in DENIALS:
+            denied[each.key] = each.state
+
+
+def _judge_sends(
+    verdict: Verdict, deliveries: Iterable[Delivery], wishes: Mapping[str, Asked], *, most: int
+) -> None:
+    """L3: one placement or change for an intent, three cancels at most; and nothing of nobody."""
+    sent = Counter(delivery.key for delivery in deliveries if delivery.kind in ("place", "modify", "cancel"))
+    for key, times in sent.items():
+        if key not in wishes:
+            verdict.say("S5", f"{times} order calls of nobody ({key or 'no tracer'})")
+        elif times > (3 if wishes[key].operation == "cancel" else most):
+            verdict.say("L3", f"{key} was sent {times} times")
+
+
+def _judge_decisions(verdict: Verdict, row: Mapping[str, Any]) -> None:
+    """S9: each send and each yes has a decision right before it, a second old at most."""
+    before: tuple[str, Mapping[str, Any]] = ("", {})
+    for kind, body in row["events"]:
+        stage = "send" if kind == "Sending" else "confirm" if kind == "Replying" and body["confirmed"] else ""
+        if stage:
+            good = before[0] == "Decided" and before[1]["passed"] and before[1]["stage"] == stage
+            if not good:
+                verdict.say("S9", f"{row['key']}: {kind} without a decision")
+            elif _age(before[1]["at"], body["at"]) > _FRESH_S:
+                verdict.say("S9", f"{row['key']}: {kind} on a decision of {_age(before[1]['at'], body['at']):.1f} s ago")
+        before = (kind, body)
+
+
+def _age(earlier: str, later: str) -> float:
+    return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()

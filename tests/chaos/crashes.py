@@ -1,0 +1,169 @@
+"""Where the process may die: before and after each journal write and each step of an order call (K1-K14)."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ibkit.errors import StorageError
+from ibkit.store.journal import SqliteJournal
+from ibkit.trading.alert import Alert
+from ibkit.trading.events import (
+    Acknowledged,
+    Claimed,
+    Decided,
+    Event,
+    Planned,
+    Questioned,
+    Replying,
+    Sending,
+    Stage,
+)
+from ibkit.trading.intent import Intent
+
+__all__ = ["POINTS", "Crash", "Mortality", "MortalJournal", "is_crash"]
+
+POINTS = {
+    "K1": "insert the intent",
+    "K2": "risk decision",
+    "K3": "claim",
+    "K4": "commit SENDING",
+    "K5": "first byte of an order call",
+    "K6": "last byte of an order call",
+    "K7": "headers of its answer",
+    "K8": "body of its answer",
+    "K9": "commit QUESTIONED",
+    "K10": "commit REPLYING",
+    "K11": "bytes of a reply",
+    "K12": "commit what the answer proved",
+    "K13": "answer to the caller",
+    "K14": "commit what a search found",
+}
+_BY_EVENT: dict[type[Any], str] = {Sending: "K4", Questioned: "K9", Replying: "K10", Claimed: "K3"}
+_FOUND = frozenset({"Looked", "GaveUp", "ProvenAbsent", "Rearmed", "Adopted", "Progressed", "Resolved", "Expired"})
+
+
+class Crash(BaseException):
+    """The process dies here: whatever is not on disk is gone."""
+
+
+def is_crash(error: BaseException) -> bool:
+    """A crash, alone or as the only thing in a group; a cancellation beside it is its echo."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(is_crash(inner) for inner in error.exceptions)
+    return isinstance(error, Crash)
+
+
+class Mortality:
+    """Decides at each point whether the process dies there, or its caller goes away.
+
+    rate: chance per point. aim: one point at which it dies the first time it passes, for directed runs.
+    """
+
+    def __init__(self, dice: random.Random, *, rate: float, leave_rate: float, most: int, aim: str = "") -> None:
+        self._dice = dice
+        self.rate = rate
+        self.leave_rate = leave_rate
+        self._most = most
+        self.aim = aim
+        self.crashes = 0
+        self.passed: Counter[str] = Counter()
+        self.died: Counter[str] = Counter()
+        self.left: Counter[str] = Counter()
+        self.note: Callable[[str], None] = lambda _text: None
+        self.leave: Callable[[], None] | None = None
+        """Cancels the caller that is under way, if there is one."""
+
+    def point(self, name: str, when: str) -> None:
+        """Pass a point. Raises Crash where the process dies."""
+        label = f"{name} {when}"
+        self.passed[label] += 1
+        if label == self.aim:
+            self.aim = ""
+        elif self.crashes >= self._most or self._dice.random() >= self.rate:
+            if self.leave is not None and self._dice.random() < self.leave_rate:
+                self.left[label] += 1
+                self.note(f"caller leaves at {label}")
+                self.leave()
+            return
+        self.crashes += 1
+        self.died[label] += 1
+        self.note(f"crash at {label}")
+        raise Crash(label)
+
+
+class MortalJournal:
+    """The real journal, with points around each write and a disk that may fail. Fits `trading.ports.Journal`.
+
+    alive:     raises Crash once the process is dead, so that nothing of it goes on.
+    disk_fault: draws "", "full", "busy", "fsync lost" or "fsync kept" for the next write.
+    """
+
+    def __init__(
+        self,
+        journal: SqliteJournal,
+        mortality: Mortality,
+        *,
+        alive: Callable[[], None],
+        disk_fault: Callable[[], str],
+        wrote: Callable[[str], None],
+    ) -> None:
+        self._journal = journal
+        self._mortality = mortality
+        self._alive = alive
+        self._disk_fault = disk_fault
+        self._wrote = wrote
+        self._halted = False
+
+    def __getattr__(self, name: str) -> Any:
+        self._alive()
+        return getattr(self._journal, name)
+
+    async def plan(self, planned: Planned) -> tuple[Intent, bool]:
+        return await self._write(("K1",), f"plan {planned.intent_id}", lambda: self._journal.plan(planned))
+
+    async def append(self, intent: Intent, *events: Event, alert: Alert | None = None) -> Intent:
+        what = " ".join(type(event).__name__ for event in events)
+        return await self._write(
+            _points_of(events),
+            f"append {intent.intent_id} v{intent.version} {what}",
+            lambda: self._journal.append(intent, *events, alert=alert),
+        )
+
+    async def _write(self, points: tuple[str, ...], what: str, work: Callable[[], Awaitable[Any]]) -> Any:
+        self._alive()
+        for point in points:
+            self._mortality.point(point, "before")
+        fault = "halted" if self._halted else self._disk_fault()
+        if fault in ("full", "busy", "halted", "fsync lost"):
+            self._halted = self._halted or fault == "fsync lost"
+            self._wrote(f"{what}: {fault}")
+            raise StorageError(f"Database problem: chaos: {fault}")
+        written = await work()
+        self._wrote(what)
+        if fault == "fsync kept":
+            self._halted = True
+            raise StorageError("Database problem: chaos: a commit of unknown outcome")
+        for point in points:
+            self._alive()
+            self._mortality.point(point, "after")
+        return written
+
+
+def _points_of(events: tuple[Event, ...]) -> tuple[str, ...]:
+    """A decision at intake and the claim are one write, which both of their points surround."""
+    last = events[-1]
+    first = events[0]
+    decided = isinstance(first, Decided) and (first.stage is Stage.INTAKE or not first.passed)
+    if isinstance(last, Claimed):
+        return ("K2", "K3") if decided else ("K3",)
+    if type(last) in _BY_EVENT:
+        return (_BY_EVENT[type(last)],)
+    if decided:
+        return ("K2",)
+    if isinstance(last, Acknowledged) and last.evidence == "answer":
+        return ("K12",)
+    searched = any(type(event).__name__ in _FOUND for event in events) or isinstance(last, Acknowledged)
+    return ("K14",) if searched else ("K12",)
