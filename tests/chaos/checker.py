@@ -52,13 +52,14 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One order call that reached the broker's door. key: whose it is, by the tracer; "" if nobody's."""
+    """One order call that left us. key: whose it is, by the tracer; "" if nobody's. name: a reply's question."""
 
     request_id: int
     at: float
     kind: str
     key: str
     carried_out: bool
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,10 +180,12 @@ def judge(
     honest: bool,
     at_rest: bool = True,
     resend: bool = False,
+    forbidden: frozenset[str] = frozenset(),
 ) -> Verdict:
     """All rules over one run.
 
     honest: the visibility assumption held, so that S7 is demanded, too. resend: the opt-in to a second send is on.
+    forbidden: ids of questions that nobody may confirm.
     """
     verdict = Verdict()
     by_request = {delivery.request_id: delivery for delivery in deliveries}
@@ -201,7 +204,7 @@ def judge(
     _judge_history(verdict, wishes, placed, journal, told)
     _judge_sends(verdict, deliveries, wishes, most=3 if resend else 1)
     for row in journal.intents.values():
-        _judge_decisions(verdict, row)
+        _judge_decisions(verdict, row, forbidden)
     return verdict
 
 
@@ -313,8 +316,13 @@ def _judge_history(
 def _judge_sends(
     verdict: Verdict, deliveries: Iterable[Delivery], wishes: Mapping[str, Asked], *, most: int
 ) -> None:
-    """L3: one placement or change for an intent, three cancels at most; and nothing of nobody."""
+    """L3: one placement or change for an intent, three cancels at most, one reply to a question; nothing of nobody."""
+    deliveries = list(deliveries)
     sent = Counter(delivery.key for delivery in deliveries if delivery.kind in ("place", "modify", "cancel"))
+    replies = Counter(delivery.name for delivery in deliveries if delivery.kind == "reply")
+    for question, times in replies.items():
+        if times > 1:
+            verdict.say("S4", f"question {question} was answered {times} times")
     for key, times in sent.items():
         if key not in wishes:
             verdict.say("S5", f"{times} order calls of nobody ({key or 'no tracer'})")
@@ -322,10 +330,19 @@ def _judge_sends(
             verdict.say("L3", f"{key} was sent {times} times")
 
 
-def _judge_decisions(verdict: Verdict, row: Mapping[str, Any]) -> None:
-    """S9: each send and each yes has a decision right before it, a second old at most."""
+def _judge_decisions(verdict: Verdict, row: Mapping[str, Any], forbidden: frozenset[str]) -> None:
+    """S9: each send and each yes has a decision right before it, a second old at most; old wishes are not sent."""
     before: tuple[str, Mapping[str, Any]] = ("", {})
+    expires_at, asked = "", frozenset[str]()
     for kind, body in row["events"]:
+        if kind == "Planned":
+            expires_at = body["expires_at"]
+        if kind == "Questioned":
+            asked = frozenset(body["question"]["message_ids"])
+        if kind == "Sending" and _age(expires_at, body["at"]) > 0:
+            verdict.say("RC-26", f"{row['key']}: sent {_age(expires_at, body['at']):.1f} s after it had expired")
+        if kind == "Replying" and body["confirmed"] and asked & forbidden:
+            verdict.say("S9", f"{row['key']}: {', '.join(asked & forbidden)} was confirmed")
         stage = "send" if kind == "Sending" else "confirm" if kind == "Replying" and body["confirmed"] else ""
         if stage:
             good = before[0] == "Decided" and before[1]["passed"] and before[1]["stage"] == stage

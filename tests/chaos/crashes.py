@@ -115,7 +115,7 @@ class MortalJournal:
         self._alive = alive
         self._disk_fault = disk_fault
         self._wrote = wrote
-        self._halted = False
+        self.halted = False
 
     def __getattr__(self, name: str) -> Any:
         self._alive()
@@ -136,15 +136,15 @@ class MortalJournal:
         self._alive()
         for point in points:
             self._mortality.point(point, "before")
-        fault = "halted" if self._halted else self._disk_fault()
+        fault = "halted" if self.halted else self._disk_fault()
         if fault in ("full", "busy", "halted", "fsync lost"):
-            self._halted = self._halted or fault == "fsync lost"
+            self.halted = self.halted or fault == "fsync lost"
             self._wrote(f"{what}: {fault}")
             raise StorageError(f"Database problem: chaos: {fault}")
         written = await work()
         self._wrote(what)
         if fault == "fsync kept":
-            self._halted = True
+            self.halted = True
             raise StorageError("Database problem: chaos: a commit of unknown outcome")
         for point in points:
             self._alive()

@@ -80,15 +80,16 @@ class Broker:
         outcome = self.simulator.server.handle(request, face="gateway", late=again)
         self._remember_new(known)
         if kind in ("place", "modify", "cancel", "reply") and not outcome.late:
-            self.deliveries.append(Delivery(number, self.clock.monotonic(), kind, key, True))
+            self.deliveries.append(Delivery(number, self.clock.monotonic(), kind, key, True, name))
             self._remember_question(outcome, key)
             self.note(f"#{number} {kind} {key} {confirmed if kind == 'reply' else ''}: {outcome.status} {outcome.body[:70]!r}")
         return outcome
 
     def lost(self, request: Request, kind: str) -> None:
         """The bytes left, but never arrived."""
-        key = self._key_of(kind, request.url.split("?")[0], request.body)
-        self.deliveries.append(Delivery(0, self.clock.monotonic(), kind, key, False))
+        path = request.url.split("?")[0]
+        key, name = self._key_of(kind, path, request.body), _named(kind, path, request.body)[0]
+        self.deliveries.append(Delivery(0, self.clock.monotonic(), kind, key, False, name))
 
     def _key_of(self, kind: str, path: str, body: bytes) -> str:
         if kind == "reply":

@@ -1,0 +1,41 @@
+"""python -m tests.chaos: one seed told step by step, or many runs and the report."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+
+
+def main() -> int:
+    from chaos import campaign
+
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, help="replay this schedule and tell its trace")
+    parser.add_argument("--mode", default="", help="plain, swarm, adversarial or resend instead of the seed's own")
+    parser.add_argument("--schedules", type=int, default=300)
+    parser.add_argument("--first", type=int, default=0, help="first seed")
+    parser.add_argument("--models", type=int, default=20_000)
+    parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--bugs", type=int, default=0, help="schedules to try for each planted bug")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--report", type=Path, help="write the report here (docs/chaos.md)")
+    given = parser.parse_args()
+    if given.seed is not None:
+        return campaign.replay(given.seed, given.mode)
+    return campaign.campaign(
+        first=given.first,
+        schedules=given.schedules,
+        models=given.models,
+        kills=given.kills,
+        bugs=given.bugs,
+        jobs=given.jobs,
+        report=given.report,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

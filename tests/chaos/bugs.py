@@ -1,0 +1,270 @@
+"""Mistakes put into the protocol on purpose: a harness that cannot find them proves nothing.
+
+Eleven are those of the executable model, two of the later stages wait for what they break (kill switch, lease); in
+their place stand the nearest that exist: controls asked at intake only, and the conversation without lock and fencing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+from sqlalchemy import text
+
+from ibkit.errors import Effect, IbkitError, OutcomeUnknown
+from ibkit.model import AlreadyRegistered, Ref
+from ibkit.store import journal as store_journal
+from ibkit.trading import conversation as talk
+from ibkit.trading import limits, reconcile
+from ibkit.trading.conversation import Conversation
+from ibkit.trading.events import Acknowledged, NotSent, RefusedByBroker, Sending
+from ibkit.trading.evidence import Absent, Parked
+from ibkit.trading.intent import IntentState, fold
+from ibkit.trading.questions import QuestionPolicy, Verdict
+
+from . import schedule
+
+__all__ = ["BUGS", "planted"]
+
+
+@contextmanager
+def _patched(owner: Any, name: str, value: Any) -> Iterator[None]:
+    original = owner.__dict__[name] if isinstance(owner, type) else getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, original)
+
+
+def _send_before_journal() -> AbstractContextManager[Any]:
+    async def send(self: Any, intent: Any, facts: Any) -> Any:
+        mark = await self.broker.mark()
+        try:
+            answer = await self._call(intent)
+        except IbkitError:
+            answer = None
+        sending = Sending(at=self.clock.now(), deadline_s=2.0, session=mark.session, trading_day=mark.trading_day)
+        intent = await self.journal.append(intent, self._passed(talk.Stage.SEND), sending)
+        if answer is None:
+            return await self._doubt(intent, "no answer")
+        return await self._take(intent, answer, replied=False)
+
+    return _patched(Conversation, "_send", send)
+
+
+def _retry_post_on_timeout() -> AbstractContextManager[Any]:
+    original = Conversation._call
+
+    async def call(self: Any, intent: Any) -> Any:
+        try:
+            return await original(self, intent)
+        except OutcomeUnknown:
+            return await original(self, intent)
+
+    return _patched(Conversation, "_call", call)
+
+
+def _resend_after_crash() -> AbstractContextManager[Any]:
+    original = Conversation._exchange
+
+    async def exchange(self: Any, intent: Any, facts: Any, wanted: bool) -> Any:
+        if intent.state is IntentState.SENDING:
+            intent = await self.journal.append(intent, NotSent(at=self.clock.now(), reason="surely not sent"))
+            if facts is None:
+                return intent
+        return await original(self, intent, facts, wanted)
+
+    return _patched(Conversation, "_exchange", exchange)
+
+
+def _judging(change: Callable[[Any, Any], Any], **more: Any) -> AbstractContextManager[Any]:
+    """The evidence, read wrongly."""
+    original = reconcile.assess
+    stack = contextlib.ExitStack()
+
+    def assess(intent: Any, **seen: Any) -> Any:
+        return change(original(intent, **seen), seen)
+
+    stack.enter_context(_patched(reconcile, "assess", assess))
+    for name, value in more.items():
+        stack.enter_context(_patched(reconcile, name, value))
+    return stack
+
+
+def _empty_is_absent() -> AbstractContextManager[Any]:
+    return _judging(lambda found, _: Absent(True, True, False) if isinstance(found, Absent) else found, READS=1)
+
+
+def _ignore_session_scope() -> AbstractContextManager[Any]:
+    return _judging(lambda found, _: dataclasses.replace(found, moved=False) if isinstance(found, Absent) else found)
+
+
+def _parked_is_absent() -> AbstractContextManager[Any]:
+    def change(found: Any, seen: Any) -> Any:
+        return Absent(seen["settled"], seen["settled"], False) if isinstance(found, Parked) else found
+
+    return _judging(change)
+
+
+def _timeout_means_rejected() -> AbstractContextManager[Any]:
+    async def doubt(self: Any, intent: Any, reason: str, **_more: Any) -> Any:
+        if intent.state is not IntentState.SENDING:
+            return await original(self, intent, reason, **_more)
+        return await self._store(intent, RefusedByBroker(at=self.clock.now(), code="E-ORD-REJECT", reason=reason))
+
+    original = Conversation._doubt
+    return _patched(Conversation, "_doubt", doubt)
+
+
+def _journal_not_durable() -> AbstractContextManager[Any]:
+    """The newest rows vanish with the process, as after a power cut without fsync."""
+    original = schedule.Process.stop
+
+    async def stop(self: Any) -> None:
+        await original(self)
+        path = self._schedule.path
+        if not path.exists():
+            return
+        connection = sqlite3.connect(path)
+        with contextlib.suppress(sqlite3.OperationalError), connection:
+            connection.execute("DROP TRIGGER IF EXISTS intent_events_are_not_deleted")
+            for intent_id, version in connection.execute(
+                "SELECT intent_id, version FROM intents WHERE state = 'sending'"
+            ).fetchall():
+                connection.execute(
+                    "DELETE FROM intent_events WHERE intent_id = ? AND number > ?", (intent_id, version - 2)
+                )
+                connection.execute(
+                    "UPDATE intents SET state = 'claimed', version = version - 2 WHERE intent_id = ?", (intent_id,)
+                )
+        connection.close()
+
+    return _patched(schedule.Process, "stop", stop)
+
+
+def _early_reads_count() -> AbstractContextManager[Any]:
+    return _patched(reconcile, "SETTLE_S", 0.0)
+
+
+def _new_coid_on_retry() -> AbstractContextManager[Any]:
+    original = Conversation._call
+
+    async def call(self: Any, intent: Any) -> Any:
+        if intent.epoch > 1 and intent.operation is talk.Operation.PLACE:
+            return await self.broker.place(intent.ticket, ref=Ref(f"{intent.ref}{intent.epoch}"))
+        return await original(self, intent)
+
+    return _patched(Conversation, "_call", call)
+
+
+def _registered_means_reject() -> AbstractContextManager[Any]:
+    original = Conversation._take
+
+    async def take(self: Any, intent: Any, answer: Any, *, replied: bool) -> Any:
+        if isinstance(answer, AlreadyRegistered) and not replied:
+            event = RefusedByBroker(at=self.clock.now(), code="E-ORD-REJECT", reason="registered")
+            return await self._store(intent, event)
+        return await original(self, intent, answer, replied=replied)
+
+    return _patched(Conversation, "_take", take)
+
+
+def _controls_at_intake_only() -> AbstractContextManager[Any]:
+    original = Conversation._objection
+
+    def objection(self: Any, intent: Any, facts: Any, stage: Any) -> Any:
+        return original(self, intent, facts, stage) if stage is talk.Stage.INTAKE else None
+
+    stack = contextlib.ExitStack()
+    stack.enter_context(_patched(Conversation, "_objection", objection))
+    controls = tuple(each for each in limits._CONTROLS if each is not limits._age)
+    stack.enter_context(_patched(limits, "_CONTROLS", controls))
+    return stack
+
+
+def _no_fencing() -> AbstractContextManager[Any]:
+    stack = contextlib.ExitStack()
+    insert = store_journal._insert_events
+
+    def conversation(_self: Any, _username: Any, *, wait_s: float) -> Any:
+        return nullcontext()
+
+    def appended(connection: Any, intent_id: Any, first: int, events: Any) -> None:
+        last = connection.execute(
+            text("SELECT max(number) FROM intent_events WHERE intent_id = :id"), {"id": intent_id}
+        ).scalar()
+        insert(connection, intent_id, first if last is None else last + 1, events)
+
+    unfenced = str(store_journal._UPDATE).replace("version = :read_version", ":read_version = :read_version")
+    stack.enter_context(_patched(store_journal.SqliteJournal, "conversation", conversation))
+    stack.enter_context(_patched(store_journal, "_UPDATE", text(unfenced)))
+    stack.enter_context(_patched(store_journal, "_insert_events", appended))
+    return stack
+
+
+def _ack_before_journal() -> AbstractContextManager[Any]:
+    async def accepted(self: Any, intent: Any, answer: Any) -> Any:
+        event = Acknowledged(at=self.clock.now(), order_id=answer.order_id, status=answer.status, evidence="answer")
+        return fold(intent, event)
+
+    return _patched(Conversation, "_accepted", accepted)
+
+
+def _reply_twice() -> AbstractContextManager[Any]:
+    from ibkit.client.broker import IbkrBroker
+
+    original = IbkrBroker.reply
+
+    async def reply(self: Any, question_id: Any, *, confirmed: bool) -> Any:
+        try:
+            return await original(self, question_id, confirmed=confirmed)
+        except IbkitError as error:
+            if error.effect is Effect.NONE:
+                raise
+            return await original(self, question_id, confirmed=confirmed)
+
+    return _patched(IbkrBroker, "reply", reply)
+
+
+def _decline_ignored() -> AbstractContextManager[Any]:
+    def decide(_self: Any, question: Any, **_more: Any) -> Verdict:
+        return Verdict(True, (), "whatever it is")
+
+    return _patched(QuestionPolicy, "decide", decide)
+
+
+def _unknown_without_alert() -> AbstractContextManager[Any]:
+    return _patched(reconcile, "alert_for", lambda _intent, _event: None)
+
+
+BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
+    "send before journal": _send_before_journal,
+    "retry the POST on a time-out": _retry_post_on_timeout,
+    "resend after a crash": _resend_after_crash,
+    "an empty list is absence": _empty_is_absent,
+    "a time-out means rejected": _timeout_means_rejected,
+    "ignore the session of a read": _ignore_session_scope,
+    "journal not durable": _journal_not_durable,
+    "parked is absent": _parked_is_absent,
+    "early reads count": _early_reads_count,
+    "new client order id on a retry": _new_coid_on_retry,
+    "registered means rejected": _registered_means_reject,
+    "controls at intake only": _controls_at_intake_only,
+    "no lock and no fencing": _no_fencing,
+    "acknowledge before the journal": _ack_before_journal,
+    "reply twice": _reply_twice,
+    "answer yes to everything": _decline_ignored,
+    "unknown without an alert": _unknown_without_alert,
+}
+
+
+@contextmanager
+def planted(name: str) -> Iterator[None]:
+    """The code with this mistake in it."""
+    with BUGS[name]():
+        yield
