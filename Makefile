@@ -2,6 +2,7 @@
 #   make demo    the main job, on the simulator          make test    all tests
 #   make check   format, lint, strict types, imports     make bench   benchmarks, by hand
 #   make docs    regenerate the generated pages          make lock    renew requirements.lock
+#   make chaos   the order path under crashes and faults (SEED=n repeats one run)
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV   := .venv
@@ -11,11 +12,11 @@ DEMO   ?=
 TESTS  ?= tests
 JOBS   ?= 2
 
-.PHONY: help demo test check bench docs lock wheel clean format
+.PHONY: help demo test check bench docs lock wheel clean format chaos chaos-nightly
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n '2,4s/^# *//p' Makefile
+	@sed -n '2,5s/^# *//p' Makefile
 
 # uv is quick (5 s); where it cannot reach the registry, pip does the same from the same lock.
 $(READY): requirements.lock pyproject.toml
@@ -34,6 +35,14 @@ demo: $(READY)
 
 test: $(READY)
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile $(TESTS)
+
+# One schedule again, told step by step: make chaos SEED=17 (or .venv/bin/python -m tests.chaos --seed 17).
+CHAOS ?= --schedules 2000 --models 100000 --kills 50 --bugs 300
+chaos: $(READY)
+	@$(BIN)/python -m tests.chaos --jobs $(JOBS) $(if $(SEED),--seed $(SEED),$(CHAOS) --report docs/chaos.md)
+
+chaos-nightly: $(READY)
+	@$(BIN)/python -m tests.chaos --jobs $(JOBS) --first $(shell date +%s)00 --schedules 100000 --models 1000000 --kills 2000 --bugs 2000
 
 check: $(READY)
 	@$(BIN)/ruff format --check .

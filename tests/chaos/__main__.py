@@ -21,6 +21,7 @@ def main() -> int:
     parser.add_argument("--models", type=int, default=20_000)
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--bugs", type=int, default=0, help="schedules to try for each planted bug")
+    parser.add_argument("--known", type=int, default=1, help="0: leave out the seeds that failed once")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--report", type=Path, help="write the report here (docs/chaos.md)")
     given = parser.parse_args()
@@ -33,6 +34,7 @@ def main() -> int:
         kills=given.kills,
         bugs=given.bugs,
         jobs=given.jobs,
+        known=bool(given.known),
         report=given.report,
     )
 

@@ -19,7 +19,18 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PENDING", "Asked", "Delivery", "JournalCopy", "States", "Told", "Verdict", "judge", "read_journal", "unannounced"]
+__all__ = [
+    "PENDING",
+    "Asked",
+    "Delivery",
+    "JournalCopy",
+    "States",
+    "Told",
+    "Verdict",
+    "judge",
+    "read_journal",
+    "unannounced",
+]
 
 PENDING = frozenset({"intent", "claimed", "sending", "questioned", "replying", "ambiguous", "reconciling"})
 DENIALS = frozenset({"not_placed", "rejected_broker", "rejected_policy", "rejected_local", "expired_local"})
@@ -94,7 +105,9 @@ def _connect(path: Path) -> sqlite3.Connection:
 def read_journal(path: Path) -> JournalCopy:
     connection = _connect(path)
     try:
-        intents = {row["intent_id"]: {**row, "events": []} for row in map(dict, connection.execute("SELECT * FROM intents"))}
+        intents = {
+            row["intent_id"]: {**row, "events": []} for row in map(dict, connection.execute("SELECT * FROM intents"))
+        }
         for row in connection.execute("SELECT * FROM intent_events ORDER BY intent_id, number"):
             intents[row["intent_id"]]["events"].append((row["kind"], json.loads(row["body"])))
         alerts = [dict(row) for row in connection.execute("SELECT subject, closed_at FROM alerts")]
@@ -181,11 +194,12 @@ def judge(
     at_rest: bool = True,
     resend: bool = False,
     forbidden: frozenset[str] = frozenset(),
+    hidden: frozenset[int] = frozenset(),
 ) -> Verdict:
     """All rules over one run.
 
     honest: the visibility assumption held, so that S7 is demanded, too. resend: the opt-in to a second send is on.
-    forbidden: ids of questions that nobody may confirm.
+    forbidden: ids of questions that nobody may confirm. hidden: orders that the broker shows to nobody any more.
     """
     verdict = Verdict()
     by_request = {delivery.request_id: delivery for delivery in deliveries}
@@ -200,7 +214,9 @@ def judge(
             continue
         placed[cause.key].append(row)
     for wish in asked:
-        _judge_wish(verdict, wish, placed[wish.key], ledger, by_request, journal, honest=honest, at_rest=at_rest)
+        _judge_wish(
+            verdict, wish, placed[wish.key], ledger, by_request, journal, honest=honest, at_rest=at_rest, hidden=hidden
+        )
     _judge_history(verdict, wishes, placed, journal, told)
     _judge_sends(verdict, deliveries, wishes, most=3 if resend else 1)
     for row in journal.intents.values():
@@ -218,6 +234,7 @@ def _judge_wish(
     *,
     honest: bool,
     at_rest: bool,
+    hidden: frozenset[int],
 ) -> None:
     key = wish.key
     row = journal.of_key(key)
@@ -244,7 +261,8 @@ def _judge_wish(
             verdict.say("S3", f"{key} is {state} as {row['order_id']}, its order is {orders[0]['order_id']}")
         if denials and orders and honest:
             verdict.say("S7", f"{key} was called {denials[0]}, but order {orders[0]['order_id']} exists")
-        if denials and orders and at_rest and state in DENIALS:
+        found = [order for order in orders if order["order_id"] not in hidden]
+        if denials and found and at_rest and state in DENIALS:
             verdict.say("S7b", f"{key} is still {state} long after its order {orders[0]['order_id']} could be seen")
         return
     word = {"cancel": "cancel requested", "modify": "modified"}[wish.operation]
@@ -260,9 +278,7 @@ def _judge_wish(
         verdict.say("S7", f"{key} ({wish.operation}) was called {denials[0]}, but it was carried out")
 
 
-def _judge_terms(
-    verdict: Verdict, wish: Asked, order: Mapping[str, Any], by_request: Mapping[int, Delivery]
-) -> None:
+def _judge_terms(verdict: Verdict, wish: Asked, order: Mapping[str, Any], by_request: Mapping[int, Delivery]) -> None:
     if Decimal(str(order["filled"])) > Decimal(str(order["quantity"])):
         verdict.say("S2", f"{wish.key}: filled {order['filled']} of {order['quantity']}")
     if any(event["event"] == "modified" for event in order["events"]):
@@ -313,9 +329,7 @@ def _judge_history(
             denied[each.key] = each.state
 
 
-def _judge_sends(
-    verdict: Verdict, deliveries: Iterable[Delivery], wishes: Mapping[str, Asked], *, most: int
-) -> None:
+def _judge_sends(verdict: Verdict, deliveries: Iterable[Delivery], wishes: Mapping[str, Asked], *, most: int) -> None:
     """L3: one placement or change for an intent, three cancels at most, one reply to a question; nothing of nobody."""
     deliveries = list(deliveries)
     sent = Counter(delivery.key for delivery in deliveries if delivery.kind in ("place", "modify", "cancel"))
@@ -349,7 +363,9 @@ def _judge_decisions(verdict: Verdict, row: Mapping[str, Any], forbidden: frozen
             if not good:
                 verdict.say("S9", f"{row['key']}: {kind} without a decision")
             elif _age(before[1]["at"], body["at"]) > _FRESH_S:
-                verdict.say("S9", f"{row['key']}: {kind} on a decision of {_age(before[1]['at'], body['at']):.1f} s ago")
+                verdict.say(
+                    "S9", f"{row['key']}: {kind} on a decision of {_age(before[1]['at'], body['at']):.1f} s ago"
+                )
         before = (kind, body)
 
 

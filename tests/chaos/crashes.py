@@ -23,7 +23,7 @@ from ibkit.trading.events import (
 )
 from ibkit.trading.intent import Intent
 
-__all__ = ["POINTS", "Crash", "Mortality", "MortalJournal", "is_crash"]
+__all__ = ["POINTS", "Crash", "MortalJournal", "Mortality", "is_crash"]
 
 POINTS = {
     "K1": "insert the intent",

@@ -80,9 +80,21 @@ ORDER_FAULTS: tuple[Fault, ...] = (
     Fault("400, placed later", "F27", _SENDING, lie="400 now, carried out later", late=True),
     Fault("403, not accepted", "F28", _SENDING, **_status(403, "Forbidden")),
     Fault("403, accepted", "F28", _SENDING, **_status(403, "Forbidden", kept=True)),
-    Fault("registered, 200", "F30", frozenset({"place"}), sim="status-after", params=(("status", 200), ("body", {"error": _REGISTERED}))),
+    Fault(
+        "registered, 200",
+        "F30",
+        frozenset({"place"}),
+        sim="status-after",
+        params=(("status", 200), ("body", {"error": _REGISTERED})),
+    ),
     Fault("registered, 400", "F119", frozenset({"place"}), **_status(400, _REGISTERED, kept=True)),
-    Fault("registered, nothing there", "F78", frozenset({"place"}), sim="status", params=(("status", 200), ("body", {"error": _REGISTERED}))),
+    Fault(
+        "registered, nothing there",
+        "F78",
+        frozenset({"place"}),
+        sim="status",
+        params=(("status", 200), ("body", {"error": _REGISTERED})),
+    ),
     Fault("unknown shape", "F31", _CHANGING, lie="shape"),
     Fault("two rows", "F31", _CHANGING, lie="rows"),
     Fault("null", "F31", _CHANGING, lie="null"),
@@ -93,7 +105,13 @@ ORDER_FAULTS: tuple[Fault, ...] = (
     Fault("reply expired, 400", "F39", frozenset({"reply"}), **_status(400, "reply id not found")),
     Fault("reply expired, 503", "F39", frozenset({"reply"}), **_status(503, "Service Unavailable")),
     Fault("reply worked, 400", "F40", frozenset({"reply"}), **_status(400, "reply id not found", kept=True)),
-    Fault("refusal in the answer", "F29", frozenset({"place"}), sim="status", params=(("status", 200), ("body", {"error": "The order was refused"}))),
+    Fault(
+        "refusal in the answer",
+        "F29",
+        frozenset({"place"}),
+        sim="status",
+        params=(("status", 200), ("body", {"error": "The order was refused"})),
+    ),
 )
 READ_FAULTS: tuple[Fault, ...] = (
     Fault("read refused", "F02", frozenset({"read"}), unsent=True),

@@ -213,7 +213,7 @@ def _life(env: Path, path: Path, told: Path, clock: FastClock, wish: _Wish, aim:
         signal.alarm(LIFE_S)
         anyio.run(_live, env, path, told, clock, wish, aim)
         code = 0
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001  # the child ends here whatever it was, and says so
         print(f"{wish.key} at {aim!r}: {error!r}", file=sys.stderr)
     finally:
         sys.stderr.flush()
@@ -227,7 +227,11 @@ async def _live(env: Path, path: Path, told: Path, clock: FastClock, wish: _Wish
     client._transport = _Wire(client._transport, mortality)  # type: ignore[assignment]
     async with SqliteJournal(path, clock=clock) as sql, client:
         journal = MortalJournal(
-            sql, mortality, alive=lambda: None, disk_fault=lambda: "", wrote=lambda _text: None  # type: ignore[arg-type]
+            sql,
+            mortality,
+            alive=lambda: None,
+            disk_fault=lambda: "",
+            wrote=lambda _text: None,  # type: ignore[arg-type]
         )
         gateway = OrderGateway(
             IbkrBroker(client), journal, limits=default_limits(Environment.PAPER), clock=clock, owner=str(os.getpid())
@@ -253,7 +257,7 @@ def _judge(simulator: Any, path: Path, told_path: Path, wishes: list[_Wish], tot
     deliveries = []
     for request in simulator.requests():
         kind = kind_of(request["method"], request["path"])
-        if kind not in ("place", "reply") or request["status"] is None and not request["body"]:
+        if kind not in ("place", "reply") or (request["status"] is None and not request["body"]):
             continue
         key = ""
         if kind == "place":
@@ -261,7 +265,14 @@ def _judge(simulator: Any, path: Path, told_path: Path, wishes: list[_Wish], tot
         name = request["path"].rsplit("/", 1)[-1]
         deliveries.append(Delivery(request["id"], 0.0, kind, key, True, name))
     told = [
-        Told(0.0, said["key"], said.get("intent", ""), said.get("state", ""), said.get("order", ""), said.get("error", ""))
+        Told(
+            0.0,
+            said["key"],
+            said.get("intent", ""),
+            said.get("state", ""),
+            said.get("order", ""),
+            said.get("error", ""),
+        )
         for said in map(json.loads, told_path.read_text(encoding="utf-8").splitlines())
     ]
     verdict = judge(

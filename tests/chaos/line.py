@@ -5,6 +5,7 @@ The witness looks at the journal at the very moment a request that may change so
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 from collections.abc import Callable
@@ -68,9 +69,7 @@ class Broker:
         name, confirmed = _named(kind, path, request.body)
         key = self._key_of(kind, path, request.body)
         if kind in ("place", "modify", "cancel", "reply"):
-            breach = unannounced(
-                self.journal, kind, name, confirmed=confirmed, late=late, now=self.clock.now()
-            )
+            breach = unannounced(self.journal, kind, name, confirmed=confirmed, late=late, now=self.clock.now())
             if breach:
                 self.breaches.append(breach)
                 self.note(breach)
@@ -82,7 +81,9 @@ class Broker:
         if kind in ("place", "modify", "cancel", "reply") and not outcome.late:
             self.deliveries.append(Delivery(number, self.clock.monotonic(), kind, key, True, name))
             self._remember_question(outcome, key)
-            self.note(f"#{number} {kind} {key} {confirmed if kind == 'reply' else ''}: {outcome.status} {outcome.body[:70]!r}")
+            self.note(
+                f"#{number} {kind} {key} {confirmed if kind == 'reply' else ''}: {outcome.status} {outcome.body[:70]!r}"
+            )
         return outcome
 
     def lost(self, request: Request, kind: str) -> None:
@@ -105,10 +106,8 @@ class Broker:
     def _remember_question(self, outcome: Outcome, key: str) -> None:
         if not outcome.body.startswith(b'[{"id"'):
             return
-        try:
+        with contextlib.suppress(ValueError):  # cut by a fault: nobody can answer it
             self._questions[json.loads(outcome.body)[0]["id"]] = key
-        except ValueError:
-            pass  # cut by a fault: nobody can answer it
 
     def _remember_new(self, known: int) -> None:
         orders = self.simulator.world.exchange.orders
@@ -161,7 +160,9 @@ class Broker:
 class Line:
     """One process's transport. Fits `client.transport.Transport`."""
 
-    def __init__(self, broker: Broker, weather: Weather, mortality: Mortality, *, alive: Callable[[], None], dice: random.Random) -> None:
+    def __init__(
+        self, broker: Broker, weather: Weather, mortality: Mortality, *, alive: Callable[[], None], dice: random.Random
+    ) -> None:
         self._broker = broker
         self._weather = weather
         self._mortality = mortality
@@ -224,7 +225,9 @@ class Line:
             return broker.filtered(kind, broker.deliver(request, kind))
         if fault.lie == "400 now, carried out later":
             clock.later(self._dice.choice([2.0, 8.0]), lambda: broker.deliver(request, kind, late=True))
-            return Outcome(400, (("content-type", "application/json"),), b'{"error":"Bad Request: timed out","statusCode":400}')
+            return Outcome(
+                400, (("content-type", "application/json"),), b'{"error":"Bad Request: timed out","statusCode":400}'
+            )
         if fault.sim:
             slow = fault.sim in ("delay", "delay-before")
             seconds = self._dice.choice([timeout_s / 2, timeout_s + 1, self.slowest_late_s]) if slow else 0.0

@@ -1,4 +1,4 @@
-"""Tier M: the protocol as an executable model in virtual time; it proves rules against its own broker, a million a minute.
+"""Tier M: the protocol as an executable model in virtual time. It proves the rules, against a broker of its own.
 
 Every `yield` of `place` is a point where the process may die. The journal is durable, all else is lost. Broker facts:
 docs/facts/orders.md §3.2, §4, §9, §14 (a question parks an order that owns its client order id already, and confirming
@@ -120,9 +120,7 @@ class _Broker:
         self.orders.append(order)
         return order
 
-    def take(
-        self, coid: str, terms: str, delay: float, questions: int, *, confirming: bool = False
-    ) -> tuple[str, str]:
+    def take(self, coid: str, terms: str, delay: float, questions: int, *, confirming: bool = False) -> tuple[str, str]:
         known = coid in self.parked or any(order["coid"] == coid for order in self.orders)
         if self.shape.dedupe and not confirming and known:
             return "registered", coid
