@@ -14,6 +14,7 @@ from . import model
 from .bugs import BUGS, planted
 from .crashes import POINTS
 from .faults import ORDER_FAULTS, READ_FAULTS, SESSION_FAULTS
+from .findings import OPEN, finding_of
 from .schedule import Result, run
 
 __all__ = ["SEEDS", "Tally", "campaign", "caught_by", "known_seeds", "replay", "run_all"]
@@ -64,6 +65,8 @@ class Tally:
     seen: Counter[str] = field(default_factory=Counter)
     ends: Counter[str] = field(default_factory=Counter)
     modes: Counter[str] = field(default_factory=Counter)
+    known: Counter[str] = field(default_factory=Counter)
+    """Breaches that an open finding explains."""
     failed: dict[int, list[str]] = field(default_factory=dict)
 
     def add(self, result: Result) -> None:
@@ -79,8 +82,14 @@ class Tally:
             (self.ends, result.ends),
         ):
             mine.update(theirs)
-        if result.breaches:
-            self.failed[result.seed] = result.breaches
+        news = []
+        for breach in result.breaches:
+            name = finding_of(breach, result.fired)
+            self.known[name] += bool(name)
+            if not name:
+                news.append(breach)
+        if news:
+            self.failed[result.seed] = news
 
     def unmet(self, least: int = 1) -> list[str]:
         """What this run never saw: each crash point, each fault, each end, each thing a caller can meet."""
@@ -121,12 +130,10 @@ def caught_by(bug: str, seeds: Iterable[int]) -> tuple[int, str] | None:
     """The first of `seeds` whose schedule shows the planted bug, and what it broke."""
     for seed in seeds:
         with planted(bug):
-            breaches = run(seed).breaches
-        if breaches:
-            clean = set(run(seed).breaches)
-            new = [breach for breach in breaches if breach not in clean]
-            if new:
-                return seed, new[0]
+            result = run(seed)
+        new = [breach for breach in result.breaches if not finding_of(breach, result.fired)]
+        if new:
+            return seed, new[0]
     return None
 
 
@@ -156,6 +163,8 @@ def campaign(
     seeds = [*(known_seeds() if known else ()), *range(first, first + schedules)]
     tally = run_all(seeds, jobs=jobs)
     _tell(tally)
+    for name, (text, _) in OPEN.items():
+        print(f"open finding {name}: {text}: {tally.known[name]} times")
     for seed, breaches in tally.failed.items():
         print(f"seed {seed}: {'; '.join(breaches)}\n  replay: python -m tests.chaos --seed {seed}")
     _remember(tally)

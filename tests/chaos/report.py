@@ -8,6 +8,7 @@ from pathlib import Path
 from .campaign import Tally
 from .crashes import POINTS
 from .faults import ORDER_FAULTS, READ_FAULTS, SESSION_FAULTS
+from .findings import OPEN
 from .kill import Killed
 
 __all__ = ["write"]
@@ -49,6 +50,11 @@ def write(
         ),
         "",
         *_failures(tally, killed),
+        *_table(
+            "Open findings",
+            [(name, text, tally.known[name]) for name, (text, _) in OPEN.items()],
+            ("id", "what", "met"),
+        ),
         *_table("Where processes died (tier D)", _deaths(tally, killed), ("point", "what", "tier D", "tier K")),
         *_table("Faults that fired", _faults(tally), ("fault", "row", "times")),
         *_table("How intents ended", sorted(tally.ends.items()), ("state", "intents")),

@@ -446,7 +446,7 @@ class Schedule:
         self.seen["replay" if outcome.cached else "answer"] += 1
         stored = self.states.now().get(wish.key)
         # A twin may have followed the order further meanwhile; from taken it can only go on to taken.
-        if stored != intent.state.value and not TAKEN >= {stored, intent.state.value}:
+        if stored != intent.state.value and not {stored, intent.state.value} <= TAKEN:
             self.breaches.append(f"S3: {wish.key} is told {intent.state.value} while the disk says {stored}")
         self.told.append(
             Told(self.clock.monotonic(), wish.key, intent.intent_id, intent.state.value, str(intent.order_id or ""))

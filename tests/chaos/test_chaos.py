@@ -12,6 +12,7 @@ import pytest
 from chaos import model
 from chaos.bugs import BUGS
 from chaos.campaign import caught_by, known_seeds, run_all
+from chaos.findings import finding_of
 from chaos.schedule import run
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="file locks and signals of POSIX")
@@ -65,7 +66,8 @@ def test_with_an_honest_broker_only_a_lost_question_leaves_an_order_unknown() ->
     """Crashes of our own are the only fault: what cannot be known is a question whose answer was not yet stored."""
     for seed in range(60):
         result = run(seed, crash_only=True)
-        assert not result.breaches, (seed, result.breaches)
+        news = [breach for breach in result.breaches if not finding_of(breach, result.fired)]
+        assert not news, (seed, news)
         questions = sum(
             n for at, n in result.deaths.items() if at.split()[0] in ("K5", "K6", "K7", "K8", "K9", "K10", "K11", "K12")
         )
