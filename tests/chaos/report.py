@@ -73,6 +73,10 @@ def _failures(tally: Tally, killed: Killed | None) -> list[str]:
     return _table("Violations", rows, ("seed", "what")) if rows else []
 
 
+def _open(tally: Tally) -> list[tuple[object, ...]]:
+    return [(name, text, tally.known[name]) for name, (text, _) in OPEN.items()]
+
+
 def _deaths(tally: Tally, killed: Killed | None) -> list[tuple[object, ...]]:
     real = killed.points if killed is not None else {}
     return [

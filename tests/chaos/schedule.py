@@ -165,8 +165,6 @@ class Process:
 
     async def start(self) -> None:
         schedule = self._schedule
-        journal = SqliteJournal(schedule.path, clock=schedule.wall)
-        await self._stack.enter_async_context(journal)
         line = Line(schedule.broker, schedule.weather, schedule.mortality, alive=self.alive, dice=schedule.dice("line"))
         self.client = Client(
             auth=GatewayAuth(GatewayLogin()),
@@ -180,6 +178,9 @@ class Process:
             suppress=schedule.suppress,
         )
         await self._stack.enter_async_context(self.client)
+        # The file is opened last: a start that fails at the login, as many do here, then costs little.
+        journal = SqliteJournal(schedule.path, clock=schedule.wall)
+        await self._stack.enter_async_context(journal)
         mortal = self.journal = MortalJournal(
             journal, schedule.mortality, alive=self.alive, disk_fault=schedule.disk_fault, wrote=schedule.wrote
         )
