@@ -45,7 +45,7 @@ def _send_before_journal() -> AbstractContextManager[Any]:
     async def send(self: Any, intent: Any, facts: Any) -> Any:
         mark = await self.broker.mark()
         try:
-            answer = await self._call(intent)
+            answer = await self._call(intent, self.clock.monotonic() + talk.SEND_DEADLINE_S)
         except IbkitError:
             answer = None
         sending = Sending(at=self.clock.now(), deadline_s=2.0, session=mark.session, trading_day=mark.trading_day)
@@ -60,11 +60,11 @@ def _send_before_journal() -> AbstractContextManager[Any]:
 def _retry_post_on_timeout() -> AbstractContextManager[Any]:
     original = Conversation._call
 
-    async def call(self: Any, intent: Any) -> Any:
+    async def call(self: Any, intent: Any, *more: Any, **options: Any) -> Any:
         try:
-            return await original(self, intent)
+            return await original(self, intent, *more, **options)
         except OutcomeUnknown:
-            return await original(self, intent)
+            return await original(self, intent, *more, **options)
 
     return _patched(Conversation, "_call", call)
 
@@ -154,10 +154,10 @@ def _early_reads_count() -> AbstractContextManager[Any]:
 def _new_coid_on_retry() -> AbstractContextManager[Any]:
     original = Conversation._call
 
-    async def call(self: Any, intent: Any) -> Any:
+    async def call(self: Any, intent: Any, *more: Any, **options: Any) -> Any:
         if intent.epoch > 1 and intent.operation is talk.Operation.PLACE:
             return await self.broker.place(intent.ticket, ref=Ref(f"{intent.ref}{intent.epoch}"))
-        return await original(self, intent)
+        return await original(self, intent, *more, **options)
 
     return _patched(Conversation, "_call", call)
 
@@ -220,13 +220,13 @@ def _reply_twice() -> AbstractContextManager[Any]:
 
     original = IbkrBroker.reply
 
-    async def reply(self: Any, question_id: Any, *, confirmed: bool) -> Any:
+    async def reply(self: Any, question_id: Any, **options: Any) -> Any:
         try:
-            return await original(self, question_id, confirmed=confirmed)
+            return await original(self, question_id, **options)
         except IbkitError as error:
             if error.effect is Effect.NONE:
                 raise
-            return await original(self, question_id, confirmed=confirmed)
+            return await original(self, question_id, **options)
 
     return _patched(IbkrBroker, "reply", reply)
 

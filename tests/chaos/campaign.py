@@ -132,6 +132,8 @@ def caught_by(bug: str, seeds: Iterable[int]) -> tuple[int, str] | None:
         with planted(bug):
             result = run(seed)
         new = [breach for breach in result.breaches if not finding_of(breach, result.fired)]
+        # A patch that no longer fits the code it patches is not the mistake that it stands for.
+        assert not any(breach.startswith("X: TypeError") for breach in new), (bug, new)
         if new:
             return seed, new[0]
     return None
