@@ -31,7 +31,7 @@ def write(
         "What was run, what went wrong on purpose, and what was broken. One command repeats a schedule byte for byte:",
         "`python -m tests.chaos --seed N`.",
         "",
-        "| tier | what | run | violations |",
+        "| tier | what | run | violations, open findings apart |",
         "|---|---|---|---|",
         f"| M | the protocol as a model | {models:,} schedules | {sum(modelled.values())} |",
         (
