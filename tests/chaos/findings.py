@@ -12,9 +12,9 @@ __all__ = ["OPEN", "finding_of"]
 _Broken = Callable[[str, Mapping[str, int]], bool]
 
 OPEN: dict[str, tuple[str, _Broken]] = {
-    "C6": (
-        "cancels have no age limit at the send",
-        lambda breach, _: breach.startswith("RC-26:") and "-cancel-" in breach,
+    "C9": (
+        "a cancel that was sent once, and armed again, expires as if nothing had left",
+        lambda breach, _: breach.startswith("S7:") and "-cancel-" in breach and "called Expired" in breach,
     ),
 }
 
