@@ -11,12 +11,7 @@ __all__ = ["OPEN", "finding_of"]
 
 _Broken = Callable[[str, Mapping[str, int]], bool]
 
-OPEN: dict[str, tuple[str, _Broken]] = {
-    "C9": (
-        "a cancel that was sent once, and armed again, expires as if nothing had left",
-        lambda breach, _: breach.startswith("S7:") and "-cancel-" in breach and "called Expired" in breach,
-    ),
-}
+OPEN: dict[str, tuple[str, _Broken]] = {}
 
 
 def finding_of(breach: str, fired: Mapping[str, int]) -> str:
