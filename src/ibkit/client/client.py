@@ -8,6 +8,8 @@ The verbs are the functions of `client/api`, which take the client as their firs
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ibkit.client.api import accounts as _accounts
 from ibkit.client.api import contracts as _contracts
 from ibkit.client.api import marketdata as _marketdata
@@ -16,11 +18,20 @@ from ibkit.client.api import portfolio as _portfolio
 from ibkit.client.api import session as _session
 from ibkit.client.core import Core
 
+if TYPE_CHECKING:
+    from ibkit.client.stream import Stream
+
 __all__ = ["Client"]
 
 
 class Client(Core):
     """One IBKR login and what can be asked of it. Constructing does nothing; `async with` opens and closes."""
+
+    def stream(self, *, bound: int = 1000) -> Stream:
+        """Events as they happen, for `async with`; see `Stream`. One is enough for a login."""
+        from ibkit.client.stream import Stream
+
+        return Stream(self, bound=bound)
 
     status = _session.status
     tickle = _session.tickle

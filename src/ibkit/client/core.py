@@ -22,7 +22,7 @@ from ibkit.client.keeper import GrantStore, Keeper
 from ibkit.client.opening import Opening, Step
 from ibkit.client.outcomes import Verdict, moved, verdict
 from ibkit.client.pacing import Lanes
-from ibkit.client.transport import USER_AGENT, Transport
+from ibkit.client.transport import USER_AGENT, Socket, Transport
 from ibkit.clock import Clock, SystemClock
 from ibkit.errors import AuthError, IbkitError, NotPermitted, OutcomeUnknown, RateLimited, UnexpectedAnswer, Unreachable
 from ibkit.model import AccountId, AuthMethod, Username
@@ -35,6 +35,7 @@ from ibkit.wire.pacing import Pacer
 from ibkit.wire.refusals import refusal
 from ibkit.wire.session import TICKLE
 from ibkit.wire.session_states import SessionState
+from ibkit.wire.stream import cookie
 
 __all__ = ["Core"]
 
@@ -42,6 +43,7 @@ ORDER_TIMEOUT_S: Final = 30.0
 """Longer than the server's own 10 s. Source: docs/facts/orders.md §14.2; LIM-05."""
 READ_TIMEOUT_S: Final = 15.0
 TICKLE_TIMEOUT_S: Final = 10.0
+DIAL_TIMEOUT_S: Final = 10.0
 READ_TRIES: Final = 3
 """Tries of a read that meets a connect error, a time-out or 502, 503, 504. LIM-04."""
 
@@ -168,6 +170,11 @@ class Core:
         """Sign in as far as `upto`; what is there already is left alone."""
         return await self.keeper.reach(upto)
 
+    @property
+    def chance(self) -> Callable[[], float]:
+        """Random fractions for back-offs, as given."""
+        return self._chance
+
     @asynccontextmanager
     async def conversation(self) -> AsyncIterator[None]:
         """Around an order and its questions: the sign-in is renewed before, not within. AUTH-10."""
@@ -274,6 +281,14 @@ class Core:
         if response.status == 429:
             lanes.slow_down(endpoint, response.headers.get("retry-after"))
         return response
+
+    async def dial(self, path: str) -> Socket:
+        """Open a WebSocket with this login's proof. Raises Unreachable. Source: docs/facts/websocket.md §1."""
+        session = self.keeper.stream_session
+        query = urlencode([(name, token.reveal()) for name, token in self.auth.stream_proof(self.keeper.proof)])
+        url = self.base_url.replace("https://", "wss://", 1) + path + (f"?{query}" if query else "")
+        headers = {**HEADERS, "Cookie": cookie(session.reveal())} if session is not None else HEADERS
+        return await self._transport.dial(Request("GET", url, headers, b""), timeout_s=DIAL_TIMEOUT_S)
 
     async def send_unsigned(self, request: Request, *, endpoint: Endpoint) -> Response:
         """One request of a handshake, which carries its own proof."""

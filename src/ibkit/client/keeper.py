@@ -80,6 +80,8 @@ class Keeper:
         self.opener = Opener(ib, username=username, compete=compete, moved=self._moved)
         self.backoff = LoginBackoff()
         self.suppressed = suppress
+        self.stream_session: Secret[str] | None = None
+        """The session of the newest tickle, which a WebSocket's cookie names."""
         self._ib = ib
         self._grants = grants
         self._rotate_after = rotate_after

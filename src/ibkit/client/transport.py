@@ -1,4 +1,4 @@
-"""One HTTP exchange, and nothing else: no retry, no redirect, no cookies, no pacing."""
+"""One HTTP exchange, or one WebSocket, and nothing else: no retry, no redirect, no cookies, no pacing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 from ibkit.wire.http import Request, Response
 
-__all__ = ["USER_AGENT", "Transport"]
+__all__ = ["USER_AGENT", "Socket", "Transport"]
 
 USER_AGENT: Final = "ibkit"
 """Any non-empty value; without one the edge answers 403. Source: docs/facts/auth-and-sessions.md §0.2."""
@@ -21,5 +21,24 @@ class Transport(Protocol):
     """
 
     async def send(self, request: Request, *, timeout_s: float) -> Response: ...
+
+    async def dial(self, request: Request, *, timeout_s: float) -> Socket:
+        """Open a WebSocket to the address of `request` (wss) with its headers, trusting whom `send` trusts.
+
+        Raises Unreachable, with `details["status"]` where the upgrade was refused.
+        """
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class Socket(Protocol):
+    """One open WebSocket. Both ways raise Unreachable once it is over (`details["cause"]`: closed, broken)."""
+
+    async def send(self, text: str) -> None: ...
+
+    async def receive(self, timeout_s: float) -> str | bytes | None:
+        """The next frame, text or binary; None when none came in time."""
+        ...
 
     async def aclose(self) -> None: ...

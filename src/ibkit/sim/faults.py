@@ -7,14 +7,14 @@ them). A request fault hits the next `times` calls of one endpoint. Handlers ask
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
 from ibkit.wire.catalogue import ENDPOINTS
 
-__all__ = ["FAULTS", "SCENARIOS", "Faults", "RequestFault"]
+__all__ = ["FAULTS", "SCENARIOS", "STREAM_FAULTS", "Faults", "RequestFault", "StreamFault"]
 
 SCENARIOS: dict[str, str] = {
     "ok": "everything works",
@@ -75,6 +75,44 @@ FAULTS: dict[str, str] = {
     "empty-200": "the call is carried out, the answer is 200 without a body (F18)",
 }
 
+STREAM_FAULTS: dict[str, str] = {
+    "socket-drop": "the WebSocket's connection breaks without a close frame (F80)",
+    "socket-close": "the server closes the WebSocket with 1000",
+    "socket-stall": "no frame comes any more, for params.seconds or for ever; the connection stands (F79)",
+    "topic-stall": "frames of the topic are lost for params.seconds or for ever, heartbeats go on (F127)",
+    "frame-lose": "the frame is lost",
+    "frame-duplicate": "the frame comes twice (F82)",
+    "frame-reorder": "the frame comes after the next one of its topic (F81)",
+    "frame-garbage": "before it comes a frame of params.text, or one that is no JSON (F83)",
+}
+
+
+@dataclass(slots=True)
+class StreamFault:
+    """Hits `times` frames (None: all) whose topic fits the pattern `topic`, e.g. `sor`, `smd+*`, `system`.
+
+    user: only sockets of this user name. after: so many fitting frames pass unharmed first. A drop, close or stall
+    without a topic strikes at once, frame or no frame.
+    """
+
+    fault: str
+    topic: str | None = None
+    user: str | None = None
+    times: int | None = 1
+    after: int = 0
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.fault not in STREAM_FAULTS:
+            raise ValueError(f"no fault is called {self.fault}; there are: {', '.join(sorted(STREAM_FAULTS))}")
+
+    @property
+    def at_once(self) -> bool:
+        return self.topic is None and self.fault.startswith("socket-")
+
+    def fits(self, topic: str, user: str) -> bool:
+        return fnmatchcase(topic, self.topic or "*") and self.user in (None, user)
+
 
 @dataclass(slots=True)
 class RequestFault:
@@ -115,6 +153,7 @@ class Faults:
         self._scenarios: dict[str, str] = {}
         self._left: dict[str, int] = {}
         self.requests: list[RequestFault] = []
+        self.streams: list[StreamFault] = []
         self.set_scenarios(scenarios)
 
     @property
@@ -151,11 +190,37 @@ class Faults:
             self._left[name] -= 1
         return True
 
-    def add(self, fault: RequestFault) -> None:
-        self.requests.append(fault)
+    def add(self, fault: RequestFault | StreamFault) -> None:
+        if isinstance(fault, StreamFault):
+            self.streams.append(fault)
+        else:
+            self.requests.append(fault)
 
     def clear(self) -> None:
         self.requests.clear()
+        self.streams.clear()
+
+    def strike_socket(self, user: str) -> StreamFault | None:
+        """The fault that hits a socket of this user now, whatever it carries; it is used up by one."""
+        return self._strike_stream(lambda fault: fault.at_once and fault.user in (None, user))
+
+    def strike_frame(self, topic: str, user: str) -> StreamFault | None:
+        """The fault that hits this frame, if any; it is used up by one."""
+        return self._strike_stream(lambda fault: not fault.at_once and fault.fits(topic, user))
+
+    def _strike_stream(self, fits: Callable[[StreamFault], bool]) -> StreamFault | None:
+        for fault in self.streams:
+            if not fits(fault):
+                continue
+            if fault.after > 0:
+                fault.after -= 1
+                continue
+            if fault.times is not None:
+                fault.times -= 1
+                if fault.times <= 0:
+                    self.streams.remove(fault)
+            return fault
+        return None
 
     def strike(self, name: str | None, method: str, path: str) -> RequestFault | None:
         """The fault that hits this request, if any; it is used up by one.

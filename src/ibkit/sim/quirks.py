@@ -211,6 +211,43 @@ class Quirks:
     stock_size_lots: bool = False
     """Sizes 85 and 88 of stocks in round lots instead of shares. §10 row 15 [client]."""
 
+    # --- WebSocket: docs/facts/websocket.md; its seconds are those of pacing, not the world's -----------------------
+    gateway_ready_s: float = 0.5
+    """From the gateway's 101 until it is connected upstream; frames sent before are lost. §1.1 [recorded; 0.2 to 3]."""
+    cloud_ready_s: float = 0.0
+    """The same for the cloud, where the greeting comes at once. §2 [recorded: within 250 ms]."""
+    cloud_loses_early_frames: bool = False
+    """The cloud loses frames sent before the greeting, as the gateway does. §10 row 1 [sim]."""
+    gateway_frames: Literal["binary", "text"] = "binary"
+    """Opcode of the gateway's frames. §1.2 [recorded]."""
+    cloud_frames: Literal["text", "binary"] = "text"
+    """Opcode of the cloud's frames. §10 row 2 [sim]."""
+    heartbeat_s: float = 10.0
+    """Between two `system` heartbeats. §3 [spec, recorded]."""
+    tic_timeout_s: float = 120.0
+    """A socket without `tic` for this long is closed with 1000. §10 row 8 [sim]; IBKR wants one a minute [spec]."""
+    tic_copies: int = 4
+    """Identical replies to one `tic`. §3 [recorded]."""
+    commands_per_s: int = 20
+    """More commands of one socket are answered `Too many requests`. §10 row 7 [sim]."""
+    malformed_command: Literal["ignored", "error"] = "ignored"
+    """A command whose arguments are no JSON. §4 [client, both]."""
+    smd_interval_s: float = 0.5
+    """Market data of one contract is conflated to a frame in this time. §5.1 [spec]."""
+    smd_lifetime_s: float = 600.0
+    """Market data ends silently this long after it was asked for. §10 row 4: 600 or 900."""
+    smd_empty_every: int = 20
+    """So many conflation steps without a change bring a frame without fields, every other one without a conid; 0:
+    never. §5.1 [recorded that they come; how often is sim]."""
+    commission_after_s: float = 1.0
+    """World seconds after which an execution is told again, with commission and order id. §5.5 [recorded], §9."""
+    filters_silence_sor: bool = True
+    """A filtered REST read of the orders silences `sor` until one with force=true. §5.4 (ibind#129) [client]."""
+    sor_of_all_accounts: bool = True
+    """`sor` and `str` tell of all accounts of the user, or of the selected one. Open [sim]."""
+    spl_every_s: float = 30.0
+    """`spl` repeats unchanged values after this long; a change is told after a second. §10 row 11 [sim]."""
+
     def standing_still(self) -> Quirks:
         """For a world whose clock is moved by hand: nothing takes a moment, for no moment would ever pass. [sim]"""
         return dataclasses.replace(
@@ -221,6 +258,8 @@ class Quirks:
             snapshot_computed_s=0.0,
             fill_delay_s=0.0,
             cancel_delay_s=0.0,
+            gateway_ready_s=0.0,
+            commission_after_s=0.0,
         )
 
     def with_values(self, values: Mapping[str, object]) -> Quirks:

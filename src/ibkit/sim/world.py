@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ibkit.sim.faults import Faults
 from ibkit.sim.logins.logins import Logins, SimAccount, User
@@ -53,6 +53,8 @@ class World:
     users_at_start: tuple[User, ...] = field(init=False)
     request_id: int = 0
     """Number of the request being served, as in GET /__sim/requests; 0 between requests. The ledger notes it."""
+    notices: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    """What was said by `ntf`, to which user name; sockets remember how far they have read."""
     _streams: dict[str, random.Random] = field(init=False, default_factory=dict)
 
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ibkit.client.opening import read
-from ibkit.model import Username
+from ibkit.model import Secret, Username
 from ibkit.wire.session import (
     AUTH_STATUS,
     LOGOUT,
@@ -34,6 +34,8 @@ async def status(ib: Core) -> BrokerageStatus:
 async def tickle(ib: Core) -> BrokerageStatus:
     """Keep the session alive; what it says of the brokerage session."""
     told: Tickle = await ib.request(TICKLE)
+    if told.session is not None:
+        ib.keeper.stream_session = Secret(told.session)
     return told.status
 
 

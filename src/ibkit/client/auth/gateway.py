@@ -31,3 +31,6 @@ class GatewayAuth:
 
     def sign(self, request: Request, grant: Grant, now: datetime) -> Request:
         return request
+
+    def stream_proof(self, grant: Grant) -> tuple[tuple[str, Secret[str]], ...]:
+        return ()

@@ -72,3 +72,7 @@ class Auth(Protocol):
     def sign(self, request: Request, grant: Grant, now: datetime) -> Request:
         """`request` with its proof; call it anew for every attempt. ConfigError for a foreign address."""
         ...
+
+    def stream_proof(self, grant: Grant) -> tuple[tuple[str, Secret[str]], ...]:
+        """The query of a WebSocket's address: which token stands there. Source: docs/facts/websocket.md §1."""
+        ...

@@ -161,6 +161,11 @@ class OAuth1Auth:
             label=given.consumer_key,
         )
 
+    def stream_proof(self, grant: Grant) -> tuple[tuple[str, Secret[str]], ...]:
+        """The access token, not the live session token (docs/facts/auth-and-sessions.md §1.10)."""
+        token = self._credentials.access_token
+        return () if token is None else (("oauth_token", Secret(token)),)
+
     def sign(self, request: Request, grant: Grant, now: datetime) -> Request:
         url = request.url
         if not url.startswith(self._root):

@@ -104,6 +104,11 @@ class OAuth2Auth:
         headers["Authorization"] = self._bearer[1].reveal()
         return Request(request.method, request.url, headers, request.body)
 
+    def stream_proof(self, grant: Grant) -> tuple[tuple[str, Secret[str]], ...]:
+        token = grant.token.reveal()
+        assert isinstance(token, str), "an SSO bearer is text"
+        return (("bearer_token", Secret(token)),)
+
     def _sso_request(self, access: Secret[str], now: Callable[[], datetime]) -> Request:
         return oauth2.sso_session_request(
             self._who(),

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from yarl import URL
 
-from ibkit.client.transport import USER_AGENT
+from ibkit.client.transport import USER_AGENT, Socket
 from ibkit.client.transports.pins import PinFile, normal_fingerprint
 from ibkit.errors import IbkitError, OutcomeUnknown, Unreachable, frameless
 from ibkit.wire.codec import BODY_LIMIT
@@ -73,6 +73,14 @@ class AiohttpTransport:
             raise _mapped(error, timeout_s) from frameless(error)
         except OutcomeUnknown as error:
             raise frameless(error)  # noqa: B904  # the same error
+
+    async def dial(self, request: Request, *, timeout_s: float) -> Socket:
+        from ibkit.client.transports.sockets import dial
+
+        if self._pins is not None and self._fingerprint is None:
+            self._fingerprint = await self._pins.of_first_use(self._host, self._port)
+        fingerprint = self._fingerprint if self._ca is None else None
+        return await dial(request, ca=self._ca, fingerprint=fingerprint, timeout_s=timeout_s)
 
     async def aclose(self) -> None:
         sessions, self._kept, self._once = (self._kept, self._once), None, None

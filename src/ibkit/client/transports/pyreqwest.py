@@ -14,7 +14,7 @@ from typing import Final
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import BuilderError, RequestError, RequestTimeoutError
 
-from ibkit.client.transport import USER_AGENT
+from ibkit.client.transport import USER_AGENT, Socket
 from ibkit.errors import IbkitError, OutcomeUnknown, Unreachable
 from ibkit.wire.codec import BODY_LIMIT
 from ibkit.wire.http import Request, Response
@@ -66,6 +66,11 @@ class PyreqwestTransport:
             raise Unreachable(f"the request could not be built: {error.message}", details={"cause": "other"}) from error
         except RequestError as error:
             raise _mapped(error, timeout_s) from error
+
+    async def dial(self, request: Request, *, timeout_s: float) -> Socket:
+        from ibkit.client.transports.sockets import dial
+
+        return await dial(request, ca=self._ca, timeout_s=timeout_s)
 
     async def aclose(self) -> None:
         client, self._client = self._client, None

@@ -245,6 +245,13 @@ class OrderDesk:
         self._prompts[order.id] = request
         return Prompted(order, request)
 
+    def open_prompts(self, username: str) -> dict[int, str]:
+        """Prompts of this user that nobody has answered: request numbers by order id."""
+        orders = self._exchange.orders
+        return {
+            order_id: request for order_id, request in self._prompts.items() if orders[order_id].username == username
+        }
+
     def pick(self, caller: Caller, order_id: int, request: str, option: str, now: datetime) -> bool:
         """Answer a prompt; False where there is none. "Yes" sends the order again under a new id."""
         order = self._exchange.orders.get(order_id)

@@ -17,12 +17,12 @@ from ibkit.sim.market.snapshot import FIELDS, Look, Stage
 from ibkit.sim.routing import ApiError, Call, Json, handles
 from ibkit.wire.marketdata import SNAPSHOT, SNAPSHOT_CONIDS, SNAPSHOT_FIELDS, UNSUBSCRIBE, UNSUBSCRIBE_ALL
 
-__all__ = ["Line"]
+__all__ = ["MARKERS", "Line", "availability", "has_arrived", "look", "may_stream", "open_line", "values"]
 
 _EMPTY_CALLS = 3
 """Scenario empty-first-snapshot: so many calls for a contract stay empty, however long they wait."""
 _DELAY = timedelta(minutes=15)
-_MARKERS = ("6509", "6119")
+MARKERS = ("6509", "6119")
 """Fields that come with every row of data; asked for alone, they make one."""
 _TWINS = {"87": ("87_raw",)}
 """Numeric twins that come with a field unasked. §2.2."""
@@ -30,10 +30,14 @@ _TWINS = {"87": ("87_raw",)}
 
 @dataclass(slots=True)
 class Line:
-    """One contract's stream in a brokerage session: since when each field is asked for, and how many calls came."""
+    """One contract's stream in a brokerage session: since when each field is asked for, and how many calls came.
+
+    sockets: how many sockets read it; with the last one it ends, unless snapshots were asked for as well.
+    """
 
     asked: dict[str, datetime] = field(default_factory=dict)
     calls: int = 0
+    sockets: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,41 +76,41 @@ def _row(call: Call, wanted: _Wanted, fields: list[str]) -> dict[str, Any]:
     brokerage = call.session.brokerage
     assert brokerage is not None, "the server lets nobody in without a brokerage session"
     instrument = call.world.instruments.get(wanted.conid)
-    if instrument is None or not instrument.quoted or not _may_stream(brokerage, instrument):
+    if instrument is None or not instrument.quoted or not may_stream(brokerage, instrument):
         return identity
-    line = _line(call, brokerage, instrument.conid)
+    line = open_line(call, brokerage, instrument.conid)
     if line is None:
         return identity
     line.calls += 1
     before = dict(line.asked)
     for name in fields:
-        if name in FIELDS or name in _MARKERS:
+        if name in FIELDS or name in MARKERS:
             line.asked.setdefault(name, call.now)
     # A field never comes with the call that first asks for it, however fast the quirks make it.
-    arrived = [name for name in fields or before if name in before and _has_arrived(call, before[name], name)]
+    arrived = [name for name in fields or before if name in before and has_arrived(call, before[name], name)]
     faults = call.world.faults
     kept_empty = faults.on("empty-first-snapshot") and line.calls <= _EMPTY_CALLS
     if not arrived or kept_empty or faults.on("no-market-data"):
         return identity
-    look = _look(call, instrument)
+    seen = look(call, instrument)
     marker = f"q{instrument.conid % 4}"
     answer = identity | {
         "server_id": marker,
-        "_updated": int(look.quote.at.timestamp() * 1000),
+        "_updated": int(seen.quote.at.timestamp() * 1000),
         "6119": marker,
-        "6509": _availability(call, look),
+        "6509": availability(call, seen),
     }
     if faults.on("md-not-subscribed") or faults.on("md-no-ack"):
         return answer
-    return answer | _values(look, arrived)
+    return answer | values(seen, arrived)
 
 
-def _may_stream(brokerage: Brokerage, instrument: Instrument) -> bool:
+def may_stream(brokerage: Brokerage, instrument: Instrument) -> bool:
     """Derivatives stay dark until their underlying was searched in this session. §0.1."""
     return not instrument.is_option or instrument.symbol in brokerage.searched_symbols
 
 
-def _line(call: Call, brokerage: Brokerage, conid: int) -> Line | None:
+def open_line(call: Call, brokerage: Brokerage, conid: int) -> Line | None:
     """The contract's stream, opened now if there is a line left for it. §2.1."""
     line = brokerage.market_lines.get(conid)
     if line is None and len(brokerage.market_lines) < call.world.quirks.market_lines:
@@ -114,7 +118,7 @@ def _line(call: Call, brokerage: Brokerage, conid: int) -> Line | None:
     return line
 
 
-def _has_arrived(call: Call, asked_at: datetime, name: str) -> bool:
+def has_arrived(call: Call, asked_at: datetime, name: str) -> bool:
     """Each field warms up on its own. §2.1."""
     quirks, known = call.world.quirks, FIELDS.get(name)
     waits = {
@@ -126,14 +130,14 @@ def _has_arrived(call: Call, asked_at: datetime, name: str) -> bool:
     return (call.now - asked_at).total_seconds() >= wait
 
 
-def _look(call: Call, instrument: Instrument) -> Look:
+def look(call: Call, instrument: Instrument) -> Look:
     at = call.now - _DELAY if call.world.faults.on("delayed-quotes") else call.now
     months = call.world.instruments.months(instrument.symbol, new_york_date(call.now))
     quote = call.world.market.quote(instrument.conid, at)
     return Look(instrument, quote, call.world.market, call.world.quirks, tuple(months), at)
 
 
-def _availability(call: Call, look: Look) -> str:
+def availability(call: Call, seen: Look) -> str:
     """Field 6509. §2.3."""
     faults, is_open = call.world.faults, call.world.calendar.is_open(call.now)
     if faults.on("md-not-subscribed"):
@@ -144,13 +148,13 @@ def _availability(call: Call, look: Look) -> str:
         return "DPB" if is_open else "YB"
     if not is_open:
         return "ZB"
-    return "RpB" if not look.instrument.is_option else "RB"
+    return "RpB" if not seen.instrument.is_option else "RB"
 
 
-def _values(look: Look, names: list[str]) -> dict[str, Any]:
+def values(seen: Look, names: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in [member for asked in names for member in (asked, *_TWINS.get(asked, ()))]:
-        value = FIELDS[name].value(look) if name in FIELDS else None
+        value = FIELDS[name].value(seen) if name in FIELDS else None
         if value is not None:
             found[name] = value
     return found

@@ -112,9 +112,12 @@ def live_orders(call: Call) -> Reply:
     first = not brokerage.orders_primed
     brokerage.orders_primed = True
     forced = call.query.get("force", "").lower() == "true"
+    words = [word for word in call.query.get("filters", "").lower().split(",") if word]
+    if forced or words:
+        # docs/facts/websocket.md §5.4, the trap.
+        brokerage.sor_silenced = not forced and quirks.filters_silence_sor
     if forced or (first and not quirks.orders_first_call_rows):
         return Reply({"orders": [], "snapshot": False})
-    words = [word for word in call.query.get("filters", "").lower().split(",") if word]
     if words and quirks.filtered_orders_empty:
         return Reply({"orders": [], "snapshot": False})
     orders = call.world.exchange.of_today(account, call.now) if account else []
@@ -264,11 +267,11 @@ def _answer(call: Call, answer: Answer) -> Reply:
             ]
         )
     if isinstance(answer, Prompted):
-        return Reply(_prompt_row(answer))
+        return Reply(prompt_row(answer))
     return Reply([_row(call, row.order, row.text, call.now) for row in answer.rows])
 
 
-def _prompt_row(prompted: Prompted) -> dict[str, Any]:
+def prompt_row(prompted: Prompted) -> dict[str, Any]:
     """§2 shape 4."""
     return {
         "orderId": prompted.order.id,

@@ -152,6 +152,8 @@ class Brokerage:
     searched_symbols: set[str] = field(default_factory=set)
     suppressed: set[str] = field(default_factory=set)
     market_lines: dict[int, Any] = field(default_factory=dict)
+    sor_silenced: bool = False
+    """A filtered read of the orders keeps `sor` from telling anything."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -8,6 +8,8 @@ POST market {"symbol", "price"} or {"conid", "bid", "ask", "bid_size", "ask_size
 POST order {"account", "ticket"}  an order typed into TWS: no cOID, no question; the ticket as on the wire
 POST fill {"order_id", "price", "quantity"}  fill a working order whatever the market says (quantity: all of it)
 POST quirks {name: value}           POST login {"username", "logged_in"}
+POST faults {"fault", "topic", "user", "times", "after", "params"} for the frames of WebSockets
+POST notice {"username", "id", "text"}  a notice on the user's WebSockets
 POST competing {"username", "on"}   POST rotate {}  (new certificates for both faces)
 """
 
@@ -25,7 +27,7 @@ import msgspec
 
 from ibkit.sim.exchange.ledger import ledger_row
 from ibkit.sim.exchange.tickets import BadTicket, read_ticket
-from ibkit.sim.faults import FAULTS, SCENARIOS, RequestFault
+from ibkit.sim.faults import FAULTS, SCENARIOS, STREAM_FAULTS, RequestFault, StreamFault
 from ibkit.sim.logins import sessions
 from ibkit.sim.market.calendar import LAST_DAY
 from ibkit.sim.serving.server import SimServer
@@ -64,6 +66,7 @@ class Control:
             "quirks": self._set_quirks,
             "login": self._login,
             "competing": self._competing,
+            "notice": self._notify,
             "rotate": self._rotate_certificates,
         }
 
@@ -96,7 +99,12 @@ class Control:
 
     def _faults(self) -> dict[str, Any]:
         faults = self._server.world.faults
-        return {"scenarios": faults.scenarios or ("ok",), "requests": faults.requests, "known": FAULTS}
+        return {
+            "scenarios": faults.scenarios or ("ok",),
+            "requests": faults.requests,
+            "streams": faults.streams,
+            "known": FAULTS | STREAM_FAULTS,
+        }
 
     def _world(self) -> dict[str, Any]:
         world = self._server.world
@@ -142,7 +150,7 @@ class Control:
     def _add_faults(self, body: Any) -> Any:
         rows = body if isinstance(body, list) else [body]
         try:
-            faults = [RequestFault(**row) for row in rows]
+            faults = [(StreamFault if row.get("fault") in STREAM_FAULTS else RequestFault)(**row) for row in rows]
         except (TypeError, ValueError) as error:
             raise _BadRequest(str(error)) from error
         for fault in faults:
@@ -223,6 +231,15 @@ class Control:
         else:
             world.logins.elsewhere.discard(username)
         return {"elsewhere": sorted(world.logins.elsewhere)}
+
+    def _notify(self, body: Mapping[str, Any]) -> Any:
+        """A notice (`ntf`) to the open sockets of a user."""
+        username, text = self._username(body), body.get("text")
+        if not isinstance(text, str):
+            raise _BadRequest("text: a text is wanted")
+        row = {"id": str(body.get("id", "0")), "text": text, "title": body.get("title"), "url": body.get("url")}
+        self._server.world.notices.append((username, row))
+        return row
 
     def _rotate_certificates(self, _body: Any) -> Any:
         if self._rotate is None:

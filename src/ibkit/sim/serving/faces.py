@@ -12,13 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion11, WSMsgType, web
 from multidict import CIMultiDict
 
 from ibkit.errors import ConfigError, IbkitError
 from ibkit.sim.serving.certificates import face_files, make_face_certificate
 from ibkit.sim.serving.control import PREFIX, Control
 from ibkit.sim.serving.server import Face, Outcome, SimServer
+from ibkit.sim.serving.stream import Stream, open_stream
 from ibkit.wire.http import Request
 
 __all__ = ["Faces", "check_port"]
@@ -27,6 +28,9 @@ _Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _MAX_BODY = 16 * 1024 * 1024
 _NO_TYPE = "x-ibkit-no-content-type"
+_LOOK_EVERY_S = 0.05
+"""How often an open WebSocket looks for frames that are due."""
+_MAX_COMMAND = 1024 * 1024
 
 
 class Faces:
@@ -114,6 +118,11 @@ class Faces:
             base = self._server.bases[0] if face == "cloud" else "https://localhost"
             request = Request(incoming.method, base + incoming.raw_path, _headers(incoming), body)
             peer = incoming.remote or "127.0.0.1"
+            if incoming.headers.get("upgrade", "").lower() == "websocket":
+                opened = open_stream(self._server, request, face=face, peer=peer)
+                if isinstance(opened, Stream):
+                    return await _serve_stream(incoming, opened)
+                return await _send(incoming, opened, chunked=face == "gateway")
             outcome = self._server.handle(request, face=face, peer=peer)
             if outcome.delay_s:
                 # Faults are told in seconds of the wall: a client's deadline runs there too.
@@ -138,6 +147,43 @@ class Faces:
 def _headers(incoming: web.Request) -> dict[str, str]:
     """Each name once; of a repeated one the values joined, as RFC 9110 allows."""
     return {name: ", ".join(incoming.headers.getall(name)) for name in dict.fromkeys(incoming.headers)}
+
+
+async def _serve_stream(incoming: web.Request, stream: Stream) -> web.StreamResponse:
+    """Carry frames both ways until one side ends it. No pings and no compression of our own (§1.2)."""
+    socket_ = web.WebSocketResponse(compress=False, max_msg_size=_MAX_COMMAND, timeout=1.0)
+    try:
+        await socket_.prepare(incoming)
+        while not socket_.closed:
+            await _tell(socket_, stream)
+            if stream.over:
+                break
+            try:
+                heard = await socket_.receive(_LOOK_EVERY_S)
+            except TimeoutError:
+                continue
+            if heard.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                data = heard.data
+                stream.receive(data if isinstance(data, str) else data.decode("utf-8", "replace"))
+            elif heard.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
+                break
+        if stream.dropped:
+            _break(incoming, gently=False)
+        elif stream.close_code is not None:
+            await socket_.close(code=stream.close_code)
+    except ConnectionError:
+        pass  # the caller is gone
+    finally:
+        stream.close()
+    return socket_
+
+
+async def _tell(socket_: web.WebSocketResponse, stream: Stream) -> None:
+    for frame in stream.due():
+        if isinstance(frame, str):
+            await socket_.send_str(frame)
+        else:
+            await socket_.send_bytes(frame)
 
 
 async def _send(incoming: web.Request, outcome: Outcome, *, chunked: bool) -> web.StreamResponse:

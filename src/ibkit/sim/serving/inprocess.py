@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections import deque
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import anyio
+import anyio.lowlevel
 
 from ibkit.clock import ManualClock
 from ibkit.errors import OutcomeUnknown, Unreachable
@@ -15,13 +19,16 @@ from ibkit.sim.logins.users import DEFAULT_USERS, Directory, UserKeys
 from ibkit.sim.serving.control import PREFIX, Control
 from ibkit.sim.serving.server import Face, Outcome, SimServer
 from ibkit.sim.serving.simclock import SharedClock
+from ibkit.sim.serving.stream import Frame, Stream, open_stream
 from ibkit.sim.world import SimConfig, World
 from ibkit.wire.http import Request, Response
 
-__all__ = ["CLOUD_URL", "GATEWAY_URL", "TRADING_MOMENT", "SimTransport", "Simulator"]
+__all__ = ["CLOUD_URL", "GATEWAY_URL", "TRADING_MOMENT", "SimSocket", "SimTransport", "Simulator"]
 
 GATEWAY_URL = "https://localhost:5000"
 CLOUD_URL = "https://localhost:5001"
+_TURNS = 12
+"""So many turns of the loop let every task get as far as it can."""
 TRADING_MOMENT = datetime(2026, 11, 20, 15, 30, tzinfo=UTC)
 """A Friday, 10:30 in New York."""
 
@@ -44,6 +51,8 @@ class Simulator:
         self._control = Control(self.server)
         self.up = True
         """Set to False: nothing listens any more, every request is refused."""
+        self.stirred = anyio.Event()
+        """Set, and made anew, when something happened that a WebSocket may have to tell."""
 
     @classmethod
     def at(cls, start: datetime = TRADING_MOMENT, *, keys: Path, **config: Any) -> Simulator:
@@ -79,6 +88,24 @@ class Simulator:
         """Let time pass for client and world."""
         self.clock.advance(seconds)
         self.world.advance(self.clock.now())
+        self.stir()
+
+    def stir(self) -> None:
+        """Let the readers of WebSockets look again."""
+        stirred, self.stirred = self.stirred, anyio.Event()
+        stirred.set()
+
+    async def pass_time(self, seconds: float, *, step_s: float = 0.5) -> None:
+        """Let time pass in steps, and everybody who reads a WebSocket have their turn after each."""
+        left = seconds
+        while True:
+            self.stir()
+            for _ in range(_TURNS):
+                await anyio.lowlevel.checkpoint()
+            if left <= 0:
+                return
+            self.advance(min(step_s, left))
+            left -= step_s
 
 
 class SimTransport:
@@ -103,6 +130,7 @@ class SimTransport:
                 request.method, request.url, {**request.headers, "Content-Length": str(len(request.body))}, request.body
             )
         outcome = simulator.server.handle(request, face=self._face, peer=self._peer)
+        simulator.stir()
         if outcome.late:
             outcome = await self._late(request, outcome, timeout_s)
         if outcome.delay_s > timeout_s:
@@ -128,8 +156,58 @@ class SimTransport:
         await simulator.clock.sleep(outcome.delay_s)
         return carry_out()
 
+    async def dial(self, request: Request, *, timeout_s: float) -> SimSocket:
+        """A WebSocket. Raises Unreachable, with `details["status"]` where the upgrade was refused."""
+        simulator = self._simulator
+        if not simulator.up:
+            raise Unreachable("connection refused", code="E-API-CONNECT", details={"cause": "refused"})
+        opened = open_stream(simulator.server, request, face=self._face, peer=self._peer)
+        if isinstance(opened, Stream):
+            return SimSocket(simulator, opened)
+        details = {"cause": "broken"} if opened.drop else {"cause": "refused", "status": opened.status}
+        raise Unreachable("the WebSocket was refused", code="E-API-CONNECT", details=details)
+
     async def aclose(self) -> None:
         """Nothing to close."""
+
+
+class SimSocket:
+    """A WebSocket without a socket: what the core says, at the shared clock's pace, which only others move."""
+
+    def __init__(self, simulator: Simulator, stream: Stream) -> None:
+        self._simulator = simulator
+        self._stream = stream
+        self._arrived: deque[Frame] = deque()
+
+    async def send(self, text: str) -> None:
+        """Raises Unreachable on a socket that is over."""
+        if self._stream.over:
+            raise self._closed()
+        self._stream.receive(text)
+        self._simulator.stir()
+
+    async def receive(self, timeout_s: float) -> Frame | None:
+        """The next frame; None when the time is up. Raises Unreachable on a socket that is over."""
+        clock = self._simulator.clock
+        until = clock.monotonic() + timeout_s
+        await anyio.lowlevel.checkpoint()
+        while True:
+            self._arrived.extend(self._stream.due())
+            if self._arrived:
+                return self._arrived.popleft()
+            if self._stream.over or not self._simulator.up:
+                raise self._closed()
+            if clock.monotonic() >= until:
+                return None
+            await self._simulator.stirred.wait()
+
+    async def aclose(self) -> None:
+        self._stream.close()
+
+    def _closed(self) -> Unreachable:
+        broken = self._stream.dropped or not self._simulator.up
+        details = {"cause": "broken"} if broken else {"cause": "closed", "code": self._stream.close_code}
+        return Unreachable("the WebSocket is closed", code="E-API-CONNECT", details=details)
 
 
 def _has(request: Request, name: str) -> bool:
