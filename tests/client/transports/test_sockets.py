@@ -53,9 +53,7 @@ async def listening(folder: Path) -> AsyncIterator[Place]:
     ensure_certificates(folder, "127.0.0.1")
     directory = Directory(folder / "keys", seed=7)
     config = SimConfig(start=TRADING_MOMENT, quirks=make_simulator(gateway_ready_s=0.0).world.quirks)
-    server = SimServer(
-        lambda: World.create(config, directory.logins()), WorldClock(TRADING_MOMENT, manual=False)
-    )
+    server = SimServer(lambda: World.create(config, directory.logins()), WorldClock(TRADING_MOMENT, manual=False))
     faces = Faces(server, folder=folder)
     await faces.start()
     try:
