@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from decimal import Decimal
 from typing import Any
@@ -188,7 +189,7 @@ def test_market_data_comes_whole_then_as_what_changed(simulator: Simulator) -> N
         assert not {"conidEx", "6509", "85"} & frame.keys()
     stamps = [frame["_updated"] for frame in frames]
     assert stamps == sorted(stamps)
-    assert all(later - sooner >= 500 for sooner, later in zip(stamps, stamps[1:], strict=False))
+    assert all(later - sooner >= 500 for sooner, later in itertools.pairwise(stamps))
 
 
 def test_market_data_ends_silently_and_is_renewed(simulator: Simulator) -> None:
@@ -368,7 +369,15 @@ def test_faults_of_frames(simulator: Simulator) -> None:
 def test_the_prompt_of_the_price_algo_comes_as_a_notice() -> None:
     simulator = make_simulator(price_algo_prompt=True, no_data_question=False)
     wire, caller = greeted(simulator), Caller(simulator)
-    body = {"conid": SPY, "side": "BUY", "quantity": 1, "orderType": "LMT", "price": 500, "tif": "DAY", "acctId": ACCOUNT}
+    body = {
+        "conid": SPY,
+        "side": "BUY",
+        "quantity": 1,
+        "orderType": "LMT",
+        "price": 500,
+        "tif": "DAY",
+        "acctId": ACCOUNT,
+    }
     answer = caller("POST", f"/v1/api/iserver/account/{ACCOUNT}/orders", {"orders": [body]})
     for _ in range(3):
         row = json.loads(answer.body)[0] if isinstance(json.loads(answer.body), list) else {}

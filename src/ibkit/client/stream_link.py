@@ -85,13 +85,14 @@ class Link:
 async def connect(ib: Core) -> Socket:
     """A socket that was greeted, over a session that is ready.
 
-    Raises what REST raises, SessionTaken (another login is not pushed out from here), Unreachable.
+    Raises what REST raises, SessionTaken (a stream pushes no other login out), Unreachable.
     """
     if ib.keeper.level == 0:
         await ib.connect()
     status = await ib.keeper.beat()
-    if status.taken:
-        raise SessionTaken("another login holds the brokerage session", code="E-SES-COMPETE")
+    if status.taken and ib.keeper.compete:
+        # Two who both take it would do so for ever. Without `compete`, opening works as soon as the other is gone.
+        raise SessionTaken(f"another login holds the brokerage session of {ib.username}")
     await ib.connect()
     if not status.ready:
         await tickle(ib)  # the cookie names the session of the newest tickle

@@ -22,7 +22,7 @@ from ibkit.sim.serving.server import SimServer
 from ibkit.sim.serving.simclock import WorldClock
 from ibkit.sim.world import SimConfig, World
 from ibkit.wire.http import Request
-from ibkit.wire.stream import Greeted, TicReply, read_frame
+from ibkit.wire.stream import Complaint, Greeted, TicReply, read_frame
 from simulators import KEYS, TRADING_MOMENT, make_simulator
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requirement("FUT-02", "TST-01")]
@@ -136,8 +136,7 @@ async def test_an_end_is_told_as_what_it_was(tmp_path: Path, library: str, fault
         await until(socket, Greeted)
         place.server.world.faults.add(StreamFault(fault))
         with pytest.raises(Unreachable) as caught:
-            for _ in range(20):
-                await socket.receive(3)
+            await until(socket, Complaint)
         assert caught.value.details["cause"] == cause
         with pytest.raises(Unreachable):
             await socket.send("tic")
