@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from ibkit.client.client import Client
     from ibkit.client.keeper import GrantStore
     from ibkit.client.opening import Opening, Step
-    from ibkit.client.transport import Transport
+    from ibkit.client.stream import Stream
+    from ibkit.client.transport import Socket, Transport
     from ibkit.client.transports import PinFile, open_transport
 
 __all__ = [
@@ -24,7 +25,9 @@ __all__ = [
     "IbkrBroker",
     "Opening",
     "PinFile",
+    "Socket",
     "Step",
+    "Stream",
     "Transport",
     "open_transport",
 ]
@@ -39,7 +42,9 @@ _HOMES = {
     "IbkrBroker": "broker",
     "Opening": "opening",
     "PinFile": "transports",
+    "Socket": "transport",
     "Step": "opening",
+    "Stream": "stream",
     "Transport": "transport",
     "open_transport": "transports",
 }

@@ -49,17 +49,21 @@ class Listeners:
         for channel in list(self.pnl):
             channel.put(update)
 
-    async def tell_each(self, channels: Iterable[Every[T]], values: Iterable[T | None]) -> None:
+    async def tell_each(self, channels: Iterable[Every[T]], makes: Iterable[Callable[[], T | None]]) -> None:
         """To every listener, waiting for those that lag.
 
-        values: made one by one as they are told, so that no other teller comes between; None is no news.
+        makes: each value is made only when everybody has room for it, and then told at once: whoever is cancelled while
+        he waits has taken nothing in that he did not tell, and no other teller comes between. None is no news.
         """
         async with self._telling:
-            for value in values:
+            for make in makes:
+                await self._room(channels)
+                value = make()
                 if value is not None:
-                    await self._hand_out(channels, value)
+                    _put(channels, value)
 
-    async def _hand_out(self, channels: Iterable[Every[T]], value: T) -> None:
+    async def _room(self, channels: Iterable[Every[T]]) -> None:
+        """Wait until nobody's channel is full."""
         for ref in [weakref.ref(channel) for channel in channels]:
             while (channel := ref()) is not None and channel.full:
                 emptied = channel.emptied
@@ -68,9 +72,6 @@ class Listeners:
                     await emptied.wait()
                 if waiting.cancelled_caught:
                     await self._while_waiting()
-            channel = ref()
-            if channel is not None:
-                channel.put(value)
             del channel
 
     def end(self) -> None:
@@ -86,3 +87,9 @@ class Listeners:
         for channels in kinds:
             for channel in list(channels):
                 channel.end()
+
+
+def _put(channels: Iterable[Every[T]], value: T) -> None:
+    # A function of its own: its loop variable must not outlive it and keep a channel alive.
+    for channel in list(channels):
+        channel.put(value)

@@ -19,6 +19,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
@@ -298,13 +299,13 @@ class Stream:
                 break
         else:
             raise UnexpectedAnswer("the live orders stay incomplete")
-        await self._to.tell_each(self._to.orders, (self._view.read_order(order) for order in rows))
+        await self._to.tell_each(self._to.orders, (partial(self._view.read_order, order) for order in rows))
         mark = (ib.keeper.opening.session, account)
         if mark not in self._first_reads:
             self._first_reads.add(mark)  # the first read of a session may be empty; docs/facts/orders.md §11
             await fills(ib, account, days=self._days)
         found = sorted(await fills(ib, account, days=self._days), key=lambda fill: fill.at)
-        await self._to.tell_each(self._to.fills, (self._view.see_fill(fill, Source.READ) for fill in found))
+        await self._to.tell_each(self._to.fills, (partial(self._view.see_fill, fill, Source.READ) for fill in found))
 
     # --- reading -----------------------------------------------------------------------------------------------
 
@@ -330,7 +331,7 @@ class Stream:
             case wire.Market():
                 self._hear_market(frame)
             case wire.Orders():
-                await self._to.tell_each(self._to.orders, (self._view.hear_row(row) for row in frame.rows))
+                await self._to.tell_each(self._to.orders, (partial(self._view.hear_row, row) for row in frame.rows))
             case wire.Trades():
                 link.confirm_by = None
                 link.confirmed.set()
@@ -344,7 +345,7 @@ class Stream:
                     self._put_pnl(row)
             case wire.Notices():
                 for notice in frame.rows:
-                    await self._to.tell_each(self._to.notices, (_notice(notice),))
+                    await self._to.tell_each(self._to.notices, (partial(_notice, notice),))
             case wire.SessionNews(authenticated=False) | wire.SessionNews(competing=True):
                 self._to.tell(SessionLost(competing=frame.competing is True))
                 return "the brokerage session is gone"
@@ -371,7 +372,7 @@ class Stream:
                 self._view.doubt()
                 self._to.tell(Unread(f"str: {error}"))
                 continue
-            await self._to.tell_each(self._to.fills, (self._view.see_fill(each, Source.STREAM) for each in (fill,)))
+            await self._to.tell_each(self._to.fills, (partial(self._view.see_fill, fill, Source.STREAM),))
 
     def _hear_market(self, frame: wire.Market) -> None:
         try:

@@ -1,6 +1,7 @@
 """IBKR's protocol with no I/O, read by client and simulator alike: endpoints, structs, codec, pacing, refusals.
 
-The signing schemes stay in their own modules (`oauth1`, `oauth2`, `dh`, `keys`): they load cryptography.
+The signing schemes stay in their own modules (`oauth1`, `oauth2`, `dh`, `keys`): they load cryptography. So do the
+WebSocket's topics (`stream`), whose words are too common to stand beside all others.
 """
 
 from __future__ import annotations
