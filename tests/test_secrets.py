@@ -339,7 +339,7 @@ def test_settings_show_no_secret(planted: Canaries, tmp_path: Path) -> None:
         ("POOL_SIZE", PLANTED["DB_PASSWORD"]),
         ("IBKR_ENV", PLANTED["DB_PASSWORD"]),
         ("IBKR_ENDPOINT_OVERRIDES", PLANTED["DB_PASSWORD"]),
-        ("DB_PASWORD", PLANTED["DB_PASSWORD"]),
+        ("IBKR_CREDENTAIL", PLANTED["DB_PASSWORD"]),
         ("IB_IS_LIVE", "true"),
     ],
 )

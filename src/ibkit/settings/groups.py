@@ -23,6 +23,7 @@ from ibkit.settings.parsers import (
     path_map,
     pattern,
     secret,
+    secret_url,
     text,
 )
 from ibkit.settings.variables import Variable, variable, variables_of
@@ -304,7 +305,9 @@ class Web:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alerts:
-    webhook_url: Secret[str] | None = variable("ALERT_WEBHOOK_URL", "", secret, "Where alerts are posted", hidden=True)
+    webhook_url: Secret[str] | None = variable(
+        "ALERT_WEBHOOK_URL", "", secret_url, "Where alerts are posted", hidden=True
+    )
     smtp_host: str | None = variable("SMTP_HOST", "", text, "Mail server")
     smtp_port: int = variable("SMTP_PORT", "587", _PORT, "Mail server: port")
     smtp_user: str | None = variable("SMTP_USER", "", text, "Mail server: user")

@@ -24,6 +24,7 @@ __all__ = [
     "path_map",
     "pattern",
     "secret",
+    "secret_url",
     "text",
 ]
 
@@ -38,6 +39,13 @@ def text(value: str) -> str:
 
 
 def secret(value: str) -> Secret[str]:
+    return Secret(value)
+
+
+def secret_url(value: str) -> Secret[str]:
+    """An address whose path is a secret; a complaint does not quote it."""
+    if not value.lower().startswith(("https://", "http://")):
+        raise ValueError("use an address that begins with https:// or http://")
     return Secret(value)
 
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
@@ -37,8 +38,9 @@ T = TypeVar("T")
 def to_engine(url: str) -> Engine:
     """The engine of a DATABASE_URL: `sqlite:////abs/path` or `postgresql://…`. StorageError, ConfigError."""
     try:
+        urlsplit(url)  # stricter than make_url about a host in brackets
         parsed = make_url(url)
-    except (SQLAlchemyError, ValueError):  # ValueError: a port that is no number
+    except (SQLAlchemyError, ValueError):  # ValueError: a port or host that is none
         raise ConfigError("Setting invalid: DATABASE_URL: not an address of a database") from None
     if parsed.get_backend_name() == "sqlite":
         return _sqlite_engine(parsed)
