@@ -36,6 +36,7 @@ def test_secrets_are_masked(ibkit: Callable[..., Any], home: Path) -> None:
     hidden = [entry.name for entry in VARIABLES.values() if entry.hidden and entry.name != "DATABASE_URL"]
     values = dict.fromkeys(hidden, TOKEN) | {"ENCRYPTION_KEY": "ab" * 32, "ENCRYPTION_KEY_PREVIOUS": "cd" * 32}
     values |= {"DATABASE_URL": f"postgresql://me:{TOKEN}@host/db", "IBKR_AUTH_METHOD": "gateway"}
+    values |= {"ALERT_WEBHOOK_URL": f"https://hooks.example.org/{TOKEN}"}
     env.write_text("".join(f'{name}="{value}"\n' for name, value in values.items()))
     env.chmod(0o600)
 

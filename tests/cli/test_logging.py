@@ -14,6 +14,7 @@ from ibkit.cli.context import load_settings
 def ibkit_logger() -> Iterator[logging.Logger]:
     logger = logging.getLogger("ibkit")
     before = logger.level
+    logger.setLevel(logging.NOTSET)
     yield logger
     logger.setLevel(before)
 
