@@ -102,12 +102,16 @@ def test_tables_are_aligned_and_missing_values_are_dashes() -> None:
 
 
 def test_a_stream_that_fails_does_not_raise(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+
     class Gone(io.StringIO):
         def write(self, text: str) -> int:
+            tried.append(text)
             raise BrokenPipeError
 
     monkeypatch.setattr(sys, "stdout", Gone())
     output.say("a line")
+    assert tried
     monkeypatch.setattr(sys, "stdout", None)
     output.say("a line")
 

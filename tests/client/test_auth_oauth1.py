@@ -147,7 +147,8 @@ def test_a_clock_ten_minutes_off_is_the_first_cause(minutes: int, *, refused: bo
 
 
 def test_four_minutes_off_is_let_through() -> None:
-    drive(_auth().handshake(_now), Server(date=NOW + timedelta(minutes=4)))
+    grant = drive(_auth().handshake(_now), Server(date=NOW + timedelta(minutes=4)))
+    assert grant.obtained_at == NOW
 
 
 def test_the_date_may_agree_with_the_machine_where_now_follows_a_simulator() -> None:
