@@ -663,11 +663,15 @@ def test_a_session_that_changes_without_an_error_is_seen_before_its_lists_are_be
             broker = IbkrBroker(ib)
             (account,) = await broker.accounts()
             first, second = [await broker.read_orders(account.account_id) for _ in range(2)]
+            await ib.quote((await ib.underlying("SPY")).conid)
+            assert ib.caches.lines
             simulator.control("POST", "login", {"logged_in": False})
             simulator.control("POST", "login", {"logged_in": True})
             third = await broker.read_orders(account.account_id)
             assert second.mark == first.mark
             assert third.mark != second.mark
             assert third.first
+            assert not ib.caches.lines  # else the next order would meet o354
+            assert not ib.caches.searched
 
     anyio.run(run)

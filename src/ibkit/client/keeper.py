@@ -151,6 +151,7 @@ class Keeper:
         async with self._turn:
             if session is not None and session != self.opening.session and self.level >= Needs.PRIMED_ACCOUNTS.value:
                 log.warning("the brokerage session changed")
+                self._ib.caches.new_session()
                 await self.opener.ask_accounts(self.suppressed)
                 self.generation += 1
         return self.opening

@@ -98,8 +98,6 @@ async def open_line(ib: Core, contract: Contract) -> None:
             await snapshot(ib, (contract.conid,))
         except IbkitError as error:
             log.info("no stream for %s before its order: %s", contract.conid, error.message)
-        else:
-            ib.caches.lines.add(contract.conid)
 
 
 async def _warmed_up(ib: Core, conids: Sequence[Conid]) -> tuple[SnapshotRow, ...]:
