@@ -15,6 +15,7 @@ from typing import NewType, TypeAlias
 from ibkit.model import (
     AccountId,
     Environment,
+    GroupKind,
     Key,
     OrderId,
     OrderStatus,
@@ -29,6 +30,7 @@ __all__ = [
     "EVENTS",
     "Acknowledged",
     "Adopted",
+    "Attached",
     "Claimed",
     "Decided",
     "Doubted",
@@ -36,6 +38,7 @@ __all__ = [
     "Expired",
     "GaveUp",
     "IntentId",
+    "LegAck",
     "Looked",
     "NotSent",
     "Operation",
@@ -51,6 +54,7 @@ __all__ = [
     "Resolved",
     "Sending",
     "Stage",
+    "TakenOver",
     "UnknownReason",
 ]
 
@@ -62,6 +66,8 @@ class Operation(enum.Enum):
     PLACE = "place"
     MODIFY = "modify"
     CANCEL = "cancel"
+    EXTERNAL = "external"
+    """Not ours: an order that somebody placed elsewhere, found at the broker and followed."""
 
 
 class Stage(enum.Enum):
@@ -84,6 +90,11 @@ class Planned:
 
     reduces: the intent whose fill this one protects or closes; its fill proves that risk goes down.
     confirm: question ids that a person allowed for this order.
+    group, others: of a bracket or OCA group, whose orders leave in one request; `ticket` is the first of them (of a
+             bracket the parent).
+    leg_of:  of one further order of a group: the intent that sent it.
+    user, api_key, strategy: who asks, by which key, for which strategy; limits can be set for each ("" is nobody's).
+    allow_duplicate: a person wants a second order of the same terms within seconds (control RC-21).
     """
 
     at: datetime
@@ -103,11 +114,23 @@ class Planned:
     purpose: str
     reduces: IntentId | None = None
     confirm: tuple[str, ...] = ()
+    group: GroupKind | None = None
+    others: tuple[OrderTicket, ...] = ()
+    leg_of: IntentId | None = None
+    user: str = ""
+    api_key: str = ""
+    strategy: str = ""
+    allow_duplicate: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
-    """A risk decision. control: the rule that refused (`RC-07`), empty where all passed."""
+    """A risk decision. control: the rule that refused (`RC-07`), empty where all passed.
+
+    version: of the limits. generation, serial: what the decision rests on (changes of limits and kill switches so far,
+    sends of the account so far); the journal refuses a send whose decision rests on something older.
+    warnings: controls that only warn here, and why.
+    """
 
     at: datetime
     stage: Stage
@@ -115,12 +138,27 @@ class Decided:
     version: str
     control: str = ""
     note: str = ""
+    generation: int = 0
+    serial: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
+    """epoch: the fencing number of the lane of the user name; who holds an older one can no longer send."""
+
     at: datetime
     owner: str
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenOver:
+    """Somebody else looks after it from here: its lane changed hands while it was under way."""
+
+    at: datetime
+    owner: str
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,14 +193,40 @@ class Replying:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class LegAck:
+    """What became of one further order of a group. number: its place in `Planned.others`; order_id: None where refused.
+
+    text: the broker's words on a refusal.
+    """
+
+    number: int
+    order_id: OrderId | None
+    status: OrderStatus
+    text: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acknowledged:
-    """The order exists. evidence: answer, orders list, trades."""
+    """The order exists. evidence: answer, orders list, trades.
+
+    legs: the other orders of its group, as far as they were told apart.
+    """
 
     at: datetime
     order_id: OrderId
     status: OrderStatus
     evidence: str
+    legs: tuple[LegAck, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attached:
+    """It exists without having been sent by itself: a leg that left with its group, or an order of somebody else."""
+
+    at: datetime
+    order_id: OrderId
+    status: OrderStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,6 +327,7 @@ class Adopted:
     order_id: OrderId
     status: OrderStatus
     evidence: str
+    legs: tuple[LegAck, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,11 +343,13 @@ Event: TypeAlias = (
     Planned
     | Decided
     | Claimed
+    | TakenOver
     | Sending
     | NotSent
     | Questioned
     | Replying
     | Acknowledged
+    | Attached
     | RefusedLocally
     | RefusedByPolicy
     | RefusedByBroker

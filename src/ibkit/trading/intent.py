@@ -23,6 +23,7 @@ from ibkit.model import Key, OrderId, OrderStatus, OrderTicket, Question, Ref, S
 from ibkit.trading.events import (
     Acknowledged,
     Adopted,
+    Attached,
     Claimed,
     Decided,
     Doubted,
@@ -30,6 +31,7 @@ from ibkit.trading.events import (
     Expired,
     GaveUp,
     IntentId,
+    LegAck,
     Looked,
     NotSent,
     Operation,
@@ -44,6 +46,7 @@ from ibkit.trading.events import (
     Replying,
     Resolved,
     Sending,
+    TakenOver,
     UnknownReason,
 )
 
@@ -100,6 +103,8 @@ _DENIES = frozenset({_S.REJECTED_POLICY, _S.REJECTED_BROKER, _S.NOT_PLACED, _S.U
 _FROM: Mapping[type[Event], frozenset[IntentState]] = {
     Decided: frozenset({_S.INTENT, _S.CLAIMED, _S.QUESTIONED}),
     Claimed: frozenset({_S.INTENT}),
+    TakenOver: _IN_PROGRESS,
+    Attached: frozenset({_S.INTENT}),
     Sending: frozenset({_S.CLAIMED}),
     NotSent: frozenset({_S.SENDING, _S.REPLYING}),
     Questioned: frozenset({_S.SENDING, _S.REPLYING}),
@@ -124,7 +129,9 @@ _FROM: Mapping[type[Event], frozenset[IntentState]] = {
 class Intent:
     """Where an intent stands after its events; `version` counts them.
 
+    epoch:       the fencing number under which it was claimed or taken over last.
     settle_from: when the last doubt arose; the settle window runs from here.
+    legs:        the other orders of its group, once it is known what became of them.
     """
 
     planned: Planned
@@ -147,6 +154,7 @@ class Intent:
     parked: bool = False
     order_id: OrderId | None = None
     order_status: OrderStatus | None = None
+    legs: tuple[LegAck, ...] = ()
     filled: Decimal = Decimal(0)
     average_price: Decimal | None = None
     code: str = ""
@@ -174,8 +182,8 @@ class Intent:
 
     @property
     def ticket(self) -> OrderTicket:
-        """The order asked for. Not for a cancel, which has none."""
-        assert self.planned.ticket is not None, "a cancel has no ticket"
+        """The order asked for. Not for a cancel or an external order, which have none."""
+        assert self.planned.ticket is not None, "a cancel has no ticket"  # nor has an order of somebody else
         return self.planned.ticket
 
     @property
@@ -199,6 +207,11 @@ class Intent:
             return f"cancel of order {self.planned.target}"
         if self.operation is Operation.MODIFY:
             return f"change of order {self.planned.target} to {self.ticket.label}"
+        if self.operation is Operation.EXTERNAL:
+            return f"order {self.planned.target} of somebody else: {self.planned.terms.get('description', '')}".rstrip(": ")
+        if self.planned.group is not None:
+            others = ", ".join(ticket.label for ticket in self.planned.others)
+            return f"{self.ticket.label} ({self.planned.group.value} with {others})"
         return self.ticket.label
 
 
@@ -224,7 +237,9 @@ def fold_all(events: Iterable[Event]) -> Intent:
 def _changes(intent: Intent, event: Event) -> dict[str, object]:
     match event:
         case Claimed():
-            return {"state": _S.CLAIMED, "epoch": intent.epoch + 1}
+            return {"state": _S.CLAIMED, "epoch": event.epoch}
+        case TakenOver():
+            return {"epoch": event.epoch}
         case Sending():
             return {
                 "state": _S.SENDING,
@@ -243,11 +258,14 @@ def _changes(intent: Intent, event: Event) -> dict[str, object]:
         case Replying():
             declined = intent.declined or not event.confirmed
             return {"state": _S.REPLYING, "replies": intent.replies + 1, "declined": declined, "reason": event.why}
+        case Attached():
+            return {"state": _S.ACKED, "order_id": event.order_id, "order_status": event.status}
         case Acknowledged() | Adopted():
             return {
                 "state": _S.ACKED,
                 "order_id": event.order_id,
                 "order_status": event.status,
+                "legs": event.legs or intent.legs,
                 "reason": "",
                 "code": "",
                 "unknown": None,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from ibkit.errors import ConfigError
 from ibkit.model import Environment, Key, Ref
 
-__all__ = ["check_key", "child_key", "cut_ref", "derive_ref", "make_key", "same_ref"]
+__all__ = ["check_key", "child_key", "cut_ref", "derive_ref", "leg_ref", "make_key", "same_ref"]
 
 _KEY = re.compile(r"[A-Za-z0-9._:-]{16,128}")
 _KEY_LONGEST = 128
@@ -50,6 +50,15 @@ def derive_ref(*, tenant: str, environment: Environment, key: Key) -> Ref:
     """
     digest = hashlib.sha256("\0".join(("ibkit ref 1", tenant, environment.value, key)).encode()).digest()
     return Ref(_REF_PREFIX + base64.b32encode(digest[:20]).decode().lower())
+
+
+def leg_ref(ref: Ref, number: int) -> Ref:
+    """The ref of one further order of an OCA group; number counts from 1. 38 characters at most.
+
+    >>> leg_ref(Ref("ib-abc"), 1)
+    'ib-abc-1'
+    """
+    return Ref(f"{ref}-{number}")
 
 
 def same_ref(ours: Ref, shown: Ref | None) -> bool:
