@@ -15,7 +15,16 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 from ibkit.clock import ManualClock
-from ibkit.errors import InFlight, InvalidRequest, NotFound, OutcomeUnknown, RateLimited, StorageError, Unreachable
+from ibkit.errors import (
+    InFlight,
+    InvalidRequest,
+    NotFound,
+    OutcomeUnknown,
+    RateLimited,
+    StorageError,
+    TradingError,
+    Unreachable,
+)
 from ibkit.model import (
     Accepted,
     Account,
@@ -51,9 +60,32 @@ from ibkit.model import (
     Username,
 )
 from ibkit.trading.alert import Alert, AlertKind
-from ibkit.trading.events import Event, IntentId, Planned
-from ibkit.trading.intent import Intent, fold
+from ibkit.trading.events import Decided, Event, IntentId, Operation, Planned, Sending
+from ibkit.trading.intent import Intent, IntentState, fold
 from ibkit.trading.ports import FillsRead, OrdersRead, SessionMark
+from ibkit.trading.risk import (
+    Halt,
+    LimitChange,
+    Limits,
+    OpenOrder,
+    Released,
+    RiskState,
+    Scope,
+    Sent,
+    Usage,
+    default_limits,
+    layered,
+)
+from ibkit.trading.risk.bookkeeping import (
+    REJECTS_FOR,
+    confirmable,
+    day_start,
+    open_orders,
+    people_needed,
+    prepared,
+    same_halt,
+    same_person,
+)
 from ibkit.trading.trade import Trade, TradeStatus
 
 ACCOUNT = AccountId("DU1234567")
@@ -613,3 +645,154 @@ class MemoryTrades:
             and (until is None or trade.created_at < until)
         ]
         return tuple(sorted(found, key=lambda trade: trade.created_at, reverse=True))
+
+
+class MemoryRiskBook:
+    """Fits `trading.risk.RiskBook`; what left and what is open it reads from the journal's events."""
+
+    def __init__(self, journal: MemoryJournal, *, base: Callable[[Environment], Limits] = default_limits) -> None:
+        self._journal = journal
+        self._base = base
+        self.changes: list[LimitChange] = []
+        self.halted: list[Halt] = []
+        self.generation = 0
+
+    async def state(self, scope: Scope, at: datetime, *, read_at: datetime | None = None) -> RiskState:
+        limits, sources = layered(self._base(scope.environment), self.changes, scope)
+        standing = (h for h in self.halted if h.environment is scope.environment and h.released_at is None)
+        return RiskState(
+            limits=limits,
+            halts=tuple(halt for halt in standing if halt.until is None or at < halt.until),
+            usage=self._usage(scope.account_id, at, read_at or at),
+            generation=self.generation,
+            serial=len(self._sent(scope.account_id)),
+            sources=sources,
+        )
+
+    async def change(self, change: LimitChange) -> LimitChange:
+        wanted = prepared(change, self.changes, self._base(change.environment))
+        self.changes.append(dataclasses.replace(wanted, number=len(self.changes) + 1))
+        self.generation += 1
+        return self.changes[-1]
+
+    async def confirm(self, number: int, *, by: str, at: datetime) -> LimitChange:
+        confirmed = confirmable(self.changes, number, by=by, at=at)
+        self.changes[number - 1] = confirmed
+        self.generation += 1
+        return confirmed
+
+    async def halt(self, *halts: Halt) -> tuple[Halt, ...]:
+        return tuple([self._put(halt) for halt in halts])
+
+    async def release(self, *numbers: int, by: str, note: str, at: datetime) -> Released:
+        for number in numbers:
+            if not any(halt.number == number and halt.released_at is None for halt in self.halted):
+                raise NotFound(f"There is no halt {number} to release")
+            halt = self.halted[number - 1]
+            if any(self._is_unknown(i, halt) for i in self._journal.intents.values()):
+                raise TradingError(f"Halt {number} stays", code="E-ORD-UNKNOWN")
+        for number in numbers:
+            self._say(number, by.strip(), at)
+        asked = [self.halted[number - 1] for number in numbers]
+        return Released(
+            ended=tuple(halt for halt in asked if halt.released_at is not None),
+            waiting=tuple(halt for halt in asked if halt.released_at is None),
+        )
+
+    async def history(self, *, limit: int = 100) -> tuple[LimitChange | Halt, ...]:
+        return tuple(sorted([*self.changes, *self.halted], key=lambda entry: entry.at, reverse=True)[:limit])
+
+    async def halts(self) -> tuple[Halt, ...]:
+        return tuple(halt for halt in reversed(self.halted) if halt.released_at is None)
+
+    def _put(self, halt: Halt) -> Halt:
+        for other in self.halted:
+            over = other.released_at is not None or (other.until is not None and halt.at >= other.until)
+            if same_halt(halt, other) and not over:
+                return other
+        self.halted.append(dataclasses.replace(halt, number=len(self.halted) + 1))
+        self.generation += 1
+        return self.halted[-1]
+
+    def _say(self, number: int, by: str, at: datetime) -> None:
+        halt = self.halted[number - 1]
+        said = [name for name in halt.released_by.split("\n") if name]
+        if not any(same_person(name, by) for name in said):
+            ends = len(said) + 1 >= people_needed(halt.environment)
+            self.halted[number - 1] = dataclasses.replace(
+                halt, released_by="\n".join([*said, by]), released_at=at if ends else None
+            )
+            self.generation += 1
+
+    @staticmethod
+    def _is_unknown(intent: Intent, halt: Halt) -> bool:
+        return (
+            intent.state is IntentState.UNKNOWN_NEEDS_HUMAN
+            and not intent.resolved
+            and intent.planned.environment is halt.environment
+            and halt.account_id in ("", intent.planned.account_id)
+        )
+
+    def _sent(self, account_id: AccountId) -> list[Sent]:
+        found = []
+        for intent in self._journal.intents.values():
+            ticket, value = intent.planned.ticket, None
+            if ticket is None or intent.planned.account_id != account_id:
+                continue
+            for event in self._journal.log[intent.intent_id]:
+                value = event.value if isinstance(event, Decided) else value
+                if isinstance(event, Sending):
+                    found.append(
+                        Sent(
+                            intent_id=intent.intent_id,
+                            at=event.at,
+                            operation=intent.operation,
+                            contract=ticket.contract.conidex,
+                            side=ticket.side,
+                            quantity=ticket.quantity,
+                            price=ticket.limit_price if ticket.limit_price is not None else ticket.stop_price,
+                            value_usd=value,
+                        )
+                    )
+        return found
+
+    def _usage(self, account_id: AccountId, at: datetime, read_at: datetime) -> Usage:
+        sent = self._sent(account_id)
+        today = [each for each in sent if each.at >= day_start(at)]
+        values = [each.value_usd for each in today]
+        mine = [i for i in self._journal.intents.values() if i.planned.account_id == account_id]
+        refused = (IntentState.REJECTED_BROKER, IntentState.REJECTED_LATE)
+        unknown = [i for i in mine if i.state is IntentState.UNKNOWN_NEEDS_HUMAN and not i.resolved]
+        tickets = [t for i in unknown if i.planned.ticket for t in (i.planned.ticket, *i.planned.others)]
+        return Usage(
+            sent=tuple(each for each in sent if each.at > at - timedelta(seconds=60)),
+            sent_today=len(today),
+            value_today=None if None in values else sum((value for value in values if value is not None), Decimal(0)),
+            rejects=tuple(i.updated_at for i in mine if i.state in refused and i.updated_at > at - REJECTS_FOR),
+            unknown=frozenset(t.contract.conidex for t in tickets)
+            | {leg.contract.conidex for t in tickets for leg in t.contract.legs},
+            open=tuple(order for i in mine if self._counts(i, read_at) for order in self._orders(i, sent)),
+        )
+
+    @staticmethod
+    def _counts(intent: Intent, read_at: datetime) -> bool:
+        if intent.operation not in (Operation.PLACE, Operation.MODIFY):
+            return False
+        if intent.state is IntentState.UNKNOWN_NEEDS_HUMAN:
+            return not intent.resolved
+        if intent.final:
+            ended = (IntentState.FILLED, IntentState.CANCELLED, IntentState.REJECTED_LATE)
+            return intent.operation is Operation.PLACE and intent.state in ended and intent.updated_at >= read_at
+        return intent.state not in (IntentState.INTENT, IntentState.CLAIMED)
+
+    def _orders(self, intent: Intent, sent: list[Sent]) -> tuple[OpenOrder, ...]:
+        own = [each for each in sent if each.intent_id == (intent.planned.leg_of or intent.intent_id)]
+        parent = self._journal.intents.get(intent.planned.leg_of) if intent.planned.leg_of else None
+        return open_orders(
+            intent.planned,
+            intent.state,
+            order_id=intent.order_id or "",
+            sent=sum((each.quantity for each in own), Decimal(0)),
+            value_usd=own[-1].value_usd if own else None,
+            parent=None if parent is None else parent.planned,
+        )
