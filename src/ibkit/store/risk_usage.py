@@ -54,6 +54,7 @@ _ENDED = (
 _DOUBTED = (
     f"{_OF_ACCOUNT} AND state = 'unknown_needs_human' AND resolved = 0 AND intents.operation IN ('place', 'modify')"
 )
+_PLAN = "SELECT kind, body FROM intent_events WHERE intent_id = ? AND number = 1"
 
 
 class _Day(NamedTuple):
