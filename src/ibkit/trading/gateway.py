@@ -19,25 +19,22 @@ from datetime import timedelta
 
 from ibkit.clock import Clock
 from ibkit.errors import IbkitError, InFlight, KeyReused
-from ibkit.model import AccountId, Environment, Key, OrderId, OrderStatus, OrderTicket
+from ibkit.model import AccountId, Environment, GroupKind, Key, OrderId, OrderStatus, OrderTicket, Username
+from ibkit.trading.alert import Alert
+from ibkit.trading.cancel_all import CancelAllResult, CancelEverything
 from ibkit.trading.conversation import Conversation
-from ibkit.trading.day_end import FILLS_DAYS, ended_with_its_day, outlived_its_day
-from ibkit.trading.events import (
-    Adopted,
-    Expired,
-    IntentId,
-    Operation,
-    Planned,
-)
-from ibkit.trading.evidence import Exists, assess
+from ibkit.trading.events import IntentId, Operation, Planned
 from ibkit.trading.facts import FactFinder
-from ibkit.trading.fingerprint import cancel_terms, differing, fingerprint, ticket_terms
+from ibkit.trading.fingerprint import cancel_terms, differing, fingerprint, group_terms, ticket_terms
+from ibkit.trading.group_keeper import GroupKeeper, OnBroken
+from ibkit.trading.groups import check_group
 from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.limits import Facts, Limits
 from ibkit.trading.outcome import Outcome
-from ibkit.trading.ports import Broker, FillsRead, Journal, OrdersRead
-from ibkit.trading.questions import QuestionPolicy
-from ibkit.trading.reconcile import Reconciler, late_order_alert
+from ibkit.trading.ports import Alerts, Broker, Journal, Lane
+from ibkit.trading.questions import Asker, QuestionPolicy, unasked
+from ibkit.trading.reconcile import Reconciler
+from ibkit.trading.recovery import Recovery
 from ibkit.trading.ref import check_key, child_key, derive_ref
 from ibkit.trading.timeline import Observer, Step, StepKind, unobserved
 from ibkit.trading.tracking import Tracker
@@ -50,8 +47,6 @@ CANCEL_WAIT_S = 15.0
 CANCEL_MAX_AGE_S = 30.0
 MOST_CANCELS = 9
 """Of one order, over all runs of its key."""
-WATCH = timedelta(hours=24)
-"""An order that we denied is looked for this long: late delivery has no other bound."""
 
 
 class OrderGateway:
@@ -60,6 +55,9 @@ class OrderGateway:
     tenant:          whose keys these are; keys of different tenants do not meet.
     live_confirmed:  a person has asked for live trading by name (control RC-01).
     resend_same_ref: the opt-in of ORDER_RESEND_SAME_COID.
+    asker:           a person to ask where the policy alone would decline a question.
+    on_broken:       what to do about a bracket of which a child was refused.
+    alerts:          where alerts are kept that belong to no single intent.
     """
 
     def __init__(
@@ -74,9 +72,13 @@ class OrderGateway:
         owner: str = "",
         live_confirmed: bool = False,
         resend_same_ref: bool = False,
+        asker: Asker = unasked,
+        on_broken: OnBroken = OnBroken.UNDO,
+        alerts: Alerts | None = None,
         observe: Observer = unobserved,
     ) -> None:
         self._broker = broker
+        self._alerts = alerts
         self._journal = journal
         self._limits = limits
         self._clock = clock
@@ -84,6 +86,16 @@ class OrderGateway:
         self._observe = observe
         self.tracker = Tracker(broker, journal, clock)
         self._facts = FactFinder(broker, journal, self.tracker, clock, limits, live_confirmed)
+        self._groups = GroupKeeper(broker, journal, clock, observe, self, on_broken)
+        self._recovery = Recovery(
+            broker=broker,
+            journal=journal,
+            clock=clock,
+            tracker=self.tracker,
+            observe=observe,
+            tenant=tenant,
+            environment=limits.environment,
+        )
         self._conversation = Conversation(
             broker=broker,
             journal=journal,
@@ -93,6 +105,8 @@ class OrderGateway:
             reconciler=Reconciler(broker, journal, clock, observe, resend_same_ref),
             owner=owner or "ibkit",
             observe=observe,
+            asker=asker,
+            lane=_NO_LANE,
         )
 
     @property
@@ -107,37 +121,52 @@ class OrderGateway:
     def journal(self) -> Journal:
         return self._journal
 
+    # -- verbs ----------------------------------------------------------------------------------------------------
+
     async def submit(
         self,
         ticket: OrderTicket,
         *,
         key: Key,
+        others: tuple[OrderTicket, ...] = (),
+        group: GroupKind | None = None,
         confirm: tuple[str, ...] = (),
         purpose: str = "order",
         reduces: IntentId | None = None,
         facts: Facts | None = None,
+        user: str = "",
+        api_key: str = "",
+        strategy: str = "",
+        allow_duplicate: bool = False,
     ) -> Outcome:
-        """Place `ticket` at most once for `key`, however often this is called.
+        """Place `ticket`, or a group that begins with it, at most once for `key`, however often this is called.
 
         An Outcome means that the intent is at rest: taken, refused, proven absent, or unknown (see its `error`).
-        confirm: question ids that a person allows for this order. reduces: the intent whose fill this one undoes.
-        facts: what the caller has read already (a quote, the planned stop); the rest is asked.
 
-        Raises KeyReused, InFlight, StorageError; Unreachable, AuthError and the like mean that nothing was sent
-        and the same key may be used again while it is young.
+        group, others: a bracket (`ticket` is the parent, `others` its children: opposite side, full size) or an OCA
+                 group (`others` are the siblings). One request; what became of each is in the Outcome's `legs`.
+        confirm: question ids that a person allows for this order. reduces: the intent whose fill this one undoes.
+        facts:   what the caller has read already (a quote, the planned stop); the rest is asked.
+        user, api_key, strategy: whose limits apply besides those of the account.
+
+        Raises ConfigError (E-VALIDATION) for what cannot be one request, KeyReused, InFlight, StorageError;
+        Unreachable, AuthError and the like mean that nothing was sent and the same key may be used again while it is
+        young.
         """
-        return await self._run(
-            self._planned(
-                Operation.PLACE,
-                ticket_terms(ticket),
-                key=key,
-                ticket=ticket,
-                confirm=confirm,
-                purpose=purpose,
-                reduces=reduces,
-            ),
-            facts,
+        check_group(ticket, others, group)
+        terms = ticket_terms(ticket) if group is None else group_terms(ticket, others, group)
+        planned = self._planned(Operation.PLACE, terms, key=key, ticket=ticket, confirm=confirm, purpose=purpose)
+        planned = dataclasses.replace(
+            planned,
+            reduces=reduces,
+            group=group,
+            others=others,
+            user=user,
+            api_key=api_key,
+            strategy=strategy,
+            allow_duplicate=allow_duplicate,
         )
+        return await self._run(planned, facts)
 
     async def modify(
         self,
@@ -160,6 +189,14 @@ class OrderGateway:
 
         Still ACKED means that IBKR took the request, but has not said the end within 15 s.
         """
+        outcome = await self.ask_to_cancel(account_id, order_id, key=key)
+        if outcome.state is not IntentState.ACKED:
+            return outcome
+        intent = await self.tracker.wait_for_fill(outcome.intent, within_s=CANCEL_WAIT_S)
+        return dataclasses.replace(outcome, intent=intent)
+
+    async def ask_to_cancel(self, account_id: AccountId, order_id: OrderId, *, key: Key) -> Outcome:
+        """As `cancel`, but without waiting for the end: ACKED means that IBKR took note."""
         planned = self._planned(
             Operation.CANCEL,
             cancel_terms(account_id, order_id),
@@ -168,11 +205,17 @@ class OrderGateway:
             target=order_id,
             purpose="cancel",
         )
-        outcome = await self._run(planned, None)
-        if outcome.state is not IntentState.ACKED:
-            return outcome
-        intent = await self.tracker.wait_for_fill(outcome.intent, within_s=CANCEL_WAIT_S)
-        return dataclasses.replace(outcome, intent=intent)
+        return await self._run(planned, None)
+
+    async def cancel_all(self, account_id: AccountId, *, key: Key) -> CancelAllResult:
+        """Cancel every working order of the account, also those of others, until the broker shows none any more.
+
+        Protective stops are among them. It ends after three complete reads without a working order, or after 30 s with
+        an alert and what is left. Errors of single cancels are in the result.
+        """
+        return await CancelEverything(self._broker, self._journal, self._clock, self._observe, self).run(
+            account_id, check_key(key)
+        )
 
     async def cancel_rest(self, intent: Intent) -> Intent:
         """`intent` after what is open of its order was cancelled; a cancel that came to nothing is tried anew.
@@ -189,6 +232,8 @@ class OrderGateway:
         # The cancel's own end says that the order is over; only the order itself says how much of it was filled.
         return await self.wait_for_fill(intent, within_s=5.0)
 
+    # -- looking --------------------------------------------------------------------------------------------------
+
     async def wait_for_fill(
         self, intent: Intent, *, within_s: float, hurried: Callable[[], bool] = lambda: False
     ) -> Intent:
@@ -199,21 +244,50 @@ class OrderGateway:
         """`intent` once the broker works its order (or it has ended)."""
         return await self.tracker.confirm_working(intent, within_s=within_s)
 
+    async def refreshed(self, intent: Intent) -> Intent:
+        """`intent` after one look at its order at the broker."""
+        return await self.tracker.refresh(intent)
+
     async def find(self, key: Key) -> Intent | None:
         """The intent that `key` names, as the journal has it."""
         return await self._journal.by_key(tenant=self._tenant, environment=self.environment, key=check_key(key))
 
-    async def recover(self) -> tuple[Intent, ...]:
+    async def recover(self, *accounts: AccountId) -> tuple[Intent, ...]:
         """Settle what an earlier process left behind, look for orders that were denied, and follow the open ones.
 
-        To be called before the first new order of a run. Nothing is sent, except a "no" to a question left open.
+        To be called at the start of a run; an account that it could not see completely is looked at again before its
+        first order. Nothing is sent, except a "no" to a question left open, and what undoes a broken bracket.
+
+        accounts: those to look at besides the ones that have something open.
         """
-        async with self._journal.conversation(self._broker.username, wait_s=CONVERSATION_WAIT_S):
-            settled = await self._settle_left_overs()
-            adopted = await self._adopt_late_orders()
-        unfinished = await self._journal.unfinished(self._broker.username)
-        await self._end_day_orders([await self.tracker.refresh(intent) for intent in unfinished])
+        async with self._journal.conversation(self._broker.username, wait_s=CONVERSATION_WAIT_S) as lane:
+            settled = await self._recovery.settle_left_overs(self._talk(lane))
+            adopted: list[Intent] = []
+            for account_id in dict.fromkeys((*await self._recovery.open_accounts(), *accounts)):
+                try:
+                    adopted.extend(await self._recovery.agree(account_id))
+                except IbkitError as error:
+                    self._tell(StepKind.RECOVERY, f"orders of {account_id} could not be compared: {error.message}")
+        await self.look_after_groups()
         return (*settled, *adopted)
+
+    async def look_after_groups(self) -> None:
+        """Finish what is open about brackets and OCA groups: find their orders, undo broken ones, end siblings."""
+        for intent in await self._journal.unfinished(self._broker.username):
+            if intent.group_open or intent.mend_due:
+                await self._groups.settle(intent)
+        parents = {leg.planned.leg_of for leg in await self._journal.unfinished(self._broker.username)} - {None}
+        for parent_id in sorted(str(parent) for parent in parents):
+            parent = await self._journal.get(IntentId(parent_id))
+            if parent is not None:
+                for alert in await self._groups.look_after(parent):
+                    await self.raise_alert(alert)
+
+    async def raise_alert(self, alert: Alert) -> None:
+        """Tell it, and keep it open where there is a place for alerts."""
+        self._tell(StepKind.CRITICAL, alert.message, **dict(alert.details))
+        if self._alerts is not None:
+            await self._alerts.put(alert)
 
     # -- one intent -----------------------------------------------------------------------------------------------
 
@@ -228,7 +302,6 @@ class OrderGateway:
         account_id: AccountId | None = None,
         target: OrderId | None = None,
         confirm: tuple[str, ...] = (),
-        reduces: IntentId | None = None,
     ) -> Planned:
         ref = derive_ref(tenant=self._tenant, environment=self.environment, key=check_key(key))
         account = ticket.account_id if ticket is not None else account_id
@@ -250,29 +323,40 @@ class OrderGateway:
             fingerprint=fingerprint(terms),
             expires_at=now,
             purpose=purpose,
-            reduces=reduces,
             confirm=confirm,
         )
 
     async def _run(self, planned: Planned, given: Facts | None) -> Outcome:
         known = await self._known(planned)
         if known is not None and not known.state.in_progress:
-            return Outcome(known, cached=True)
+            return Outcome(await self._whole(known), cached=True)
         wait_s = TWIN_WAIT_S if known is not None else CONVERSATION_WAIT_S
-        async with self._in_conversation(planned, wait_s):
-            await self._settle_left_overs(but=planned.intent_id)
+        async with self._in_conversation(planned, wait_s) as lane:
+            talk = self._talk(lane)
+            await self._recovery.settle_left_overs(talk, but=planned.intent_id)
             known = await self._known(planned)
             if known is not None and not known.state.in_progress:
                 return Outcome(known, cached=True)
             facts = await self._gather(planned, given, known)
+            if facts is not None and planned.operation is not Operation.CANCEL and not facts.reduces:
+                await self._recovery.require_agreement(planned.account_id)
             intent = known or await self._store(planned)
             while intent.state.in_progress:
-                intent = await self._conversation.carry_out(intent, facts, wanted=True)
+                intent = await talk.carry_out(intent, facts, wanted=True)
                 if intent.state is IntentState.INTENT:  # armed again after proven absence: what was read has aged
                     facts = await self._gather(planned, given, intent)
         if intent.order_status is OrderStatus.INACTIVE:  # found by a search: is it refused, or only waiting?
             intent = await self.tracker.refresh(intent)
-        return Outcome(intent)
+        return Outcome(await self._whole(intent))
+
+    async def _whole(self, intent: Intent) -> Intent:
+        """`intent` with its group looked after; what cannot be done now is done by the next start."""
+        if not (intent.group_open or intent.mend_due):
+            return intent
+        return await self._groups.settle(intent)
+
+    def _talk(self, lane: Lane) -> Conversation:
+        return dataclasses.replace(self._conversation, lane=lane)
 
     async def _known(self, planned: Planned) -> Intent | None:
         """The stored intent of this key. KeyReused where it asks for something else."""
@@ -304,79 +388,6 @@ class OrderGateway:
         self._tell(StepKind.INTENT, f"intent on disk: {intent.label}", key=planned.key, ref=planned.ref)
         return intent
 
-    # -- what earlier processes left ------------------------------------------------------------------------------
-
-    async def _settle_left_overs(self, *, but: IntentId | None = None) -> tuple[Intent, ...]:
-        """With the conversation in our hands, whatever is in progress was left by somebody who is gone."""
-        settled = []
-        for intent in await self._journal.unfinished(self._broker.username):
-            if intent.intent_id == but:
-                continue
-            if intent.state.may_have_left:
-                self._tell(StepKind.RECOVERY, f"left unsettled by an earlier run: {intent.label}", ref=intent.ref)
-                settled.append(await self._conversation.carry_out(intent, None, wanted=False))
-            elif intent.state.in_progress and self._clock.now() <= intent.planned.expires_at:
-                continue
-            elif intent.state.in_progress and intent.earlier_send_may_act:
-                doubted = await self._conversation.doubt_earlier_send(intent)
-                settled.append(await self._conversation.carry_out(doubted, None, wanted=False))
-            elif intent.state.in_progress:
-                reason = "left unsent by an earlier run, too old to be sent"
-                settled.append(await self._journal.append(intent, Expired(at=self._clock.now(), reason=reason)))
-        return tuple(settled)
-
-    async def _adopt_late_orders(self) -> tuple[Intent, ...]:
-        """Orders that we had denied or not proven, and that IBKR shows after all."""
-        denied = [
-            intent
-            for intent in await self._journal.denied(self._broker.username, since=self._clock.now() - WATCH)
-            if intent.operation is Operation.PLACE
-        ]
-        adopted = []
-        for account_id in dict.fromkeys(intent.planned.account_id for intent in denied):
-            try:
-                orders, fills = await self._read_lists(account_id, days=WATCH.days + 1)
-            except IbkitError:
-                continue  # no evidence today; the next start looks again
-            for intent in denied:
-                if intent.planned.account_id != account_id:
-                    continue
-                finding = assess(intent, orders=orders, fills=fills, settled=False)
-                if isinstance(finding, Exists) and not finding.foreign:
-                    adopted.append(await self._adopt(intent, finding))
-        return tuple(adopted)
-
-    async def _end_day_orders(self, followed: list[Intent]) -> None:
-        """Write down the end of DAY orders of earlier days, of which IBKR tells no status any more."""
-        today = (await self._broker.mark()).trading_day
-        open_yet = [intent for intent in followed if outlived_its_day(intent, today)]
-        for account_id in dict.fromkeys(intent.planned.account_id for intent in open_yet):
-            try:
-                orders, fills = await self._read_lists(account_id, days=FILLS_DAYS)
-            except IbkitError:
-                continue  # no evidence today; the next start looks again
-            for intent in open_yet:
-                ended = ended_with_its_day(intent, orders, fills, now=self._clock.now())
-                if intent.planned.account_id == account_id and ended is not None:
-                    await self._journal.append(intent, ended)
-
-    async def _read_lists(self, account_id: AccountId, *, days: int) -> tuple[OrdersRead, FillsRead]:
-        """Both lists of an account, read again where a session's first, empty answer says nothing."""
-        orders = await self._broker.read_orders(account_id)
-        if orders.first or not orders.complete:
-            orders = await self._broker.read_orders(account_id)
-        fills = await self._broker.read_fills(account_id, days=days)
-        if fills.first:
-            fills = await self._broker.read_fills(account_id, days=days)
-        return orders, fills
-
-    async def _adopt(self, intent: Intent, finding: Exists) -> Intent:
-        now = self._clock.now()
-        event = Adopted(at=now, order_id=finding.order_ids[0], status=finding.status, evidence=finding.evidence)
-        alert = late_order_alert(intent, event)
-        self._tell(StepKind.CRITICAL, alert.message, ref=intent.ref)
-        return await self._journal.append(intent, event, alert=alert)
-
     def _tell(self, kind: StepKind, text: str, **details: str) -> None:
         self._observe(Step(kind=kind, at=self._clock.now(), text=text, details=details))
 
@@ -388,9 +399,9 @@ class _Busy:
         self._lock = journal.conversation(planned.username, wait_s=wait_s)
         self._planned = planned
 
-    async def __aenter__(self) -> None:
+    async def __aenter__(self) -> Lane:
         try:
-            await self._lock.__aenter__()
+            return await self._lock.__aenter__()
         except InFlight as error:
             raise InFlight(
                 f"Order {self._planned.intent_id} waits: {error.message}",
@@ -399,3 +410,7 @@ class _Busy:
 
     async def __aexit__(self, *error: object) -> bool | None:
         return await self._lock.__aexit__(*error)  # type: ignore[arg-type]  # the three of the protocol, passed through
+
+
+_NO_LANE = Lane(Username(""), -1)
+"""Of a conversation that nobody holds: whatever is stored under it is fenced off."""

@@ -257,8 +257,12 @@ class Journal(Protocol):
         """The other orders of the group that `parent` sent, in the order of their places."""
         ...
 
-    async def external(self, account_id: AccountId) -> tuple[Intent, ...]:
-        """The orders of somebody else that were found in the account and have not ended, oldest first."""
+    async def open_orders(self, account_id: AccountId) -> tuple[Intent, ...]:
+        """Every intent of the account, of whatever user name, whose order may still work: placed, leg or external."""
+        ...
+
+    async def by_order(self, account_id: AccountId, order_id: OrderId) -> Intent | None:
+        """The intent whose order the broker knows by that number: placed, a leg of a group, or external."""
         ...
 
     def conversation(self, username: Username, *, wait_s: float) -> AbstractAsyncContextManager[Lane]:
