@@ -52,9 +52,9 @@ from ibkit.trading.events import (
     TakenOver,
     UnknownReason,
 )
+from ibkit.trading.groups import acknowledged_legs
 from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.limits import Facts, Limits, Objection, check, check_age, check_environment
-from ibkit.trading.groups import acknowledged_legs
 from ibkit.trading.outcome import refusal_code
 from ibkit.trading.ports import Broker, ControlsMoved, Journal, Lane
 from ibkit.trading.questions import Asker, QuestionPolicy, Verdict, unasked

@@ -8,6 +8,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Protocol
 
+from ibkit.errors import InFlight, TradingError
 from ibkit.model import (
     Account,
     AccountId,
@@ -34,7 +35,6 @@ from ibkit.model import (
     Side,
     Username,
 )
-from ibkit.errors import InFlight, TradingError
 from ibkit.trading.alert import Alert, AlertKind
 from ibkit.trading.events import Attached, Event, IntentId, Planned
 from ibkit.trading.intent import Intent
