@@ -2,7 +2,7 @@
 
     Acknowledged → look at each (the answer, status by number, the list) → Grouped, each an intent of its own
     all there                        done
-    bracket, a child is missing      alert; the parent's rest is cancelled; what it filled is closed where no stop stands
+    bracket, a child is missing      alert; the parent's rest is cancelled; what it filled without a stop is closed
     OCA group, one is missing        alert; what stands stands
     one of a group filled            a sibling that still works is cancelled; two that filled are told
 
