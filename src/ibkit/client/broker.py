@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from ibkit.client.api import orders as api
 from ibkit.client.api.marketdata import open_line
 from ibkit.client.client import Client
 from ibkit.client.opening import Opening
@@ -24,6 +25,7 @@ from ibkit.model import (
     CancelAck,
     Conid,
     Contract,
+    GroupKind,
     Increments,
     Order,
     OrderId,
@@ -34,6 +36,7 @@ from ibkit.model import (
     Quote,
     Ref,
     Right,
+    SendPermit,
     Side,
     Username,
 )
@@ -117,24 +120,36 @@ class IbkrBroker:
     async def preview(self, ticket: OrderTicket) -> Preview:
         return await self._ib.preview(ticket)
 
-    async def place(self, ticket: OrderTicket, *, ref: Ref, send_by: float | None = None) -> Answer:
-        await open_line(self._ib, ticket.contract)
+    async def place(
+        self,
+        ticket: OrderTicket,
+        *,
+        ref: Ref,
+        others: tuple[OrderTicket, ...] = (),
+        group: GroupKind | None = None,
+        permit: SendPermit | None = None,
+    ) -> Answer:
+        for contract in {each.contract.conidex: each.contract for each in (ticket, *others)}.values():
+            await open_line(self._ib, contract)
         async with self._ib.conversation():
-            return self._heard(await self._ib.place(ticket, ref=ref, send_by=send_by))
+            answer = await api.place(self._ib, ticket, ref=ref, others=others, group=group, permit=permit)
+            return self._heard(answer)
 
-    async def reply(self, question_id: QuestionId, *, confirmed: bool, send_by: float | None = None) -> Answer:
+    async def reply(
+        self, question_id: QuestionId, *, confirmed: bool, ref: Ref | None = None, permit: SendPermit | None = None
+    ) -> Answer:
         try:
-            return self._heard(await self._ib.reply(question_id, confirmed=confirmed, send_by=send_by))
+            return self._heard(await api.reply(self._ib, question_id, confirmed=confirmed, ref=ref, permit=permit))
         except BaseException:
             self._close_question()
             raise
 
-    async def modify(self, order_id: OrderId, ticket: OrderTicket, *, send_by: float | None = None) -> Answer:
+    async def modify(self, order_id: OrderId, ticket: OrderTicket, *, permit: SendPermit | None = None) -> Answer:
         async with self._ib.conversation():
-            return self._heard(await self._ib.modify(order_id, ticket, send_by=send_by))
+            return self._heard(await api.modify(self._ib, order_id, ticket, permit=permit))
 
-    async def cancel(self, account_id: AccountId, order_id: OrderId, *, send_by: float | None = None) -> CancelAck:
-        return await self._ib.cancel(account_id, order_id, send_by=send_by)
+    async def cancel(self, account_id: AccountId, order_id: OrderId, *, permit: SendPermit | None = None) -> CancelAck:
+        return await api.cancel(self._ib, account_id, order_id, permit=permit)
 
     async def read_orders(self, account_id: AccountId) -> OrdersRead:
         # A list may be the session's own: whose it is is asked before and after, for a change makes no error.
