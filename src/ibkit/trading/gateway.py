@@ -337,17 +337,33 @@ class OrderGateway:
             known = await self._known(planned)
             if known is not None and not known.state.in_progress:
                 return Outcome(known, cached=True)
-            facts = await self._gather(planned, given, known)
-            if facts is not None and planned.operation is not Operation.CANCEL and not facts.reduces:
-                await self._recovery.require_agreement(planned.account_id)
+            facts = await self._read(planned, given, known)
             intent = known or await self._store(planned)
             while intent.state.in_progress:
                 intent = await talk.carry_out(intent, facts, wanted=True)
                 if intent.state is IntentState.INTENT:  # armed again after proven absence: what was read has aged
-                    facts = await self._gather(planned, given, intent)
+                    facts = await self._gather(planned, given)
         if intent.order_status is OrderStatus.INACTIVE:  # found by a search: is it refused, or only waiting?
             intent = await self.tracker.refresh(intent)
         return Outcome(await self._whole(intent))
+
+    async def _read(self, planned: Planned, given: Facts | None, known: Intent | None) -> Facts | None:
+        """What the controls must know, after journal and broker agree; None where nothing will be sent.
+
+        An order that makes a position smaller goes out also where the two could not be compared: exits stay open.
+        """
+        if known is not None and known.state.may_have_left and known.state is not IntentState.QUESTIONED:
+            return None  # it will be looked for, not sent: nothing has to be read for the controls
+        problem: IbkitError | None = None
+        if planned.operation is not Operation.CANCEL and planned.reduces is None:
+            try:
+                await self._recovery.require_agreement(planned.account_id)
+            except IbkitError as error:
+                problem = error
+        facts = await self._gather(planned, given)
+        if problem is not None and not facts.reduces:
+            raise problem
+        return facts
 
     async def _whole(self, intent: Intent) -> Intent:
         """`intent` with its group looked after; what cannot be done now is done by the next start."""
@@ -373,9 +389,7 @@ class OrderGateway:
     def _in_conversation(self, planned: Planned, wait_s: float) -> _Busy:
         return _Busy(self._journal, planned, wait_s)
 
-    async def _gather(self, planned: Planned, given: Facts | None, known: Intent | None) -> Facts | None:
-        if known is not None and known.state.may_have_left and known.state is not IntentState.QUESTIONED:
-            return None  # it will be looked for, not sent: nothing has to be read for the controls
+    async def _gather(self, planned: Planned, given: Facts | None) -> Facts:
         if planned.ticket is None:
             return await self._facts.login()
         return await self._facts.gather(planned.ticket, given=given, planned=planned)
