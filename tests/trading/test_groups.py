@@ -223,7 +223,7 @@ async def test_what_a_broken_bracket_has_filled_without_a_stop_is_closed(room):
 async def test_a_filled_parent_whose_stop_stands_is_left_protected(room):
     room.broker.plans.append(Plan(refuse_legs=(1,)))
 
-    outcome = await bracket(room)
+    outcome = await bracket(room, entry=stock_ticket())
 
     assert outcome.error is not None
     (_, stop) = room.broker.accepted
