@@ -1,4 +1,4 @@
-"""Trailing stops: how the stop follows the market, and when it elects. Source: docs/facts/orders.md §1.2, §1.3, §1.8."""
+"""Trailing stops: how the stop follows the market, and when it elects. Source: docs/facts/orders.md §1.2-1.3, §1.8."""
 
 from __future__ import annotations
 

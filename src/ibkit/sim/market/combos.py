@@ -99,8 +99,7 @@ def combo_quote(market: Market, combo: Instrument, at: datetime) -> MarketQuote:
     silent = any(quote.bid is None and quote.ask is None for _, quote in quotes)
     bid = None if silent else _net([(r, (q.bid or _ZERO) if r > 0 else q.ask) for r, q in quotes])
     ask = None if silent else _net([(r, q.ask if r > 0 else (q.bid or _ZERO)) for r, q in quotes])
-    bid_size = min((q.bid_size if r > 0 else q.ask_size) // abs(r) for r, q in quotes)
-    ask_size = min((q.ask_size if r > 0 else q.bid_size) // abs(r) for r, q in quotes)
+    bid_size, ask_size = _size(quotes, bid=True), _size(quotes, bid=False)
     return MarketQuote(
         conid=combo.conid,
         at=max(quote.at for _, quote in quotes),
@@ -126,6 +125,12 @@ def _net(rows: Sequence[tuple[int, Decimal | None]]) -> Decimal | None:
     return total
 
 
+def _size(quotes: Sequence[tuple[int, MarketQuote]], *, bid: bool) -> int:
+    """How many combos the thinnest leg has on a side; one that goes for nothing sets no bound."""
+    sides = [(r, q.bid, q.bid_size) if (r > 0) == bid else (r, q.ask, q.ask_size) for r, q in quotes]
+    return min((size // abs(ratio) for ratio, price, size in sides if price is not None), default=0)
+
+
 def combo_ticks(market: Market, combo: Instrument, start: datetime, end: datetime) -> Ticks:
     """Its ticks in (start, end]: the seconds at which every leg has one."""
     runs = [(leg.ratio, market.ticks(leg.instrument.conid, start, end)) for leg in combo.legs]
@@ -144,17 +149,25 @@ def combo_ticks(market: Market, combo: Instrument, start: datetime, end: datetim
         silent = nobody & ~run.has_bid
         no_bid |= silent | (nobody if ratio < 0 else silent)
         no_ask |= silent | (nobody if ratio > 0 else silent)
-    bid_sizes = [(run.bid_size if ratio > 0 else run.ask_size) // abs(ratio) for ratio, run in runs]
-    ask_sizes = [(run.ask_size if ratio > 0 else run.bid_size) // abs(ratio) for ratio, run in runs]
     return Ticks(
         seconds,
         np.where(no_bid, -NOBODY, bid),
         np.where(no_ask, NOBODY, ask),
         last,
-        reduce(np.minimum, bid_sizes),
-        reduce(np.minimum, ask_sizes),
+        np.where(no_bid, 0, _sizes(runs, bid=True)),
+        np.where(no_ask, 0, _sizes(runs, bid=False)),
         signed=True,
     )
+
+
+def _sizes(runs: Sequence[tuple[int, Ticks]], *, bid: bool) -> Ints:
+    """As `_size`, at each tick."""
+    columns: list[Ints] = []
+    for ratio, run in runs:
+        there, size = (run.has_bid, run.bid_size) if (ratio > 0) == bid else (run.has_ask, run.ask_size)
+        columns.append(np.where(there, size // abs(ratio), NOBODY))
+    thinnest = reduce(np.minimum, columns)
+    return np.where(thinnest == NOBODY, 0, thinnest)
 
 
 def leg_prices(ratios: Sequence[int], touches: Sequence[Decimal], net: Decimal) -> list[Decimal]:
@@ -171,10 +184,13 @@ def leg_prices(ratios: Sequence[int], touches: Sequence[Decimal], net: Decimal) 
             prices[index] += left / ratios[index]
             left = _ZERO
     for index in by_size:
-        if left != 0:
-            lower = min(prices[index], -left / ratios[index])
-            prices[index] -= lower
-            left += ratios[index] * lower
+        if left == 0:
+            break
+        wanted = -left / ratios[index]
+        lower = min(prices[index], wanted)
+        prices[index] -= lower
+        # A third has no end in decimals: what was wanted is all that was left, whatever its product says.
+        left = _ZERO if lower == wanted else left + ratios[index] * lower
     if left != 0:
         raise ValueError(f"no prices of the legs come to {net}")
     return [price.quantize(_EIGHTH) if price != price.quantize(_EIGHTH) else price for price in prices]
