@@ -468,3 +468,26 @@ def test_str_tells_each_leg_of_a_combo_and_spl_what_it_is_worth() -> None:
     wire.say("sor+{}")
     (row,) = wire.topic("sor")[0]["args"]
     assert (row["conid"], row["conidex"], row["secType"], row["status"]) == (28812380, conidex, "BAG", "Filled")
+
+
+def test_smd_tells_the_quote_of_a_combo_under_the_name_it_was_asked_by() -> None:
+    simulator = make_simulator()
+    world = simulator.world
+    day = world.calendar.expiries("SPY", world.now.date())[0]
+    near, far = (
+        world.instruments.option("SPY", day.day, Decimal(strike), "P", day.trading_class) for strike in (620, 615)
+    )
+    assert near is not None
+    assert far is not None
+    world.logins.gateway.brokerage.searched_symbols.add("SPY")
+    world.logins.gateway.brokerage.accounts_primed = True
+    target = f"0;;;{near.conid}/1,{far.conid}/-1"
+    wire = greeted(simulator)
+    wire.say(f'smd+{target}+{{"fields":["84","86"]}}')
+    frames = wire.topic(f"smd+{target}", 5)
+    assert frames[0]["conidEx"] == target
+    told = {name: value for frame in frames for name, value in frame.items()}
+    quote = world.market.quote_of(world.instruments.combo(target), world.now)
+    assert (told["84"], told["86"]) == (f"{quote.bid:.2f}", f"{quote.ask:.2f}")
+    wire.say(f"umd+{target}+{{}}").hear()
+    assert world.logins.gateway.brokerage.market_lines == {}

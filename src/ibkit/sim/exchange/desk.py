@@ -42,7 +42,7 @@ class Caller:
     username: str
     account: str
     suppressed: Collection[str]
-    has_line: Callable[[int], bool]
+    has_line: Callable[[int | str], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ class OrderDesk:
         found = messages_for(
             ticket,
             self._world.market.quote_of(ticket.instrument, now),
-            has_line=all(caller.has_line(conid) for conid in _watched_conids(ticket)),
+            has_line=_has_data(caller, ticket),
             market_open=self._world.calendar.is_open(now),
             quirks=self._world.quirks,
         )
@@ -465,10 +465,11 @@ def _stop_terms(ticket: SimTicket) -> tuple[Any, ...]:
     return ticket.order_type, ticket.stop, ticket.trail, ticket.offset, ticket.limit if ticket.offset else None
 
 
-def _watched_conids(ticket: SimTicket) -> list[int]:
-    """The contracts whose market data an order wants to have: a combo's are those of its legs. [sim]"""
-    legs = ticket.instrument.legs
-    return [leg.instrument.conid for leg in legs] if legs else [ticket.conid]
+def _has_data(caller: Caller, ticket: SimTicket) -> bool:
+    """Whether the session has market data for an order: of a combo its own, or that of all its legs. [sim]"""
+    instrument = ticket.instrument
+    legs = instrument.legs
+    return caller.has_line(instrument.key) or (bool(legs) and all(caller.has_line(leg.instrument.key) for leg in legs))
 
 
 def _not_editable(order: SimOrder) -> str:
