@@ -427,3 +427,29 @@ def test_market_data_of_the_combo_or_of_all_its_legs_answers_the_question_about_
     desk.brokerage.market_lines.clear()
     snapshot(desk, data_name(vertical))
     assert not asked()
+
+
+# --- positions -------------------------------------------------------------------------------------------------------
+
+
+def combo_positions(desk: Desk) -> list[dict[str, Any]]:
+    desk.get("/portfolio/accounts", wait=6)
+    return desk.get(f"/portfolio/{desk.account}/combo/positions")
+
+
+def test_a_combo_is_held_as_one_until_its_legs_are_gone() -> None:
+    vertical = Vertical()
+    desk = vertical.desk
+    assert combo_positions(desk) == []
+    vertical.place("SELL", 3)
+    (row,) = combo_positions(desk)
+    short, long = vertical.short.conid, vertical.long.conid
+    assert {(leg["conid"], leg["ratio"]) for leg in row["legs"]} == {(str(short), -1), (str(long), 1)}
+    assert {(p["conid"], p["position"]) for p in row["positions"]} == {(short, -3.0), (long, 3.0)}
+    assert row["name"].startswith("CP.CP")
+    assert row["description"] in (f"-1*{short}+1*{long}", f"1*{long}-1*{short}")
+    turned = vertical.ticket("SELL", 1) | {"conidex": f"28812380;;;{short}/-1,{long}/1"}
+    desk.send(turned)
+    assert [r["name"] for r in combo_positions(desk)] == [row["name"]], "the reverse of a combo is the same combo"
+    desk.place(vertical.long, "SELL", 2)
+    assert combo_positions(desk) == [], "without its long leg a spread is none"
