@@ -342,7 +342,7 @@ class OrderGateway:
                 if intent.planned.account_id != account_id:
                     continue
                 finding = assess(intent, orders=orders, fills=fills, settled=False)
-                if isinstance(finding, Exists) and not finding.foreign:
+                if isinstance(finding, Exists) and not finding.foreign and not _is_its_refusal(intent, finding):
                     adopted.append(await self._adopt(intent, finding))
         return tuple(adopted)
 
@@ -379,6 +379,11 @@ class OrderGateway:
 
     def _tell(self, kind: StepKind, text: str, **details: str) -> None:
         self._observe(Step(kind=kind, at=self._clock.now(), text=text, details=details))
+
+
+def _is_its_refusal(intent: Intent, finding: Exists) -> bool:
+    """IBKR lists an order that it refused in the answer (the prompt p12 does so) as Inactive: no order is late."""
+    return intent.state is IntentState.REJECTED_BROKER and finding.status is OrderStatus.INACTIVE
 
 
 class _Busy:

@@ -46,10 +46,13 @@ class Tracker:
             return intent
         if order is not None and order.status is OrderStatus.FILLED and not order.filled and intent.planned.ticket:
             order = dataclasses.replace(order, filled=intent.ticket.quantity)  # said without figures
-        if order is None or not _changed(intent, order):
+        if order is None:
             return intent
-        # Inactive after an acknowledgement is a late refusal, unless the order waits behind a question.
+        # Inactive after an acknowledgement is a late refusal, unless the order waits behind a question. It is news even
+        # where a list showed it so before: the list does not say which of the two it is.
         refused = order.status is OrderStatus.INACTIVE and not order.parked
+        if not refused and not _changed(intent, order):
+            return intent
         event = progressed(order, at=self.clock.now(), refused=refused)
         try:
             return await self.journal.append(intent, event)
