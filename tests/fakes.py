@@ -15,7 +15,16 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 from ibkit.clock import ManualClock
-from ibkit.errors import InFlight, InvalidRequest, NotFound, OutcomeUnknown, RateLimited, StorageError, Unreachable
+from ibkit.errors import (
+    InFlight,
+    InvalidRequest,
+    KeyReused,
+    NotFound,
+    OutcomeUnknown,
+    RateLimited,
+    StorageError,
+    Unreachable,
+)
 from ibkit.model import (
     Accepted,
     Account,
@@ -51,9 +60,20 @@ from ibkit.model import (
     Username,
 )
 from ibkit.trading.alert import Alert, AlertKind
-from ibkit.trading.events import Event, IntentId, Planned
-from ibkit.trading.intent import Intent, fold
-from ibkit.trading.ports import FillsRead, OrdersRead, SessionMark
+from ibkit.trading.events import (
+    Claimed,
+    Decided,
+    Event,
+    IntentId,
+    Operation,
+    Planned,
+    Replying,
+    Sending,
+    Stage,
+    TakenOver,
+)
+from ibkit.trading.intent import Intent, IntentState, fold, fold_all
+from ibkit.trading.ports import ControlsMoved, Fenced, FillsRead, Lane, Leg, OrdersRead, SessionMark
 from ibkit.trading.trade import Trade, TradeStatus
 
 ACCOUNT = AccountId("DU1234567")
@@ -496,7 +516,10 @@ class MemoryAlerts:
 
 
 class MemoryJournal:
-    """Fits `trading.ports.Journal`; `fail` makes every write a StorageError."""
+    """Fits `trading.ports.Journal`; `fail` makes every write a StorageError.
+
+    generation, serials: what decisions to send must rest on (limits and kill switches; sends of each account).
+    """
 
     def __init__(self, clock: ManualClock) -> None:
         self._clock = clock
@@ -504,6 +527,11 @@ class MemoryJournal:
         self.log: dict[IntentId, list[Event]] = {}
         self.alerts = MemoryAlerts()
         self.fail: Callable[[tuple[Event, ...]], bool] = lambda events: False
+        self.restored = False
+        self.generation = 0
+        self.serials: dict[AccountId, int] = {}
+        self.epochs: dict[Username, int] = {}
+        self.tombstones: dict[tuple[str, Environment, Key], datetime] = {}
         self._busy: set[Username] = set()
 
     async def plan(self, planned: Planned) -> tuple[Intent, bool]:
@@ -516,28 +544,47 @@ class MemoryJournal:
         self.intents[intent.intent_id], self.log[intent.intent_id] = intent, [planned]
         return intent, True
 
-    async def append(self, intent: Intent, *events: Event, alert: Alert | None = None) -> Intent:
+    async def append(
+        self, intent: Intent, *events: Event, alert: Alert | None = None, legs: tuple[Leg, ...] = ()
+    ) -> Intent:
+        after = intent
+        for event in events:
+            after = fold(after, event)
+        self._check(after, events)
         if self.intents[intent.intent_id].version != intent.version:
             raise InFlight("moved by another")
         if self.fail(events):
             raise StorageError("Database problem: the disk is full")
-        after = intent
-        for event in events:
-            after = fold(after, event)
         self.intents[intent.intent_id] = after
         self.log[intent.intent_id] += events
+        account = intent.planned.account_id
+        if intent.operation in (Operation.PLACE, Operation.MODIFY):
+            self.serials[account] = self.serials.get(account, 0) + sum(isinstance(e, Sending) for e in events)
+        for leg in legs:
+            if leg.planned.intent_id not in self.intents and _spent(leg.planned) not in self.tombstones:
+                self.intents[leg.planned.intent_id] = fold_all((leg.planned, leg.attached))
+                self.log[leg.planned.intent_id] = [leg.planned, leg.attached]
         if alert is not None:
             await self.alerts.put(alert)
         return after
+
+    def _check(self, after: Intent, events: tuple[Event, ...]) -> None:
+        sends = any(isinstance(event, Claimed | TakenOver | Sending | Replying) for event in events)
+        if sends and after.epoch != self.epochs.get(after.planned.username, 0):
+            raise Fenced("another has taken over the lane")
+        present = (self.generation, self.serials.get(after.planned.account_id, 0))
+        decided = [e for e in events if isinstance(e, Decided) and e.passed and e.stage is not Stage.INTAKE]
+        if any((event.generation, event.serial) != present for event in decided):
+            raise ControlsMoved("limits, kill switches or sends changed since it was judged")
 
     async def get(self, intent_id: IntentId) -> Intent | None:
         return self.intents.get(intent_id)
 
     async def by_key(self, *, tenant: str, environment: Environment, key: Key) -> Intent | None:
         wanted = (tenant, environment, key)
-        return next(
-            (i for i in self.intents.values() if (i.planned.tenant, i.planned.environment, i.key) == wanted), None
-        )
+        if wanted in self.tombstones:
+            raise KeyReused("its record is purged")
+        return next((i for i in self.intents.values() if _spent(i.planned) == wanted), None)
 
     async def events(self, intent_id: IntentId) -> tuple[Event, ...]:
         return tuple(self.log.get(intent_id, ()))
@@ -558,21 +605,59 @@ class MemoryJournal:
     async def recent(self, *, limit: int = 50) -> tuple[Intent, ...]:
         return tuple(reversed(self._sorted()))[:limit]
 
+    async def purge(self, now: datetime) -> int:
+        gone = [wanted for wanted, purged_at in self.tombstones.items() if now - purged_at >= timedelta(days=400)]
+        self.tombstones = {key: at for key, at in self.tombstones.items() if key not in gone}
+        due = [i for i in self._sorted() if self._may_go(i, now)]
+        for intent in due:
+            self.tombstones[_spent(intent.planned)] = now
+            del self.intents[intent.intent_id], self.log[intent.intent_id]
+        return len(gone) + len(due)
+
+    def _may_go(self, intent: Intent, now: datetime) -> bool:
+        """Not what may still move, nor what something unfinished leans on."""
+        open_ = intent.state is IntentState.UNKNOWN_NEEDS_HUMAN and not intent.resolved
+        leaning = any(
+            not i.final and intent.intent_id in (i.planned.reduces, i.planned.leg_of) for i in self.intents.values()
+        )
+        return intent.final and not open_ and not leaning and now - intent.updated_at >= timedelta(days=30)
+
+    async def clear_restored(self) -> None:
+        self.restored = False
+
+    async def legs(self, parent: IntentId) -> tuple[Intent, ...]:
+        sent = self.intents.get(parent)
+        places = {ack.order_id: ack.number for ack in sent.legs} if sent is not None else {}
+        found = [i for i in self._sorted() if i.planned.leg_of == parent]
+        return tuple(sorted(found, key=lambda leg: places.get(leg.order_id, len(places) + 1)))
+
+    async def external(self, account_id: AccountId) -> tuple[Intent, ...]:
+        return tuple(
+            i
+            for i in self._sorted()
+            if i.operation is Operation.EXTERNAL and not i.final and i.planned.account_id == account_id
+        )
+
     @asynccontextmanager
-    async def conversation(self, username: Username, *, wait_s: float) -> AsyncIterator[None]:
+    async def conversation(self, username: Username, *, wait_s: float) -> AsyncIterator[Lane]:
         deadline = self._clock.monotonic() + wait_s
         while username in self._busy:
             if self._clock.monotonic() >= deadline:
                 raise InFlight(f"the order conversation of {username} is busy")
             await self._clock.sleep(0.05)
         self._busy.add(username)
+        self.epochs[username] = self.epochs.get(username, 0) + 1
         try:
-            yield
+            yield Lane(username, self.epochs[username])
         finally:
             self._busy.discard(username)
 
     def _sorted(self) -> list[Intent]:
         return sorted(self.intents.values(), key=lambda intent: intent.planned.at)
+
+
+def _spent(planned: Planned) -> tuple[str, Environment, Key]:
+    return planned.tenant, planned.environment, planned.key
 
 
 class MemoryTrades:
