@@ -10,10 +10,10 @@ from ibkit.client.auth.grant import Auth
 from ibkit.client.auth.oauth1 import OAuth1Auth
 from ibkit.client.auth.oauth2 import OAuth2Auth
 from ibkit.client.client import Client
-from ibkit.model import AuthMethod, GatewayLogin, OAuth1Credentials, OAuth2Credentials, Secret, Username
+from ibkit.model import AuthMethod, GatewayLogin, OAuth1Credentials, OAuth2Credentials, Secret, SendPermit, Username
 from ibkit.sim.serving.inprocess import CLOUD_URL, GATEWAY_URL, Simulator
 
-__all__ = ["make_auth", "make_client"]
+__all__ = ["make_auth", "make_client", "permit"]
 
 
 def make_auth(simulator: Simulator, method: AuthMethod, *, user: int = 0) -> Auth:
@@ -66,3 +66,8 @@ def make_client(
             **options,
         },
     )
+
+
+def permit(ib: Client, *, within_s: float = 60.0) -> SendPermit:
+    """What the order gateway hands to each order call."""
+    return SendPermit(ib.clock.monotonic() + within_s)

@@ -287,7 +287,7 @@ async def test_the_legs_of_a_group_are_intents_of_their_own_and_come_in_the_orde
     wish, (first, second) = bracket()
     parent, _ = await journal.plan(wish)
     acks = tuple(
-        LegAck(number, leg.attached.order_id, leg.attached.status) for number, leg in ((0, first), (1, second))
+        LegAck(number, leg.attached.order_id, leg.attached.status) for number, leg in ((1, first), (2, second))
     )
     acknowledged = Acknowledged(
         at=START, order_id=OrderId("900"), status=OrderStatus.SUBMITTED, evidence="answer", legs=acks
@@ -334,21 +334,53 @@ async def test_no_leg_is_stored_where_its_parent_moved_on(journal):
 
 
 @pytest.mark.requirement("TRD-20")
-async def test_orders_of_somebody_else_are_found_until_they_end(journal):
+async def test_open_orders_are_all_of_the_account_that_may_still_work(journal):
+    """Ours, the legs of our groups, and what somebody else placed; of one account, whoever signed in."""
     attached = Attached(at=START, order_id=OrderId("17"), status=OrderStatus.SUBMITTED)
-    for number, account in ((1, ACCOUNT), (2, AccountId("DU7654321")), (3, ACCOUNT)):
-        wish = planned(other_key(number), operation=Operation.EXTERNAL, account_id=account, at=later(-number))
+    elsewhere = AccountId("DU7654321")
+    for number, more in ((1, {}), (2, {"account_id": elsewhere}), (3, {"username": "another-user"})):
+        wish = planned(other_key(number), operation=Operation.EXTERNAL, at=later(-number), **more)
         intent, _ = await journal.plan(wish)
         await journal.append(intent, attached)
-    ours, _ = await journal.plan(planned())
-    await journal.append(ours, *sending())
+    unsent, _ = await journal.plan(planned(other_key(9)))
+    wish, legs = bracket()
+    parent, _ = await journal.plan(wish)
+    ours = Acknowledged(at=START, order_id=OrderId("900"), status=OrderStatus.SUBMITTED, evidence="answer")
+    await journal.append(parent, *sending(), ours, legs=legs)
 
-    found = await journal.external(ACCOUNT)
+    found = await journal.open_orders(ACCOUNT)
 
-    assert [intent.key for intent in found] == [other_key(3), other_key(1)]
+    assert [i.key for i in found] == [other_key(3), other_key(1), KEY, *(leg.planned.key for leg in legs)]
+    assert [i.key for i in await journal.open_orders(elsewhere)] == [other_key(2)]
     ended = Progressed(at=START, status=OrderStatus.CANCELLED, filled=Decimal(0), average_price=None, refused=False)
     await journal.append(found[0], ended)
-    assert [intent.key for intent in await journal.external(ACCOUNT)] == [other_key(1)]
+    assert [i.key for i in await journal.open_orders(ACCOUNT)][:2] == [other_key(1), KEY]
+    assert unsent.order_id is None
+
+
+@pytest.mark.requirement("TRD-20")
+async def test_an_order_is_found_by_the_number_the_broker_gave_it(journal):
+    wish, (leg, _) = bracket()
+    parent, _ = await journal.plan(wish)
+    ours = Acknowledged(at=START, order_id=OrderId("900"), status=OrderStatus.SUBMITTED, evidence="answer")
+    parent = await journal.append(parent, *sending(), ours, legs=(leg,))
+    change, _ = await journal.plan(planned(other_key(1), operation=Operation.MODIFY, target=OrderId("900")))
+    await journal.append(change, *sending(serial=1), ours)
+
+    assert await journal.by_order(ACCOUNT, OrderId("900")) == parent
+    assert (await journal.by_order(ACCOUNT, leg.attached.order_id)).planned == leg.planned
+    assert await journal.by_order(ACCOUNT, OrderId("1")) is None
+    assert await journal.by_order(AccountId("DU7654321"), OrderId("900")) is None
+
+
+@pytest.mark.requirement("TRD-18")
+async def test_what_decisions_must_rest_on_can_be_asked(journal):
+    assert await journal.controls(ACCOUNT) == (0, 0)
+    intent, _ = await journal.plan(planned())
+    intent = await journal.append(intent, *claim())
+    await journal.append(intent, *send(0))
+    assert await journal.controls(ACCOUNT) == (0, 1)
+    assert await journal.controls(AccountId("DU7654321")) == (0, 0)
 
 
 @pytest.mark.requirement("GWY-03")

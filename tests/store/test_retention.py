@@ -54,7 +54,7 @@ def bury(connection, number, purged_at, kept_until="9999"):
     )
 
 
-def test_no_tombstone_without_30_days_an_end_and_a_purge(by_hand):
+async def test_no_tombstone_without_30_days_an_end_and_a_purge(by_hand):
     by_hand.execute("BEGIN")
     with pytest.raises(sqlite3.IntegrityError, match="ended 30 days ago"):
         bury(by_hand, 1, later(31))  # no purge is under way
@@ -69,7 +69,7 @@ def test_no_tombstone_without_30_days_an_end_and_a_purge(by_hand):
 
 
 @pytest.mark.parametrize("table", ["intent_events", "sends", "intents"])
-def test_only_what_has_its_tombstone_can_be_deleted(by_hand, table):
+async def test_only_what_has_its_tombstone_can_be_deleted(by_hand, table):
     (name,) = by_hand.execute("SELECT intent_id FROM intents WHERE key = ?", (other_key(1),)).fetchone()
     by_hand.execute("UPDATE purges SET at = ?", (instant_text(later(31)),))
     with pytest.raises(sqlite3.IntegrityError, match="append-only"):
@@ -106,7 +106,7 @@ async def test_tombstones_are_neither_changed_nor_dropped_before_their_time(path
         connection.close()
 
 
-def test_a_tombstone_that_would_go_at_once_stays(by_hand):
+async def test_a_tombstone_that_would_go_at_once_stays(by_hand):
     """Its two days are looked at, not only the one."""
     by_hand.execute("UPDATE purges SET at = ?", (instant_text(later(1000)),))
     bury(by_hand, 1, later(999), instant_text(later(1000)))

@@ -11,14 +11,14 @@ from decimal import Decimal
 
 from sqlalchemy import Connection
 
-from ibkit.model import Username
+from ibkit.model import AccountId, Username
 from ibkit.store.columns import instant_text
 from ibkit.store.mark import Mark
 from ibkit.trading.events import Claimed, Decided, Event, Operation, Replying, Sending, Stage, TakenOver
 from ibkit.trading.intent import Intent
 from ibkit.trading.ports import ControlsMoved, Fenced
 
-__all__ = ["check_controls", "check_lane", "record_sends", "rise", "take_lane"]
+__all__ = ["check_controls", "check_lane", "controls", "record_sends", "rise", "take_lane"]
 
 _FENCED = (Claimed, TakenOver, Sending, Replying)
 _BEFORE_SENDS = (Stage.SEND, Stage.CONFIRM)
@@ -66,14 +66,20 @@ def check_lane(connection: Connection, after: Intent, events: Sequence[Event]) -
     return True
 
 
+def controls(connection: Connection, account_id: AccountId) -> tuple[int, int]:
+    """What a decision on an order of the account has to rest on now: generation and serial."""
+    generation, serial = connection.exec_driver_sql(_PRESENT, (account_id,)).one()
+    return generation, serial
+
+
 def check_controls(connection: Connection, after: Intent, events: Sequence[Event]) -> None:
     """ControlsMoved where a decision to send rests on other limits, or other sends of its account, than now."""
     resting = [e for e in events if isinstance(e, Decided) and e.passed and e.stage in _BEFORE_SENDS]
     if not resting:
         return
-    present = connection.exec_driver_sql(_PRESENT, (after.planned.account_id,)).one()
+    present = controls(connection, after.planned.account_id)
     for decided in resting:
-        if (decided.generation, decided.serial) != tuple(present):
+        if (decided.generation, decided.serial) != present:
             raise ControlsMoved(
                 f"Order {after.intent_id}: limits, kill switches or sends changed since it was judged",
                 details={"intent": after.intent_id, "generation": str(present[0]), "serial": str(present[1])},

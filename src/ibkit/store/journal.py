@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Engine
 
 from ibkit.clock import Clock
 from ibkit.errors import StorageError
-from ibkit.model import AccountId, Environment, Key, Username
+from ibkit.model import AccountId, Environment, Key, OrderId, Username
 from ibkit.store import fences
 from ibkit.store import journal_rows as rows
 from ibkit.store.alerts import SqlAlerts, put_alert
@@ -35,7 +35,7 @@ from ibkit.store.migrating import migrate
 from ibkit.store.migrations import JOURNAL
 from ibkit.store.retention import purge_some
 from ibkit.trading.alert import Alert
-from ibkit.trading.events import Event, IntentId, Operation, Planned
+from ibkit.trading.events import Event, IntentId, Planned
 from ibkit.trading.intent import Intent, fold, fold_all
 from ibkit.trading.ports import Lane, Leg
 
@@ -209,12 +209,18 @@ class SqliteJournal:
     async def legs(self, parent: IntentId) -> tuple[Intent, ...]:
         found = await self._where("leg_of = ?", parent)
         sent = await self.get(parent)
-        places = {ack.order_id: ack.number for ack in sent.legs} if sent is not None else {}
-        return tuple(sorted(found, key=lambda leg: places.get(leg.order_id, len(places) + 1)))
+        places = {ack.order_id: ack.number for ack in sent.legs if ack.number} if sent is not None else {}
+        return tuple(sorted(found, key=lambda leg: places.get(leg.order_id, len(found) + 1)))
 
-    async def external(self, account_id: AccountId) -> tuple[Intent, ...]:
-        operation = Operation.EXTERNAL.value  # a literal below, so that the partial index serves
-        return await self._where(f"operation = '{operation}' AND final = 0 AND account_id = ?", account_id)
+    async def open_orders(self, account_id: AccountId) -> tuple[Intent, ...]:
+        return await self._where("account_id = ? AND final = 0 AND order_id IS NOT NULL", account_id)
+
+    async def by_order(self, account_id: AccountId, order_id: OrderId) -> Intent | None:
+        whose = "account_id = ? AND order_id = ? AND operation IN ('place', 'external')"
+        return next(iter(await self._where(whose, account_id, order_id)), None)
+
+    async def controls(self, account_id: AccountId) -> tuple[int, int]:
+        return await self._database.read(lambda connection: fences.controls(connection, account_id))
 
     async def _where(self, where: str, *values: Any) -> tuple[Intent, ...]:
         return await self._database.read(lambda connection: rows.intents_where(connection, where, values))

@@ -8,6 +8,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Protocol
 
+from ibkit.errors import InFlight, TradingError
 from ibkit.model import (
     Account,
     AccountId,
@@ -34,7 +35,6 @@ from ibkit.model import (
     Side,
     Username,
 )
-from ibkit.errors import InFlight, TradingError
 from ibkit.trading.alert import Alert, AlertKind
 from ibkit.trading.events import Attached, Event, IntentId, Planned
 from ibkit.trading.intent import Intent
@@ -274,12 +274,20 @@ class Journal(Protocol):
         """A person has compared it with the broker's orders, and it may be used."""
         ...
 
+    async def controls(self, account_id: AccountId) -> tuple[int, int]:
+        """What a decision on an order of the account must rest on at present: generation and serial (`Decided`)."""
+        ...
+
     async def legs(self, parent: IntentId) -> tuple[Intent, ...]:
         """The other orders of the group that `parent` sent, in the order of their places."""
         ...
 
-    async def external(self, account_id: AccountId) -> tuple[Intent, ...]:
-        """The orders of somebody else that were found in the account and have not ended, oldest first."""
+    async def open_orders(self, account_id: AccountId) -> tuple[Intent, ...]:
+        """Every intent of the account, of whatever user name, whose order may still work: placed, leg or external."""
+        ...
+
+    async def by_order(self, account_id: AccountId, order_id: OrderId) -> Intent | None:
+        """The intent whose order the broker knows by that number: placed, a leg of a group, or external."""
         ...
 
     def conversation(self, username: Username, *, wait_s: float) -> AbstractAsyncContextManager[Lane]:
