@@ -22,6 +22,7 @@ from ibkit.trading.events import (
     Stage,
 )
 from ibkit.trading.intent import Intent
+from ibkit.trading.ports import Leg
 
 __all__ = ["POINTS", "Crash", "MortalJournal", "Mortality", "is_crash"]
 
@@ -124,12 +125,14 @@ class MortalJournal:
     async def plan(self, planned: Planned) -> tuple[Intent, bool]:
         return await self._write(("K1",), f"plan {planned.intent_id}", lambda: self._journal.plan(planned))
 
-    async def append(self, intent: Intent, *events: Event, alert: Alert | None = None) -> Intent:
+    async def append(
+        self, intent: Intent, *events: Event, alert: Alert | None = None, legs: tuple[Leg, ...] = ()
+    ) -> Intent:
         what = " ".join(type(event).__name__ for event in events)
         return await self._write(
             _points_of(events),
             f"append {intent.intent_id} v{intent.version} {what}",
-            lambda: self._journal.append(intent, *events, alert=alert),
+            lambda: self._journal.append(intent, *events, alert=alert, legs=legs),
         )
 
     async def _write(self, points: tuple[str, ...], what: str, work: Callable[[], Awaitable[Any]]) -> Any:

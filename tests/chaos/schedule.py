@@ -21,8 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import anyio.lowlevel
-import anyio.to_thread
 
 from ibkit.client.auth.gateway import GatewayAuth
 from ibkit.client.broker import IbkrBroker
@@ -127,22 +125,6 @@ def _empty_journal() -> bytes:
         return path.read_bytes()
 
 
-@contextmanager
-def _threads_inline() -> Iterator[None]:
-    """Database work in the task itself: threads would make the order of two twins depend on the machine."""
-
-    async def inline(func: Callable[..., Any], *args: Any, **_more: Any) -> Any:
-        await anyio.lowlevel.checkpoint()
-        return func(*args)
-
-    original = anyio.to_thread.run_sync
-    anyio.to_thread.run_sync = inline
-    try:
-        yield
-    finally:
-        anyio.to_thread.run_sync = original
-
-
 class SkewedClock:
     """The process's clock: the world's, but somebody may set its wall (F101)."""
 
@@ -197,7 +179,8 @@ class Process:
         )
         await self._stack.enter_async_context(self.client)
         # The file is opened last: a start that fails at the login, as many do here, then costs little.
-        journal = SqliteJournal(schedule.path, clock=schedule.wall)
+        # Inline: threads would make the order of two twins depend on the machine.
+        journal = SqliteJournal(schedule.path, clock=schedule.wall, run_inline=True)
         await self._stack.enter_async_context(journal)
         mortal = self.journal = MortalJournal(
             journal, schedule.mortality, alive=self.alive, disk_fault=schedule.disk_fault, wrote=schedule.wrote
@@ -686,7 +669,7 @@ def _inner(error: BaseException) -> BaseException:
 
 def run(seed: int, *, mode: str = "", aim: str = "", crash_only: bool = False) -> Result:
     """One schedule, from an empty file to the verdict."""
-    with tempfile.TemporaryDirectory(prefix="chaos-", dir=place_of_files()) as folder, _threads_inline(), _quiet():
+    with tempfile.TemporaryDirectory(prefix="chaos-", dir=place_of_files()) as folder, _quiet():
         schedule = Schedule(seed, Path(folder), mode=mode, aim=aim, crash_only=crash_only)
         return anyio.run(schedule.run)
 
