@@ -242,7 +242,7 @@ def test_every_order_verb_of_the_sdk_is_in_the_journal_before_it_arrives(door: D
             changed = await ib.modify(placed.order_id, resting(spy, "601"))
             assert changed.accepted, changed.error
             assert (await ib.cancel(placed.order_id)).accepted
-            bracket = await ib.bracket(resting(spy), take_profit=Decimal(650), stop=Decimal(580))
+            bracket = await ib.bracket(resting(spy, "597"), take_profit=Decimal(650), stop=Decimal(580))
             assert bracket.accepted, bracket.error
             assert len(bracket.intent.legs) == 2
             group = await ib.one_cancels_all((resting(spy, "599"), resting(spy, "598")))
@@ -284,7 +284,7 @@ def test_every_order_verb_of_the_blocking_sdk_is_in_the_journal_before_it_arrive
         assert placed.order_id is not None, placed.error
         assert ib.modify(placed.order_id, resting(spy, "601")).accepted
         assert ib.cancel(placed.order_id).accepted
-        assert ib.bracket(resting(spy), stop=Decimal(580)).accepted
+        assert ib.bracket(resting(spy, "597"), stop=Decimal(580)).accepted
         assert ib.one_cancels_all([resting(spy, "599"), resting(spy, "598")]).accepted
         assert ib.cancel_all().complete
         assert ib.sell_option_with_stop("SPY", 620, "P", quantity=1).success
@@ -304,5 +304,7 @@ def test_every_order_command_is_in_the_journal_before_its_call_arrives(
     (sold,) = json.loads(told("sell-option", "--side", "put", "--quantity", "1", "--json"))["legs"]
     told("orders", "modify", sold["stop_order_id"], "--stop-price", "9.50")
     told("orders", "cancel", sold["stop_order_id"])
+    told("orders", "place", "buy", "1", "SPY", "--limit-price", "600", "--yes")
+    told("orders", "place", "buy", "2", "SPY", "--limit-price", "601", "--stop-loss", "580", "--yes")
     told("trade", "validate")
     check(door, simulator, "place", "modify", "cancel")

@@ -125,9 +125,21 @@ class IBRestClient(BlockingClient):
 
     # Orders, each through the one gateway
 
-    def place(self, ticket: OrderTicket, *, key: str | None = None, confirm: tuple[str, ...] = ()) -> Outcome:
+    def place(
+        self,
+        ticket: OrderTicket,
+        *,
+        key: str | None = None,
+        confirm: tuple[str, ...] = (),
+        strategy: str = "",
+        allow_duplicate: bool = False,
+    ) -> Outcome:
         """Place an order at most once; see `TradingClient.place`."""
-        return self._await(lambda: self._trading.place(ticket, key=key, confirm=confirm))
+        return self._await(
+            lambda: self._trading.place(
+                ticket, key=key, confirm=confirm, strategy=strategy, allow_duplicate=allow_duplicate
+            )
+        )
 
     def bracket(
         self,
@@ -137,17 +149,37 @@ class IBRestClient(BlockingClient):
         stop: StopExit | None = None,
         key: str | None = None,
         confirm: tuple[str, ...] = (),
+        strategy: str = "",
+        allow_duplicate: bool = False,
     ) -> Outcome:
         """Place `entry` with its exits in one request; see `TradingClient.bracket`."""
         return self._await(
-            lambda: self._trading.bracket(entry, take_profit=take_profit, stop=stop, key=key, confirm=confirm)
+            lambda: self._trading.bracket(
+                entry,
+                take_profit=take_profit,
+                stop=stop,
+                key=key,
+                confirm=confirm,
+                strategy=strategy,
+                allow_duplicate=allow_duplicate,
+            )
         )
 
     def one_cancels_all(
-        self, tickets: Sequence[OrderTicket], *, key: str | None = None, confirm: tuple[str, ...] = ()
+        self,
+        tickets: Sequence[OrderTicket],
+        *,
+        key: str | None = None,
+        confirm: tuple[str, ...] = (),
+        strategy: str = "",
+        allow_duplicate: bool = False,
     ) -> Outcome:
         """Place orders of which the first that fills cancels the others."""
-        return self._await(lambda: self._trading.one_cancels_all(tickets, key=key, confirm=confirm))
+        return self._await(
+            lambda: self._trading.one_cancels_all(
+                tickets, key=key, confirm=confirm, strategy=strategy, allow_duplicate=allow_duplicate
+            )
+        )
 
     def modify(
         self, order_id: OrderId, ticket: OrderTicket, *, key: str | None = None, confirm: tuple[str, ...] = ()

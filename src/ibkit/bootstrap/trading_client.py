@@ -93,13 +93,27 @@ class TradingClient(Client):
             self._books = stack.pop_all()
         return desk
 
-    async def place(self, ticket: OrderTicket, *, key: str | None = None, confirm: tuple[str, ...] = ()) -> Outcome:
-        """Place an order at most once. confirm: ids of questions that you allow for it.
+    async def place(
+        self,
+        ticket: OrderTicket,
+        *,
+        key: str | None = None,
+        confirm: tuple[str, ...] = (),
+        strategy: str = "",
+        allow_duplicate: bool = False,
+    ) -> Outcome:
+        """Place an order at most once.
+
+        confirm: ids of questions that you allow for it. strategy: whose limits apply besides the account's.
+        allow_duplicate: you do want the same order again that was placed seconds ago.
 
         An Outcome says what became of it: `accepted`, `order_id`, or `error`. Raises what kept it from being sent
         (Unreachable, AuthError, StorageError), KeyReused, InFlight.
         """
-        return await (await self.desk()).gateway.submit(ticket, key=_key(key), confirm=confirm)
+        gateway = (await self.desk()).gateway
+        return await gateway.submit(
+            ticket, key=_key(key), confirm=confirm, strategy=strategy, allow_duplicate=allow_duplicate
+        )
 
     async def bracket(
         self,
@@ -109,8 +123,10 @@ class TradingClient(Client):
         stop: StopExit | None = None,
         key: str | None = None,
         confirm: tuple[str, ...] = (),
+        strategy: str = "",
+        allow_duplicate: bool = False,
     ) -> Outcome:
-        """Place `entry` with the exits that wake as it fills and cancel each other, in one request.
+        """Place `entry` with the exits that wake as it fills and cancel each other, in one request; else as `place`.
 
         take_profit: a limit price. stop: a trigger price, or a `Trail`. Either may be a ticket of the other side. What
         became of the exits is in `outcome.intent.legs`.
@@ -120,17 +136,39 @@ class TradingClient(Client):
         except ValueError as error:
             raise _invalid(str(error)) from error
         gateway = (await self.desk()).gateway
-        return await gateway.submit(entry, others=exits, group=GroupKind.BRACKET, key=_key(key), confirm=confirm)
+        return await gateway.submit(
+            entry,
+            others=exits,
+            group=GroupKind.BRACKET,
+            key=_key(key),
+            confirm=confirm,
+            strategy=strategy,
+            allow_duplicate=allow_duplicate,
+        )
 
     async def one_cancels_all(
-        self, tickets: Sequence[OrderTicket], *, key: str | None = None, confirm: tuple[str, ...] = ()
+        self,
+        tickets: Sequence[OrderTicket],
+        *,
+        key: str | None = None,
+        confirm: tuple[str, ...] = (),
+        strategy: str = "",
+        allow_duplicate: bool = False,
     ) -> Outcome:
-        """Place orders of which the first that fills cancels the others, in one request."""
+        """Place orders of which the first that fills cancels the others, in one request; else as `place`."""
         if len(tickets) < 2:
             raise _invalid("one cancels all needs two orders at least")
         first, *others = tickets
         gateway = (await self.desk()).gateway
-        return await gateway.submit(first, others=tuple(others), group=GroupKind.OCA, key=_key(key), confirm=confirm)
+        return await gateway.submit(
+            first,
+            others=tuple(others),
+            group=GroupKind.OCA,
+            key=_key(key),
+            confirm=confirm,
+            strategy=strategy,
+            allow_duplicate=allow_duplicate,
+        )
 
     async def modify(
         self, order_id: OrderId, ticket: OrderTicket, *, key: str | None = None, confirm: tuple[str, ...] = ()
