@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 
-from fakes import ACCOUNT, START, USER, MemoryJournal, MemoryRiskBook, option, stock_ticket
+from fakes import ACCOUNT, START, USER, MemoryJournal, option, stock_ticket
 from ibkit.clock import ManualClock
 from ibkit.errors import ConfigError, NotFound, StorageError, TradingError
 from ibkit.model import (
@@ -20,7 +20,6 @@ from ibkit.model import (
     OrderId,
     OrderStatus,
     OrderTicket,
-    OrderType,
     Ref,
     Side,
 )
@@ -62,6 +61,7 @@ class Shelf:
     book: object
     reopen: object
     count: int = 0
+    epoch: int = 0
 
     async def send(
         self,
@@ -81,14 +81,10 @@ class Shelf:
         return await self.journal.append(
             intent,
             Decided(stage=Stage.INTAKE, **decided),
-            Claimed(at=at, owner="test", epoch=await self._epoch()),
+            Claimed(at=at, owner="test", epoch=self.epoch),
             Decided(stage=Stage.SEND, value=None if value is None else Decimal(value), **decided),
             Sending(at=at, deadline_s=2.0, session="1", trading_day=at.date()),
         )
-
-    async def _epoch(self) -> int:
-        async with self.journal.conversation(USER, wait_s=1.0) as lane:
-            return lane.epoch if lane is not None else 0
 
     async def acked(self, intent, *, at: datetime = START, order_id: str = "1"):
         status = OrderStatus.SUBMITTED
@@ -131,11 +127,14 @@ async def shelf(request, tmp_path):
     @asynccontextmanager
     async def opened():
         if request.param == "memory":
-            journal = MemoryJournal(clock)
-            yield Shelf(journal, MemoryRiskBook(journal), None)
+            journal, reopen = MemoryJournal(clock), None
+            async with journal.conversation(USER, wait_s=1.0) as lane:
+                yield Shelf(journal, journal.risk, reopen, epoch=lane.epoch)
         else:
             async with open_journal(tmp_path / "journal.db", clock=clock) as journal:
-                yield Shelf(journal, journal.risk, opened)
+                async with journal.conversation(USER, wait_s=1.0) as lane:
+                    epoch = lane.epoch
+                yield Shelf(journal, journal.risk, opened, epoch=epoch)
 
     async with opened() as found:
         yield found
@@ -446,7 +445,7 @@ async def test_the_orders_of_a_group_count_before_and_after_they_have_numbers(sh
     sent = await shelf.send(limit_order("100", "10"), value="3000", group=GroupKind.OCA, others=others)
     before = (await shelf.book.state(SCOPE, START)).usage.open
 
-    assert [order.ticket.quantity for order in before] == [10, 20, 30]
+    assert sorted(order.ticket.quantity for order in before) == [10, 20, 30]
     assert {order.group for order in before} == {sent.intent_id}
     assert [order.value_usd for order in before] == [3000] * 3
     await shelf.acked(sent)
@@ -467,7 +466,7 @@ async def test_children_of_a_bracket_and_exits_only_reduce(shelf):
     children = (limit_order("110", "10", side=Side.SELL), limit_order("90", "11", side=Side.SELL))
     await shelf.send(limit_order("100", "10"), group=GroupKind.BRACKET, others=children)
     await shelf.send(stock_ticket("10", side=Side.SELL), reduces=IntentId("ib-1"))
-    opened = (await shelf.book.state(SCOPE, START)).usage.open
+    opened = sorted((await shelf.book.state(SCOPE, START)).usage.open, key=lambda order: order.intent_id)
 
     assert [order.reduces for order in opened] == [False, True, False, True]
     assert [order.value_usd for order in opened] == [1000, 0, 0, 1000]
@@ -479,19 +478,18 @@ async def test_a_change_and_what_it_changes_are_one_group(shelf):
     opened = (await shelf.book.state(SCOPE, START)).usage.open
 
     assert first.order_id == "7"
-    assert [(order.group, order.changes) for order in opened] == [("order 7", False), ("order 7", True)]
+    assert {(order.group, order.changes) for order in opened} == {("order 7", False), ("order 7", True)}
     assert (await shelf.book.state(SCOPE, START)).serial == 2
 
 
 async def test_a_cancel_counts_against_nothing(shelf):
     shelf.count += 1
-    cancel = _planned(
-        shelf.count, stock_ticket("1"), START, operation=Operation.CANCEL, ticket=None, target=OrderId("7")
-    )
+    asked = _planned(shelf.count, stock_ticket("1"), START)
+    cancel = dataclasses.replace(asked, operation=Operation.CANCEL, ticket=None, target=OrderId("7"))
     intent, _ = await shelf.journal.plan(cancel)
     intent = await shelf.journal.append(
         intent,
-        Claimed(at=START, owner="test", epoch=await shelf._epoch()),
+        Claimed(at=START, owner="test", epoch=shelf.epoch),
         Sending(at=START, deadline_s=2.0, session="1", trading_day=START.date()),
     )
     await shelf.unknown(intent)

@@ -37,9 +37,11 @@ __all__ = [
     "Event",
     "Expired",
     "GaveUp",
+    "Grouped",
     "IntentId",
     "LegAck",
     "Looked",
+    "Mended",
     "NotSent",
     "Operation",
     "Planned",
@@ -197,12 +199,13 @@ class Replying:
 
 @dataclass(frozen=True, slots=True)
 class LegAck:
-    """What became of one further order of a group. number: its place in `Planned.others`; order_id: None where refused.
+    """What became of one further order of a group. order_id: None where it was refused or is not there.
 
-    text: the broker's words on a refusal.
+    number: its place in `Planned.others`, counted from 1; None while nobody has looked which of the children it is.
+    text:   the broker's words on a refusal, or ours on what is missing.
     """
 
-    number: int
+    number: int | None
     order_id: OrderId | None
     status: OrderStatus
     text: str = ""
@@ -212,7 +215,7 @@ class LegAck:
 class Acknowledged:
     """The order exists. evidence: answer, orders list, trades.
 
-    legs: the other orders of its group, as far as they were told apart.
+    legs: what the answer said of the other orders of its group.
     """
 
     at: datetime
@@ -220,6 +223,22 @@ class Acknowledged:
     status: OrderStatus
     evidence: str
     legs: tuple[LegAck, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grouped:
+    """What became of each of the other orders of a group: from here on each is followed as an intent of its own."""
+
+    at: datetime
+    legs: tuple[LegAck, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mended:
+    """A broken bracket was undone as far as it goes; note: what was done and what stands."""
+
+    at: datetime
+    note: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -329,7 +348,6 @@ class Adopted:
     order_id: OrderId
     status: OrderStatus
     evidence: str
-    legs: tuple[LegAck, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -351,6 +369,8 @@ Event: TypeAlias = (
     | Questioned
     | Replying
     | Acknowledged
+    | Grouped
+    | Mended
     | Attached
     | RefusedLocally
     | RefusedByPolicy

@@ -10,11 +10,12 @@ from collections.abc import Callable
 from ibkit.errors import ConfigError
 from ibkit.model import Environment, Key, Ref
 
-__all__ = ["check_key", "child_key", "cut_ref", "derive_ref", "leg_ref", "make_key", "same_ref"]
+__all__ = ["check_key", "child_key", "cut_ref", "derive_ref", "is_mark", "leg_ref", "make_key", "same_ref"]
 
 _KEY = re.compile(r"[A-Za-z0-9._:-]{16,128}")
 _KEY_LONGEST = 128
 _REF_PREFIX = "ib-"
+_MARK = re.compile(r"ib-[a-z2-7]{32}(-[0-9]+)?")
 _SHORTEST_CUT_REF = 16
 
 
@@ -59,6 +60,15 @@ def leg_ref(ref: Ref, number: int) -> Ref:
     'ib-abc-1'
     """
     return Ref(f"{ref}-{number}")
+
+
+def is_mark(shown: Ref) -> bool:
+    """Whether an order's ref has the form of ours: some ibkit has placed it.
+
+    >>> is_mark(Ref("ib-" + "a2" * 16)), is_mark(Ref("cs1-0001"))
+    (True, False)
+    """
+    return _MARK.fullmatch(shown.strip().casefold()) is not None
 
 
 def same_ref(ours: Ref, shown: Ref | None) -> bool:

@@ -17,7 +17,8 @@ _STATEMENTS = (
     )
     """,
     "CREATE INDEX intents_legs ON intents (leg_of) WHERE leg_of IS NOT NULL",
-    "CREATE INDEX intents_external ON intents (account_id, planned_at) WHERE operation = 'external' AND final = 0",
+    "CREATE INDEX intents_working ON intents (account_id, planned_at) WHERE final = 0 AND order_id IS NOT NULL",
+    "CREATE INDEX intents_by_order ON intents (account_id, order_id) WHERE order_id IS NOT NULL",
     "CREATE INDEX intents_recent ON intents (planned_at)",
     "CREATE INDEX intents_ended ON intents (updated_at) WHERE final = 1",
     # Who may talk about orders of a user name: epoch rises each time, whoever holds an older one is fenced off.
