@@ -26,7 +26,7 @@ from ibkit.trading.risk.book import (
 )
 from ibkit.trading.risk.case import Case, Objection, Reading, State, case_of, scope_of
 from ibkit.trading.risk.checking import CONTROLS, Verdict, assess, check
-from ibkit.trading.risk.facts import Facts, Holding, Market, SessionHealth, TradingHours
+from ibkit.trading.risk.facts import DailyPnl, Facts, Holding, Market, SessionHealth, TradingHours
 from ibkit.trading.risk.heartbeat import Heartbeat, overdue
 from ibkit.trading.risk.limits import LIVE_LIMITS, PAPER_LIMITS, Limits, Mode, default_limits
 from ibkit.trading.risk.names import LIMITS, layered, loosens, read_value, show_value
@@ -41,6 +41,7 @@ __all__ = [
     "LIVE_LIMITS",
     "PAPER_LIMITS",
     "Case",
+    "DailyPnl",
     "Facts",
     "Halt",
     "HaltMode",

@@ -10,7 +10,16 @@ from decimal import Decimal
 from ibkit.model import Conid, Increments, Order, Quote
 from ibkit.trading.events import IntentId
 
-__all__ = ["Facts", "Holding", "Market", "SessionHealth", "TradingHours"]
+__all__ = ["DailyPnl", "Facts", "Holding", "Market", "SessionHealth", "TradingHours"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DailyPnl:
+    """Of an account, in its base currency: what the day has brought, and what all of it is worth."""
+
+    daily: Decimal | None
+    net_liquidation: Decimal | None
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +40,7 @@ class TradingHours:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionHealth:
-    """The state of the brokerage session. reset_from, reset_until: IBKR's next reset window (or the present one).
+    """The state of the brokerage session. reset_from, reset_until: the reset window of IBKR that is nearest.
 
     skew_s:       our clock minus IBKR's, in seconds; None where IBKR's was not seen.
     stream_stale: a stream of quotes was opened and is silent. None: no stream is used, quotes are asked for.

@@ -40,7 +40,7 @@ def active_orders(case: Case) -> Reading:
     control, name, most = "RC-23", "too_many_open", case.limits.max_active_orders
     if most is None:
         return case.off(control, name)
-    if case.facts.others is None:
+    if case.facts.others is None and not case.exits:
         message = "The open orders of the account are not known"
         return case.refuses(control, name, "unknown", str(most), message=message, known=False)
     worst: Reading | None = None
