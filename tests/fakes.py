@@ -81,6 +81,7 @@ from ibkit.trading.intent import Intent, IntentState, fold, fold_all
 from ibkit.trading.ports import ControlsMoved, Fenced, FillsRead, Lane, Leg, OrdersRead, SessionMark
 from ibkit.trading.ref import leg_ref
 from ibkit.trading.risk import (
+    DailyPnl,
     Halt,
     LimitChange,
     Limits,
@@ -89,6 +90,8 @@ from ibkit.trading.risk import (
     RiskState,
     Scope,
     Sent,
+    SessionHealth,
+    TradingHours,
     Usage,
     default_limits,
     layered,
@@ -206,6 +209,8 @@ class FakeBroker:
     orders_read: bool = False
     fills_read: bool = False
     known_refs: set[Ref] = field(default_factory=set)
+    net_liquidation: Decimal = Decimal(1_000_000)
+    rates: dict[str, Decimal] = field(default_factory=dict)
     serial: int = 0
 
     # -- what a test says --------------------------------------------------------------------------------------
@@ -277,7 +282,7 @@ class FakeBroker:
                 quantity=quantity,
                 average_price=None,
                 market_price=None,
-                market_value=None,
+                market_value=quantity * contract.multiplier,
                 realized_pnl=None,
                 unrealized_pnl=None,
             )
@@ -439,6 +444,26 @@ class FakeBroker:
         rows = [self._row(held) for held in self.accepted if held.visible_at <= self.clock.now()]
         rows += [self._parked_row(ref, sent.ticket) for ref, (sent, _) in self.parked.items()]
         return OrdersRead(tuple(rows), complete=True, first=False, mark=mark)
+
+    async def recent_orders(self, account_id: AccountId, *, within_s: float) -> OrdersRead:
+        """The truth, as the controls see it; what reads may lie about is the business of the other lists."""
+        self._work_off()
+        rows = [self._row(held) for held in self.accepted if not held.status.terminal]
+        rows += [self._parked_row(ref, sent.ticket) for ref, (sent, _) in self.parked.items()]
+        return OrdersRead(tuple(rows), complete=True, first=False, mark=await self.mark())
+
+    async def daily_pnl(self, account_id: AccountId) -> DailyPnl | None:
+        return DailyPnl(daily=Decimal(0), net_liquidation=self.net_liquidation, at=self.clock.now())
+
+    async def trading_hours(self, contract: Contract) -> TradingHours | None:
+        day = (self.clock.now() - timedelta(hours=1), self.clock.now() + timedelta(hours=5))
+        return TradingHours(regular=(day,), extended=(day,), until=self.clock.now() + timedelta(days=6))
+
+    async def exchange_rate(self, currency: str) -> Decimal | None:
+        return self.rates.get(currency)
+
+    async def session_health(self) -> SessionHealth:
+        return SessionHealth(authenticated=True, competing=False, at=self.clock.now(), skew_s=0.0)
 
     async def read_fills(self, account_id: AccountId, *, days: int = 1) -> FillsRead:
         self._work_off()
@@ -826,12 +851,12 @@ class MemoryRiskBook:
 
     def __init__(self, journal: MemoryJournal, *, base: Callable[[Environment], Limits] = default_limits) -> None:
         self._journal = journal
-        self._base = base
+        self.base = base
         self.changes: list[LimitChange] = []
         self.halted: list[Halt] = []
 
     async def state(self, scope: Scope, at: datetime, *, read_at: datetime | None = None) -> RiskState:
-        limits, sources = layered(self._base(scope.environment), self.changes, scope)
+        limits, sources = layered(self.base(scope.environment), self.changes, scope)
         standing = (h for h in self.halted if h.environment is scope.environment and h.released_at is None)
         return RiskState(
             limits=limits,
@@ -843,7 +868,7 @@ class MemoryRiskBook:
         )
 
     async def change(self, change: LimitChange) -> LimitChange:
-        wanted = prepared(change, self.changes, self._base(change.environment))
+        wanted = prepared(change, self.changes, self.base(change.environment))
         self.changes.append(dataclasses.replace(wanted, number=len(self.changes) + 1))
         self._journal.generation += 1
         return self.changes[-1]

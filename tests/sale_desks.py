@@ -8,7 +8,7 @@ from clients import make_client
 from ibkit.client.broker import IbkrBroker
 from ibkit.model import AuthMethod, Environment
 from ibkit.store import open_journal, open_trades
-from ibkit.trading import OptionSeller, OrderGateway, PositionCloser, ProtectionGuard, default_limits
+from ibkit.trading import OptionSeller, OrderGateway, PositionCloser, ProtectionGuard
 
 __all__ = ["Desk", "desk"]
 
@@ -26,7 +26,7 @@ class Desk:
 
         self.broker = broker
         self.gateway = OrderGateway(
-            broker, journal, limits=default_limits(Environment.PAPER), clock=ib.clock, observe=observe
+            broker, journal, environment=Environment.PAPER, risk=journal.risk, clock=ib.clock, observe=observe
         )
         parts = {"trades": trades, "alerts": journal.alerts, "clock": ib.clock, "account_id": account_id}
         self.seller = OptionSeller(broker, self.gateway, **parts, random=lambda size: b"\x07" * size, observe=observe)

@@ -27,8 +27,8 @@ from ibkit.trading import (
     PositionCloser,
     ProtectionGuard,
     QuestionPolicy,
+    RiskBook,
     Trades,
-    default_limits,
 )
 from ibkit.trading.questions import Asker, unasked
 from ibkit.trading.timeline import unobserved
@@ -47,6 +47,7 @@ class Books:
     journal: Journal
     trades: Trades
     alerts: Alerts
+    risk: RiskBook
     clock: Clock
 
     async def paper_validated(self) -> bool:
@@ -135,7 +136,7 @@ async def open_books(settings: Settings, *, no_db: bool = False, clock: Clock | 
             else await stack.enter_async_context(open_trades(settings.database_url.reveal()))
         )
         await trades.check()
-        yield Books(journal=journal, trades=trades, alerts=journal.alerts, clock=clock)
+        yield Books(journal=journal, trades=trades, alerts=journal.alerts, risk=journal.risk, clock=clock)
 
 
 @asynccontextmanager
@@ -174,7 +175,8 @@ async def desk_of(
     gateway = OrderGateway(
         broker,
         books.journal,
-        limits=default_limits(settings.environment),
+        environment=settings.environment,
+        risk=books.risk,
         clock=client.clock,
         questions=QuestionPolicy(frozenset(settings.trading.auto_confirm)),
         owner=f"{socket.gethostname()}:{os.getpid()}",

@@ -33,10 +33,10 @@ from ibkit.model import (
 )
 from ibkit.trading.gateway import OrderGateway
 from ibkit.trading.intent import Intent, IntentState
-from ibkit.trading.limits import Facts
 from ibkit.trading.ports import Alerts, Broker, Trades
 from ibkit.trading.protection import STOP_TRIES, Protected, Protection, Standing
 from ibkit.trading.ref import check_key, derive_ref, make_key
+from ibkit.trading.risk import Facts
 from ibkit.trading.sale import (
     Number,
     OnStopFailure,

@@ -25,8 +25,8 @@ from ibkit.errors import IbkitError, StorageError
 from ibkit.model import Increments, Key, OrderStatus, OrderTicket, OrderType, Side
 from ibkit.trading.gateway import OrderGateway
 from ibkit.trading.intent import Intent, IntentState
-from ibkit.trading.limits import Facts
 from ibkit.trading.ref import child_key
+from ibkit.trading.risk import Facts
 from ibkit.trading.sale import OnStopFailure, stop_ticket
 from ibkit.trading.timeline import Observer, Step, StepKind
 from ibkit.trading.tracking import is_working_or_final
