@@ -43,6 +43,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("orders", "List, show, cancel or modify orders.", "Trade"),
     Command("trades", "The trades of the option seller and how they went.", "Trade"),
     Command("trade", "Validate the whole way with one contract on paper.", "Trade"),
+    Command("risk", "Limits: show, change, confirm, and try them on an order.", "Trade"),
+    Command("kill", "Stop trading at once, see what is stopped, start it again.", "Trade"),
     Command("intents", "What the order journal holds.", "Trade"),
     Command("sim", "Simulate Interactive Brokers on this machine, until Ctrl-C.", "Tools"),
     Command("demo", "See the main job done on the simulator.", "Tools"),
