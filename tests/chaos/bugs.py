@@ -26,7 +26,7 @@ from ibkit.trading.intent import IntentState, fold
 from ibkit.trading.ports import Lane
 from ibkit.trading.questions import QuestionPolicy, Verdict
 
-from . import schedule
+from . import process
 
 __all__ = ["BUGS", "WHERE", "planted"]
 
@@ -123,7 +123,7 @@ def _timeout_means_rejected() -> AbstractContextManager[Any]:
 
 def _journal_not_durable() -> AbstractContextManager[Any]:
     """The newest rows vanish with the process, as after a power cut without fsync."""
-    original = schedule.Process.stop
+    original = process.Process.stop
 
     async def stop(self: Any) -> None:
         await original(self)
@@ -144,7 +144,7 @@ def _journal_not_durable() -> AbstractContextManager[Any]:
                 )
         connection.close()
 
-    return _patched(schedule.Process, "stop", stop)
+    return _patched(process.Process, "stop", stop)
 
 
 def _early_reads_count() -> AbstractContextManager[Any]:
