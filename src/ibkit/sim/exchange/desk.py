@@ -33,6 +33,7 @@ __all__ = ["Answer", "Asked", "Caller", "OrderDesk", "Prompted", "Refused", "Row
 _REJECT_AFTER = timedelta(milliseconds=350)
 """A late margin rejection comes this long after acceptance. Source: docs/facts/orders.md §8 [forum]."""
 _MANY_REFS = 10_000
+_BREAKS_BRACKETS = ("bracket-child-reject", "bracket-refused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,11 @@ class OrderDesk:
             return Refused(refused)
         orders, failed = self._book(caller, tickets, now)
         self._register(caller, tickets, now)
-        if failed and not (orders and self._lives_on()):
+        live_on = not failed or (orders and self._lives_on())
+        if any(text.startswith(refusals.CHILD_REFUSED) for text in failed):
+            for scenario in _BREAKS_BRACKETS:
+                self._world.faults.take(scenario)
+        if not live_on:
             return self._refused_as_group(orders, failed, now)
         return self._ask_or_accept(caller, tuple(orders), tuple(failed), now)
 
@@ -145,9 +150,9 @@ class OrderDesk:
 
     def _child_refusal(self, ticket: SimTicket, placed: Collection[str]) -> str | None:
         """Scenarios that refuse a child in the request that brings its parent; one hung on later is taken."""
-        for scenario in ("bracket-child-reject", "bracket-refused"):
+        for scenario in _BREAKS_BRACKETS:
             if ticket.parent in placed and self._world.faults.on(scenario):
-                return refusals.CHILD_REFUSED.format(scenario=scenario)
+                return f"{refusals.CHILD_REFUSED} (scenario {scenario})"
         return None
 
     def _live_parent(self, account: str, parent: str) -> SimOrder | None:
