@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 from ibkit.client.auth.gateway import GatewayAuth
@@ -10,16 +11,18 @@ from ibkit.client.auth.grant import Auth
 from ibkit.client.auth.oauth1 import OAuth1Auth
 from ibkit.client.auth.oauth2 import OAuth2Auth
 from ibkit.client.client import Client
-from ibkit.model import AuthMethod, GatewayLogin, OAuth1Credentials, OAuth2Credentials, Secret, Username
+from ibkit.model import AuthMethod, GatewayLogin, OAuth1Credentials, OAuth2Credentials, Secret, SendPermit, Username
 from ibkit.sim.serving.inprocess import CLOUD_URL, GATEWAY_URL, Simulator
 
-__all__ = ["make_auth", "make_client"]
+__all__ = ["make_auth", "make_client", "permit"]
 
 
-def make_auth(simulator: Simulator, method: AuthMethod, *, user: int = 0) -> Auth:
+def make_auth(
+    simulator: Simulator, method: AuthMethod, *, user: int = 0, chance: Callable[[int], bytes] | None = None
+) -> Auth:
     """The sign-in of the simulator's `user`th user, with a seeded source of chance."""
     keys = simulator.users[user]
-    chance = random.Random(f"client/{user}").randbytes
+    chance = chance or random.Random(f"client/{user}").randbytes
     username = Username(keys.user.username)
     if method is AuthMethod.GATEWAY:
         return GatewayAuth(GatewayLogin())
@@ -66,3 +69,8 @@ def make_client(
             **options,
         },
     )
+
+
+def permit(ib: Client, *, within_s: float = 60.0) -> SendPermit:
+    """What the order gateway hands to each order call."""
+    return SendPermit(ib.clock.monotonic() + within_s)

@@ -8,16 +8,27 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 from ibkit.clock import ManualClock
-from ibkit.errors import InFlight, InvalidRequest, NotFound, OutcomeUnknown, RateLimited, StorageError, Unreachable
+from ibkit.errors import (
+    IbkitError,
+    InFlight,
+    InvalidRequest,
+    KeyReused,
+    NotFound,
+    OutcomeUnknown,
+    RateLimited,
+    StorageError,
+    Unreachable,
+)
 from ibkit.model import (
     Accepted,
+    AcceptedRow,
     Account,
     AccountId,
     AccountSummary,
@@ -30,6 +41,7 @@ from ibkit.model import (
     Contract,
     Environment,
     Fill,
+    GroupKind,
     Increments,
     Key,
     Order,
@@ -46,14 +58,27 @@ from ibkit.model import (
     Rejected,
     Right,
     SecType,
+    SendPermit,
     Side,
     TimeInForce,
     Username,
 )
 from ibkit.trading.alert import Alert, AlertKind
-from ibkit.trading.events import Event, IntentId, Planned
-from ibkit.trading.intent import Intent, fold
-from ibkit.trading.ports import FillsRead, OrdersRead, SessionMark
+from ibkit.trading.events import (
+    Claimed,
+    Decided,
+    Event,
+    IntentId,
+    Operation,
+    Planned,
+    Replying,
+    Sending,
+    Stage,
+    TakenOver,
+)
+from ibkit.trading.intent import Intent, IntentState, fold, fold_all
+from ibkit.trading.ports import ControlsMoved, Fenced, FillsRead, Lane, Leg, OrdersRead, SessionMark
+from ibkit.trading.ref import leg_ref
 from ibkit.trading.trade import Trade, TradeStatus
 
 ACCOUNT = AccountId("DU1234567")
@@ -97,6 +122,18 @@ class Held:
     filled: Decimal = Decimal(0)
     average: Decimal | None = None
     reason: str | None = None
+    parent: OrderId | None = None
+    group: str = ""
+
+
+@dataclass
+class Group:
+    """One request: its first order and those beside it."""
+
+    ticket: OrderTicket
+    ref: Ref
+    others: tuple[OrderTicket, ...] = ()
+    kind: GroupKind | None = None
 
 
 @dataclass
@@ -105,11 +142,13 @@ class Plan:
 
     fault: ok, reject, unsent, lost_before, lost_after, s400, s400_but_placed, s429, late, inactive, foreign
     asks:  message ids of the questions to come first, one tuple each.
+    refuse_legs: places (from 1) of the other orders of a group that are refused while the first is taken.
     """
 
     fault: str = "ok"
     asks: tuple[tuple[str, ...], ...] = ()
     delay_s: float = 0.0
+    refuse_legs: tuple[int, ...] = ()
 
 
 @dataclass
@@ -135,7 +174,7 @@ class FakeBroker:
     on_bytes: Callable[[str, Ref | str], None] | None = None
     accepted: list[Held] = field(default_factory=list)
     executions: list[Fill] = field(default_factory=list)
-    parked: dict[Ref, tuple[OrderTicket, Plan]] = field(default_factory=dict)
+    parked: dict[Ref, tuple[Group, Plan]] = field(default_factory=dict)
     questions: dict[QuestionId, Ref] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     later: list[tuple[datetime, Callable[[], None]]] = field(default_factory=list)
@@ -162,6 +201,7 @@ class FakeBroker:
         held.average = (before + quantity * price) / held.filled
         if held.filled == held.ticket.quantity:
             held.status = OrderStatus.FILLED
+        self._wake_and_end_others(held)
         self.serial += 1
         self.executions.append(
             Fill(
@@ -252,9 +292,19 @@ class FakeBroker:
         self.calls.append("preview")
         return Preview(initial_margin_change=Decimal(12_000), commission=Decimal("1.95"))
 
-    async def place(self, ticket: OrderTicket, *, ref: Ref, send_by: float | None = None) -> Answer:
+    async def place(
+        self,
+        ticket: OrderTicket,
+        *,
+        ref: Ref,
+        others: tuple[OrderTicket, ...] = (),
+        group: GroupKind | None = None,
+        permit: SendPermit | None = None,
+    ) -> Answer:
+        assert bool(others) == (group is not None), "a group has a kind and more than one order"
         self._work_off()
-        self._in_time(send_by)
+        await self._permitted(permit)
+        sent = Group(ticket, ref, others, group)
         self.calls.append(f"place {ticket.label}")
         plan = self.plans.popleft() if self.plans else Plan()
         if plan.fault == "unsent":
@@ -270,12 +320,12 @@ class FakeBroker:
         if plan.fault == "s429":
             raise RateLimited("Too many requests")
         if plan.fault == "late":
-            self.later.append((self.clock.now() + timedelta(seconds=8), lambda: self._settle_late(ticket, ref, plan)))
+            self.later.append((self.clock.now() + timedelta(seconds=8), lambda: self._settle_late(sent, plan)))
             raise OutcomeUnknown("no answer within 30 s")
         if ticket.order_type is OrderType.STOP and self.reject_stops:
             self.reject_stops -= 1
             return Rejected("stop orders are not accepted")
-        answer = self._settle(ticket, ref, plan)
+        answer = self._settle(sent, plan)
         if plan.fault == "lost_after":
             raise OutcomeUnknown("no answer within 30 s")
         if plan.fault == "s400_but_placed":
@@ -284,9 +334,11 @@ class FakeBroker:
             return dataclasses.replace(answer, ref=Ref("ib-somebodyelse"))
         return answer
 
-    async def reply(self, question_id: QuestionId, *, confirmed: bool, send_by: float | None = None) -> Answer:
+    async def reply(
+        self, question_id: QuestionId, *, confirmed: bool, ref: Ref | None = None, permit: SendPermit | None = None
+    ) -> Answer:
         self._work_off()
-        self._in_time(send_by)
+        await self._permitted(permit)
         self.calls.append(f"reply {'yes' if confirmed else 'no'}")
         fault = self.reply_faults.popleft() if self.reply_faults else "ok"
         if fault == "unsent":
@@ -295,24 +347,24 @@ class FakeBroker:
         self._bytes("reply", question_id)
         if fault == "lost_before":
             raise OutcomeUnknown("no answer within 30 s")
-        ref = self.questions.pop(question_id, None)
-        if ref is None or ref not in self.parked:
+        asked = self.questions.pop(question_id, None)
+        if asked is None or asked not in self.parked:
             raise InvalidRequest(f"reply id not found: '{question_id}'")
-        ticket, plan = self.parked.pop(ref)
+        sent, plan = self.parked.pop(asked)
         if not confirmed:
             answer: Answer = Rejected("Order not confirmed ")
         else:
-            answer = self._settle(ticket, ref, plan, confirming=True)
+            answer = self._settle(sent, plan, confirming=True)
             if self.release_on_confirm:
                 for other, (waiting, _) in list(self.parked.items()):
                     del self.parked[other]
-                    self._accept(waiting, other, Plan())
+                    self._accept_group(waiting, Plan())
         if fault == "lost_after":
             raise OutcomeUnknown("no answer within 30 s")
         return answer
 
-    async def modify(self, order_id: OrderId, ticket: OrderTicket, *, send_by: float | None = None) -> Answer:
-        self._in_time(send_by)
+    async def modify(self, order_id: OrderId, ticket: OrderTicket, *, permit: SendPermit | None = None) -> Answer:
+        await self._permitted(permit)
         self.calls.append(f"modify {order_id}")
         fault = self.cancel_faults.popleft() if self.cancel_faults else "ok"
         held = self._held(order_id)
@@ -324,8 +376,8 @@ class FakeBroker:
             raise OutcomeUnknown("no answer within 30 s")
         return Accepted(order_id, held.status, held.ref)
 
-    async def cancel(self, account_id: AccountId, order_id: OrderId, *, send_by: float | None = None) -> CancelAck:
-        self._in_time(send_by)
+    async def cancel(self, account_id: AccountId, order_id: OrderId, *, permit: SendPermit | None = None) -> CancelAck:
+        await self._permitted(permit)
         self.calls.append(f"cancel {order_id}")
         fault = self.cancel_faults.popleft() if self.cancel_faults else "ok"
         held = self._held(order_id)
@@ -338,14 +390,18 @@ class FakeBroker:
             raise OutcomeUnknown("Bad Request: timed out", details={"status": 400} if refused else {})
         if held is None or held.status.terminal:
             raise InvalidRequest(f"OrderID {order_id} doesn't exist")
-        held.status = OrderStatus.CANCELLED
+        self._cancelled(held)
         if fault == "lost_after":
             raise OutcomeUnknown("no answer within 30 s")
         return CancelAck(order_id, "Request was submitted")
 
-    @staticmethod
-    def _cancelled(held: Held) -> None:
+    def _cancelled(self, held: Held) -> None:
+        """Its children end with it, and each child with its sibling. docs/facts/orders.md §1.7 item 8."""
         held.status = OrderStatus.CANCELLED
+        for other in self.accepted:
+            family = other.parent is not None and other.parent in (held.order_id, held.parent)
+            if family and not other.status.terminal:
+                other.status = OrderStatus.CANCELLED
 
     async def read_orders(self, account_id: AccountId) -> OrdersRead:
         self._work_off()
@@ -357,7 +413,7 @@ class FakeBroker:
         if first:
             return OrdersRead((), complete=False, first=True, mark=mark)
         rows = [self._row(held) for held in self.accepted if held.visible_at <= self.clock.now()]
-        rows += [self._parked_row(ref, ticket) for ref, (ticket, _) in self.parked.items()]
+        rows += [self._parked_row(ref, sent.ticket) for ref, (sent, _) in self.parked.items()]
         return OrdersRead(tuple(rows), complete=True, first=False, mark=mark)
 
     async def read_fills(self, account_id: AccountId, *, days: int = 1) -> FillsRead:
@@ -378,10 +434,18 @@ class FakeBroker:
 
     # -- inside --------------------------------------------------------------------------------------------------
 
-    def _in_time(self, send_by: float | None) -> None:
+    async def _permitted(self, permit: SendPermit | None) -> None:
         """What stands between the journal and the wire: `waits` are the seconds that each call has to queue."""
         self.clock.advance(self.waits.popleft() if self.waits else 0.0)
-        if send_by is not None and self.clock.monotonic() > send_by:
+        if permit is None:
+            return
+        if self.clock.monotonic() <= permit.send_by:
+            try:
+                await permit.check()
+            except IbkitError as error:
+                error.details["unsent"] = True
+                raise
+        if self.clock.monotonic() > permit.send_by:
             raise Unreachable("it would have left too late", code="E-TIMEOUT", details={"late": True})
 
     def _bytes(self, name: str, what: Ref | str) -> None:
@@ -397,10 +461,11 @@ class FakeBroker:
     def _held(self, order_id: OrderId) -> Held | None:
         return next((held for held in self.accepted if held.order_id == order_id), None)
 
-    def _settle_late(self, ticket: OrderTicket, ref: Ref, plan: Plan) -> None:
-        self._settle(ticket, ref, dataclasses.replace(plan, fault="ok"))
+    def _settle_late(self, sent: Group, plan: Plan) -> None:
+        self._settle(sent, dataclasses.replace(plan, fault="ok"))
 
-    def _settle(self, ticket: OrderTicket, ref: Ref, plan: Plan, *, confirming: bool = False) -> Answer:
+    def _settle(self, sent: Group, plan: Plan, *, confirming: bool = False) -> Answer:
+        ref = sent.ref
         if self.dedupe and not confirming and ref in self.known_refs:
             return AlreadyRegistered(ref)
         self.known_refs.add(ref)
@@ -408,20 +473,51 @@ class FakeBroker:
             self.serial += 1
             question_id = QuestionId(f"q-{self.serial}")
             self.questions[question_id] = ref
-            self.parked[ref] = (ticket, dataclasses.replace(plan, asks=plan.asks[1:]))
+            self.parked[ref] = (sent, dataclasses.replace(plan, asks=plan.asks[1:]))
             return Asked(Question(question_id, plan.asks[0], tuple(f"text of {asked}" for asked in plan.asks[0])))
-        held = self._accept(ticket, ref, plan)
-        return Accepted(held.order_id, held.status, ref)
+        return self._accept_group(sent, plan)
 
-    def _accept(self, ticket: OrderTicket, ref: Ref, plan: Plan) -> Held:
+    def _accept_group(self, sent: Group, plan: Plan) -> Accepted:
+        """One answer to the whole request, the others in no order. docs/facts/orders.md §1.7."""
+        first = self._accept(sent.ticket, sent.ref, plan)
+        if sent.kind is not None:
+            first.group = first.order_id if sent.kind is GroupKind.BRACKET else f"oco-{first.order_id}"
+        rows = []
+        for number, ticket in enumerate(sent.others, start=1):
+            sibling = sent.kind is GroupKind.OCA
+            ref = leg_ref(sent.ref, number) if sibling else None
+            if number in plan.refuse_legs:
+                rows.append(AcceptedRow(None, OrderStatus.UNKNOWN, ref, text="Order couldn't be submitted"))
+                continue
+            parent = None if sibling else first.order_id
+            held = self._accept(ticket, ref, plan, parent=parent, group=first.group)
+            rows.append(AcceptedRow(held.order_id, held.status, ref, parent))
+        self._wake_and_end_others(first)
+        return Accepted(first.order_id, first.status, sent.ref, others=tuple(reversed(rows)))
+
+    def _wake_and_end_others(self, held: Held) -> None:
+        """A parent's fill wakes its children; a fill of one of several ends the others."""
+        for other in self.accepted:
+            if other is held or not held.filled or other.status.terminal:
+                continue
+            if other.parent == held.order_id and other.status is OrderStatus.PENDING_SUBMIT:
+                other.status = self._working_status(other.ticket)
+            elif held.group and other.group == held.group and other.parent == held.parent and held.status.terminal:
+                other.status = OrderStatus.CANCELLED
+
+    def _working_status(self, ticket: OrderTicket) -> OrderStatus:
+        return self.stop_status if ticket.order_type.waits else OrderStatus.SUBMITTED
+
+    def _accept(
+        self, ticket: OrderTicket, ref: Ref | None, plan: Plan, *, parent: OrderId | None = None, group: str = ""
+    ) -> Held:
         self.serial += 1
-        status = OrderStatus.SUBMITTED
-        if ticket.order_type is OrderType.STOP:
-            status = self.stop_status
+        status = OrderStatus.PENDING_SUBMIT if parent is not None else self._working_status(ticket)
         if plan.fault == "inactive":
             status = OrderStatus.INACTIVE
         visible = self.clock.now() + timedelta(seconds=plan.delay_s)
         held = Held(OrderId(str(1_000 + self.serial)), ticket, ref, status, visible, self.session)
+        held.parent, held.group = parent or ticket.parent_id, group
         if plan.fault == "inactive":
             held.reason = "margin"
         self.accepted.append(held)
@@ -448,6 +544,9 @@ class FakeBroker:
             stop_price=ticket.stop_price,
             tif="GTC" if ticket.tif is TimeInForce.GTC else "CLOSE",
             ref=held.ref,
+            parent_id=held.parent,
+            group=held.group,
+            conidex=ticket.contract.conidex if ticket.contract.legs else "",
             reason=held.reason,
         )
 
@@ -496,7 +595,10 @@ class MemoryAlerts:
 
 
 class MemoryJournal:
-    """Fits `trading.ports.Journal`; `fail` makes every write a StorageError."""
+    """Fits `trading.ports.Journal`; `fail` makes every write a StorageError.
+
+    generation, serials: what decisions to send must rest on (limits and kill switches; sends of each account).
+    """
 
     def __init__(self, clock: ManualClock) -> None:
         self._clock = clock
@@ -504,6 +606,11 @@ class MemoryJournal:
         self.log: dict[IntentId, list[Event]] = {}
         self.alerts = MemoryAlerts()
         self.fail: Callable[[tuple[Event, ...]], bool] = lambda events: False
+        self.restored = False
+        self.generation = 0
+        self.serials: dict[AccountId, int] = {}
+        self.epochs: dict[Username, int] = {}
+        self.tombstones: dict[tuple[str, Environment, Key], datetime] = {}
         self._busy: set[Username] = set()
 
     async def plan(self, planned: Planned) -> tuple[Intent, bool]:
@@ -516,28 +623,48 @@ class MemoryJournal:
         self.intents[intent.intent_id], self.log[intent.intent_id] = intent, [planned]
         return intent, True
 
-    async def append(self, intent: Intent, *events: Event, alert: Alert | None = None) -> Intent:
+    async def append(
+        self, intent: Intent, *events: Event, alert: Alert | None = None, legs: tuple[Leg, ...] = ()
+    ) -> Intent:
+        after = intent
+        for event in events:
+            after = fold(after, event)
+        self._check(after, events)
         if self.intents[intent.intent_id].version != intent.version:
             raise InFlight("moved by another")
         if self.fail(events):
             raise StorageError("Database problem: the disk is full")
-        after = intent
-        for event in events:
-            after = fold(after, event)
         self.intents[intent.intent_id] = after
         self.log[intent.intent_id] += events
+        account = intent.planned.account_id
+        if intent.operation in (Operation.PLACE, Operation.MODIFY):
+            self.serials[account] = self.serials.get(account, 0) + sum(isinstance(e, Sending) for e in events)
+        for leg in legs:
+            if leg.planned.intent_id not in self.intents and _spent(leg.planned) not in self.tombstones:
+                self.intents[leg.planned.intent_id] = fold_all((leg.planned, leg.attached))
+                self.log[leg.planned.intent_id] = [leg.planned, leg.attached]
         if alert is not None:
             await self.alerts.put(alert)
         return after
+
+    def _check(self, after: Intent, events: tuple[Event, ...]) -> None:
+        sends = any(isinstance(event, Claimed | TakenOver | Sending | Replying) for event in events)
+        if sends and after.epoch != self.epochs.get(after.planned.username, 0):
+            raise Fenced("another has taken over the lane")
+        account = after.planned.account_id
+        present = self.generation, self.serials.get(account, 0)
+        decided = [e for e in events if isinstance(e, Decided) and e.passed and e.stage is not Stage.INTAKE]
+        if any((event.generation, event.serial) != present for event in decided):
+            raise ControlsMoved("limits, kill switches or sends changed since it was judged")
 
     async def get(self, intent_id: IntentId) -> Intent | None:
         return self.intents.get(intent_id)
 
     async def by_key(self, *, tenant: str, environment: Environment, key: Key) -> Intent | None:
         wanted = (tenant, environment, key)
-        return next(
-            (i for i in self.intents.values() if (i.planned.tenant, i.planned.environment, i.key) == wanted), None
-        )
+        if wanted in self.tombstones:
+            raise KeyReused("its record is purged")
+        return next((i for i in self.intents.values() if _spent(i.planned) == wanted), None)
 
     async def events(self, intent_id: IntentId) -> tuple[Event, ...]:
         return tuple(self.log.get(intent_id, ()))
@@ -558,21 +685,75 @@ class MemoryJournal:
     async def recent(self, *, limit: int = 50) -> tuple[Intent, ...]:
         return tuple(reversed(self._sorted()))[:limit]
 
+    async def purge(self, now: datetime) -> int:
+        gone = [wanted for wanted, purged_at in self.tombstones.items() if now - purged_at >= timedelta(days=400)]
+        self.tombstones = {key: at for key, at in self.tombstones.items() if key not in gone}
+        due = [i for i in self._sorted() if self._may_go(i, now)]
+        for intent in due:
+            self.tombstones[_spent(intent.planned)] = now
+            del self.intents[intent.intent_id], self.log[intent.intent_id]
+        return len(gone) + len(due)
+
+    def _may_go(self, intent: Intent, now: datetime) -> bool:
+        """Not what may still move, nor what something unfinished leans on."""
+        open_ = intent.state is IntentState.UNKNOWN_NEEDS_HUMAN and not intent.resolved
+        leaning = any(
+            not i.final and intent.intent_id in (i.planned.reduces, i.planned.leg_of) for i in self.intents.values()
+        )
+        return intent.final and not open_ and not leaning and now - intent.updated_at >= timedelta(days=30)
+
+    async def clear_restored(self) -> None:
+        self.restored = False
+
+    async def legs(self, parent: IntentId) -> tuple[Intent, ...]:
+        sent = self.intents.get(parent)
+        places = {ack.order_id: ack.number for ack in sent.legs if ack.number} if sent is not None else {}
+        found = [i for i in self._sorted() if i.planned.leg_of == parent]
+        return tuple(sorted(found, key=lambda leg: places.get(leg.order_id, len(found) + 1)))
+
+    async def controls(self, account_id: AccountId) -> tuple[int, int]:
+        return self.generation, self.serials.get(account_id, 0)
+
+    async def open_orders(self, account_id: AccountId) -> tuple[Intent, ...]:
+        return tuple(i for i in self._sorted() if i.planned.account_id == account_id and not i.final and i.order_id)
+
+    async def by_order(self, account_id: AccountId, order_id: OrderId) -> Intent | None:
+        kinds = (Operation.PLACE, Operation.EXTERNAL)
+        found = (
+            i
+            for i in self._sorted()
+            if i.planned.account_id == account_id and i.order_id == order_id and i.operation in kinds
+        )
+        return next(found, None)
+
+    async def usernames(self, account_ids: Collection[AccountId]) -> tuple[Username, ...]:
+        names = (
+            i.planned.username
+            for i in self._sorted()
+            if i.planned.account_id in account_ids and (not i.final or (i.state.denies and not i.resolved))
+        )
+        return tuple(sorted(set(names)))
+
     @asynccontextmanager
-    async def conversation(self, username: Username, *, wait_s: float) -> AsyncIterator[None]:
+    async def conversation(self, username: Username, *, wait_s: float) -> AsyncIterator[Lane]:
         deadline = self._clock.monotonic() + wait_s
         while username in self._busy:
             if self._clock.monotonic() >= deadline:
                 raise InFlight(f"the order conversation of {username} is busy")
             await self._clock.sleep(0.05)
         self._busy.add(username)
+        self.epochs[username] = self.epochs.get(username, 0) + 1
         try:
-            yield
+            yield Lane(username, self.epochs[username])
         finally:
             self._busy.discard(username)
 
     def _sorted(self) -> list[Intent]:
         return sorted(self.intents.values(), key=lambda intent: intent.planned.at)
+
+
+def _spent(planned: Planned) -> tuple[str, Environment, Key]:
+    return planned.tenant, planned.environment, planned.key
 
 
 class MemoryTrades:

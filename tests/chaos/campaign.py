@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -16,8 +15,10 @@ from .crashes import POINTS
 from .faults import ORDER_FAULTS, READ_FAULTS, SESSION_FAULTS
 from .findings import OPEN, finding_of
 from .schedule import Result, run
+from .shrink import shrink
+from .watch import Stopwatch
 
-__all__ = ["SEEDS", "Tally", "campaign", "caught_by", "known_seeds", "replay", "run_all"]
+__all__ = ["SEEDS", "Tally", "campaign", "caught_by", "hashes", "known_seeds", "replay", "run_all", "shrunk"]
 
 SEEDS = Path(__file__).with_name("seeds.txt")
 """Seeds that failed once; they are run for ever."""
@@ -42,6 +43,8 @@ _SEEN = (
     "recovered acked",
     "error InFlight",
 )
+_SHRUNK = 3
+"""So many failures of a run are told in short at once."""
 _COVERAGE_FROM = 2_000
 """A smaller run need not have met everything."""
 
@@ -111,10 +114,10 @@ def _run(seed: int) -> Result:
 
 
 def run_all(seeds: Iterable[int], *, jobs: int = 1) -> Tally:
-    tally, begun = Tally(), time.perf_counter()
+    tally, watch = Tally(), Stopwatch()
     for result in _results(list(seeds), jobs):
         tally.add(result)
-    tally.seconds = time.perf_counter() - begun
+    tally.seconds = watch.seconds
     return tally
 
 
@@ -140,6 +143,12 @@ def caught_by(bug: str, seeds: Iterable[int]) -> tuple[int, str] | None:
     return None
 
 
+def hashes(first: int, count: int) -> None:
+    """Seed and trace hash of each schedule, for a comparison between processes."""
+    for seed in range(first, first + count):
+        print(seed, run(seed).hash)
+
+
 def replay(seed: int, mode: str = "") -> int:
     first, second = run(seed, mode=mode), run(seed, mode=mode)
     print("\n".join(first.trace))
@@ -148,6 +157,16 @@ def replay(seed: int, mode: str = "") -> int:
         print(f"NOT THE SAME TWICE: {second.hash}")
         return 1
     return 1 if first.breaches else 0
+
+
+def shrunk(seed: int, mode: str = "") -> int:
+    """Tell the seed's story with as few misfortunes as it needs; 0 where it does not fail."""
+    found = shrink(seed, mode=mode)
+    if found is None:
+        print(f"seed {seed} breaks no rule")
+        return 0
+    print("\n".join(found.result.trace), found.story(), f"  files: {found.place}", sep="\n")
+    return 1
 
 
 def campaign(
@@ -162,14 +181,17 @@ def campaign(
     known: bool = True,
 ) -> int:
     """All tiers, told as they go. 0 where nothing was broken and, in a large run, everything was met."""
-    begun = time.perf_counter()
+    watch = Stopwatch()
     seeds = [*(known_seeds() if known else ()), *range(first, first + schedules)]
     tally = run_all(seeds, jobs=jobs)
     _tell(tally)
     for name, (text, _) in OPEN.items():
         print(f"open finding {name}: {text}: {tally.known[name]} times")
     for seed, breaches in tally.failed.items():
-        print(f"seed {seed}: {'; '.join(breaches)}\n  replay: python -m tests.chaos --seed {seed}")
+        print(f"seed {seed}: {'; '.join(breaches)}\n  replay: python -m tests.chaos --seed {seed} --shrink")
+    for seed in list(tally.failed)[:_SHRUNK]:
+        found = shrink(seed)
+        print(found.story() if found is not None else f"seed {seed} does not fail again")
     _remember(tally)
     modelled = model.tally(models)
     print(f"model: {models} schedules, {modelled or 'no'} violations")
@@ -188,7 +210,7 @@ def campaign(
     if report is not None:
         from . import report as pages
 
-        pages.write(report, tally, models, modelled, found, killed, time.perf_counter() - begun)
+        pages.write(report, tally, models, modelled, found, killed, watch.seconds)
     broken = tally.failed or modelled or unmet or (killed and killed.breaches) or not all(found.values())
     return 1 if broken else 0
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -29,7 +29,6 @@ __all__ = [
     "Verdict",
     "judge",
     "read_journal",
-    "unannounced",
 ]
 
 PENDING = frozenset({"intent", "claimed", "sending", "questioned", "replying", "ambiguous", "reconciling"})
@@ -121,51 +120,43 @@ def read_journal(path: Path) -> JournalCopy:
 
 
 class States:
-    """The states of all intents, by key, through a connection that stays open: for a run that asks after each step."""
+    """The journal as anybody else sees it: read-only, through a connection of its own that stays open.
+
+    Each statement is a transaction of its own and so sees what is committed at that moment, as a new connection would.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection: sqlite3.Connection | None = None
 
     def now(self) -> dict[str, str]:
-        if not self._path.exists():
-            return {}
+        """The state of each intent, by its key."""
+        return dict(self._rows("SELECT key, state FROM intents"))
+
+    def _rows(self, statement: str, values: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
         if self._connection is None:
-            self._connection = _connect(self._path)
+            if not self._path.exists():
+                return []
+            self._connection = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)
         try:
-            return dict(self._connection.execute("SELECT key, state FROM intents").fetchall())
+            return self._connection.execute(statement, values).fetchall()
         except sqlite3.OperationalError:
-            return {}  # the file is there, its tables are not yet
+            return []  # the file is there, its tables are not yet
 
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
+    def unannounced(self, kind: str, name: str, *, confirmed: bool | None, late: bool, now: datetime) -> str:
+        """S4, at the broker's door: why this order call must not have been sent; empty where the journal announces it.
 
-
-def unannounced(path: Path, kind: str, name: str, *, confirmed: bool | None, late: bool, now: datetime) -> str:
-    """S4, at the broker's door: why this order call must not have been sent; empty where the journal announces it.
-
-    name: the client order id of a placement, the question of a reply, the order of a change or cancel.
-    late: it was on the way for a while, so the journal may have gone on since.
-    """
-    connection = _connect(path)
-    try:
-        if kind == "place":
-            rows = connection.execute("SELECT intent_id, state FROM intents WHERE intent_id = ?", (name,)).fetchall()
-        else:
-            rows = connection.execute("SELECT intent_id, state FROM intents").fetchall()
+        name: the client order id of a placement, the question of a reply, the order of a change or cancel.
+        late: it was on the way for a while, so the journal may have gone on since.
+        """
+        where, values = (" WHERE intent_id = ?", (name,)) if kind == "place" else ("", ())
         wanted = "Replying" if kind == "reply" else "Sending"
-        for intent_id, state in rows:
-            events = [
-                (event["kind"], json.loads(event["body"]))
-                for event in connection.execute(
-                    "SELECT kind, body FROM intent_events WHERE intent_id = ? ORDER BY number", (intent_id,)
-                )
-            ]
-            planned = events[0][1]
+        for intent_id, state in self._rows(f"SELECT intent_id, state FROM intents{where}", values):
+            rows = self._rows("SELECT kind, body FROM intent_events WHERE intent_id = ? ORDER BY number", (intent_id,))
+            planned = json.loads(rows[0][1])
             if kind in ("modify", "cancel") and (planned["operation"] != kind or str(planned["target"]) != name):
                 continue
-            found = [body for found_kind, body in events if found_kind == wanted]
+            found = [json.loads(body) for found_kind, body in rows if found_kind == wanted]
             if kind == "reply":
                 found = [body for body in found if body["question_id"] == name and body["confirmed"] is confirmed]
             if not found:
@@ -179,8 +170,11 @@ def unannounced(path: Path, kind: str, name: str, *, confirmed: bool | None, lat
                 return f"P: {kind} {name} arrives {waited:.1f} s after its row (deadline 2 s)"
             return ""
         return f"S4: {kind} {name} arrives without a row {wanted.upper()}"
-    finally:
-        connection.close()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
 def judge(
@@ -195,29 +189,44 @@ def judge(
     resend: bool = False,
     forbidden: frozenset[str] = frozenset(),
     hidden: frozenset[int] = frozenset(),
+    phantoms: bool = False,
 ) -> Verdict:
     """All rules over one run.
 
     honest: the visibility assumption held, so that S7 is demanded, too. resend: the opt-in to a second send is on.
     forbidden: ids of questions that nobody may confirm. hidden: orders that the broker shows to nobody any more.
+    phantoms: the broker showed orders under our refs that do not exist; which of the two we follow is then chance.
     """
     verdict = Verdict()
     by_request = {delivery.request_id: delivery for delivery in deliveries}
     wishes = {wish.key: wish for wish in asked}
     placed: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    refused: set[str] = set()
     for row in ledger:
+        cause = by_request.get(row["request_id"])
+        if row["state"] == "rejected" and cause is not None:
+            refused.add(cause.key)
         if not row["accepted"] or row["origin"] != "api":
             continue
-        cause = by_request.get(row["request_id"])
         if cause is None or cause.key not in wishes:
             verdict.say("S5", f"order {row['order_id']} was caused by nobody's request")
             continue
         placed[cause.key].append(row)
     for wish in asked:
         _judge_wish(
-            verdict, wish, placed[wish.key], ledger, by_request, journal, honest=honest, at_rest=at_rest, hidden=hidden
+            verdict,
+            wish,
+            placed[wish.key],
+            ledger,
+            by_request,
+            journal,
+            honest=honest,
+            at_rest=at_rest,
+            hidden=hidden,
+            phantoms=phantoms,
+            refused=wish.key in refused,
         )
-    _judge_history(verdict, wishes, placed, journal, told)
+    _judge_history(verdict, wishes, placed, journal, told, refused)
     _judge_sends(verdict, deliveries, wishes, most=3 if resend else 1)
     for row in journal.intents.values():
         _judge_decisions(verdict, row, forbidden)
@@ -235,6 +244,8 @@ def _judge_wish(
     honest: bool,
     at_rest: bool,
     hidden: frozenset[int],
+    phantoms: bool,
+    refused: bool,
 ) -> None:
     key = wish.key
     row = journal.of_key(key)
@@ -255,13 +266,16 @@ def _judge_wish(
         verdict.say("S6", f"{key} is unknown without an open alert")
     denials = [kind for kind, _ in row["events"] if kind in _DENYING_EVENTS]
     if wish.operation == "place":
-        if state in TAKEN and not orders:
+        if state in TAKEN and not orders and not (refused and state == "rejected_late"):
             verdict.say("S3", f"{key} is {state}, but there is no order")
-        if state in TAKEN and orders and str(row["order_id"]) not in {str(order["order_id"]) for order in orders}:
+        known = {str(order["order_id"]) for order in orders}
+        if state in TAKEN and orders and str(row["order_id"]) not in known and not phantoms:
             verdict.say("S3", f"{key} is {state} as {row['order_id']}, its order is {orders[0]['order_id']}")
         if denials and orders and honest:
             verdict.say("S7", f"{key} was called {denials[0]}, but order {orders[0]['order_id']} exists")
         found = [order for order in orders if order["order_id"] not in hidden]
+        if at_rest and state in TAKEN and found and str(row["order_id"]) in known:
+            _judge_progress(verdict, wish, row, found[0])
         if denials and found and at_rest and state in DENIALS:
             verdict.say("S7b", f"{key} is still {state} long after its order {orders[0]['order_id']} could be seen")
         return
@@ -276,6 +290,17 @@ def _judge_wish(
         verdict.say("S3", f"{key} (modify) is {state}, but nothing was changed")
     if denials and done and honest:
         verdict.say("S7", f"{key} ({wish.operation}) was called {denials[0]}, but it was carried out")
+
+
+def _judge_progress(verdict: Verdict, wish: Asked, row: Mapping[str, Any], order: Mapping[str, Any]) -> None:
+    """What was filled is kept (F47), no end is missed (F56), and a refusal after the acknowledgement is told (F48)."""
+    told = [body for kind, body in row["events"] if kind == "Progressed"]
+    filled = Decimal(str(told[-1]["filled"])) if told else Decimal(0)
+    state, done = row["state"], Decimal(str(order["filled"]))
+    if state != "acked" and filled != done:
+        verdict.say("S11", f"{wish.key} is {state} with {filled} filled, the broker says {done}")
+    if state == "acked" and order["state"] in ("filled", "cancelled", "rejected"):
+        verdict.say("S11", f"{wish.key} is still {state}, its order is {order['state']}")
 
 
 def _judge_terms(verdict: Verdict, wish: Asked, order: Mapping[str, Any], by_request: Mapping[int, Delivery]) -> None:
@@ -299,6 +324,7 @@ def _judge_history(
     placed: Mapping[str, Sequence[Mapping[str, Any]]],
     journal: JournalCopy,
     told: Iterable[Told],
+    refused: Collection[str],
 ) -> None:
     """S3 and S8: what callers were told."""
     ids: dict[str, str] = {}
@@ -317,7 +343,8 @@ def _judge_history(
             verdict.say("S3", f"{each.key} was answered {each.state}, but the journal does not know it")
             continue
         if each.state in TAKEN:
-            if wishes[each.key].operation == "place" and not placed.get(each.key):
+            gone = refused if each.state == "rejected_late" else ()
+            if wishes[each.key].operation == "place" and not placed.get(each.key) and each.key not in gone:
                 verdict.say("S3", f"{each.key} was told {each.state}, but there is no order")
             if row["state"] not in TAKEN:
                 verdict.say("S3", f"{each.key} was told {each.state}, the journal says {row['state']}")

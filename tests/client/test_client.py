@@ -10,7 +10,7 @@ from functools import partial
 import anyio
 import pytest
 
-from clients import make_client
+from clients import make_client, permit
 from ibkit.client.blocking import BlockingClient
 from ibkit.client.broker import IbkrBroker
 from ibkit.client.client import Client
@@ -113,7 +113,7 @@ def test_an_order_is_sent_once_whatever_becomes_of_its_answer(kind, params) -> N
             order = await ticket(broker)
             fault(simulator, kind, "PLACE_ORDERS", params=params)
             with pytest.raises(IbkitError) as caught:
-                await broker.place(order, ref=Ref("once-only"))
+                await broker.place(order, ref=Ref("once-only"), permit=permit(ib))
             assert isinstance(caught.value, OutcomeUnknown | UnexpectedAnswer)
             assert caught.value.effect is Effect.UNKNOWN
             await broker.read_orders(order.account_id)
@@ -438,7 +438,7 @@ def test_an_unknown_order_is_none_and_its_cancel_is_refused_with_the_brokers_wor
             broker = IbkrBroker(ib)
             assert await broker.order("123456") is None
             with pytest.raises(NotFound, match="doesn't exist"):
-                await broker.cancel(AccountId("DU1000001"), "123456")
+                await broker.cancel(AccountId("DU1000001"), "123456", permit=permit(ib))
 
     anyio.run(run)
 
@@ -450,13 +450,13 @@ def test_no_renewal_comes_between_a_question_and_its_reply() -> None:
     async def run() -> None:
         async with make_client(simulator) as ib:
             broker = IbkrBroker(ib)
-            asked = await broker.place(await ticket(broker), ref=Ref("ask-me"))
+            asked = await broker.place(await ticket(broker), ref=Ref("ask-me"), permit=permit(ib))
             ib.keeper._renew_at = simulator.clock.now()
             generation = ib.keeper.generation
             await ib.ledger()
             assert ib.keeper.generation == generation
             while isinstance(asked, Asked):
-                asked = await broker.reply(asked.question.question_id, confirmed=True)
+                asked = await broker.reply(asked.question.question_id, confirmed=True, permit=permit(ib))
             await ib.ledger()
             assert ib.keeper.generation == generation + 1
 
@@ -573,7 +573,7 @@ def test_an_order_that_had_to_wait_too_long_does_not_leave(method) -> None:
             ordered = await ticket(broker)
             ib._lanes.slow_down(PLACE_ORDERS, "5")
             with pytest.raises(Unreachable) as caught:
-                await broker.place(ordered, ref=Ref("ib-late-0123456789"), send_by=ib.clock.monotonic() + 2)
+                await broker.place(ordered, ref=Ref("ib-late-0123456789"), permit=permit(ib, within_s=2))
             assert caught.value.details["late"]
             assert caught.value.effect is Effect.NONE
 
@@ -591,7 +591,7 @@ def test_an_order_whose_sign_in_took_too_long_does_not_leave() -> None:
             ordered = await ticket(broker)
             await ib.keeper.forget()  # the next call signs in anew, which takes its three seconds to settle
             with pytest.raises(Unreachable) as caught:
-                await broker.place(ordered, ref=Ref("ib-late-0123456789"), send_by=ib.clock.monotonic() + 2)
+                await broker.place(ordered, ref=Ref("ib-late-0123456789"), permit=permit(ib, within_s=2))
             assert caught.value.details["late"]
 
     anyio.run(run)

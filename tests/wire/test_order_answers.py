@@ -7,7 +7,7 @@ import json
 import pytest
 
 from ibkit.errors import Effect, OutcomeUnknown, UnexpectedAnswer
-from ibkit.model import Accepted, AccountId, AlreadyRegistered, Asked, OrderStatus, Ref, Rejected
+from ibkit.model import Accepted, AcceptedRow, AccountId, AlreadyRegistered, Asked, OrderStatus, Ref, Rejected
 from ibkit.wire import Response, answer_from_wire, registered_in
 from ibkit.wire.order_answers import RefusedCancel, refused_cancel
 
@@ -127,6 +127,13 @@ def test_an_empty_answer_proves_nothing(body) -> None:
         [{"order_id": "1", "order_status": "Submitted"}, {"order_id": "2", "order_status": "Submitted"}],
         [[SUCCESS]],
         {"order_id": None},
+        {"order_id": "7", "order_status": "PendingSubmit", "parent_order_id": "1370093239"},
+        [SUCCESS, {"order_id": "2", "order_status": "Submitted", "local_order_id": "somebody-elses"}],
+        [SUCCESS, {"order_id": "2", "order_status": "PendingSubmit", "parent_order_id": "99"}],
+        [SUCCESS, {"order_id": "1370093239", "order_status": "PendingSubmit"}],
+        [SUCCESS, {"order_status": "PendingSubmit"}],
+        [SUCCESS, {"order_id": "-1", "text": f"Local order ID={REF}-1 is already registered."}],
+        [SUCCESS, QUESTION],
         42,
     ],
     ids=lambda body: str(body)[:40],
@@ -137,10 +144,94 @@ def test_what_cannot_be_our_orders_answer_is_unknown_not_success(body) -> None:
     assert caught.value.effect is Effect.UNKNOWN
 
 
+CHILD = {
+    "order_id": "2088581832",
+    "order_status": "PendingSubmit",
+    "parent_order_id": "1370093239",
+    "encrypt_message": "1",
+}
+FAILED = {
+    "order_id": "-1",
+    "order_status": "Failed",
+    "error": None,
+    "warning_message": "-1",
+    "text": f"Order couldn't be submitted: Parent order ID={REF} isn't recognized.",
+}
+
+
+@pytest.mark.requirement("TRD-10", "TRD-11")
+@pytest.mark.parametrize("to_reply", [None, True], ids=["placed", "replied"])
+def test_a_bracket_is_read_by_refs_and_parents_not_by_index(to_reply) -> None:
+    """The recorded answer has its child first (docs/facts/orders.md §1.7)."""
+    answer = answered([CHILD, SUCCESS], to_reply=to_reply)
+    assert answer == Accepted(
+        "1370093239",
+        OrderStatus.PRE_SUBMITTED,
+        REF,
+        "PreSubmitted",
+        others=(AcceptedRow("2088581832", OrderStatus.PENDING_SUBMIT, None, "1370093239"),),
+    )
+
+
+@pytest.mark.requirement("TRD-10", "TRD-11")
+def test_the_orders_of_an_oca_group_are_told_apart_by_their_refs() -> None:
+    sibling = {"order_id": "1370093240", "order_status": "PreSubmitted", "local_order_id": f"{REF}-1"}
+    answer = answered([sibling, SUCCESS])
+    assert isinstance(answer, Accepted)
+    assert answer.order_id == "1370093239"
+    assert answer.others == (AcceptedRow("1370093240", OrderStatus.PRE_SUBMITTED, Ref(f"{REF}-1")),)
+
+
+@pytest.mark.requirement("TRD-11")
+@pytest.mark.parametrize("status", ["Inactive", "PreSubmitted"])
+def test_a_refused_child_of_an_accepted_parent_is_told_with_its_words(status) -> None:
+    """Shape 1b: both outcomes for the parent were measured, so neither says that the group is whole."""
+    answer = answered([FAILED, {**SUCCESS, "order_status": status}])
+    assert isinstance(answer, Accepted)
+    assert answer.raw == status
+    (refused,) = answer.others
+    assert refused.order_id is None
+    assert "isn't recognized" in refused.text
+
+
+@pytest.mark.requirement("TRD-11")
+def test_a_group_of_which_no_order_exists_is_refused_with_all_its_words() -> None:
+    answer = answered([FAILED, {"order_id": "-1", "order_status": "Failed", "text": "margin"}])
+    assert isinstance(answer, Rejected)
+    assert "isn't recognized" in answer.reason
+    assert "margin" in answer.reason
+    with pytest.raises(OutcomeUnknown):
+        answered([FAILED, FAILED], to_reply=True)
+
+
+@pytest.mark.requirement("TRD-11", "TRD-22")
+@pytest.mark.parametrize(
+    "living", [CHILD, {"order_id": "2088581832", "order_status": "PreSubmitted", "local_order_id": f"{REF}-1"}]
+)
+def test_a_refused_first_order_beside_a_living_one_is_no_refusal(living) -> None:
+    with pytest.raises(UnexpectedAnswer) as caught:
+        answered([FAILED, living])
+    assert caught.value.effect is Effect.UNKNOWN
+    assert caught.value.details["orders"] == ["2088581832"]
+    assert "2088581832" in caught.value.message
+
+
+@pytest.mark.requirement("TRD-22")
+def test_a_group_that_is_registered_already_is_never_a_refusal() -> None:
+    text = f"Order couldn't be submitted: Local order ID={REF} is already registered."
+    assert answered([{"order_id": "-1", "order_status": "Failed", "text": text}, FAILED]) == AlreadyRegistered(REF)
+
+
+@pytest.mark.requirement("TRD-10")
+def test_a_complete_bracket_is_asked_about_with_one_question() -> None:
+    answer = answered([{**QUESTION, "messageIds": ["o10331"]}])
+    assert isinstance(answer, Asked)
+    assert answer.question.message_ids == ("o10331",)
+
+
 @pytest.mark.requirement("TRD-10")
 def test_our_row_is_found_by_ref_not_by_index() -> None:
-    child = {"order_id": "2088581832", "order_status": "PendingSubmit", "parent_order_id": "1370093239"}
-    answer = answered([child, SUCCESS])
+    answer = answered([CHILD, SUCCESS])
     assert isinstance(answer, Accepted)
     assert answer.order_id == "1370093239"
 

@@ -8,8 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from ibkit.model import AccountId, SecType
-from ibkit.wire import ENDPOINTS, Endpoint, Response, account_from_wire, decode, hidden_error, position_from_wire
+from ibkit.model import Accepted, AccountId, Asked, OrderStatus, Ref, SecType
+from ibkit.wire import (
+    ENDPOINTS,
+    Endpoint,
+    Response,
+    account_from_wire,
+    answer_from_wire,
+    decode,
+    hidden_error,
+    position_from_wire,
+)
 from ibkit.wire.accounts import ledger_from_wire, summary_from_wire
 from ibkit.wire.orders import order_from_status, order_from_wire
 
@@ -94,3 +103,26 @@ def test_a_filled_order_reads_the_same_from_the_list_and_from_its_status(shared)
             "DAY",
         )
         assert (str(order.average_price), order.filled, order.remaining) == ("647.09", 1, 0)
+
+
+@pytest.mark.requirement("TRD-10", "TRD-11")
+@pytest.mark.parametrize(
+    ("name", "order_id"),
+    [("POST-place-order-submitted.json", "123456789"), ("POST-reply-submitted.json", "987654321")],
+)
+def test_a_recorded_acknowledgement_is_one(shared, name, order_id) -> None:
+    """These were sent without a ref, so none came back: ours is kept."""
+    answer = answer_from_wire(_response(shared, name), ref=Ref("r-1"))
+    assert answer == Accepted(order_id, OrderStatus.PRE_SUBMITTED, Ref("r-1"), "PreSubmitted")
+
+
+@pytest.mark.requirement("TRD-10")
+def test_a_recorded_question_is_one(shared) -> None:
+    answer = answer_from_wire(_response(shared, "POST-place-order-confirmation.json"), ref=Ref("r-1"))
+    assert isinstance(answer, Asked)
+    assert answer.question.message_ids == ("o354",)
+
+
+def _response(shared: Path, name: str) -> Response:
+    ((_, body),) = [(endpoint, body) for file, endpoint, body in _recorded(shared) if file == name]
+    return Response(200, {}, body)

@@ -68,12 +68,14 @@ async def enter_desk(
     if confirmed:
         account_id = await client.selected_account(settings.account_id)
         confirm_live(account_id, yes_live=yes_live, validated=await books.paper_validated(), json=json)
-    return await desk_of(settings, client, books, live_confirmed=confirmed, observe=watch())
+    from ibkit.cli.person import asker_of
+
+    return await desk_of(settings, client, books, live_confirmed=confirmed, asker=asker_of(json=json), observe=watch())
 
 
 async def look_after_earlier(desk: Desk) -> None:
     """Settle what an earlier run left, and say which sold options stand without a stop (TRD-14)."""
-    for intent in await desk.gateway.recover():
+    for intent in await desk.gateway.recover(desk.account_id):
         output.warn(f"note: an order of an earlier run is now {intent.state.value}: {intent.label}")
     for alert in await desk.guard().check():
         output.warn(alert.message)

@@ -22,8 +22,6 @@ from ibkit.model import (
     Account,
     AccountId,
     AccountSummary,
-    Answer,
-    CancelAck,
     CashBalance,
     Conid,
     Contract,
@@ -34,9 +32,7 @@ from ibkit.model import (
     OrderTicket,
     Position,
     Preview,
-    QuestionId,
     Quote,
-    Ref,
     Right,
     Side,
     Username,
@@ -112,12 +108,6 @@ class BlockingClient:
 
     def logout(self) -> None:
         self._run(Client.logout)
-
-    def suppress(self, *message_ids: str) -> None:
-        self._run(Client.suppress, *message_ids)
-
-    def reset_suppression(self) -> None:
-        self._run(Client.reset_suppression)
 
     # Accounts and portfolio
 
@@ -205,20 +195,8 @@ class BlockingClient:
 
     # Orders
 
-    def place(self, ticket: OrderTicket, *, ref: Ref, send_by: float | None = None) -> Answer:
-        return self._run(Client.place, ticket, ref=ref, send_by=send_by)
-
-    def reply(self, question_id: QuestionId, *, confirmed: bool, send_by: float | None = None) -> Answer:
-        return self._run(Client.reply, question_id, confirmed=confirmed, send_by=send_by)
-
     def preview(self, ticket: OrderTicket) -> Preview:
         return self._run(Client.preview, ticket)
-
-    def modify(self, order_id: OrderId, ticket: OrderTicket, *, send_by: float | None = None) -> Answer:
-        return self._run(Client.modify, order_id, ticket, send_by=send_by)
-
-    def cancel(self, account_id: AccountId, order_id: OrderId, *, send_by: float | None = None) -> CancelAck:
-        return self._run(Client.cancel, account_id, order_id, send_by=send_by)
 
     def orders(self, account_id: AccountId | None = None) -> tuple[tuple[Order, ...], bool]:
         return self._run(Client.orders, account_id)

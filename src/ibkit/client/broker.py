@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from ibkit.client.api import orders as api
 from ibkit.client.api.marketdata import open_line
 from ibkit.client.client import Client
 from ibkit.client.opening import Opening
@@ -24,6 +25,7 @@ from ibkit.model import (
     CancelAck,
     Conid,
     Contract,
+    GroupKind,
     Increments,
     Order,
     OrderId,
@@ -34,6 +36,7 @@ from ibkit.model import (
     Quote,
     Ref,
     Right,
+    SendPermit,
     Side,
     Username,
 )
@@ -56,6 +59,7 @@ class IbkrBroker:
         self._fills_read: set[tuple[str, AccountId]] = set()
         self._question_open = False
         self._told: Username | None = None
+        self._last_mark: SessionMark | None = None
 
     async def identify(self) -> Username:
         """Ask IBKR whose login this is: another sign-in of the same user, in another process, must meet our lock.
@@ -77,7 +81,8 @@ class IbkrBroker:
         return self._marked(await self._ib.brokerage_accounts())
 
     async def _mark_now(self) -> SessionMark:
-        return self._marked(await self._ib.brokerage_accounts_now())
+        mark = self._last_mark = self._marked(await self._ib.brokerage_accounts_now())
+        return mark
 
     def _marked(self, opening: Opening) -> SessionMark:
         return SessionMark(session=opening.session or "", trading_day=self._ib.clock.now().astimezone(NEW_YORK).date())
@@ -117,28 +122,41 @@ class IbkrBroker:
     async def preview(self, ticket: OrderTicket) -> Preview:
         return await self._ib.preview(ticket)
 
-    async def place(self, ticket: OrderTicket, *, ref: Ref, send_by: float | None = None) -> Answer:
-        await open_line(self._ib, ticket.contract)
+    async def place(
+        self,
+        ticket: OrderTicket,
+        *,
+        ref: Ref,
+        others: tuple[OrderTicket, ...] = (),
+        group: GroupKind | None = None,
+        permit: SendPermit | None = None,
+    ) -> Answer:
+        for contract in {each.contract.conidex: each.contract for each in (ticket, *others)}.values():
+            await open_line(self._ib, contract)
         async with self._ib.conversation():
-            return self._heard(await self._ib.place(ticket, ref=ref, send_by=send_by))
+            answer = await api.place(self._ib, ticket, ref=ref, others=others, group=group, permit=permit)
+            return self._heard(answer)
 
-    async def reply(self, question_id: QuestionId, *, confirmed: bool, send_by: float | None = None) -> Answer:
+    async def reply(
+        self, question_id: QuestionId, *, confirmed: bool, ref: Ref | None = None, permit: SendPermit | None = None
+    ) -> Answer:
         try:
-            return self._heard(await self._ib.reply(question_id, confirmed=confirmed, send_by=send_by))
+            return self._heard(await api.reply(self._ib, question_id, confirmed=confirmed, ref=ref, permit=permit))
         except BaseException:
             self._close_question()
             raise
 
-    async def modify(self, order_id: OrderId, ticket: OrderTicket, *, send_by: float | None = None) -> Answer:
+    async def modify(self, order_id: OrderId, ticket: OrderTicket, *, permit: SendPermit | None = None) -> Answer:
         async with self._ib.conversation():
-            return self._heard(await self._ib.modify(order_id, ticket, send_by=send_by))
+            return self._heard(await api.modify(self._ib, order_id, ticket, permit=permit))
 
-    async def cancel(self, account_id: AccountId, order_id: OrderId, *, send_by: float | None = None) -> CancelAck:
-        return await self._ib.cancel(account_id, order_id, send_by=send_by)
+    async def cancel(self, account_id: AccountId, order_id: OrderId, *, permit: SendPermit | None = None) -> CancelAck:
+        return await api.cancel(self._ib, account_id, order_id, permit=permit)
 
     async def read_orders(self, account_id: AccountId) -> OrdersRead:
-        # A list may be the session's own: whose it is is asked before and after, for a change makes no error.
-        before = await self._mark_now()
+        # A list may be the session's own: whose it is must be the same before and after, for a change makes no error.
+        # What was told before may be of any age: a session that was left does not come back.
+        before = self._last_mark or await self._mark_now()
         orders, snapshot = await self._ib.orders(account_id)
         mark = await self._mark_now()
         return OrdersRead(
@@ -149,7 +167,7 @@ class IbkrBroker:
         )
 
     async def read_fills(self, account_id: AccountId, *, days: int = 1) -> FillsRead:
-        before = await self._mark_now()
+        before = self._last_mark or await self._mark_now()
         fills = await self._ib.fills(account_id, days=days)
         mark = await self._mark_now()
         first = _first(self._fills_read, mark, account_id) or mark != before

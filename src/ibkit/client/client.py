@@ -38,8 +38,6 @@ class Client(Core):
     validate = _session.validate
     whoami = _session.whoami
     logout = _session.logout
-    suppress = _session.suppress
-    reset_suppression = _session.reset_suppression
 
     accounts = _accounts.accounts
     brokerage_accounts = _accounts.brokerage_accounts
@@ -67,11 +65,7 @@ class Client(Core):
     quotes = _marketdata.quotes
     unsubscribe_all = _marketdata.unsubscribe_all
 
-    place = _orders.place
-    reply = _orders.reply
     preview = _orders.preview
-    modify = _orders.modify
-    cancel = _orders.cancel
     orders = _orders.orders
     order = _orders.order
     fills = _orders.fills

@@ -24,16 +24,25 @@ from ibkit.client.outcomes import Verdict, moved, verdict
 from ibkit.client.pacing import Lanes
 from ibkit.client.transport import USER_AGENT, Socket, Transport
 from ibkit.clock import Clock, SystemClock
-from ibkit.errors import AuthError, IbkitError, NotPermitted, OutcomeUnknown, RateLimited, UnexpectedAnswer, Unreachable
-from ibkit.model import AccountId, AuthMethod, Username
+from ibkit.errors import (
+    AuthError,
+    IbkitError,
+    NotPermitted,
+    OutcomeUnknown,
+    RateLimited,
+    TradingError,
+    UnexpectedAnswer,
+    Unreachable,
+)
+from ibkit.model import AccountId, AuthMethod, SendPermit, Username
 from ibkit.wire.codec import ERROR_WITHIN, decode, encode, hidden_error
 from ibkit.wire.endpoint import Base, Endpoint, Lane, Needs, Resend
 from ibkit.wire.http import Request, Response
 from ibkit.wire.maintenance import maintenance_until
-from ibkit.wire.orders import PREVIEW_ORDERS
+from ibkit.wire.orders import CHANGES_ORDERS, PREVIEW_ORDERS, changes_orders
 from ibkit.wire.pacing import Pacer
 from ibkit.wire.refusals import refusal
-from ibkit.wire.session import TICKLE
+from ibkit.wire.session import SUPPRESS_QUESTIONS, TICKLE
 from ibkit.wire.session_states import SessionState
 from ibkit.wire.stream import cookie
 
@@ -207,34 +216,37 @@ class Core:
         body: Any = None,
         method: str | None = None,
         errors: bool = True,
-        send_by: float | None = None,
+        permit: SendPermit | None = None,
     ) -> Response:
         """Like `request`, undecoded.
 
-        errors:  False hands out any answer that arrived, whatever its status, and mends nothing.
-        send_by: of the clock's monotonic time; a call that could not leave before is not sent: Unreachable with
-                 `details["late"]`. Looked at after all waiting, right before the transport.
+        errors: False hands out any answer that arrived, whatever its status, and mends nothing.
+        permit: of the order gateway; without one nothing that changes an order leaves. It is looked at after all
+                waiting, right before the transport: a call that comes too late is not sent (Unreachable with
+                `details["late"]`), nor one that may not leave any more (the check's error with `details["unsent"]`).
         """
         if self.read_only and endpoint.lane is Lane.ORDERS and endpoint.method != "GET" and not _harmless(endpoint):
             raise NotPermitted("Read-only mode: trading is disabled", code="E-READONLY", details={"unsent": True})
         keeper = self.keeper
         route = self._routes.get(id(endpoint)) or self._route_of(endpoint)
-        if keeper.level < route.level or keeper.due:
-            with _before_sending():
-                await keeper.ready_for(endpoint)
         request = Request(
             method or endpoint.method,
             route.url + _query_text(tuple(query.items())) if query and not path else self.url(endpoint, path, query),
             HEADERS if body is None else JSON_HEADERS,
             b"" if body is None else encode(body),
         )
+        if permit is None and request.method != "GET":
+            _refuse_orders(endpoint, request)
+        if keeper.level < route.level or keeper.due:
+            with _before_sending():
+                await keeper.ready_for(endpoint)
         began = self.clock.monotonic()
         attempt = 1
         mended = False
         while True:
             generation = keeper.generation
             try:
-                response = await self.send(endpoint, request, send_by=send_by)
+                response = await self.send(endpoint, request, permit=permit)
             except (Unreachable, OutcomeUnknown) as error:
                 if error.details.get("late"):
                     raise
@@ -264,15 +276,17 @@ class Core:
         """The error of an answer that `exchange(errors=False)` handed out, after the keeper took note of it."""
         return self._noted(endpoint, refusal(endpoint, response, self.method), mended=False)
 
-    async def send(self, endpoint: Endpoint, request: Request, *, send_by: float | None = None) -> Response:
+    async def send(self, endpoint: Endpoint, request: Request, *, permit: SendPermit | None = None) -> Response:
         """One paced, freshly signed attempt. Only the keeper and `exchange` call this."""
+        if permit is None and request.method != "GET" and endpoint is not SUPPRESS_QUESTIONS:
+            _refuse_orders(endpoint, request)
         lanes = self._lanes
         if not lanes.quick(endpoint):
             await lanes.enter(endpoint)
         try:
             signed = self.auth.sign(request, self.keeper.proof, self.clock.now())
-            if send_by is not None and self.clock.monotonic() > send_by:
-                raise _late(endpoint)
+            if permit is not None:
+                await self._still_permitted(endpoint, permit)
             route = self._routes.get(id(endpoint)) or self._route_of(endpoint)
             response = await self._transport.send(signed, timeout_s=route.timeout_s)
         finally:
@@ -281,6 +295,17 @@ class Core:
         if response.status == 429:
             lanes.slow_down(endpoint, response.headers.get("retry-after"))
         return response
+
+    async def _still_permitted(self, endpoint: Endpoint, permit: SendPermit) -> None:
+        if self.clock.monotonic() > permit.send_by:
+            raise _late(endpoint)
+        try:
+            await permit.check()
+        except IbkitError as error:
+            error.details["unsent"] = True
+            raise
+        if self.clock.monotonic() > permit.send_by:
+            raise _late(endpoint)  # the check itself waited, for a database, say
 
     async def dial(self, path: str) -> Socket:
         """Open a WebSocket with this login's proof. Raises Unreachable. Source: docs/facts/websocket.md §1."""
@@ -292,6 +317,7 @@ class Core:
 
     async def send_unsigned(self, request: Request, *, endpoint: Endpoint) -> Response:
         """One request of a handshake, which carries its own proof."""
+        _refuse_orders(endpoint, request)
         request = Request(request.method, request.url, {**HEADERS, **request.headers}, request.body)
         await self._lanes.enter(endpoint)
         try:
@@ -396,6 +422,17 @@ def _before_sending() -> Iterator[None]:
     except IbkitError as error:
         error.details["unsent"] = True
         raise
+
+
+def _refuse_orders(endpoint: Endpoint, request: Request) -> None:
+    """There is one door for orders, and it has a key: whoever asks IBKR past it forgets the order when it crashes."""
+    if endpoint in CHANGES_ORDERS or changes_orders(request.method, request.url):
+        raise TradingError(
+            f"{request.method} {endpoint.path} changes orders, which only the order gateway may",
+            remedy="Use ib.place, ib.modify, ib.cancel or ib.sell_option_with_stop of ibkit.connect(): they keep a "
+            "journal and limits.",
+            details={"unsent": True},
+        )
 
 
 def _late(endpoint: Endpoint) -> Unreachable:

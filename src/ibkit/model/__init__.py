@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from ibkit.model.account import Account, AccountSummary, CashBalance, Position
-from ibkit.model.contract import Contract, Right, SecType
+from ibkit.model.bracket import StopExit, TakeProfit, exits_of
+from ibkit.model.combo import SPREAD_CONIDS, combo_of, net
+from ibkit.model.contract import ComboLeg, Contract, Right, SecType
 from ibkit.model.credentials import Credentials, GatewayLogin, OAuth1Credentials, OAuth2Credentials
 from ibkit.model.identity import (
     AccountId,
@@ -35,11 +37,13 @@ from ibkit.model.live import (
 )
 from ibkit.model.order import (
     Accepted,
+    AcceptedRow,
     AlreadyRegistered,
     Answer,
     Asked,
     CancelAck,
     Fill,
+    GroupKind,
     Order,
     OrderStatus,
     OrderTicket,
@@ -49,14 +53,19 @@ from ibkit.model.order import (
     Rejected,
     Side,
     TimeInForce,
+    Trail,
+    TrailKind,
 )
+from ibkit.model.permit import SendPermit
 from ibkit.model.prices import CENT, Increments, Rounding, average_price, portion, round_price, to_cents
 from ibkit.model.quote import Availability, Quote
 from ibkit.model.secret import Secret
 
 __all__ = [
     "CENT",
+    "SPREAD_CONIDS",
     "Accepted",
+    "AcceptedRow",
     "Account",
     "AccountId",
     "AccountSummary",
@@ -67,6 +76,7 @@ __all__ = [
     "Availability",
     "CancelAck",
     "CashBalance",
+    "ComboLeg",
     "Complained",
     "Conid",
     "Connecting",
@@ -78,6 +88,7 @@ __all__ = [
     "FillUpdate",
     "Fresh",
     "GatewayLogin",
+    "GroupKind",
     "Increments",
     "Key",
     "Lifecycle",
@@ -103,15 +114,23 @@ __all__ = [
     "Rounding",
     "SecType",
     "Secret",
+    "SendPermit",
     "SessionLost",
     "Side",
     "Source",
     "Stale",
+    "StopExit",
+    "TakeProfit",
     "TimeInForce",
+    "Trail",
+    "TrailKind",
     "Unread",
     "Username",
     "average_price",
+    "combo_of",
     "environment_of",
+    "exits_of",
+    "net",
     "portion",
     "round_price",
     "to_cents",

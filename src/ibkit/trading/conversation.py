@@ -6,7 +6,7 @@ question. Source: docs/facts/orders.md §3.1-3.2, reliability decisions 2, 3, 7,
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -28,7 +28,10 @@ from ibkit.model import (
     Asked,
     CancelAck,
     OrderStatus,
+    Question,
     Rejected,
+    SendPermit,
+    Username,
 )
 from ibkit.trading.alert import Alert, AlertKind, Severity
 from ibkit.trading.events import (
@@ -47,13 +50,15 @@ from ibkit.trading.events import (
     Replying,
     Sending,
     Stage,
+    TakenOver,
     UnknownReason,
 )
+from ibkit.trading.groups import acknowledged_legs
 from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.limits import Facts, Limits, Objection, check, check_age, check_environment
 from ibkit.trading.outcome import refusal_code
-from ibkit.trading.ports import Broker, Journal
-from ibkit.trading.questions import QuestionPolicy, Verdict
+from ibkit.trading.ports import Broker, ControlsMoved, Journal, Lane
+from ibkit.trading.questions import Asker, QuestionPolicy, Verdict, unasked
 from ibkit.trading.reconcile import Reconciler, alert_for, progressed
 from ibkit.trading.ref import same_ref
 from ibkit.trading.shelter import sheltered
@@ -68,6 +73,10 @@ QUESTIONS_S = 30.0
 _EXCHANGE_S = 120.0
 """Bound of the sheltered span: one order call of 30 s, questions of 30 s, and their last reply of 30 s."""
 _REPLY_RETRY_S = 1.0
+_MOST_DECISIONS = 8
+"""Of one send: each time the limits, a kill switch or the account's sends change in between, it is decided anew."""
+_ASKING_SPARES_S = 5.0
+"""A person's time to answer ends this long before IBKR's patience does."""
 _PARKED_WATCH = timedelta(days=3)
 """A parked DAY order ends with its trading day; a long weekend is the longest one."""
 
@@ -78,7 +87,20 @@ _DONE = (IntentState.AMBIGUOUS, IntentState.RECONCILING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Decision:
+    """What the controls say of an intent at one moment. event: to be stored with what follows from it."""
+
+    event: Decided
+    objection: Objection | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
+    """lanes: the rights to talk, by user name, held by the caller; their epochs go into every send.
+
+    asker: a person to ask, if any.
+    """
+
     broker: Broker
     journal: Journal
     clock: Clock
@@ -87,6 +109,8 @@ class Conversation:
     reconciler: Reconciler
     owner: str
     observe: Observer
+    lanes: Mapping[Username, Lane]
+    asker: Asker = unasked
 
     async def carry_out(self, intent: Intent, facts: Facts | None, *, wanted: bool) -> Intent:
         """`intent` brought to rest, or to INTENT where it may be sent anew. The caller holds the conversation.
@@ -94,6 +118,9 @@ class Conversation:
         facts:  for the controls; None where nothing may be sent any more.
         wanted: somebody asks for it now; otherwise nothing is sent, and an open question is declined.
         """
+        epoch = self._epoch(intent)
+        if intent.state.in_progress and intent.state is not IntentState.INTENT and intent.epoch != epoch:
+            intent = await self.journal.append(intent, TakenOver(at=self.clock.now(), owner=self.owner, epoch=epoch))
         while intent.state.in_progress:
             if intent.state in _DONE:
                 intent = await self._settled(intent)
@@ -105,6 +132,10 @@ class Conversation:
             else:
                 intent = await self._exchange_sheltered(intent, facts, wanted)
         return intent
+
+    def _epoch(self, intent: Intent) -> int:
+        """Of the lane that it was planned in; whoever carries it out holds that one, whatever the broker's name now."""
+        return self.lanes[intent.planned.username].epoch
 
     async def _settled(self, intent: Intent) -> Intent:
         try:
@@ -145,47 +176,74 @@ class Conversation:
     # -- before the bytes -----------------------------------------------------------------------------------------
 
     async def _claim(self, intent: Intent, facts: Facts) -> Intent:
-        objection = self._objection(intent, facts, Stage.INTAKE)
-        if objection is not None:
-            return await self._refuse(intent, objection, Stage.INTAKE)
-        now = self.clock.now()
-        self._tell(StepKind.CHECKS, "risk controls passed", ref=intent.ref, version=self.limits.version)
-        return await self.journal.append(intent, self._passed(Stage.INTAKE), Claimed(at=now, owner=self.owner))
+        decision = await self._decide(intent, facts, Stage.INTAKE)
+        if decision.objection is not None:
+            return await self._refuse(intent, decision)
+        self._tell(StepKind.CHECKS, "risk controls passed", ref=intent.ref, version=decision.event.version)
+        claimed = Claimed(at=self.clock.now(), owner=self.owner, epoch=self._epoch(intent))
+        return await self.journal.append(intent, decision.event, claimed)
 
     async def _send(self, intent: Intent, facts: Facts) -> Intent:
         mark = await self.broker.mark()
-        objection = self._objection(intent, facts, Stage.SEND)
-        if objection is not None:
-            return await self._refuse(intent, objection, Stage.SEND)
-        deadline = self.clock.monotonic() + SEND_DEADLINE_S
-        sending = Sending(
-            at=self.clock.now(),
-            deadline_s=SEND_DEADLINE_S,
-            session=mark.session,
-            trading_day=mark.trading_day,
-        )
-        intent = await self.journal.append(intent, self._passed(Stage.SEND), sending)
+        for _ in range(_MOST_DECISIONS):
+            decision = await self._decide(intent, facts, Stage.SEND)
+            if decision.objection is not None:
+                return await self._refuse(intent, decision)
+            deadline = self.clock.monotonic() + SEND_DEADLINE_S
+            sending = Sending(
+                at=self.clock.now(),
+                deadline_s=SEND_DEADLINE_S,
+                session=mark.session,
+                trading_day=mark.trading_day,
+            )
+            try:
+                intent = await self.journal.append(intent, decision.event, sending)
+            except ControlsMoved:
+                continue
+            break
+        else:
+            raise Unreachable("the limits kept changing while the order was to be sent; nothing was sent")
         if self.clock.monotonic() > deadline:
             return await self._too_late(intent)
         self._tell(StepKind.SENT, f"sent: {intent.label}", ref=intent.ref)
-        return await self._classified(intent, lambda: self._call(intent, deadline), replied=False)
+        permit = SendPermit(deadline)
+        return await self._classified(intent, lambda: self._call(intent, permit), replied=False)
 
-    async def _call(self, intent: Intent, send_by: float) -> Answer | CancelAck:
+    async def _call(self, intent: Intent, permit: SendPermit) -> Answer | CancelAck:
         planned = intent.planned
         match intent.operation:
             case Operation.PLACE:
-                return await self.broker.place(intent.ticket, ref=intent.ref, send_by=send_by)
+                return await self.broker.place(
+                    intent.ticket, ref=intent.ref, others=planned.others, group=planned.group, permit=permit
+                )
             case Operation.MODIFY:
                 assert planned.target is not None, "a change has a target"
-                return await self.broker.modify(planned.target, intent.ticket, send_by=send_by)
+                return await self.broker.modify(planned.target, intent.ticket, permit=permit)
             case Operation.CANCEL:
                 assert planned.target is not None, "a cancel has a target"
-                return await self.broker.cancel(planned.account_id, planned.target, send_by=send_by)
+                return await self.broker.cancel(planned.account_id, planned.target, permit=permit)
+            case Operation.EXTERNAL:
+                raise AssertionError("an order of somebody else is never sent")
 
     async def _too_late(self, intent: Intent) -> Intent:
         """Back to where it may be sent anew: the controls then judge its age and its quote again."""
         reason = f"not sent: more than {SEND_DEADLINE_S:g} s passed since it was journaled"
         return await self.journal.append(intent, NotSent(at=self.clock.now(), reason=reason))
+
+    async def _decide(self, intent: Intent, facts: Facts, stage: Stage) -> _Decision:
+        generation, serial = await self.journal.controls(intent.planned.account_id)
+        objection = self._objection(intent, facts, stage)
+        event = Decided(
+            at=self.clock.now(),
+            stage=stage,
+            passed=objection is None,
+            version=self.limits.version,
+            control=objection.control if objection else "",
+            note=objection.text if objection else "",
+            generation=generation,
+            serial=serial,
+        )
+        return _Decision(event=event, objection=objection)
 
     def _objection(self, intent: Intent, facts: Facts, stage: Stage) -> Objection | None:
         if intent.operation is Operation.CANCEL:
@@ -203,28 +261,19 @@ class Conversation:
             expires_at=intent.planned.expires_at,
         )
 
-    def _passed(self, stage: Stage) -> Decided:
-        return Decided(at=self.clock.now(), stage=stage, passed=True, version=self.limits.version)
-
-    async def _refuse(self, intent: Intent, objection: Objection, stage: Stage) -> Intent:
+    async def _refuse(self, intent: Intent, decision: _Decision) -> Intent:
+        objection = decision.objection
+        assert objection is not None, "a refusal has its objection"
         if objection.control == "RC-26" and intent.earlier_send_may_act:
             return await self.doubt_earlier_send(intent)
         now = self.clock.now()
-        decided = Decided(
-            at=now,
-            stage=stage,
-            passed=False,
-            version=self.limits.version,
-            control=objection.control,
-            note=objection.text,
-        )
         end: Event
         if objection.control == "RC-26":
             end = Expired(at=now, reason=objection.text)
         else:
             end = RefusedLocally(at=now, code=objection.code, control=objection.control, reason=objection.text)
         self._tell(StepKind.REFUSED, objection.text, ref=intent.ref, control=objection.control, code=objection.code)
-        return await self.journal.append(intent, decided, end)
+        return await self.journal.append(intent, decision.event, end)
 
     async def doubt_earlier_send(self, intent: Intent) -> Intent:
         """A cancel that was armed again and is too old to be sent again: its earlier send may still be carried out."""
@@ -239,30 +288,50 @@ class Conversation:
         verdict = await self._verdict(intent, facts)
         if intent.replies > MOST_REPLIES:
             return await self._doubt(intent, f"still asked after {MOST_REPLIES} replies and a no")
-        now = self.clock.now()
-        if (
-            intent.asked_at is not None
-            and now - intent.asked_at > timedelta(seconds=2 * QUESTIONS_S)
-            and intent.declined
-        ):
+        if self._asked_for_s(intent) > 2 * QUESTIONS_S and intent.declined:
             return await self._doubt(intent, "the question could not be declined in time")
-        deadline = self.clock.monotonic() + SEND_DEADLINE_S
-        replying = Replying(at=now, question_id=question.question_id, confirmed=verdict.confirmed, why=verdict.why)
-        decided = (self._passed(Stage.CONFIRM),) if verdict.confirmed else ()
-        intent = await self.journal.append(intent, *decided, replying)
+        intent, verdict, deadline = await self._reply_stored(intent, question, verdict, facts)
         if self.clock.monotonic() > deadline:
             return await self._too_late(intent)
         word = "yes" if verdict.confirmed else "no"
         ids = ", ".join(question.message_ids)
         self._tell(StepKind.ANSWER, f"answered {word} to {ids or 'it'}: {verdict.why}", ref=intent.ref, ids=ids)
+        permit = SendPermit(deadline)
         try:
             return await self._classified(
                 intent,
-                lambda: self.broker.reply(question.question_id, confirmed=verdict.confirmed, send_by=deadline),
+                lambda: self.broker.reply(
+                    question.question_id, confirmed=verdict.confirmed, ref=intent.ref, permit=permit
+                ),
                 replied=True,
             )
         except IbkitError as error:
             return await self._reply_not_sent(intent, error)
+
+    async def _reply_stored(
+        self, intent: Intent, question: Question, verdict: Verdict, facts: Facts | None
+    ) -> tuple[Intent, Verdict, float]:
+        """The reply on disk, and until when it may leave. A yes is decided by the controls, too, as they are now."""
+        for _ in range(_MOST_DECISIONS):
+            decided: tuple[Decided, ...] = ()
+            if verdict.confirmed:
+                assert facts is not None, "a yes has its facts"
+                decision = await self._decide(intent, facts, Stage.CONFIRM)
+                decided = (decision.event,)
+                if decision.objection is not None:
+                    verdict = Verdict(False, question.message_ids, decision.objection.text)
+            deadline = self.clock.monotonic() + SEND_DEADLINE_S
+            replying = Replying(
+                at=self.clock.now(),
+                question_id=question.question_id,
+                confirmed=verdict.confirmed,
+                why=verdict.why,
+            )
+            try:
+                return await self.journal.append(intent, *decided, replying), verdict, deadline
+            except ControlsMoved:
+                continue
+        raise Unreachable("the limits kept changing while a question was to be answered")
 
     async def _verdict(self, intent: Intent, facts: Facts | None) -> Verdict:
         question = intent.question
@@ -274,7 +343,7 @@ class Conversation:
             return Verdict(False, ids, intent.reason)
         if intent.replies >= MOST_REPLIES:
             return Verdict(False, ids, f"more than {MOST_REPLIES} questions")
-        asked_for = 0.0 if intent.asked_at is None else (self.clock.now() - intent.asked_at).total_seconds()
+        asked_for = self._asked_for_s(intent)
         if asked_for > QUESTIONS_S:
             return Verdict(False, ids, f"asked for longer than {QUESTIONS_S:.0f} s")
         verdict = self.questions.decide(
@@ -285,8 +354,24 @@ class Conversation:
             own_quotes=facts.quote is not None and facts.quote.usable and facts.quote.availability.value == "R",
             parked_elsewhere=await self._parked_elsewhere(intent),
         )
-        objection = self._objection(intent, facts, Stage.CONFIRM) if verdict.confirmed else None
-        return verdict if objection is None else Verdict(False, ids, objection.text)
+        if not verdict.confirmed and verdict.askable:
+            within_s = QUESTIONS_S - asked_for - _ASKING_SPARES_S
+            return await self._ask_a_person(intent, question, verdict, within_s)
+        return verdict
+
+    async def _ask_a_person(self, intent: Intent, question: Question, verdict: Verdict, within_s: float) -> Verdict:
+        """The person's word, if there is somebody to ask and time left; otherwise the policy's no stands."""
+        if within_s <= 0:
+            return verdict
+        said = await self.asker(intent, question, within_s)
+        if said is None:
+            return verdict
+        if said.yes:
+            return Verdict(True, (), f"{', '.join(question.message_ids)} allowed by {said.who}")
+        return Verdict(False, verdict.refused, f"declined by {said.who}")
+
+    def _asked_for_s(self, intent: Intent) -> float:
+        return 0.0 if intent.asked_at is None else (self.clock.now() - intent.asked_at).total_seconds()
 
     async def _parked_elsewhere(self, intent: Intent) -> bool:
         since = self.clock.now() - _PARKED_WATCH
@@ -298,8 +383,7 @@ class Conversation:
         now = await self.journal.get(intent.intent_id)
         if now is None or now.state is not IntentState.QUESTIONED:
             raise error
-        asked_for = 0.0 if now.asked_at is None else (self.clock.now() - now.asked_at).total_seconds()
-        if asked_for > QUESTIONS_S:
+        if self._asked_for_s(now) > QUESTIONS_S:
             return await self._doubt(now, f"the question could not be answered: {error.message}")
         await self.clock.sleep(_REPLY_RETRY_S)
         return now
@@ -370,7 +454,13 @@ class Conversation:
             doubted = Doubted(at=self.clock.now(), reason=f"the answer belongs to another order ({answer.ref})")
             return await self._store(intent, doubted, alert=alert)
         events: tuple[Event, ...] = (
-            Acknowledged(at=self.clock.now(), order_id=answer.order_id, status=answer.status, evidence="answer"),
+            Acknowledged(
+                at=self.clock.now(),
+                order_id=answer.order_id,
+                status=answer.status,
+                evidence="answer",
+                legs=acknowledged_legs(intent, answer),
+            ),
         )
         if answer.status in (OrderStatus.INACTIVE, OrderStatus.CANCELLED):
             refusal = await self._late_refusal(answer)

@@ -15,6 +15,7 @@ from typing import NewType, TypeAlias
 from ibkit.model import (
     AccountId,
     Environment,
+    GroupKind,
     Key,
     OrderId,
     OrderStatus,
@@ -29,14 +30,18 @@ __all__ = [
     "EVENTS",
     "Acknowledged",
     "Adopted",
+    "Attached",
     "Claimed",
     "Decided",
     "Doubted",
     "Event",
     "Expired",
     "GaveUp",
+    "Grouped",
     "IntentId",
+    "LegAck",
     "Looked",
+    "Mended",
     "NotSent",
     "Operation",
     "Planned",
@@ -51,6 +56,7 @@ __all__ = [
     "Resolved",
     "Sending",
     "Stage",
+    "TakenOver",
     "UnknownReason",
 ]
 
@@ -62,6 +68,8 @@ class Operation(enum.Enum):
     PLACE = "place"
     MODIFY = "modify"
     CANCEL = "cancel"
+    EXTERNAL = "external"
+    """Not ours: an order that somebody placed elsewhere, found at the broker and followed."""
 
 
 class Stage(enum.Enum):
@@ -84,6 +92,11 @@ class Planned:
 
     reduces: the intent whose fill this one protects or closes; its fill proves that risk goes down.
     confirm: question ids that a person allowed for this order.
+    group, others: of a bracket or OCA group, whose orders leave in one request; `ticket` is the first of them (of a
+             bracket the parent).
+    leg_of:  of one further order of a group: the intent that sent it.
+    user, api_key, strategy: who asks, by which key, for which strategy; limits can be set for each ("" is nobody's).
+    allow_duplicate: a person wants a second order of the same terms within seconds (control RC-21).
     """
 
     at: datetime
@@ -103,11 +116,24 @@ class Planned:
     purpose: str
     reduces: IntentId | None = None
     confirm: tuple[str, ...] = ()
+    group: GroupKind | None = None
+    others: tuple[OrderTicket, ...] = ()
+    leg_of: IntentId | None = None
+    user: str = ""
+    api_key: str = ""
+    strategy: str = ""
+    allow_duplicate: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
-    """A risk decision. control: the rule that refused (`RC-07`), empty where all passed."""
+    """A risk decision. control: the rule that refused (`RC-07`), empty where all passed.
+
+    version: of the limits. generation, serial: what the decision rests on (changes of limits and kill switches so far,
+    sends of the account so far); the journal refuses a send whose decision rests on something older.
+    warnings: controls that only warn here, and why.
+    value: what the order was valued at, in USD; None where that is not known.
+    """
 
     at: datetime
     stage: Stage
@@ -115,12 +141,28 @@ class Decided:
     version: str
     control: str = ""
     note: str = ""
+    generation: int = 0
+    serial: int = 0
+    warnings: tuple[str, ...] = ()
+    value: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
+    """epoch: the fencing number of the lane of the user name; who holds an older one can no longer send."""
+
     at: datetime
     owner: str
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenOver:
+    """Somebody else looks after it from here: its lane changed hands while it was under way."""
+
+    at: datetime
+    owner: str
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,14 +197,57 @@ class Replying:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class LegAck:
+    """What became of one further order of a group. order_id: None where it was refused or is not there.
+
+    number: its place in `Planned.others`, counted from 1; None while nobody has looked which of the children it is.
+    text:   the broker's words on a refusal, or ours on what is missing.
+    """
+
+    number: int | None
+    order_id: OrderId | None
+    status: OrderStatus
+    text: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acknowledged:
-    """The order exists. evidence: answer, orders list, trades."""
+    """The order exists. evidence: answer, orders list, trades.
+
+    legs: what the answer said of the other orders of its group.
+    """
 
     at: datetime
     order_id: OrderId
     status: OrderStatus
     evidence: str
+    legs: tuple[LegAck, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grouped:
+    """What became of each of the other orders of a group: from here on each is followed as an intent of its own."""
+
+    at: datetime
+    legs: tuple[LegAck, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mended:
+    """A broken bracket was undone as far as it goes; note: what was done and what stands."""
+
+    at: datetime
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attached:
+    """It exists without having been sent by itself: a leg that left with its group, or an order of somebody else."""
+
+    at: datetime
+    order_id: OrderId
+    status: OrderStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,11 +363,15 @@ Event: TypeAlias = (
     Planned
     | Decided
     | Claimed
+    | TakenOver
     | Sending
     | NotSent
     | Questioned
     | Replying
     | Acknowledged
+    | Grouped
+    | Mended
+    | Attached
     | RefusedLocally
     | RefusedByPolicy
     | RefusedByBroker

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from ibkit.model import AccountId, OrderId, OrderTicket
+from ibkit.model import AccountId, GroupKind, OrderId, OrderTicket
 
-__all__ = ["cancel_terms", "differing", "fingerprint", "plain", "ticket_terms"]
+__all__ = ["cancel_terms", "differing", "external_terms", "fingerprint", "group_terms", "plain", "ticket_terms"]
 
 
 def plain(number: Decimal) -> str:
@@ -21,7 +21,7 @@ def ticket_terms(ticket: OrderTicket, *, order_id: OrderId | None = None) -> dic
     terms = {
         "operation": "place" if order_id is None else "modify",
         "account": str(ticket.account_id),
-        "conid": str(ticket.contract.conid),
+        "conid": ticket.contract.conidex,
         "side": ticket.side.value,
         "order_type": ticket.order_type.value,
         "quantity": plain(ticket.quantity),
@@ -31,11 +31,34 @@ def ticket_terms(ticket: OrderTicket, *, order_id: OrderId | None = None) -> dic
         "outside_rth": "true" if ticket.outside_rth else "false",
         "parent_id": ticket.parent_id or "",
     }
+    # Only where they are set: a key of a plain order keeps its fingerprint from before these fields were there.
+    if ticket.trail is not None:
+        terms["trail"] = f"{plain(ticket.trail.amount)} {ticket.trail.kind.value}"
+    if ticket.offset is not None:
+        terms["offset"] = plain(ticket.offset)
     return terms if order_id is None else {**terms, "order_id": str(order_id)}
+
+
+def group_terms(ticket: OrderTicket, others: Sequence[OrderTicket], group: GroupKind) -> dict[str, str]:
+    """The terms of all orders of a group: those of the first, and of each other one under its number."""
+    terms = {**ticket_terms(ticket), "group": group.value}
+    for number, other in enumerate(others, start=1):
+        terms |= {f"{name} ({number})": value for name, value in ticket_terms(other).items() if name != "operation"}
+    return terms
 
 
 def cancel_terms(account_id: AccountId, order_id: OrderId) -> dict[str, str]:
     return {"operation": "cancel", "account": str(account_id), "order_id": str(order_id)}
+
+
+def external_terms(account_id: AccountId, order_id: OrderId, description: str) -> dict[str, str]:
+    """What an order of somebody else is known by; nobody can ask for it again."""
+    return {
+        "operation": "external",
+        "account": str(account_id),
+        "order_id": str(order_id),
+        "description": description,
+    }
 
 
 def fingerprint(terms: Mapping[str, str]) -> str:

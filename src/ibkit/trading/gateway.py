@@ -14,31 +14,27 @@ Source: reliability rules §0, §4; requirements TRD-10, TRD-11, TRD-22.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from datetime import timedelta
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from ibkit.clock import Clock
-from ibkit.errors import IbkitError, InFlight, KeyReused
-from ibkit.model import AccountId, Environment, Key, OrderId, OrderStatus, OrderTicket
+from ibkit.errors import IbkitError, InFlight
+from ibkit.model import AccountId, Environment, GroupKind, Key, OrderId, OrderStatus, OrderTicket, Username
+from ibkit.trading.alert import Alert
+from ibkit.trading.cancel_all import CancelAllResult, CancelEverything
 from ibkit.trading.conversation import Conversation
-from ibkit.trading.day_end import FILLS_DAYS, ended_with_its_day, outlived_its_day
-from ibkit.trading.events import (
-    Adopted,
-    Expired,
-    IntentId,
-    Operation,
-    Planned,
-)
-from ibkit.trading.evidence import Exists, assess
+from ibkit.trading.events import IntentId, Operation, Planned
 from ibkit.trading.facts import FactFinder
-from ibkit.trading.fingerprint import cancel_terms, differing, fingerprint, ticket_terms
+from ibkit.trading.group_keeper import GroupKeeper, OnBroken
+from ibkit.trading.intake import Asked, Intake
 from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.limits import Facts, Limits
 from ibkit.trading.outcome import Outcome
-from ibkit.trading.ports import Broker, FillsRead, Journal, OrdersRead
-from ibkit.trading.questions import QuestionPolicy
-from ibkit.trading.reconcile import Reconciler, late_order_alert
-from ibkit.trading.ref import check_key, child_key, derive_ref
+from ibkit.trading.ports import Alerts, Broker, Journal
+from ibkit.trading.questions import Asker, QuestionPolicy, unasked
+from ibkit.trading.reconcile import Reconciler
+from ibkit.trading.recovery import Recovery
+from ibkit.trading.ref import check_key, child_key
 from ibkit.trading.timeline import Observer, Step, StepKind, unobserved
 from ibkit.trading.tracking import Tracker
 
@@ -47,11 +43,8 @@ __all__ = ["OrderGateway"]
 TWIN_WAIT_S = 5.0
 CONVERSATION_WAIT_S = 60.0
 CANCEL_WAIT_S = 15.0
-CANCEL_MAX_AGE_S = 30.0
 MOST_CANCELS = 9
 """Of one order, over all runs of its key."""
-WATCH = timedelta(hours=24)
-"""An order that we denied is looked for this long: late delivery has no other bound."""
 
 
 class OrderGateway:
@@ -60,6 +53,9 @@ class OrderGateway:
     tenant:          whose keys these are; keys of different tenants do not meet.
     live_confirmed:  a person has asked for live trading by name (control RC-01).
     resend_same_ref: the opt-in of ORDER_RESEND_SAME_COID.
+    asker:           a person to ask where the policy alone would decline a question.
+    on_broken:       what to do about a bracket of which a child was refused.
+    alerts:          where alerts are kept that belong to no single intent.
     """
 
     def __init__(
@@ -74,9 +70,13 @@ class OrderGateway:
         owner: str = "",
         live_confirmed: bool = False,
         resend_same_ref: bool = False,
+        asker: Asker = unasked,
+        on_broken: OnBroken = OnBroken.UNDO,
+        alerts: Alerts | None = None,
         observe: Observer = unobserved,
     ) -> None:
         self._broker = broker
+        self._alerts = alerts
         self._journal = journal
         self._limits = limits
         self._clock = clock
@@ -84,6 +84,19 @@ class OrderGateway:
         self._observe = observe
         self.tracker = Tracker(broker, journal, clock)
         self._facts = FactFinder(broker, journal, self.tracker, clock, limits, live_confirmed)
+        self.intake = Intake(
+            journal=journal, clock=clock, tenant=tenant, environment=limits.environment, max_age_s=limits.max_age_s
+        )
+        self._groups = GroupKeeper(broker, journal, clock, observe, self, on_broken)
+        self._recovery = Recovery(
+            broker=broker,
+            journal=journal,
+            clock=clock,
+            tracker=self.tracker,
+            observe=observe,
+            tenant=tenant,
+            environment=limits.environment,
+        )
         self._conversation = Conversation(
             broker=broker,
             journal=journal,
@@ -93,6 +106,8 @@ class OrderGateway:
             reconciler=Reconciler(broker, journal, clock, observe, resend_same_ref),
             owner=owner or "ibkit",
             observe=observe,
+            asker=asker,
+            lanes={},
         )
 
     @property
@@ -107,37 +122,53 @@ class OrderGateway:
     def journal(self) -> Journal:
         return self._journal
 
+    # -- verbs ----------------------------------------------------------------------------------------------------
+
     async def submit(
         self,
         ticket: OrderTicket,
         *,
         key: Key,
+        others: tuple[OrderTicket, ...] = (),
+        group: GroupKind | None = None,
         confirm: tuple[str, ...] = (),
         purpose: str = "order",
         reduces: IntentId | None = None,
         facts: Facts | None = None,
+        user: str = "",
+        api_key: str = "",
+        strategy: str = "",
+        allow_duplicate: bool = False,
     ) -> Outcome:
-        """Place `ticket` at most once for `key`, however often this is called.
+        """Place `ticket`, or a group that begins with it, at most once for `key`, however often this is called.
 
         An Outcome means that the intent is at rest: taken, refused, proven absent, or unknown (see its `error`).
-        confirm: question ids that a person allows for this order. reduces: the intent whose fill this one undoes.
-        facts: what the caller has read already (a quote, the planned stop); the rest is asked.
 
-        Raises KeyReused, InFlight, StorageError; Unreachable, AuthError and the like mean that nothing was sent
-        and the same key may be used again while it is young.
+        group, others: a bracket (`ticket` is the parent, `others` its children: opposite side, full size) or an OCA
+                 group (`others` are the siblings). One request; what became of each is in the Outcome's `legs`.
+        confirm: question ids that a person allows for this order. reduces: the intent whose fill this one undoes.
+        facts:   what the caller has read already (a quote, the planned stop); the rest is asked.
+        user, api_key, strategy: whose limits apply besides those of the account.
+
+        Raises ConfigError (E-VALIDATION) for what cannot be one request, KeyReused, InFlight, StorageError;
+        Unreachable, AuthError and the like mean that nothing was sent and the same key may be used again while it is
+        young.
         """
-        return await self._run(
-            self._planned(
-                Operation.PLACE,
-                ticket_terms(ticket),
-                key=key,
-                ticket=ticket,
-                confirm=confirm,
-                purpose=purpose,
-                reduces=reduces,
-            ),
-            facts,
+        asked = Asked(
+            purpose=purpose,
+            confirm=confirm,
+            reduces=reduces,
+            user=user,
+            api_key=api_key,
+            strategy=strategy,
+            allow_duplicate=allow_duplicate,
         )
+        planned = self.intake.order(self._broker.username, ticket, key=key, others=others, group=group, asked=asked)
+        return await self._run(planned, facts)
+
+    async def resume(self, intent: Intent) -> Outcome:
+        """Carry out what was taken in before, maybe by another process; as `submit` of the same key and order."""
+        return await self._run(intent.planned, None)
 
     async def modify(
         self,
@@ -149,10 +180,8 @@ class OrderGateway:
         facts: Facts | None = None,
     ) -> Outcome:
         """Change a working order to `ticket`, given in full; otherwise as `submit`."""
-        terms = ticket_terms(ticket, order_id=order_id)
-        planned = self._planned(
-            Operation.MODIFY, terms, key=key, ticket=ticket, target=order_id, confirm=confirm, purpose="modify"
-        )
+        asked = Asked(purpose="modify", confirm=confirm)
+        planned = self.intake.change(self._broker.username, order_id, ticket, key=key, asked=asked)
         return await self._run(planned, facts)
 
     async def cancel(self, account_id: AccountId, order_id: OrderId, *, key: Key) -> Outcome:
@@ -160,19 +189,26 @@ class OrderGateway:
 
         Still ACKED means that IBKR took the request, but has not said the end within 15 s.
         """
-        planned = self._planned(
-            Operation.CANCEL,
-            cancel_terms(account_id, order_id),
-            key=key,
-            account_id=account_id,
-            target=order_id,
-            purpose="cancel",
-        )
-        outcome = await self._run(planned, None)
+        outcome = await self.ask_to_cancel(account_id, order_id, key=key)
         if outcome.state is not IntentState.ACKED:
             return outcome
         intent = await self.tracker.wait_for_fill(outcome.intent, within_s=CANCEL_WAIT_S)
         return dataclasses.replace(outcome, intent=intent)
+
+    async def ask_to_cancel(self, account_id: AccountId, order_id: OrderId, *, key: Key) -> Outcome:
+        """As `cancel`, but without waiting for the end: ACKED means that IBKR took note."""
+        planned = self.intake.cancel(self._broker.username, account_id, order_id, key=key)
+        return await self._run(planned, None)
+
+    async def cancel_all(self, account_id: AccountId, *, key: Key) -> CancelAllResult:
+        """Cancel every working order of the account, also those of others, until the broker shows none any more.
+
+        Protective stops are among them. It ends after three complete reads without a working order, or after 30 s with
+        an alert and what is left. Errors of single cancels are in the result.
+        """
+        return await CancelEverything(self._broker, self._journal, self._clock, self._observe, self).run(
+            account_id, check_key(key)
+        )
 
     async def cancel_rest(self, intent: Intent) -> Intent:
         """`intent` after what is open of its order was cancelled; a cancel that came to nothing is tried anew.
@@ -189,6 +225,8 @@ class OrderGateway:
         # The cancel's own end says that the order is over; only the order itself says how much of it was filled.
         return await self.wait_for_fill(intent, within_s=5.0)
 
+    # -- looking --------------------------------------------------------------------------------------------------
+
     async def wait_for_fill(
         self, intent: Intent, *, within_s: float, hurried: Callable[[], bool] = lambda: False
     ) -> Intent:
@@ -199,203 +237,147 @@ class OrderGateway:
         """`intent` once the broker works its order (or it has ended)."""
         return await self.tracker.confirm_working(intent, within_s=within_s)
 
+    async def refreshed(self, intent: Intent) -> Intent:
+        """`intent` after one look at its order at the broker."""
+        return await self.tracker.refresh(intent)
+
     async def find(self, key: Key) -> Intent | None:
         """The intent that `key` names, as the journal has it."""
         return await self._journal.by_key(tenant=self._tenant, environment=self.environment, key=check_key(key))
 
-    async def recover(self) -> tuple[Intent, ...]:
+    async def recover(self, *accounts: AccountId) -> tuple[Intent, ...]:
         """Settle what an earlier process left behind, look for orders that were denied, and follow the open ones.
 
-        To be called before the first new order of a run. Nothing is sent, except a "no" to a question left open.
+        To be called at the start of a run; an account that it could not see completely is looked at again before its
+        first order. Nothing is sent, except a "no" to a question left open, and what undoes a broken bracket.
+
+        accounts: those to look at besides the ones that have something open.
         """
-        async with self._journal.conversation(self._broker.username, wait_s=CONVERSATION_WAIT_S):
-            settled = await self._settle_left_overs()
-            adopted = await self._adopt_late_orders()
-        unfinished = await self._journal.unfinished(self._broker.username)
-        await self._end_day_orders([await self.tracker.refresh(intent) for intent in unfinished])
+        async with self._conversation_of((self._broker.username,), CONVERSATION_WAIT_S) as talk:
+            settled = [*await self._recovery.settle_left_overs(talk)]
+            adopted: list[Intent] = []
+            for account_id in dict.fromkeys((*await self._recovery.open_accounts(), *accounts)):
+                try:
+                    adopted.extend(await self._recovery.agree(account_id))
+                except IbkitError as error:
+                    self._tell(StepKind.RECOVERY, f"orders of {account_id} could not be compared: {error.message}")
+        settled += await self._settle_other_names(accounts)
+        await self.look_after_groups()
         return (*settled, *adopted)
+
+    async def _settle_other_names(self, accounts: tuple[AccountId, ...]) -> tuple[Intent, ...]:
+        """What was planned under another name of the same login, unless somebody who lives talks under it."""
+        settled: list[Intent] = []
+        ours = self._broker.username
+        for name in await self._journal.usernames(accounts or await self._accounts()):
+            if name == ours:
+                continue
+            try:
+                async with self._conversation_of((name,), 0.0) as talk:
+                    settled += await self._recovery.settle_left_overs(talk)
+            except InFlight:
+                continue  # it is looked after
+        return tuple(settled)
+
+    async def _accounts(self) -> tuple[AccountId, ...]:
+        try:
+            return tuple(account.account_id for account in await self._broker.accounts())
+        except IbkitError:
+            return ()  # the next start looks again
+
+    async def look_after_groups(self) -> None:
+        """Finish what is open about brackets and OCA groups: find their orders, undo broken ones, end siblings."""
+        for intent in await self._journal.unfinished(self._broker.username):
+            if intent.group_open or intent.mend_due:
+                await self._groups.settle(intent)
+        parents = {leg.planned.leg_of for leg in await self._journal.unfinished(self._broker.username)} - {None}
+        for parent_id in sorted(str(parent) for parent in parents):
+            parent = await self._journal.get(IntentId(parent_id))
+            if parent is not None:
+                for alert in await self._groups.look_after(parent):
+                    await self.raise_alert(alert)
+
+    async def raise_alert(self, alert: Alert) -> None:
+        """Tell it, and keep it open where there is a place for alerts."""
+        self._tell(StepKind.CRITICAL, alert.message, **dict(alert.details))
+        if self._alerts is not None:
+            await self._alerts.put(alert)
 
     # -- one intent -----------------------------------------------------------------------------------------------
 
-    def _planned(
-        self,
-        operation: Operation,
-        terms: Mapping[str, str],
-        *,
-        key: Key,
-        purpose: str,
-        ticket: OrderTicket | None = None,
-        account_id: AccountId | None = None,
-        target: OrderId | None = None,
-        confirm: tuple[str, ...] = (),
-        reduces: IntentId | None = None,
-    ) -> Planned:
-        ref = derive_ref(tenant=self._tenant, environment=self.environment, key=check_key(key))
-        account = ticket.account_id if ticket is not None else account_id
-        assert account is not None, "every intent belongs to an account"
-        now = self._clock.now()
-        return Planned(
-            at=now,
-            intent_id=IntentId(ref),
-            operation=operation,
-            tenant=self._tenant,
-            environment=self.environment,
-            username=self._broker.username,
-            key=key,
-            ref=ref,
-            account_id=account,
-            ticket=ticket,
-            target=target,
-            terms=dict(terms),
-            fingerprint=fingerprint(terms),
-            expires_at=now,
-            purpose=purpose,
-            reduces=reduces,
-            confirm=confirm,
-        )
-
     async def _run(self, planned: Planned, given: Facts | None) -> Outcome:
-        known = await self._known(planned)
+        known = await self.intake.known(planned)
         if known is not None and not known.state.in_progress:
-            return Outcome(known, cached=True)
+            return Outcome(await self._whole(known), cached=True)
         wait_s = TWIN_WAIT_S if known is not None else CONVERSATION_WAIT_S
-        async with self._in_conversation(planned, wait_s):
-            await self._settle_left_overs(but=planned.intent_id)
-            known = await self._known(planned)
+        names = {planned.username, planned.username if known is None else known.planned.username}
+        async with self._conversation_of(sorted(names), wait_s, planned) as talk:
+            await self._recovery.settle_left_overs(talk, but=planned.intent_id)
+            known = await self.intake.known(planned)
             if known is not None and not known.state.in_progress:
                 return Outcome(known, cached=True)
-            facts = await self._gather(planned, given, known)
+            facts = await self._read(planned, given, known)
             intent = known or await self._store(planned)
             while intent.state.in_progress:
-                intent = await self._conversation.carry_out(intent, facts, wanted=True)
+                intent = await talk.carry_out(intent, facts, wanted=True)
                 if intent.state is IntentState.INTENT:  # armed again after proven absence: what was read has aged
-                    facts = await self._gather(planned, given, intent)
+                    facts = await self._gather(planned, given)
         if intent.order_status is OrderStatus.INACTIVE:  # found by a search: is it refused, or only waiting?
             intent = await self.tracker.refresh(intent)
-        return Outcome(intent)
+        return Outcome(await self._whole(intent))
 
-    async def _known(self, planned: Planned) -> Intent | None:
-        """The stored intent of this key. KeyReused where it asks for something else."""
-        known = await self._journal.by_key(tenant=planned.tenant, environment=planned.environment, key=planned.key)
-        if known is None or known.planned.fingerprint == planned.fingerprint:
-            return known
-        fields = differing(known.planned.terms, planned.terms)
-        raise KeyReused(
-            f"Key {planned.key} was used for a different order: {', '.join(fields)}",
-            remedy="Use a new key.",
-            details={"fields": list(fields), "intent": known.intent_id},
-        )
+    async def _read(self, planned: Planned, given: Facts | None, known: Intent | None) -> Facts | None:
+        """What the controls must know, after journal and broker agree; None where nothing will be sent.
 
-    def _in_conversation(self, planned: Planned, wait_s: float) -> _Busy:
-        return _Busy(self._journal, planned, wait_s)
-
-    async def _gather(self, planned: Planned, given: Facts | None, known: Intent | None) -> Facts | None:
+        An order that makes a position smaller goes out also where the two could not be compared: exits stay open.
+        """
         if known is not None and known.state.may_have_left and known.state is not IntentState.QUESTIONED:
             return None  # it will be looked for, not sent: nothing has to be read for the controls
+        problem: IbkitError | None = None
+        if planned.operation is not Operation.CANCEL and planned.reduces is None:
+            try:
+                await self._recovery.require_agreement(planned.account_id)
+            except IbkitError as error:
+                problem = error
+        facts = await self._gather(planned, given)
+        if problem is not None and not facts.reduces:
+            raise problem
+        return facts
+
+    async def _whole(self, intent: Intent) -> Intent:
+        """`intent` with its group looked after; what cannot be done now is done by the next start."""
+        if not (intent.group_open or intent.mend_due):
+            return intent
+        return await self._groups.settle(intent)
+
+    @asynccontextmanager
+    async def _conversation_of(
+        self, names: Sequence[Username], wait_s: float, planned: Planned | None = None
+    ) -> AsyncIterator[Conversation]:
+        """The conversation under these user names, in this order. InFlight, naming the order that waits."""
+        async with AsyncExitStack() as stack:
+            try:
+                lanes = {
+                    name: await stack.enter_async_context(self._journal.conversation(name, wait_s=wait_s))
+                    for name in names
+                }
+            except InFlight as error:
+                if planned is None:
+                    raise
+                details = {"intent": planned.intent_id}
+                raise InFlight(f"Order {planned.intent_id} waits: {error.message}", details=details) from error
+            yield dataclasses.replace(self._conversation, lanes=lanes)
+
+    async def _gather(self, planned: Planned, given: Facts | None) -> Facts:
         if planned.ticket is None:
             return await self._facts.login()
         return await self._facts.gather(planned.ticket, given=given, planned=planned)
 
     async def _store(self, planned: Planned) -> Intent:
-        now = self._clock.now()
-        age_s = CANCEL_MAX_AGE_S if planned.operation is Operation.CANCEL else self._limits.max_age_s
-        planned = dataclasses.replace(planned, at=now, expires_at=now + timedelta(seconds=age_s))
-        intent, _ = await self._journal.plan(planned)
-        self._tell(StepKind.INTENT, f"intent on disk: {intent.label}", key=planned.key, ref=planned.ref)
+        intent, new = await self.intake.store(planned)
+        if new:
+            self._tell(StepKind.INTENT, f"intent on disk: {intent.label}", key=planned.key, ref=planned.ref)
         return intent
-
-    # -- what earlier processes left ------------------------------------------------------------------------------
-
-    async def _settle_left_overs(self, *, but: IntentId | None = None) -> tuple[Intent, ...]:
-        """With the conversation in our hands, whatever is in progress was left by somebody who is gone."""
-        settled = []
-        for intent in await self._journal.unfinished(self._broker.username):
-            if intent.intent_id == but:
-                continue
-            if intent.state.may_have_left:
-                self._tell(StepKind.RECOVERY, f"left unsettled by an earlier run: {intent.label}", ref=intent.ref)
-                settled.append(await self._conversation.carry_out(intent, None, wanted=False))
-            elif intent.state.in_progress and self._clock.now() <= intent.planned.expires_at:
-                continue
-            elif intent.state.in_progress and intent.earlier_send_may_act:
-                doubted = await self._conversation.doubt_earlier_send(intent)
-                settled.append(await self._conversation.carry_out(doubted, None, wanted=False))
-            elif intent.state.in_progress:
-                reason = "left unsent by an earlier run, too old to be sent"
-                settled.append(await self._journal.append(intent, Expired(at=self._clock.now(), reason=reason)))
-        return tuple(settled)
-
-    async def _adopt_late_orders(self) -> tuple[Intent, ...]:
-        """Orders that we had denied or not proven, and that IBKR shows after all."""
-        denied = [
-            intent
-            for intent in await self._journal.denied(self._broker.username, since=self._clock.now() - WATCH)
-            if intent.operation is Operation.PLACE
-        ]
-        adopted = []
-        for account_id in dict.fromkeys(intent.planned.account_id for intent in denied):
-            try:
-                orders, fills = await self._read_lists(account_id, days=WATCH.days + 1)
-            except IbkitError:
-                continue  # no evidence today; the next start looks again
-            for intent in denied:
-                if intent.planned.account_id != account_id:
-                    continue
-                finding = assess(intent, orders=orders, fills=fills, settled=False)
-                if isinstance(finding, Exists) and not finding.foreign:
-                    adopted.append(await self._adopt(intent, finding))
-        return tuple(adopted)
-
-    async def _end_day_orders(self, followed: list[Intent]) -> None:
-        """Write down the end of DAY orders of earlier days, of which IBKR tells no status any more."""
-        today = (await self._broker.mark()).trading_day
-        open_yet = [intent for intent in followed if outlived_its_day(intent, today)]
-        for account_id in dict.fromkeys(intent.planned.account_id for intent in open_yet):
-            try:
-                orders, fills = await self._read_lists(account_id, days=FILLS_DAYS)
-            except IbkitError:
-                continue  # no evidence today; the next start looks again
-            for intent in open_yet:
-                ended = ended_with_its_day(intent, orders, fills, now=self._clock.now())
-                if intent.planned.account_id == account_id and ended is not None:
-                    await self._journal.append(intent, ended)
-
-    async def _read_lists(self, account_id: AccountId, *, days: int) -> tuple[OrdersRead, FillsRead]:
-        """Both lists of an account, read again where a session's first, empty answer says nothing."""
-        orders = await self._broker.read_orders(account_id)
-        if orders.first or not orders.complete:
-            orders = await self._broker.read_orders(account_id)
-        fills = await self._broker.read_fills(account_id, days=days)
-        if fills.first:
-            fills = await self._broker.read_fills(account_id, days=days)
-        return orders, fills
-
-    async def _adopt(self, intent: Intent, finding: Exists) -> Intent:
-        now = self._clock.now()
-        event = Adopted(at=now, order_id=finding.order_ids[0], status=finding.status, evidence=finding.evidence)
-        alert = late_order_alert(intent, event)
-        self._tell(StepKind.CRITICAL, alert.message, ref=intent.ref)
-        return await self._journal.append(intent, event, alert=alert)
 
     def _tell(self, kind: StepKind, text: str, **details: str) -> None:
         self._observe(Step(kind=kind, at=self._clock.now(), text=text, details=details))
-
-
-class _Busy:
-    """The conversation lock, with an InFlight that names the order it waits behind."""
-
-    def __init__(self, journal: Journal, planned: Planned, wait_s: float) -> None:
-        self._lock = journal.conversation(planned.username, wait_s=wait_s)
-        self._planned = planned
-
-    async def __aenter__(self) -> None:
-        try:
-            await self._lock.__aenter__()
-        except InFlight as error:
-            raise InFlight(
-                f"Order {self._planned.intent_id} waits: {error.message}",
-                details={"intent": self._planned.intent_id},
-            ) from error
-
-    async def __aexit__(self, *error: object) -> bool | None:
-        return await self._lock.__aexit__(*error)  # type: ignore[arg-type]  # the three of the protocol, passed through

@@ -19,18 +19,22 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
-from ibkit.model import Key, OrderId, OrderStatus, OrderTicket, Question, Ref, Side
+from ibkit.model import GroupKind, Key, OrderId, OrderStatus, OrderTicket, Question, Ref, Side
 from ibkit.trading.events import (
     Acknowledged,
     Adopted,
+    Attached,
     Claimed,
     Decided,
     Doubted,
     Event,
     Expired,
     GaveUp,
+    Grouped,
     IntentId,
+    LegAck,
     Looked,
+    Mended,
     NotSent,
     Operation,
     Planned,
@@ -44,6 +48,7 @@ from ibkit.trading.events import (
     Replying,
     Resolved,
     Sending,
+    TakenOver,
     UnknownReason,
 )
 
@@ -94,12 +99,17 @@ _S = IntentState
 _MAY_HAVE_LEFT = frozenset({_S.SENDING, _S.QUESTIONED, _S.REPLYING, _S.AMBIGUOUS, _S.RECONCILING})
 _IN_PROGRESS = _MAY_HAVE_LEFT | {_S.INTENT, _S.CLAIMED}
 _FINAL = frozenset(_S) - _IN_PROGRESS - {_S.ACKED}
+_TAKEN = frozenset({_S.ACKED, _S.FILLED, _S.CANCELLED, _S.REJECTED_LATE})
 _DENIES = frozenset({_S.REJECTED_POLICY, _S.REJECTED_BROKER, _S.NOT_PLACED, _S.UNKNOWN_NEEDS_HUMAN})
 
 
 _FROM: Mapping[type[Event], frozenset[IntentState]] = {
     Decided: frozenset({_S.INTENT, _S.CLAIMED, _S.QUESTIONED}),
     Claimed: frozenset({_S.INTENT}),
+    TakenOver: _IN_PROGRESS,
+    Attached: frozenset({_S.INTENT}),
+    Grouped: _TAKEN,
+    Mended: _TAKEN,
     Sending: frozenset({_S.CLAIMED}),
     NotSent: frozenset({_S.SENDING, _S.REPLYING}),
     Questioned: frozenset({_S.SENDING, _S.REPLYING}),
@@ -124,7 +134,10 @@ _FROM: Mapping[type[Event], frozenset[IntentState]] = {
 class Intent:
     """Where an intent stands after its events; `version` counts them.
 
+    epoch:       the fencing number under which it was claimed or taken over last.
     settle_from: when the last doubt arose; the settle window runs from here.
+    legs, grouped: the other orders of its group as the answer told them, and, once grouped, as they really are.
+    mended:      what was done about a broken bracket.
     """
 
     planned: Planned
@@ -147,6 +160,9 @@ class Intent:
     parked: bool = False
     order_id: OrderId | None = None
     order_status: OrderStatus | None = None
+    legs: tuple[LegAck, ...] = ()
+    grouped: bool = False
+    mended: str = ""
     filled: Decimal = Decimal(0)
     average_price: Decimal | None = None
     code: str = ""
@@ -174,8 +190,8 @@ class Intent:
 
     @property
     def ticket(self) -> OrderTicket:
-        """The order asked for. Not for a cancel, which has none."""
-        assert self.planned.ticket is not None, "a cancel has no ticket"
+        """The order asked for. Not for a cancel or an external order, which have none."""
+        assert self.planned.ticket is not None, "a cancel has no ticket"  # nor has an order of somebody else
         return self.planned.ticket
 
     @property
@@ -188,9 +204,27 @@ class Intent:
         return None if self.planned.ticket is None else self.planned.ticket.side
 
     @property
+    def group_open(self) -> bool:
+        """The broker took the group, and nobody has looked yet whether it took all of it."""
+        return self.planned.group is not None and self.state in _TAKEN and not self.grouped
+
+    @property
+    def broken(self) -> tuple[LegAck, ...]:
+        """The orders of its group that the broker refused or does not show; they are known once it is grouped."""
+        if not self.grouped:
+            return ()
+        return tuple(leg for leg in self.legs if leg.order_id is None or leg.text)
+
+    @property
+    def mend_due(self) -> bool:
+        """A bracket without all of its children is undone, by whoever finds it so."""
+        return bool(self.broken) and self.planned.group is GroupKind.BRACKET and not self.mended
+
+    @property
     def final(self) -> bool:
         """Nothing more is to be learned of it. An acknowledged change is done: its order is tracked by itself."""
-        return self.state.final or (self.operation is Operation.MODIFY and self.state is IntentState.ACKED)
+        done = self.state.final or (self.operation is Operation.MODIFY and self.state is IntentState.ACKED)
+        return done and not self.group_open and not self.mend_due
 
     @property
     def label(self) -> str:
@@ -199,6 +233,13 @@ class Intent:
             return f"cancel of order {self.planned.target}"
         if self.operation is Operation.MODIFY:
             return f"change of order {self.planned.target} to {self.ticket.label}"
+        if self.operation is Operation.EXTERNAL:
+            return f"order {self.planned.target} of somebody else: {self.planned.terms.get('description', '')}".rstrip(
+                ": "
+            )
+        if self.planned.group is not None:
+            others = ", ".join(ticket.label for ticket in self.planned.others)
+            return f"{self.ticket.label} ({self.planned.group.value} with {others})"
         return self.ticket.label
 
 
@@ -224,7 +265,9 @@ def fold_all(events: Iterable[Event]) -> Intent:
 def _changes(intent: Intent, event: Event) -> dict[str, object]:
     match event:
         case Claimed():
-            return {"state": _S.CLAIMED, "epoch": intent.epoch + 1}
+            return {"state": _S.CLAIMED, "epoch": event.epoch}
+        case TakenOver():
+            return {"epoch": event.epoch}
         case Sending():
             return {
                 "state": _S.SENDING,
@@ -243,11 +286,18 @@ def _changes(intent: Intent, event: Event) -> dict[str, object]:
         case Replying():
             declined = intent.declined or not event.confirmed
             return {"state": _S.REPLYING, "replies": intent.replies + 1, "declined": declined, "reason": event.why}
+        case Attached():
+            return {"state": _S.ACKED, "order_id": event.order_id, "order_status": event.status}
+        case Grouped():
+            return {"legs": event.legs, "grouped": True}
+        case Mended():
+            return {"mended": event.note}
         case Acknowledged() | Adopted():
             return {
                 "state": _S.ACKED,
                 "order_id": event.order_id,
                 "order_status": event.status,
+                "legs": event.legs if isinstance(event, Acknowledged) else intent.legs,
                 "reason": "",
                 "code": "",
                 "unknown": None,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ibkit.errors import Effect, IbkitError, LimitExceeded, NotPermitted, OutcomeUnknown, Refused, TradingError
 from ibkit.model import OrderId
-from ibkit.trading.events import Operation
+from ibkit.trading.events import LegAck, Operation
 from ibkit.trading.intent import Intent, IntentState
 
 __all__ = ["Outcome", "refusal_code"]
@@ -37,7 +37,7 @@ class Outcome:
 
     @property
     def accepted(self) -> bool:
-        """The broker has (or had) the order, and did not refuse it."""
+        """The broker has (or had) the order, and did not refuse it; of a group the first order (see `error`)."""
         return self.state in (IntentState.ACKED, IntentState.FILLED, IntentState.CANCELLED)
 
     @property
@@ -49,13 +49,18 @@ class Outcome:
         return self.intent.order_id
 
     @property
+    def legs(self) -> tuple[LegAck, ...]:
+        """The other orders of a group, as the broker has them."""
+        return self.intent.legs
+
+    @property
     def error(self) -> IbkitError | None:
         """Why there is no order (or why nobody can say); None where the broker took it."""
         intent = self.intent
         details: dict[str, object] = {"intent": intent.intent_id, "state": intent.state.value}
         match intent.state:
             case IntentState.ACKED | IntentState.FILLED | IntentState.CANCELLED:
-                return None
+                return _broken_error(intent, details) if intent.broken else None
             case IntentState.REJECTED_LOCAL | IntentState.EXPIRED_LOCAL:
                 details["control"] = intent.control
                 kind = LimitExceeded if intent.code == "E-RISK" else TradingError
@@ -85,6 +90,23 @@ class Outcome:
         if error is not None:
             raise error
         return self
+
+
+def _broken_error(intent: Intent, details: dict[str, object]) -> IbkitError:
+    """The broker took the first order of a group, but not all of it."""
+    others = intent.planned.others
+    missing = "; ".join(
+        f"{'an order' if leg.number is None else others[leg.number - 1].label}: {leg.text}" for leg in intent.broken
+    )
+    details["order"] = intent.order_id
+    return Refused(
+        f"Order {intent.order_id} stands without all of its group ({missing})"
+        + (f"; {intent.mended}" if intent.mended else ""),
+        code="E-ORD-REJECT",
+        remedy="Look at the account's orders and positions first; send what is missing with a new key.",
+        effect=Effect.UNKNOWN,
+        details=details,
+    )
 
 
 def _question_error(intent: Intent, details: dict[str, object]) -> IbkitError:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Protocol
 
+from ibkit.errors import InFlight, TradingError
 from ibkit.model import (
     Account,
     AccountId,
@@ -18,6 +20,7 @@ from ibkit.model import (
     Contract,
     Environment,
     Fill,
+    GroupKind,
     Increments,
     Key,
     Order,
@@ -29,15 +32,52 @@ from ibkit.model import (
     Quote,
     Ref,
     Right,
+    SendPermit,
     Side,
     Username,
 )
 from ibkit.trading.alert import Alert, AlertKind
-from ibkit.trading.events import Event, IntentId, Planned
+from ibkit.trading.events import Attached, Event, IntentId, Planned
 from ibkit.trading.intent import Intent
 from ibkit.trading.trade import Trade, TradeStatus
 
-__all__ = ["Alerts", "Broker", "FillsRead", "Journal", "OrdersRead", "SessionMark", "Trades"]
+__all__ = [
+    "Alerts",
+    "Broker",
+    "ControlsMoved",
+    "Fenced",
+    "FillsRead",
+    "Journal",
+    "Lane",
+    "Leg",
+    "OrdersRead",
+    "SessionMark",
+    "Trades",
+]
+
+
+class ControlsMoved(TradingError):
+    """The limits, a kill switch or the sends of the account changed since the decision: it must be made again."""
+
+
+class Fenced(InFlight):
+    """Another process holds the lane by now: whoever is told so must not send any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """The right to talk about orders of one user name. epoch: rises each time the lane changes hands."""
+
+    username: Username
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One further order of a group, to be stored as an intent of its own."""
+
+    planned: Planned
+    attached: Attached
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +123,8 @@ class Broker(Protocol):
     `Refused`, which trading believes only after it has looked. A `Refused` of our own, before any byte (rate limit,
     read-only), says so with `details["unsent"]`.
 
-    send_by: of the clock's monotonic time. A call that could not leave before (rate limit, a sign-in, a machine that
-    slept) does not leave at all: Unreachable with `details["late"]` (fault F91).
+    permit: looked at right before the first byte. A call that could not leave in time (rate limit, a sign-in, a machine
+    that slept) does not leave at all: Unreachable with `details["late"]` (fault F91).
     """
 
     @property
@@ -132,17 +172,34 @@ class Broker(Protocol):
 
     async def preview(self, ticket: OrderTicket) -> Preview: ...
 
-    async def place(self, ticket: OrderTicket, *, ref: Ref, send_by: float | None = None) -> Answer: ...
+    async def place(
+        self,
+        ticket: OrderTicket,
+        *,
+        ref: Ref,
+        others: tuple[OrderTicket, ...] = (),
+        group: GroupKind | None = None,
+        permit: SendPermit | None = None,
+    ) -> Answer:
+        """`ticket`, or a group of orders that begins with it, in one request.
 
-    async def reply(self, question_id: QuestionId, *, confirmed: bool, send_by: float | None = None) -> Answer:
+        The siblings of an OCA group carry `leg_ref(ref, n)` as their refs, the children of a bracket none.
+        """
+        ...
+
+    async def reply(
+        self, question_id: QuestionId, *, confirmed: bool, ref: Ref | None = None, permit: SendPermit | None = None
+    ) -> Answer:
         """`Rejected` after `confirmed=False` means declined; "reply id not found" is an error, not `Rejected`."""
         ...
 
-    async def modify(self, order_id: OrderId, ticket: OrderTicket, *, send_by: float | None = None) -> Answer:
+    async def modify(self, order_id: OrderId, ticket: OrderTicket, *, permit: SendPermit | None = None) -> Answer:
         """`ticket` in full: what it leaves out counts as changed (docs/facts/orders.md §6)."""
         ...
 
-    async def cancel(self, account_id: AccountId, order_id: OrderId, *, send_by: float | None = None) -> CancelAck: ...
+    async def cancel(
+        self, account_id: AccountId, order_id: OrderId, *, permit: SendPermit | None = None
+    ) -> CancelAck: ...
 
     async def read_orders(self, account_id: AccountId) -> OrdersRead: ...
 
@@ -160,19 +217,29 @@ class Journal(Protocol):
     """
 
     async def plan(self, planned: Planned) -> tuple[Intent, bool]:
-        """The intent of (tenant, environment, key): stored now (True), or the one that was there (False)."""
+        """The intent of (tenant, environment, key): stored now (True), or the one that was there (False).
+
+        KeyReused where its record is purged and only the tombstone of its key is left.
+        """
         ...
 
-    async def append(self, intent: Intent, *events: Event, alert: Alert | None = None) -> Intent:
-        """`intent` after `events`, stored in one transaction with the alert.
+    async def append(
+        self, intent: Intent, *events: Event, alert: Alert | None = None, legs: tuple[Leg, ...] = ()
+    ) -> Intent:
+        """`intent` after `events`, stored in one transaction with the alert and the other orders of its group.
 
-        InFlight where somebody else has moved the intent since it was read (compare-and-set on its version).
+        InFlight where somebody else has moved the intent since it was read (compare-and-set on its version). A send or
+        reply (`Claimed`, `TakenOver`, `Sending`, `Replying`) is stored only under the newest epoch of its lane: Fenced.
+        One that a risk decision precedes (`Decided` of the stages send and confirm) only while the decision's
+        generation and serial are the present ones: ControlsMoved.
         """
         ...
 
     async def get(self, intent_id: IntentId) -> Intent | None: ...
 
-    async def by_key(self, *, tenant: str, environment: Environment, key: Key) -> Intent | None: ...
+    async def by_key(self, *, tenant: str, environment: Environment, key: Key) -> Intent | None:
+        """None where the key is free; KeyReused where only a tombstone of it is left."""
+        ...
 
     async def events(self, intent_id: IntentId) -> tuple[Event, ...]: ...
 
@@ -192,7 +259,46 @@ class Journal(Protocol):
         """The latest intents, newest first."""
         ...
 
-    def conversation(self, username: Username, *, wait_s: float) -> AbstractAsyncContextManager[None]:
+    async def purge(self, now: datetime) -> int:
+        """Forgets what ended 30 days before `now` but for its key and fingerprint, and those after 400 days more.
+
+        Never what has not ended, or is unknown and not resolved. Returns how many records and tombstones went.
+        """
+        ...
+
+    @property
+    def restored(self) -> bool:
+        """It is an older copy than the one used last: nothing may be sent until a person has looked (TM-41)."""
+        ...
+
+    async def clear_restored(self) -> None:
+        """A person has compared it with the broker's orders, and it may be used."""
+        ...
+
+    async def controls(self, account_id: AccountId) -> tuple[int, int]:
+        """What a decision on an order of the account must rest on at present: generation and serial (`Decided`)."""
+        ...
+
+    async def legs(self, parent: IntentId) -> tuple[Intent, ...]:
+        """The other orders of the group that `parent` sent, in the order of their places."""
+        ...
+
+    async def open_orders(self, account_id: AccountId) -> tuple[Intent, ...]:
+        """Every intent of the account, of whatever user name, whose order may still work: placed, leg or external."""
+        ...
+
+    async def by_order(self, account_id: AccountId, order_id: OrderId) -> Intent | None:
+        """The intent whose order the broker knows by that number: placed, a leg of a group, or external."""
+        ...
+
+    async def usernames(self, account_ids: Collection[AccountId]) -> tuple[Username, ...]:
+        """Under which user names these accounts have something that is not final, or denied and unresolved.
+
+        More than one where the broker did not always tell the name, and the settings stood in for it.
+        """
+        ...
+
+    def conversation(self, username: Username, *, wait_s: float) -> AbstractAsyncContextManager[Lane]:
         """The one order conversation of this user name, across tasks and processes; ends with the process.
 
         InFlight where another holds it for longer than `wait_s`.

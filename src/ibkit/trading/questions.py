@@ -5,8 +5,9 @@ Source of ids and texts: docs/facts/orders.md §3.3. Source of the policy: requi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 from ibkit.model import Environment, OrderTicket, Question, SecType
 from ibkit.trading.limits import (
@@ -16,7 +17,19 @@ from ibkit.trading.limits import (
     Limits,
 )
 
-__all__ = ["DEFAULT_AUTO_CONFIRM", "QUESTIONS", "KnownQuestion", "QuestionPolicy", "Verdict"]
+if TYPE_CHECKING:
+    from ibkit.trading.intent import Intent
+
+__all__ = [
+    "DEFAULT_AUTO_CONFIRM",
+    "QUESTIONS",
+    "Asker",
+    "KnownQuestion",
+    "QuestionPolicy",
+    "Said",
+    "Verdict",
+    "unasked",
+]
 
 DEFAULT_AUTO_CONFIRM = frozenset({"o163", "o382", "o383", "o403", "o451", "o10151", "o10152", "o10153", "o10331"})
 """Default of the setting ORDER_AUTO_CONFIRM."""
@@ -68,11 +81,35 @@ QUESTIONS: Mapping[str, KnownQuestion] = {row.message_id: row for row in _ROWS}
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """confirmed: say yes. refused: the ids that forbid it. why: in one sentence."""
+    """confirmed: say yes. refused: the ids that forbid it. why: in one sentence.
+
+    askable: the policy says no only because nobody allowed it; a person who reads the question may.
+    """
 
     confirmed: bool
     refused: tuple[str, ...]
     why: str
+    askable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A person's answer. who: for the record."""
+
+    yes: bool
+    who: str
+
+
+Asker: TypeAlias = "Callable[[Intent, Question, float], Awaitable[Said | None]]"
+"""Shows a question to a person and waits at most so many seconds; None: nobody there, or no answer in time.
+
+It must end in time: the order waits at IBKR meanwhile, and no other order of the user name can be sent.
+"""
+
+
+async def unasked(_intent: Intent, _question: Question, _within_s: float) -> Said | None:
+    """The asker where there is nobody to ask."""
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +145,8 @@ class QuestionPolicy:
         }
         if reasons:
             why = "; ".join(f"{message_id}: {reason}" for message_id, reason in reasons.items())
-            return Verdict(False, tuple(reasons), why)
+            askable = not any(QUESTIONS[each].never for each in question.message_ids if each in QUESTIONS)
+            return Verdict(False, tuple(reasons), why, askable=askable)
         return Verdict(True, (), f"{', '.join(question.message_ids)} allowed")
 
     def _objection(

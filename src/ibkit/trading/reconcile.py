@@ -93,6 +93,8 @@ class Reconciler:
                 events = await self._look_for_change(intent, settled)
             case Operation.CANCEL:
                 events = await self._look_for_cancel(intent, settled)
+            case Operation.EXTERNAL:
+                raise AssertionError("an order of somebody else is never in doubt")
         if not events and elapsed >= GIVE_UP_S:
             parked = intent.parked
             reason = f"not proven within {GIVE_UP_S:.0f} s ({intent.reason})"

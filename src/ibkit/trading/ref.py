@@ -10,11 +10,12 @@ from collections.abc import Callable
 from ibkit.errors import ConfigError
 from ibkit.model import Environment, Key, Ref
 
-__all__ = ["check_key", "child_key", "cut_ref", "derive_ref", "make_key", "same_ref"]
+__all__ = ["check_key", "child_key", "cut_ref", "derive_ref", "is_mark", "leg_ref", "make_key", "same_ref"]
 
 _KEY = re.compile(r"[A-Za-z0-9._:-]{16,128}")
 _KEY_LONGEST = 128
 _REF_PREFIX = "ib-"
+_MARK = re.compile(r"ib-[a-z2-7]{32}(-[0-9]+)?")
 _SHORTEST_CUT_REF = 16
 
 
@@ -50,6 +51,24 @@ def derive_ref(*, tenant: str, environment: Environment, key: Key) -> Ref:
     """
     digest = hashlib.sha256("\0".join(("ibkit ref 1", tenant, environment.value, key)).encode()).digest()
     return Ref(_REF_PREFIX + base64.b32encode(digest[:20]).decode().lower())
+
+
+def leg_ref(ref: Ref, number: int) -> Ref:
+    """The ref of one further order of an OCA group; number counts from 1. 38 characters at most.
+
+    >>> leg_ref(Ref("ib-abc"), 1)
+    'ib-abc-1'
+    """
+    return Ref(f"{ref}-{number}")
+
+
+def is_mark(shown: Ref) -> bool:
+    """Whether an order's ref has the form of ours: some ibkit has placed it.
+
+    >>> is_mark(Ref("ib-" + "a2" * 16)), is_mark(Ref("cs1-0001"))
+    (True, False)
+    """
+    return _MARK.fullmatch(shown.strip().casefold()) is not None
 
 
 def same_ref(ours: Ref, shown: Ref | None) -> bool:

@@ -148,10 +148,8 @@ from ibkit.wire.orders import (
     CancelAnswer,
     LiveOrder,
     LiveOrders,
-    OrderBody,
     OrderStatusRow,
     PlaceAnswer,
-    PlaceOrders,
     ReplyRequest,
     TradeRow,
     cancel_from_wire,
@@ -159,9 +157,9 @@ from ibkit.wire.orders import (
     order_from_status,
     order_from_wire,
     order_id_from_wire,
+    order_type_from_wire,
     side_from_wire,
     status_from_wire,
-    ticket_to_wire,
 )
 from ibkit.wire.pacing import (
     Pacer,
@@ -191,6 +189,7 @@ from ibkit.wire.session_states import (
     event_of_status,
     move,
 )
+from ibkit.wire.tickets import OrderBody, PlaceOrders, order_body_list, ticket_to_wire
 
 __all__ = [
     "ACCESS_TOKEN",
@@ -333,9 +332,11 @@ __all__ = [
     "month_code",
     "move",
     "option_from_wire",
+    "order_body_list",
     "order_from_status",
     "order_from_wire",
     "order_id_from_wire",
+    "order_type_from_wire",
     "percent",
     "position_from_wire",
     "preview_from_wire",

@@ -5,6 +5,7 @@ Source: docs/facts/orders.md §2-4.
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import re
 from decimal import Decimal
@@ -14,10 +15,12 @@ import msgspec
 from ibkit.errors import Effect, OutcomeUnknown, UnexpectedAnswer
 from ibkit.model import (
     Accepted,
+    AcceptedRow,
     AccountId,
     AlreadyRegistered,
     Answer,
     Asked,
+    OrderStatus,
     Question,
     QuestionId,
     Ref,
@@ -55,15 +58,20 @@ def answer_from_wire(
 
     to_reply: the `confirmed` we sent, None for a placement or modify. After a confirmation an error proves nothing
               (the order may be live), after a decline it is the expected end.
+    ref:      of a group that of its first order, which the answer is about; `others` tells of the rest.
 
     Raises OutcomeUnknown where the answer says nothing about the order, UnexpectedAnswer where it says something
     impossible (an acknowledgement without id or for another order). A status of 300 and more has to be dealt with
     before, but for "already registered", which counts under any status.
     """
     rows = _rows(response)
-    if len(rows) != 1:
-        return _one_of(rows, response, account_id=account_id, ref=ref, to_reply=to_reply)
-    return _answer(rows[0], response, account_id=account_id, ref=ref, to_reply=to_reply)
+    asking = [row for row in rows if row.message and row.id]
+    if asking and len(rows) > 1:
+        # Several question objects: each would need its own reply, and none of them alone is the order's answer.
+        raise _impossible(response, "asks several questions at once")
+    if len(rows) == 1:
+        return _answer(rows[0], response, account_id=account_id, ref=ref, to_reply=to_reply)
+    return _group_answer(rows, response, account_id=account_id, ref=ref, to_reply=to_reply)
 
 
 _answer_decoder = msgspec.json.Decoder(PlaceAnswer, float_hook=Decimal)
@@ -82,17 +90,52 @@ def _rows(response: Response) -> list[AnswerRow]:
     return rows
 
 
-def _one_of(
+def _group_answer(
     rows: list[AnswerRow], response: Response, *, account_id: AccountId | None, ref: Ref | None, to_reply: bool | None
 ) -> Answer:
-    """The row of our order among several: by ref, never by index. Source: §1.7."""
-    if any(row.message and row.id for row in rows):
-        # Several question objects: each would need its own reply, and none of them alone is the order's answer.
-        raise _impossible(response, "asks several questions at once")
-    ours = [row for row in rows if ref is not None and row.local_order_id == ref]
+    """The rows of a bracket or OCA group: ours by its ref, never by index, and what became of the others.
+
+    Ours refused while another lives is no refusal: it is an error that says which orders exist, and trading looks.
+    Source: §1.7 items 1 and 3, §2 shape 1b.
+    """
+    living = [row for row in rows if not _failed(row)]
+    if not living:
+        return _all_refused(rows, response, ref=ref, to_reply=to_reply)
+    ours = [row for row in living if ref is not None and row.local_order_id == ref]
     if len(ours) != 1:
-        raise _impossible(response, f"has {len(rows)} rows, {len(ours)} of them ours")
-    return _answer(ours[0], response, account_id=account_id, ref=ref, to_reply=to_reply)
+        found = [str(row.order_id) for row in living]
+        why = f"has {len(rows)} rows, {len(ours)} of them ours; these orders exist: {', '.join(found)}"
+        raise _impossible(response, why, orders=found)
+    first = _accepted(ours[0], response, account_id=account_id, ref=ref)
+    others = [_other(row, response, first, account_id=account_id) for row in rows if row is not ours[0]]
+    return dataclasses.replace(first, others=tuple(others))
+
+
+def _other(row: AnswerRow, response: Response, first: Accepted, *, account_id: AccountId | None) -> AcceptedRow:
+    """A row beside ours. A child names its parent's number, an order of an OCA group has a ref that begins with ours.
+
+    A row with neither is one of the others, too: ours is known by name, and nothing else was sent with it.
+    """
+    ref = Ref(row.local_order_id) if row.local_order_id else None
+    if _failed(row):
+        text = _text(row)
+        if not text or already_registered(text) is not None:
+            raise _impossible(response, "leaves open what became of a part of the group", orders=[first.order_id])
+        return AcceptedRow(order_id=None, status=OrderStatus.UNKNOWN, ref=ref, text=text)
+    told = _accepted(row, response, account_id=account_id, ref=None)
+    parent_id = order_id_from_wire(row.parent_order_id)
+    foreign = ref is not None and not ref.startswith(f"{first.ref}-")
+    if foreign or told.order_id == first.order_id or parent_id not in (None, first.order_id):
+        raise _impossible(response, f"has an order {told.order_id} that is not of our group", orders=[first.order_id])
+    return AcceptedRow(order_id=told.order_id, status=told.status, ref=ref, parent_id=parent_id)
+
+
+def _all_refused(rows: list[AnswerRow], response: Response, *, ref: Ref | None, to_reply: bool | None) -> Answer:
+    texts = list(dict.fromkeys(text for row in rows if (text := _text(row))))
+    registered = next((found for text in texts if (found := already_registered(text)) is not None), None)
+    if registered is not None:
+        return AlreadyRegistered(ref or registered)
+    return _refused(rows[0], "; ".join(texts), response, ref=ref, to_reply=to_reply)
 
 
 def _answer(
@@ -109,9 +152,22 @@ def _answer(
         # A message without an id stays unknown to every allow-list.
         ids += ("",) * (len(messages) - len(ids))
         return Asked(Question(QuestionId(row.id), ids, messages))
-    text = row.error if isinstance(row.error, str) else ""
-    if row.order_id is None or str(row.order_id) == "-1" or row.order_status == "Failed":
-        return _refused(row, text or row.text or "", response, ref=ref, to_reply=to_reply)
+    if _failed(row):
+        return _refused(row, _text(row), response, ref=ref, to_reply=to_reply)
+    if ref is not None and row.local_order_id is None and row.parent_order_id is not None:
+        raise _impossible(response, f"tells of a child only; order {row.order_id} exists", orders=[str(row.order_id)])
+    return _accepted(row, response, account_id=account_id, ref=ref)
+
+
+def _failed(row: AnswerRow) -> bool:
+    return row.order_id is None or str(row.order_id) == "-1" or row.order_status == "Failed"
+
+
+def _text(row: AnswerRow) -> str:
+    return ((row.error if isinstance(row.error, str) else "") or row.text or "").strip()
+
+
+def _accepted(row: AnswerRow, response: Response, *, account_id: AccountId | None, ref: Ref | None) -> Accepted:
     order_id = order_id_from_wire(row.order_id)
     if order_id is None:
         raise _impossible(response, "acknowledges an order without a number")
@@ -141,16 +197,17 @@ def _refused(row: AnswerRow, text: str, response: Response, *, ref: Ref | None, 
             code="E-ORD-UNKNOWN",
             details={"status": response.status, "reason": text},
         )
-    return Rejected(text.strip(), None if str(row.order_id) == "-1" else order_id_from_wire(row.order_id))
+    return Rejected(text, None if str(row.order_id) == "-1" else order_id_from_wire(row.order_id))
 
 
-def _impossible(response: Response, why: str) -> UnexpectedAnswer:
+def _impossible(response: Response, why: str, *, orders: list[str] | None = None) -> UnexpectedAnswer:
+    """orders: those that exist all the same."""
     return UnexpectedAnswer(
         f"IBKR's answer to an order call {why}",
         code="E-ORD-UNKNOWN",
         effect=Effect.UNKNOWN,
         excerpt=excerpt(response.body),
-        details={"status": response.status},
+        details={"status": response.status} | ({"orders": orders} if orders else {}),
     )
 
 

@@ -5,9 +5,11 @@ Source: docs/facts/orders.md.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -19,62 +21,40 @@ from ibkit.model import (
     Order,
     OrderId,
     OrderStatus,
-    OrderTicket,
     OrderType,
     Ref,
-    SecType,
     Side,
 )
 from ibkit.wire.endpoint import Endpoint, Lane, Limit, Needs, Resend
 from ibkit.wire.numbers import figure, whole
 from ibkit.wire.previews import WhatIf
+from ibkit.wire.tickets import OrderBody, PlaceOrders
 
 __all__ = [
+    "CHANGES_ORDERS",
     "LIVE_ORDERS_ROWS",
     "AnswerRow",
     "CancelAnswer",
     "LiveOrder",
     "LiveOrders",
-    "OrderBody",
     "OrderStatusRow",
     "PlaceAnswer",
-    "PlaceOrders",
     "ReplyRequest",
     "TradeRow",
     "cancel_from_wire",
+    "changes_orders",
     "fill_from_wire",
     "order_from_status",
     "order_from_wire",
     "order_id_from_wire",
+    "order_type_from_wire",
     "side_from_wire",
     "status_from_wire",
-    "ticket_to_wire",
 ]
 
 _FACTS = "docs/facts/orders.md"
 LIVE_ORDERS_ROWS = 1000
 """A list of this length may have been cut. Source: §9."""
-
-
-class OrderBody(msgspec.Struct, omit_defaults=True):
-    """One ticket. Source: §1.2."""
-
-    acctId: str
-    conid: int
-    secType: str | None = None
-    cOID: str | None = None
-    parentId: str | None = None
-    orderType: str | None = None
-    price: Decimal | None = None
-    auxPrice: Decimal | None = None
-    side: str | None = None
-    quantity: Decimal | None = None
-    tif: str | None = None
-    outsideRTH: bool | None = None
-
-
-class PlaceOrders(msgspec.Struct):
-    orders: list[OrderBody]
 
 
 class ReplyRequest(msgspec.Struct):
@@ -125,6 +105,7 @@ class LiveOrder(msgspec.Struct):
     acct: str | None = None
     account: str | None = None
     conid: Any = None
+    conidex: str | None = None
     status: str | None = None
     order_ccp_status: str | None = None
     side: str | None = None
@@ -161,6 +142,7 @@ class OrderStatusRow(msgspec.Struct):
 
     order_id: Any = None
     conid: Any = None
+    conidex: str | None = None
     symbol: str | None = None
     side: str | None = None
     account: str | None = None
@@ -182,6 +164,7 @@ class OrderStatusRow(msgspec.Struct):
     tif: str | None = None
     order_ref: str | None = None
     parent_order_id: Any = None
+    oca_group_id: Any = None
     order_description: str | None = None
     order_description_with_contract: str | None = None
     order_cancellation_by_system_reason: str | None = None
@@ -288,37 +271,6 @@ TRADES = Endpoint(
 _STATUSES = {status.value.lower(): status for status in OrderStatus}
 
 
-def ticket_to_wire(ticket: OrderTicket, *, ref: Ref | None) -> OrderBody:
-    """The ticket in IBKR's words: a stop's trigger is `price`, a stop limit's is `auxPrice`. Source: §1.2, §1.3."""
-    price, aux = {
-        OrderType.MARKET: (None, None),
-        OrderType.LIMIT: (ticket.limit_price, None),
-        OrderType.STOP: (ticket.stop_price, None),
-        OrderType.STOP_LIMIT: (ticket.limit_price, ticket.stop_price),
-    }[ticket.order_type]
-    contract = ticket.contract
-    return OrderBody(
-        acctId=ticket.account_id,
-        conid=contract.conid,
-        secType=None if contract.sec_type is SecType.OTHER else f"{contract.conid}:{contract.sec_type.value}",
-        cOID=ref,
-        parentId=ticket.parent_id,
-        orderType=ticket.order_type.value,
-        price=price,
-        auxPrice=aux,
-        side=ticket.side.value,
-        quantity=_plain(ticket.quantity),
-        tif=ticket.tif.value,
-        outsideRTH=ticket.outside_rth,
-    )
-
-
-def _plain(quantity: Decimal) -> Decimal:
-    """3, never 3.0 or 3E+2: the digits go out as they are."""
-    whole_part = quantity.to_integral_value()
-    return whole_part.quantize(Decimal(1)) if quantity == whole_part else quantity.normalize()
-
-
 def order_id_from_wire(value: Any) -> OrderId | None:
     text = str(value) if value is not None else ""
     return OrderId(text) if text.isdigit() else None
@@ -338,45 +290,97 @@ def side_from_wire(word: str | None) -> Side:
 
 def order_from_wire(row: LiveOrder) -> Order:
     """A row of the live list. Raises ValueError where it has no number, contract or side."""
-    order_id, conid = order_id_from_wire(row.orderId), whole(row.conid)
+    order_id, conid = order_id_from_wire(row.orderId), _conid(row.conid, row.conidex)
     if order_id is None or conid is None:
         raise ValueError("an order row without number or contract")
     status = status_from_wire(row.status)
     total, filled, remaining = _sizes(figure(row.totalSize), figure(row.filledQuantity), figure(row.remainingQuantity))
-    price, stop = figure(row.price), figure(row.stop_price) or figure(row.auxPrice)
-    kind = (row.origOrderType or row.orderType or "").upper().replace(" ", "_")
+    kind = order_type_from_wire(row.origOrderType or row.orderType)
+    limit, stop = _prices(kind, price=row.price, aux=row.auxPrice, stop=row.stop_price)
     return Order(
         order_id=order_id,
         account_id=AccountId(row.account or row.acct or ""),
         conid=Conid(conid),
         side=side_from_wire(row.side),
-        order_type=_ORDER_TYPES.get(kind, kind),
+        order_type=kind,
         status=status,
         raw_status=row.status or "",
         total=total,
         filled=filled,
         remaining=remaining,
         average_price=figure(row.avgPrice) or None,
-        limit_price=price or None,
-        stop_price=stop or None,
+        limit_price=limit,
+        stop_price=stop,
         # CLOSE is how the list says DAY. Source: §9.
         tif="DAY" if row.timeInForce == "CLOSE" else row.timeInForce or "",
         ref=Ref(row.order_ref) if row.order_ref else None,
         parent_id=order_id_from_wire(row.parentId),
+        group=_text(row.ocaGroupId),
+        conidex=_legs(row.conidex),
         description=row.orderDesc or "",
         reason=row.order_cancellation_by_system_reason or None,
         parked=status is OrderStatus.INACTIVE and _pending(row.order_ccp_status),
     )
 
 
-_ORDER_TYPES = {
-    "LIMIT": "LMT",
+_TYPES_BY_WORD = {kind.value.replace("_", ""): kind.value for kind in OrderType} | {
     "MARKET": "MKT",
+    "LIMIT": "LMT",
     "STOP": "STP",
-    "STOP_LIMIT": "STOP_LIMIT",
-    "STOPLIMIT": "STOP_LIMIT",
     "STPLMT": "STOP_LIMIT",
+    "TRAILINGSTOP": "TRAIL",
+    "TRAILINGSTOPLIMIT": "TRAILLMT",
+    "MARKETIFTOUCHED": "MIT",
+    "LIMITIFTOUCHED": "LIT",
+    "MARKETONCLOSE": "MOC",
+    "LIMITONCLOSE": "LOC",
+    "RELATIVE": "REL",
 }
+"""Ticket, display and contract-rule words. Source: §1.3 last line, §9 `orderType`."""
+
+
+def order_type_from_wire(word: str | None) -> str:
+    """`Trailing Stop`, `TRAILING_STOP` and `TRAIL` are one; a word that nobody knows stays as it is.
+
+    >>> order_type_from_wire("Stop Limit")
+    'STOP_LIMIT'
+    >>> order_type_from_wire("Pegged to Market")
+    'PEGGED_TO_MARKET'
+    """
+    shown = (word or "").upper()
+    return _TYPES_BY_WORD.get(re.sub(r"[^A-Z]", "", shown), shown.replace(" ", "_"))
+
+
+_TRIGGER_IS_PRICE = frozenset({OrderType.STOP.value, OrderType.TRAIL.value, OrderType.MARKET_IF_TOUCHED.value})
+
+
+def _prices(kind: str, *, price: Any, aux: Any, stop: Any) -> tuple[Decimal | None, Decimal | None]:
+    """Limit and trigger of an order as shown.
+
+    Recorded is `stop_price` with an empty `price` for a stop (§9). Assumed: where a row has only `price`, it means what
+    it means in a ticket, and `auxPrice` of a relative order is its offset, no trigger.
+    """
+    limit, trigger = figure(price) or None, figure(stop) or None
+    if trigger is None and kind != OrderType.RELATIVE.value:
+        trigger = figure(aux) or None
+    if kind in _TRIGGER_IS_PRICE:
+        return None, trigger or limit
+    return limit, trigger
+
+
+def _conid(conid: Any, conidex: str | None) -> int | None:
+    """Of a combination the number for spreads, which also begins its conidex. Source: §1.6."""
+    found = whole(conid)
+    return found if found is not None else whole(re.split("[@;]", conidex or "", maxsplit=1)[0])
+
+
+def _legs(conidex: str | None) -> str:
+    """The conidex of a combination; of others it says no more than the conid."""
+    return conidex if conidex and ";" in conidex else ""
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
 
 
 def _pending(ccp_status: str | None) -> bool:
@@ -398,7 +402,7 @@ def _sizes(
 
 def order_from_status(row: OrderStatusRow) -> Order:
     """The order of a status answer, fills read from either naming. Raises ValueError as `order_from_wire`."""
-    order_id, conid = order_id_from_wire(row.order_id), whole(row.conid)
+    order_id, conid = order_id_from_wire(row.order_id), _conid(row.conid, row.conidex)
     if order_id is None or conid is None:
         raise ValueError("an order status without number or contract")
     status = status_from_wire(row.order_status)
@@ -411,24 +415,27 @@ def order_from_status(row: OrderStatusRow) -> Order:
     if status is OrderStatus.FILLED and filled == 0:
         # The second sample of §10 gives `size` as the total of a filled order.
         filled, remaining = total, Decimal(0)
-    kind = (row.order_type or "").upper().replace(" ", "_")
+    kind = order_type_from_wire(row.order_type)
+    limit, stop = _prices(kind, price=row.limit_price, aux=None, stop=row.stop_price)
     return Order(
         order_id=order_id,
         account_id=AccountId(row.account or row.order_clearing_account or ""),
         conid=Conid(conid),
         side=side_from_wire(row.side),
-        order_type=_ORDER_TYPES.get(kind, kind),
+        order_type=kind,
         status=status,
         raw_status=row.order_status or "",
         total=total,
         filled=filled,
         remaining=remaining,
         average_price=figure(row.average_price) or figure(row.avg_fill_price) or None,
-        limit_price=figure(row.limit_price) or None,
-        stop_price=figure(row.stop_price) or None,
+        limit_price=limit,
+        stop_price=stop,
         tif=(row.tif or "").replace("CLOSE", "DAY"),
         ref=Ref(row.order_ref) if row.order_ref else None,
         parent_id=order_id_from_wire(row.parent_order_id),
+        group=_text(row.oca_group_id),
+        conidex=_legs(row.conidex),
         description=row.order_description_with_contract or row.order_description or "",
         reason=row.order_cancellation_by_system_reason
         or (row.order_status_description if status in (OrderStatus.INACTIVE, OrderStatus.CANCELLED) else None)
@@ -439,7 +446,7 @@ def order_from_status(row: OrderStatusRow) -> Order:
 
 def fill_from_wire(row: TradeRow, account_id: AccountId) -> Fill:
     """One execution. Raises ValueError where it lacks its id, contract, size, price or time."""
-    conid = whole(row.conid) or whole((row.conidEx or "").split("@")[0])
+    conid = _conid(row.conid, row.conidEx)
     size, price = figure(row.size), figure(row.price)
     if not row.execution_id or conid is None or size is None or price is None:
         raise ValueError("an execution without id, contract, size or price")
@@ -480,3 +487,27 @@ ANSWER_PROMPT = Endpoint(
     lane=Lane.ORDERS,
     source=f"{_FACTS} §3.4",
 )
+
+CHANGES_ORDERS = frozenset({PLACE_ORDERS, REPLY, MODIFY_ORDER, CANCEL_ORDER, ANSWER_PROMPT})
+"""Endpoints that only the order gateway reaches."""
+
+_CHANGING = re.compile(
+    r"/iserver/+(?:account/.*\borders?(?:/|$)|reply(?:/|$)|notification(?:/|$)|questions/+suppress/*$)", re.IGNORECASE
+)
+_HARMLESS = re.compile(r"/orders/+whatif/*$", re.IGNORECASE)
+
+
+def changes_orders(method: str, url: str) -> bool:
+    """Whether a call can place, change, confirm or cancel an order, or let one go unasked, whoever made its address.
+
+    >>> changes_orders("POST", "https://api.ibkr.com/v1/api/iserver/account/DU1/orders")
+    True
+    >>> changes_orders("POST", "https://api.ibkr.com/v1/api/iserver/account/DU1/orders/whatif")
+    False
+    >>> changes_orders("GET", "https://api.ibkr.com/v1/api/iserver/account/orders?force=true")
+    False
+    """
+    if method == "GET":
+        return False
+    path = unquote(urlsplit(url).path)
+    return _CHANGING.search(path) is not None and _HARMLESS.search(path) is None

@@ -85,19 +85,27 @@ async def unsubscribe_all(ib: Core) -> None:
 async def open_line(ib: Core, contract: Contract) -> None:
     """The contract's stream, where this brokerage session has not opened it: a new session begins without any.
 
+    Of a combination the streams of its legs.
+
     An order for a contract without one raises o354, which may not be confirmed blindly: a stop would then fail just
     when the session was lost. Raises nothing of IBKR's: the order itself will say what is wrong.
     Source: docs/facts/contracts-and-market-data.md §0.1 (an option stays dark until its underlying was searched).
     """
-    if contract.conid in ib.caches.lines:
+    wanted = [conid for conid in conids_of(contract) if conid not in ib.caches.lines]
+    if not wanted:
         return
     with anyio.move_on_after(LINE_WITHIN_S):  # a stop must not wait for a market data call that hangs
         try:
-            if contract.sec_type is SecType.OPTION:
+            if contract.sec_type in (SecType.OPTION, SecType.COMBO):
                 await search(ib, contract.symbol)
-            await snapshot(ib, (contract.conid,))
+            await snapshot(ib, wanted)
         except IbkitError as error:
-            log.info("no stream for %s before its order: %s", contract.conid, error.message)
+            log.info("no stream for %s before its order: %s", contract.label, error.message)
+
+
+def conids_of(contract: Contract) -> tuple[Conid, ...]:
+    """What is quoted of it: itself, or of a combination its legs, for its own number names no instrument."""
+    return tuple(leg.contract.conid for leg in contract.legs) or (contract.conid,)
 
 
 async def _warmed_up(ib: Core, conids: Sequence[Conid]) -> tuple[SnapshotRow, ...]:

@@ -8,20 +8,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ibkit.client.api.marketdata import snapshot
+from ibkit.client.api.marketdata import conids_of, snapshot
 from ibkit.errors import Effect, InvalidRequest, NotFound, Refused, UnexpectedAnswer
 from ibkit.model import (
     AccountId,
     Answer,
     CancelAck,
     Fill,
+    GroupKind,
     Order,
     OrderId,
     OrderTicket,
     Preview,
     QuestionId,
     Ref,
+    SendPermit,
 )
+from ibkit.trading.ref import leg_ref
 from ibkit.wire.codec import decode, said
 from ibkit.wire.endpoint import Endpoint
 from ibkit.wire.http import Response
@@ -36,16 +39,15 @@ from ibkit.wire.orders import (
     REPLY,
     TRADES,
     LiveOrders,
-    PlaceOrders,
     ReplyRequest,
     TradeRow,
     cancel_from_wire,
     fill_from_wire,
     order_from_status,
     order_from_wire,
-    ticket_to_wire,
 )
 from ibkit.wire.previews import preview_from_wire
+from ibkit.wire.tickets import PlaceOrders, order_body_list, ticket_to_wire
 
 if TYPE_CHECKING:
     from ibkit.client.core import Core
@@ -54,36 +56,56 @@ _Row = TypeVar("_Row")
 _Value = TypeVar("_Value")
 
 
-async def place(ib: Core, ticket: OrderTicket, *, ref: Ref, send_by: float | None = None) -> Answer:
-    """Send one order, once. OutcomeUnknown for every status but 200: `details` has `status` and `reason`.
+async def place(
+    ib: Core,
+    ticket: OrderTicket,
+    *,
+    ref: Ref,
+    others: tuple[OrderTicket, ...] = (),
+    group: GroupKind | None = None,
+    permit: SendPermit | None = None,
+) -> Answer:
+    """Send one order or one group, once. OutcomeUnknown for every status but 200: `details` has `status` and `reason`.
 
-    send_by: as in `Core.exchange`, here and in the verbs below.
+    permit: as in `Core.exchange`, here and in the verbs below; without it nothing leaves. ValueError where `others` are
+    no group.
     """
-    body = PlaceOrders([ticket_to_wire(ticket, ref=ref)])
-    response = await _sent(ib, PLACE_ORDERS, body, send_by, account_id=ticket.account_id)
+    sibling_refs = [leg_ref(ref, number) for number in range(1, len(others) + 1)] if group is GroupKind.OCA else ()
+    body = PlaceOrders(order_body_list(ticket, others, group, ref=ref, sibling_refs=sibling_refs))
+    response = await _sent(ib, PLACE_ORDERS, body, permit, account_id=ticket.account_id)
     return registered_in(response) or _answered(ib, PLACE_ORDERS, response, account_id=ticket.account_id, ref=ref)
 
 
-async def reply(ib: Core, question_id: QuestionId, *, confirmed: bool, send_by: float | None = None) -> Answer:
-    """Answer a question, once. After a confirmation an error means OutcomeUnknown, never a refusal."""
-    response = await _sent(ib, REPLY, ReplyRequest(confirmed), send_by, question_id=question_id)
-    return registered_in(response) or _answered(ib, REPLY, response, to_reply=confirmed)
+async def reply(
+    ib: Core,
+    question_id: QuestionId,
+    *,
+    confirmed: bool,
+    ref: Ref | None = None,
+    permit: SendPermit | None = None,
+) -> Answer:
+    """Answer a question, once. After a confirmation an error means OutcomeUnknown, never a refusal.
+
+    ref: of the order asked about; by it the answer to a group is read.
+    """
+    response = await _sent(ib, REPLY, ReplyRequest(confirmed), permit, question_id=question_id)
+    return registered_in(response) or _answered(ib, REPLY, response, ref=ref, to_reply=confirmed)
 
 
-async def modify(ib: Core, order_id: OrderId, ticket: OrderTicket, *, send_by: float | None = None) -> Answer:
+async def modify(ib: Core, order_id: OrderId, ticket: OrderTicket, *, permit: SendPermit | None = None) -> Answer:
     """Change an order to `ticket` in full."""
     body = ticket_to_wire(ticket, ref=None)
-    response = await _sent(ib, MODIFY_ORDER, body, send_by, account_id=ticket.account_id, order_id=order_id)
+    response = await _sent(ib, MODIFY_ORDER, body, permit, account_id=ticket.account_id, order_id=order_id)
     return _answered(ib, MODIFY_ORDER, response, account_id=ticket.account_id)
 
 
-async def cancel(ib: Core, account_id: AccountId, order_id: OrderId, *, send_by: float | None = None) -> CancelAck:
+async def cancel(ib: Core, account_id: AccountId, order_id: OrderId, *, permit: SendPermit | None = None) -> CancelAck:
     """Ask for a cancel; only the order's status says whether it worked.
 
     NotFound where IBKR does not know the order, Refused where it is past or waits behind a question, each in words
     that are IBKR's own for it; any other refusal may come from a proxy in front of a cancel that is carried out.
     """
-    response = await _sent(ib, CANCEL_ORDER, None, send_by, account_id=account_id, order_id=order_id)
+    response = await _sent(ib, CANCEL_ORDER, None, permit, account_id=account_id, order_id=order_id)
     if response.status in (200, 400):
         words, kind = said(response), refused_cancel(response)
         if kind is not None:
@@ -98,7 +120,7 @@ async def cancel(ib: Core, account_id: AccountId, order_id: OrderId, *, send_by:
 
 async def preview(ib: Core, ticket: OrderTicket) -> Preview:
     """What the order would do. IBKR wants market data asked for before; a ref is left out. Source: §5."""
-    await snapshot(ib, (ticket.contract.conid,))
+    await snapshot(ib, conids_of(ticket.contract))
     body = PlaceOrders([ticket_to_wire(ticket, ref=None)])
     try:
         told = await ib.request(PREVIEW_ORDERS, path={"account_id": ticket.account_id}, body=body)
@@ -134,8 +156,8 @@ async def fills(ib: Core, account_id: AccountId, *, days: int = 1) -> tuple[Fill
     return tuple({fill.execution_id: fill for fill in found if fill.account_id == account_id}.values())
 
 
-async def _sent(ib: Core, endpoint: Endpoint, body: Any, send_by: float | None, **path: object) -> Response:
-    return await ib.exchange(endpoint, path=path, body=body, errors=False, send_by=send_by)
+async def _sent(ib: Core, endpoint: Endpoint, body: Any, permit: SendPermit | None, **path: object) -> Response:
+    return await ib.exchange(endpoint, path=path, body=body, errors=False, permit=permit)
 
 
 def _answered(ib: Core, endpoint: Endpoint, response: Response, **expected: Any) -> Answer:

@@ -10,12 +10,9 @@ from ibkit.wire.session import (
     AUTH_STATUS,
     LOGOUT,
     ONE_USER,
-    RESET_SUPPRESSION,
     SSO_VALIDATE,
-    SUPPRESS_QUESTIONS,
     TICKLE,
     BrokerageStatus,
-    SuppressRequest,
     Tickle,
     Validation,
 )
@@ -64,16 +61,3 @@ async def logout(ib: Core) -> None:
     """End the login at IBKR; the next call would sign in again."""
     await ib.request(LOGOUT)
     await ib.keeper.forget()
-
-
-async def suppress(ib: Core, *message_ids: str) -> None:
-    """Questions that IBKR shall not ask in this brokerage session, and in those that follow it."""
-    ids = tuple(dict.fromkeys((*ib.keeper.suppressed, *message_ids)))
-    await ib.request(SUPPRESS_QUESTIONS, body=SuppressRequest(list(ids)))
-    ib.keeper.suppressed = ids
-
-
-async def reset_suppression(ib: Core) -> None:
-    """All questions are asked again."""
-    await ib.request(RESET_SUPPRESSION, body={})
-    ib.keeper.suppressed = ()

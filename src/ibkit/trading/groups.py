@@ -1,0 +1,151 @@
+"""Brackets and OCA groups: what may leave as one request, and which order of the broker is which of ours.
+
+A bracket is not atomic: the parent may go live while a child is refused (docs/facts/orders.md §1.7 item 3), and the
+rows of an answer are in no order (item 1). Pure: `group_keeper` looks at the broker and acts on what it sees.
+
+Source: docs/facts/orders.md §1.7; reliability faults F52-F54, F120, F121.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+from ibkit.errors import ConfigError
+from ibkit.model import Accepted, GroupKind, Order, OrderStatus, OrderTicket, OrderType, Ref, Side
+from ibkit.trading.events import LegAck
+from ibkit.trading.intent import Intent
+from ibkit.trading.ref import leg_ref, same_ref
+
+__all__ = ["acknowledged_legs", "check_group", "fits", "legs_from", "rows_of"]
+
+
+def check_group(ticket: OrderTicket, others: Sequence[OrderTicket], group: GroupKind | None) -> None:
+    """Raises ConfigError (E-VALIDATION) naming what cannot be one request; a single order passes."""
+    if group is None:
+        if others:
+            raise _invalid("group", "several orders leave together only as a bracket or an OCA group")
+        return
+    if not others:
+        raise _invalid("others", f"a group ({group.value}) has at least two orders")
+    for number, other in enumerate(others, start=1):
+        if other.account_id != ticket.account_id:
+            raise _invalid(f"others[{number}].account_id", "the orders of a group are of one account")
+        if other.parent_id is not None or ticket.parent_id is not None:
+            raise _invalid(f"others[{number}].parent_id", "an order of a group hangs on no other order")
+        if group is GroupKind.BRACKET:
+            _check_child(ticket, other, f"others[{number}]")
+
+
+def _check_child(parent: OrderTicket, child: OrderTicket, name: str) -> None:
+    """Source: docs/facts/orders.md §1.7 (children: the opposite side, the parent's full size)."""
+    if child.side is parent.side:
+        raise _invalid(f"{name}.side", "bracket_side: a child undoes its parent, so it is on the opposite side")
+    if child.contract.conidex != parent.contract.conidex:
+        raise _invalid(f"{name}.contract", "bracket_contract: a child is in the contract of its parent")
+    if child.quantity != parent.quantity:
+        raise _invalid(f"{name}.quantity", f"bracket_quantity: {child.quantity}, but the parent's is {parent.quantity}")
+    entry = parent.limit_price
+    if entry is None:
+        return
+    profit = child.limit_price if child.order_type is OrderType.LIMIT else None
+    stop = child.stop_price if child.order_type in (OrderType.STOP, OrderType.STOP_LIMIT) else None
+    if profit is not None and not _gains(parent, entry, profit):
+        raise _invalid(f"{name}.limit_price", f"bracket_profit: {profit} gains nothing on {entry}")
+    if stop is not None and _gains(parent, entry, stop):
+        raise _invalid(f"{name}.stop_price", f"bracket_stop: {stop} does not limit a loss on {entry}")
+
+
+def _gains(parent: OrderTicket, entry: Decimal, exit_: Decimal) -> bool:
+    return exit_ > entry if parent.side is Side.BUY else exit_ < entry
+
+
+def _invalid(field: str, reason: str) -> ConfigError:
+    return ConfigError(f"Invalid request: {field}: {reason}", code="E-VALIDATION", details={"field": field})
+
+
+def acknowledged_legs(intent: Intent, answer: Accepted) -> tuple[LegAck, ...]:
+    """What the answer said of the other orders of the group; `number` is None where it cannot tell them apart."""
+    if intent.planned.group is None:
+        return ()
+    only_child = len(intent.planned.others) == 1 and len(answer.others) == 1
+    return tuple(
+        LegAck(
+            number=1 if only_child else _number_of_ref(intent, row.ref),
+            order_id=row.order_id,
+            status=row.status,
+            text=row.text,
+        )
+        for row in answer.others
+    )
+
+
+def _number_of_ref(intent: Intent, ref: Ref | None) -> int | None:
+    if intent.planned.group is not GroupKind.OCA:
+        return None
+    numbers = range(1, len(intent.planned.others) + 1)
+    return next((n for n in numbers if same_ref(leg_ref(intent.ref, n), ref)), None)
+
+
+def rows_of(intent: Intent, rows: Iterable[Order]) -> tuple[Order, ...]:
+    """The other orders of the group among the rows of a list: children by their parent, siblings by their refs."""
+    if intent.planned.group is GroupKind.OCA:
+        return tuple(row for row in rows if _number_of_ref(intent, row.ref) is not None)
+    return tuple(row for row in rows if row.parent_id is not None and row.parent_id == intent.order_id)
+
+
+def legs_from(intent: Intent, rows: Sequence[Order], refused: Sequence[LegAck]) -> tuple[LegAck, ...]:
+    """One LegAck for each of the other orders, in their places: `rows` are those that the broker shows.
+
+    refused: what the answer refused; which child that was follows from those that are there. A leg that is neither
+    shown nor refused has no order id and no text.
+    """
+    places: dict[int, LegAck] = {}
+    free = dict(enumerate(intent.planned.others, start=1))
+    for row in rows:
+        number = _number_of_ref(intent, row.ref)
+        if number is None:
+            number = next((n for n, ticket in free.items() if fits(row, ticket)), None)
+        if number is not None and number in free:
+            del free[number]
+            places[number] = LegAck(number, row.order_id, row.status, _why(row))
+    for leg in refused:
+        number = leg.number if leg.number in free else next(iter(free), None)
+        if number is not None:
+            del free[number]
+            places[number] = LegAck(number, None, OrderStatus.INACTIVE, leg.text or "refused")
+    for number in free:
+        places[number] = LegAck(number, None, OrderStatus.UNKNOWN)
+    return tuple(places[number] for number in sorted(places))
+
+
+def _why(row: Order) -> str:
+    refused = row.status is OrderStatus.INACTIVE and not row.parked
+    return (row.reason or "refused") if refused else ""
+
+
+def fits(row: Order, ticket: OrderTicket) -> bool:
+    """Whether an order that the broker shows has the terms of `ticket`, as far as both tell them."""
+    if row.side is not ticket.side or row.total not in (ticket.quantity, Decimal(0)):
+        return False
+    if _kind(row.order_type) != _kind(ticket.order_type.value):
+        return False
+    pairs = ((row.limit_price, ticket.limit_price), (row.stop_price, ticket.stop_price))
+    return all(shown == wanted for shown, wanted in pairs if shown is not None and wanted is not None)
+
+
+def _kind(word: str) -> str:
+    """`STOP_LIMIT`, `Stop Limit` and `STP LMT` are one kind."""
+    plain = "".join(each for each in word.upper() if each.isalpha())
+    return _SPELLINGS.get(plain, plain)
+
+
+_SPELLINGS = {
+    "LIMIT": "LMT",
+    "MARKET": "MKT",
+    "STOP": "STP",
+    "STPLMT": "STOPLIMIT",
+    "TRAILINGSTOP": "TRAIL",
+    "TRAILINGSTOPLIMIT": "TRAILLMT",
+    "TRAILLIMIT": "TRAILLMT",
+}

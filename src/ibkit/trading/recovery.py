@@ -1,0 +1,260 @@
+"""Making journal and broker agree: what earlier processes left, what came up late, what others have placed.
+
+    left in progress   settled by evidence, never sent (a question left open is declined)
+    denied, yet there  adopted, with a critical alert
+    acknowledged       followed: by the list in bulk, by number where the list does not show it
+    not ours           adopted as external, so that the controls count it; with a mark of ours: an alert, too
+    DAY, of yesterday  written down as ended
+
+No order is sent before one complete read of the account's list has shown that the two agree.
+Source: reliability rules §4.1 to §4.4, S6, S7; requirement TRD-20.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from ibkit.clock import Clock
+from ibkit.errors import IbkitError, Unreachable
+from ibkit.model import AccountId, Environment, Key, Order, OrderStatus, Username
+from ibkit.trading.alert import Alert, AlertKind, Severity
+from ibkit.trading.conversation import Conversation
+from ibkit.trading.day_end import FILLS_DAYS, ended_with_its_day, outlived_its_day
+from ibkit.trading.events import Adopted, Attached, Expired, IntentId, Operation, Planned
+from ibkit.trading.evidence import Exists, assess
+from ibkit.trading.fingerprint import external_terms, fingerprint
+from ibkit.trading.intent import Intent, IntentState
+from ibkit.trading.ports import Broker, FillsRead, Journal, OrdersRead
+from ibkit.trading.reconcile import LOOK_PAUSE_S, late_order_alert
+from ibkit.trading.ref import derive_ref, is_mark, same_ref
+from ibkit.trading.timeline import Observer, Step, StepKind
+from ibkit.trading.tracking import Tracker
+
+__all__ = ["WATCH", "Recovery"]
+
+WATCH = timedelta(hours=24)
+"""An order that we denied is looked for this long: late delivery has no other bound."""
+_LIST_TRIES = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovery:
+    """tenant, environment: whose journal rows the orders of others become."""
+
+    broker: Broker
+    journal: Journal
+    clock: Clock
+    tracker: Tracker
+    observe: Observer
+    tenant: str
+    environment: Environment
+    _agreed: dict[AccountId, str] = field(default_factory=dict)
+    """The brokerage session in which journal and broker agreed last, by account."""
+
+    async def settle_left_overs(self, talk: Conversation, *, but: IntentId | None = None) -> tuple[Intent, ...]:
+        """With the conversation in our hands, whatever is in progress was left by somebody who is gone."""
+        settled = []
+        left = [intent for name in talk.lanes for intent in await self.journal.unfinished(name)]
+        for intent in left:
+            if intent.intent_id == but or intent.operation is Operation.EXTERNAL:
+                continue
+            if intent.state.may_have_left:
+                self._tell(StepKind.RECOVERY, f"left unsettled by an earlier run: {intent.label}", ref=intent.ref)
+                settled.append(await talk.carry_out(intent, None, wanted=False))
+            elif intent.state.in_progress and self.clock.now() <= intent.planned.expires_at:
+                continue
+            elif intent.state.in_progress and intent.earlier_send_may_act:
+                doubted = await talk.doubt_earlier_send(intent)
+                settled.append(await talk.carry_out(doubted, None, wanted=False))
+            elif intent.state.in_progress:
+                reason = "left unsent by an earlier run, too old to be sent"
+                settled.append(await self.journal.append(intent, Expired(at=self.clock.now(), reason=reason)))
+        return tuple(settled)
+
+    async def require_agreement(self, account_id: AccountId) -> None:
+        """Nothing is sent to an account before journal and broker agree on it in this session.
+
+        Unreachable, with effect NONE, where the broker does not show a complete list.
+        """
+        session = (await self.broker.mark()).session
+        if self._agreed.get(account_id) == session:
+            return
+        await self.agree(account_id)
+
+    async def agree(self, account_id: AccountId) -> tuple[Intent, ...]:
+        """Late orders, orders of others and the progress of ours, from one complete read; what was adopted late."""
+        orders = await self._complete_list(account_id)
+        adopted = await self._adopt_late_orders(account_id, orders)
+        unfinished = await self.journal.unfinished(self._username)
+        mine = [intent for intent in unfinished if intent.planned.account_id == account_id]
+        followed = await self._follow(mine, orders)
+        await self._end_day_orders(account_id, followed, orders)
+        await self._adopt_external(account_id, orders)
+        self._agreed[account_id] = orders.mark.session
+        return adopted
+
+    async def open_accounts(self) -> tuple[AccountId, ...]:
+        """The accounts of which something is open or was denied lately."""
+        open_ = await self.journal.unfinished(self._username)
+        return tuple(dict.fromkeys(intent.planned.account_id for intent in (*open_, *await self._denied())))
+
+    # -- reads ------------------------------------------------------------------------------------------------------
+
+    async def _complete_list(self, account_id: AccountId) -> OrdersRead:
+        """A list that IBKR calls complete. That it may be a session's first is no harm here: absence proves nothing."""
+        for attempt in range(_LIST_TRIES):
+            if attempt:
+                await self.clock.sleep(LOOK_PAUSE_S)
+            read = await self.broker.read_orders(account_id)
+            if read.complete:
+                return read
+        raise Unreachable(
+            f"IBKR does not show a complete list of the orders of {account_id}: nothing is sent before it does",
+            remedy="Try again in a few seconds; `ibkit orders list` shows what IBKR tells.",
+        )
+
+    async def _fills(self, account_id: AccountId, *, days: int) -> FillsRead:
+        fills = await self.broker.read_fills(account_id, days=days)
+        return await self.broker.read_fills(account_id, days=days) if fills.first else fills
+
+    # -- what was denied --------------------------------------------------------------------------------------------
+
+    async def _denied(self) -> tuple[Intent, ...]:
+        denied = await self.journal.denied(self._username, since=self.clock.now() - WATCH)
+        return tuple(intent for intent in denied if intent.operation is Operation.PLACE)
+
+    async def _adopt_late_orders(self, account_id: AccountId, orders: OrdersRead) -> tuple[Intent, ...]:
+        """Orders that we had denied or not proven, and that IBKR shows after all."""
+        denied = [intent for intent in await self._denied() if intent.planned.account_id == account_id]
+        if not denied:
+            return ()
+        try:
+            fills: FillsRead | None = await self._fills(account_id, days=WATCH.days + 1)
+        except IbkitError:
+            fills = None  # the list alone may show it; the next look reads the executions again
+        adopted = []
+        for intent in denied:
+            finding = assess(intent, orders=orders, fills=fills, settled=False)
+            if isinstance(finding, Exists) and not finding.foreign and not _is_its_refusal(intent, finding):
+                adopted.append(await self._adopt(intent, finding))
+        return tuple(adopted)
+
+    async def _adopt(self, intent: Intent, finding: Exists) -> Intent:
+        now = self.clock.now()
+        event = Adopted(at=now, order_id=finding.order_ids[0], status=finding.status, evidence=finding.evidence)
+        alert = late_order_alert(intent, event)
+        self._tell(StepKind.CRITICAL, alert.message, ref=intent.ref)
+        return await self.journal.append(intent, event, alert=alert)
+
+    # -- what is acknowledged ---------------------------------------------------------------------------------------
+
+    async def _follow(self, intents: list[Intent], orders: OrdersRead) -> list[Intent]:
+        """Each acknowledged intent after the list told of it; one call by number for each that it does not show.
+
+        And for what it calls Inactive: refused or waiting behind a question, only the status by number tells surely.
+        """
+        rows = {row.order_id: row for row in orders.orders}
+        followed = []
+        for intent in intents:
+            if intent.state is not IntentState.ACKED:
+                followed.append(intent)
+            elif intent.order_id in rows and rows[intent.order_id].status is not OrderStatus.INACTIVE:
+                followed.append(await self.tracker.seen(intent, rows[intent.order_id]))
+            else:
+                followed.append(await self.tracker.refresh(intent))
+        return followed
+
+    async def _end_day_orders(self, account_id: AccountId, followed: list[Intent], orders: OrdersRead) -> None:
+        """Write down the end of DAY orders of earlier days, of which IBKR tells no status any more."""
+        open_yet = [intent for intent in followed if outlived_its_day(intent, orders.mark.trading_day)]
+        if not open_yet:
+            return
+        try:
+            fills = await self._fills(account_id, days=FILLS_DAYS)
+        except IbkitError:
+            return  # no evidence today; the next start looks again
+        for intent in open_yet:
+            ended = ended_with_its_day(intent, orders, fills, now=self.clock.now())
+            if ended is not None:
+                await self.journal.append(intent, ended)
+
+    # -- what is not ours -------------------------------------------------------------------------------------------
+
+    async def _adopt_external(self, account_id: AccountId, orders: OrdersRead) -> None:
+        """Orders that work and that no intent of ours has placed: typed in TWS, or by a program that is not ours."""
+        for row in orders.orders:
+            if row.status in _OVER or row.account_id != account_id or await self._belongs_to_us(row):
+                continue
+            await self._write_external(account_id, row)
+
+    async def _belongs_to_us(self, row: Order) -> bool:
+        """Whether the journal knows its number or its mark, or it is a child of a bracket that is still looked at."""
+        if await self.journal.by_order(row.account_id, row.order_id) is not None:
+            return True
+        if row.parent_id is not None:
+            parent = await self.journal.by_order(row.account_id, row.parent_id)
+            if parent is not None and parent.group_open:
+                return True
+        if row.ref is None:
+            return False
+        known = await self.journal.get(IntentId(row.ref.strip().casefold()))
+        return known is not None and same_ref(known.ref, row.ref)
+
+    async def _write_external(self, account_id: AccountId, row: Order) -> None:
+        now = self.clock.now()
+        key = Key(f"external-order-{account_id}-{row.order_id}")
+        ref = derive_ref(tenant=self.tenant, environment=self.environment, key=key)
+        terms = external_terms(account_id, row.order_id, row.description or f"{row.side.value} {row.total:f}")
+        planned = Planned(
+            at=now,
+            intent_id=IntentId(ref),
+            operation=Operation.EXTERNAL,
+            tenant=self.tenant,
+            environment=self.environment,
+            username=self._username,
+            key=key,
+            ref=ref,
+            account_id=account_id,
+            ticket=None,
+            target=row.order_id,
+            terms=terms,
+            fingerprint=fingerprint(terms),
+            expires_at=now,
+            purpose="external",
+        )
+        intent, _ = await self.journal.plan(planned)
+        if intent.state is not IntentState.INTENT:
+            return
+        alert = self._marked(intent, row) if row.ref is not None and is_mark(row.ref) else None
+        attached = Attached(at=now, order_id=row.order_id, status=row.status)
+        await self.journal.append(intent, attached, alert=alert)
+        self._tell(StepKind.RECOVERY, f"an order of somebody else works: {intent.label}", order=row.order_id)
+
+    def _marked(self, intent: Intent, row: Order) -> Alert:
+        return Alert(
+            kind=AlertKind.EXTERNAL_ORDER,
+            severity=Severity.CRITICAL,
+            subject=row.order_id,
+            message=(
+                f"CRITICAL: order {row.order_id} ({row.description or row.conid}) carries a mark of ibkit ({row.ref}), "
+                "but this journal does not know it: another state directory, or a journal that was lost"
+            ),
+            at=self.clock.now(),
+            details={"account": intent.planned.account_id, "order": row.order_id},
+        )
+
+    @property
+    def _username(self) -> Username:
+        return self.broker.username
+
+    def _tell(self, kind: StepKind, text: str, **details: str) -> None:
+        self.observe(Step(kind=kind, at=self.clock.now(), text=text, details=details))
+
+
+def _is_its_refusal(intent: Intent, finding: Exists) -> bool:
+    """IBKR lists an order that it refused in the answer (the prompt p12 does so) as Inactive: no order is late."""
+    return intent.state is IntentState.REJECTED_BROKER and finding.status is OrderStatus.INACTIVE
+
+
+_OVER = (OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.INACTIVE, OrderStatus.UNKNOWN)
