@@ -63,9 +63,9 @@ from ibkit.model import (
     Username,
 )
 from ibkit.trading.alert import Alert, AlertKind
-from ibkit.trading.events import Event, IntentId, Planned
-from ibkit.trading.intent import Intent, fold
-from ibkit.trading.ports import FillsRead, OrdersRead, SessionMark
+from ibkit.trading.events import Event, IntentId, Operation, Planned
+from ibkit.trading.intent import Intent, IntentState, fold
+from ibkit.trading.ports import FillsRead, Lane, Leg, OrdersRead, SessionMark
 from ibkit.trading.ref import leg_ref
 from ibkit.trading.trade import Trade, TradeStatus
 
@@ -592,6 +592,7 @@ class MemoryJournal:
         self.alerts = MemoryAlerts()
         self.fail: Callable[[tuple[Event, ...]], bool] = lambda events: False
         self._busy: set[Username] = set()
+        self.epochs: dict[Username, int] = {}
 
     async def plan(self, planned: Planned) -> tuple[Intent, bool]:
         there = await self.by_key(tenant=planned.tenant, environment=planned.environment, key=planned.key)
@@ -603,7 +604,9 @@ class MemoryJournal:
         self.intents[intent.intent_id], self.log[intent.intent_id] = intent, [planned]
         return intent, True
 
-    async def append(self, intent: Intent, *events: Event, alert: Alert | None = None) -> Intent:
+    async def append(
+        self, intent: Intent, *events: Event, alert: Alert | None = None, legs: tuple[Leg, ...] = ()
+    ) -> Intent:
         if self.intents[intent.intent_id].version != intent.version:
             raise InFlight("moved by another")
         if self.fail(events):
@@ -613,6 +616,10 @@ class MemoryJournal:
             after = fold(after, event)
         self.intents[intent.intent_id] = after
         self.log[intent.intent_id] += events
+        for leg in legs:
+            stored, _ = await self.plan(leg.planned)
+            if stored.state is IntentState.INTENT:
+                await self.append(stored, leg.attached)
         if alert is not None:
             await self.alerts.put(alert)
         return after
@@ -645,16 +652,32 @@ class MemoryJournal:
     async def recent(self, *, limit: int = 50) -> tuple[Intent, ...]:
         return tuple(reversed(self._sorted()))[:limit]
 
+    async def legs(self, parent: IntentId) -> tuple[Intent, ...]:
+        return tuple(i for i in self._sorted() if i.planned.leg_of == parent)
+
+    async def open_orders(self, account_id: AccountId) -> tuple[Intent, ...]:
+        return tuple(i for i in self._sorted() if i.planned.account_id == account_id and not i.final and i.order_id)
+
+    async def by_order(self, account_id: AccountId, order_id: OrderId) -> Intent | None:
+        kinds = (Operation.PLACE, Operation.EXTERNAL)
+        found = (
+            i
+            for i in self._sorted()
+            if i.planned.account_id == account_id and i.order_id == order_id and i.operation in kinds
+        )
+        return next(found, None)
+
     @asynccontextmanager
-    async def conversation(self, username: Username, *, wait_s: float) -> AsyncIterator[None]:
+    async def conversation(self, username: Username, *, wait_s: float) -> AsyncIterator[Lane]:
         deadline = self._clock.monotonic() + wait_s
         while username in self._busy:
             if self._clock.monotonic() >= deadline:
                 raise InFlight(f"the order conversation of {username} is busy")
             await self._clock.sleep(0.05)
         self._busy.add(username)
+        self.epochs[username] = self.epochs.get(username, 0) + 1
         try:
-            yield
+            yield Lane(username, self.epochs[username])
         finally:
             self._busy.discard(username)
 

@@ -13,7 +13,7 @@ from ibkit.trading.gateway import OrderGateway
 from ibkit.trading.guard import ProtectionGuard
 from ibkit.trading.limits import Limits, default_limits
 from ibkit.trading.option_seller import OptionSeller
-from ibkit.trading.questions import QuestionPolicy
+from ibkit.trading.questions import Asker, QuestionPolicy, unasked
 from ibkit.trading.timeline import Step
 
 
@@ -30,6 +30,7 @@ class Room:
     steps: list[Step] = field(default_factory=list)
     resend: bool = False
     live_confirmed: bool = False
+    asker: Asker = unasked
     gateway: OrderGateway = field(init=False)
 
     def __post_init__(self) -> None:
@@ -45,6 +46,8 @@ class Room:
             questions=self.questions,
             live_confirmed=self.live_confirmed,
             resend_same_ref=self.resend,
+            alerts=self.journal.alerts,
+            asker=self.asker,
             observe=self.steps.append,
         )
 
@@ -87,6 +90,11 @@ class Room:
             account_id=ACCOUNT,
             observe=self.steps.append,
         )
+
+    async def started(self) -> None:
+        """As after a start at which journal and broker agreed; what was called for that is forgotten."""
+        await self.gateway.recover(ACCOUNT)
+        self.broker.calls.clear()
 
     def plan(self, *faults: str, **more: object) -> None:
         """What the next placements meet."""

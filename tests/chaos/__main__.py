@@ -15,6 +15,7 @@ def main() -> int:
 
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, help="replay this schedule and tell its trace")
+    parser.add_argument("--hashes", type=int, default=0, help="print the trace hash of so many schedules")
     parser.add_argument("--mode", default="", help="plain, swarm, adversarial or resend instead of the seed's own")
     parser.add_argument("--schedules", type=int, default=300)
     parser.add_argument("--first", type=int, default=0, help="first seed")
@@ -27,6 +28,9 @@ def main() -> int:
     given = parser.parse_args()
     if given.seed is not None:
         return campaign.replay(given.seed, given.mode)
+    if given.hashes:
+        campaign.hashes(given.first, given.hashes)
+        return 0
     return campaign.campaign(
         first=given.first,
         schedules=given.schedules,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -16,8 +15,9 @@ from .crashes import POINTS
 from .faults import ORDER_FAULTS, READ_FAULTS, SESSION_FAULTS
 from .findings import OPEN, finding_of
 from .schedule import Result, run
+from .watch import Stopwatch
 
-__all__ = ["SEEDS", "Tally", "campaign", "caught_by", "known_seeds", "replay", "run_all"]
+__all__ = ["SEEDS", "Tally", "campaign", "caught_by", "hashes", "known_seeds", "replay", "run_all"]
 
 SEEDS = Path(__file__).with_name("seeds.txt")
 """Seeds that failed once; they are run for ever."""
@@ -111,10 +111,10 @@ def _run(seed: int) -> Result:
 
 
 def run_all(seeds: Iterable[int], *, jobs: int = 1) -> Tally:
-    tally, begun = Tally(), time.perf_counter()
+    tally, watch = Tally(), Stopwatch()
     for result in _results(list(seeds), jobs):
         tally.add(result)
-    tally.seconds = time.perf_counter() - begun
+    tally.seconds = watch.seconds
     return tally
 
 
@@ -140,6 +140,12 @@ def caught_by(bug: str, seeds: Iterable[int]) -> tuple[int, str] | None:
     return None
 
 
+def hashes(first: int, count: int) -> None:
+    """Seed and trace hash of each schedule, for a comparison between processes."""
+    for seed in range(first, first + count):
+        print(seed, run(seed).hash)
+
+
 def replay(seed: int, mode: str = "") -> int:
     first, second = run(seed, mode=mode), run(seed, mode=mode)
     print("\n".join(first.trace))
@@ -162,7 +168,7 @@ def campaign(
     known: bool = True,
 ) -> int:
     """All tiers, told as they go. 0 where nothing was broken and, in a large run, everything was met."""
-    begun = time.perf_counter()
+    watch = Stopwatch()
     seeds = [*(known_seeds() if known else ()), *range(first, first + schedules)]
     tally = run_all(seeds, jobs=jobs)
     _tell(tally)
@@ -188,7 +194,7 @@ def campaign(
     if report is not None:
         from . import report as pages
 
-        pages.write(report, tally, models, modelled, found, killed, time.perf_counter() - begun)
+        pages.write(report, tally, models, modelled, found, killed, watch.seconds)
     broken = tally.failed or modelled or unmet or (killed and killed.breaches) or not all(found.values())
     return 1 if broken else 0
 

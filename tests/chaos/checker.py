@@ -29,7 +29,6 @@ __all__ = [
     "Verdict",
     "judge",
     "read_journal",
-    "unannounced",
 ]
 
 PENDING = frozenset({"intent", "claimed", "sending", "questioned", "replying", "ambiguous", "reconciling"})
@@ -121,51 +120,43 @@ def read_journal(path: Path) -> JournalCopy:
 
 
 class States:
-    """The states of all intents, by key, through a connection that stays open: for a run that asks after each step."""
+    """The journal as anybody else sees it: read-only, through a connection of its own that stays open.
+
+    Each statement is a transaction of its own and so sees what is committed at that moment, as a new connection would.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection: sqlite3.Connection | None = None
 
     def now(self) -> dict[str, str]:
-        if not self._path.exists():
-            return {}
+        """The state of each intent, by its key."""
+        return dict(self._rows("SELECT key, state FROM intents"))
+
+    def _rows(self, statement: str, values: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
         if self._connection is None:
-            self._connection = _connect(self._path)
+            if not self._path.exists():
+                return []
+            self._connection = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)
         try:
-            return dict(self._connection.execute("SELECT key, state FROM intents").fetchall())
+            return self._connection.execute(statement, values).fetchall()
         except sqlite3.OperationalError:
-            return {}  # the file is there, its tables are not yet
+            return []  # the file is there, its tables are not yet
 
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
+    def unannounced(self, kind: str, name: str, *, confirmed: bool | None, late: bool, now: datetime) -> str:
+        """S4, at the broker's door: why this order call must not have been sent; empty where the journal announces it.
 
-
-def unannounced(path: Path, kind: str, name: str, *, confirmed: bool | None, late: bool, now: datetime) -> str:
-    """S4, at the broker's door: why this order call must not have been sent; empty where the journal announces it.
-
-    name: the client order id of a placement, the question of a reply, the order of a change or cancel.
-    late: it was on the way for a while, so the journal may have gone on since.
-    """
-    connection = _connect(path)
-    try:
-        if kind == "place":
-            rows = connection.execute("SELECT intent_id, state FROM intents WHERE intent_id = ?", (name,)).fetchall()
-        else:
-            rows = connection.execute("SELECT intent_id, state FROM intents").fetchall()
+        name: the client order id of a placement, the question of a reply, the order of a change or cancel.
+        late: it was on the way for a while, so the journal may have gone on since.
+        """
+        where, values = (" WHERE intent_id = ?", (name,)) if kind == "place" else ("", ())
         wanted = "Replying" if kind == "reply" else "Sending"
-        for intent_id, state in rows:
-            events = [
-                (event["kind"], json.loads(event["body"]))
-                for event in connection.execute(
-                    "SELECT kind, body FROM intent_events WHERE intent_id = ? ORDER BY number", (intent_id,)
-                )
-            ]
-            planned = events[0][1]
+        for intent_id, state in self._rows(f"SELECT intent_id, state FROM intents{where}", values):
+            rows = self._rows("SELECT kind, body FROM intent_events WHERE intent_id = ? ORDER BY number", (intent_id,))
+            planned = json.loads(rows[0][1])
             if kind in ("modify", "cancel") and (planned["operation"] != kind or str(planned["target"]) != name):
                 continue
-            found = [body for found_kind, body in events if found_kind == wanted]
+            found = [json.loads(body) for found_kind, body in rows if found_kind == wanted]
             if kind == "reply":
                 found = [body for body in found if body["question_id"] == name and body["confirmed"] is confirmed]
             if not found:
@@ -179,8 +170,11 @@ def unannounced(path: Path, kind: str, name: str, *, confirmed: bool | None, lat
                 return f"P: {kind} {name} arrives {waited:.1f} s after its row (deadline 2 s)"
             return ""
         return f"S4: {kind} {name} arrives without a row {wanted.upper()}"
-    finally:
-        connection.close()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
 def judge(

@@ -18,7 +18,7 @@ from ibkit.sim.serving.inprocess import Simulator
 from ibkit.sim.serving.server import Outcome
 from ibkit.wire.http import Request, Response
 
-from .checker import Delivery, unannounced
+from .checker import Delivery, States
 from .clock import ChaosClock
 from .crashes import Mortality
 from .faults import Fault, Weather
@@ -53,7 +53,7 @@ class Broker:
         self.keys: dict[tuple[str, str], str] = {}
         self.deliveries: list[Delivery] = []
         self.breaches: list[str] = []
-        self.journal: Any = None
+        self.journal: States | None = None
         self.delays: tuple[float, ...] = (0.0,)
         self.scope = "day"
         self.ref_style = ""
@@ -69,7 +69,8 @@ class Broker:
         name, confirmed = _named(kind, path, request.body)
         key = self._key_of(kind, path, request.body)
         if kind in ("place", "modify", "cancel", "reply"):
-            breach = unannounced(self.journal, kind, name, confirmed=confirmed, late=late, now=self.clock.now())
+            assert self.journal is not None
+            breach = self.journal.unannounced(kind, name, confirmed=confirmed, late=late, now=self.clock.now())
             if breach:
                 self.breaches.append(breach)
                 self.note(breach)

@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ import anyio.to_thread
 from ibkit.client.auth.gateway import GatewayAuth
 from ibkit.client.broker import IbkrBroker
 from ibkit.client.client import Client
+from ibkit.clock import ManualClock
 from ibkit.errors import IbkitError
 from ibkit.model import (
     AccountId,
@@ -64,6 +66,8 @@ USERNAME = "simpaper1"
 SPY = Contract(
     conid=Conid(756733), symbol="SPY", sec_type=SecType.STOCK, exchange="ARCA", currency="USD", multiplier=Decimal(1)
 )
+WORLDS = 8
+"""Price paths are few: a new world is then made from what the process has in memory. They decide nothing here."""
 STEPS = 40
 HEAL_S = 120.0
 HEAL_SLACK_S = 60.0
@@ -107,6 +111,20 @@ def place_of_files() -> Path | None:
     """A directory in memory, where there is one: a schedule's fsyncs then cost nothing."""
     shared = Path("/dev/shm")
     return shared if shared.is_dir() else None
+
+
+@cache
+def _empty_journal() -> bytes:
+    """A journal file without an intent, as a first start makes it."""
+    with tempfile.TemporaryDirectory(prefix="chaos-", dir=place_of_files()) as folder:
+        path = Path(folder) / "journal.db"
+
+        async def make() -> None:
+            async with SqliteJournal(path, clock=ManualClock(TRADING_MOMENT)):
+                pass
+
+        anyio.run(make)
+        return path.read_bytes()
 
 
 @contextmanager
@@ -206,6 +224,9 @@ class Schedule:
         self.path = folder / "journal.db"
         self.states = States(self.path)
         work = self._work = self.dice("work")
+        if work.random() < 0.9:  # the others make their file themselves
+            self.path.write_bytes(_empty_journal())
+            self.path.chmod(0o600)
         # One in ten breaks the visibility assumption.
         self.mode = mode or work.choice(
             ["swarm"] * 12 + ["plain"] * 4 + ["adversarial", "adversarial", "resend", "skew"]
@@ -227,10 +248,10 @@ class Schedule:
         self.wall = SkewedClock(self.clock)
         quirks = Quirks().with_values(self._quirks(work))
         self.simulator = Simulator(
-            SimConfig(start=TRADING_MOMENT, seed=seed % 1000, quirks=quirks), self.clock, keys=None
+            SimConfig(start=TRADING_MOMENT, seed=seed % WORLDS, quirks=quirks), self.clock, keys=None
         )  # type: ignore[arg-type]
         self.broker = Broker(self.simulator, self.clock, self.dice("visibility"))
-        self.broker.journal = self.path
+        self.broker.journal = self.states
         self.broker.note = self.note
         latest = {"adversarial": 400.0}.get(self.mode, 27.0)
         self.broker.delays = (

@@ -48,7 +48,7 @@ def test_cash_is_what_was_realized_less_what_is_held_at_cost_to_the_last_digit(
     flow, held = Decimal(0), {put.conid: 0, stock.conid: 0}
     for side, quantity, price, option in rows:
         instrument = put if option else stock
-        fee = commission(instrument.sec_type, Decimal(quantity))
+        fee = commission(instrument, Decimal(quantity))
         book.trade(instrument, side, Decimal(quantity), price, fee, DAY)  # type: ignore[arg-type]
         sign = 1 if side == "BUY" else -1
         flow -= sign * quantity * price * instrument.multiplier + fee
@@ -96,11 +96,20 @@ def test_a_fill_through_zero_closes_one_position_and_opens_the_other(desk: Desk)
     assert book.balanced
 
 
-def test_commissions_are_per_unit_with_a_minimum() -> None:
-    assert commission("STK", Decimal(100)) == Decimal("1.00")
-    assert commission("STK", Decimal(1000)) == Decimal("5.000")
-    assert commission("OPT", Decimal(1)) == Decimal("1.00")
-    assert commission("OPT", Decimal(3)) == Decimal("1.95")
+def test_commissions_are_per_unit_with_a_minimum(desk: Desk) -> None:
+    stock, put = desk.stock(), desk.option()
+    assert commission(stock, Decimal(100)) == Decimal("1.00")
+    assert commission(stock, Decimal(1000)) == Decimal("5.000")
+    assert commission(put, Decimal(1)) == Decimal("1.00")
+    assert commission(put, Decimal(3)) == Decimal("1.95")
+
+
+def test_a_combo_pays_for_every_contract_and_the_minimum_once(desk: Desk) -> None:
+    short, long = desk.option(offset=-3), desk.option(offset=-8)
+    combo = desk.world.instruments.combo(f"28812380;;;{short.conid}/-1,{long.conid}/2")
+    assert combo is not None
+    assert commission(combo, Decimal(1)) == Decimal("1.95")
+    assert commission(combo, Decimal(10)) == Decimal("19.50")
 
 
 def test_a_naked_put_needs_a_fifth_of_the_underlying_less_what_it_is_out_of_the_money(desk: Desk) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ibkit.sim.exchange.matching import Hit, last_look, next_hit, reading
+from ibkit.sim.exchange.matching import Hit, carried, next_hit, reading
 from ibkit.sim.exchange.order import SimOrder
 from ibkit.sim.exchange.tickets import SimTicket
 from ibkit.sim.market.quotes import Ticks
+from ibkit.sim.quirks import Quirks
 from ibkit.sim.serving.inprocess import TRADING_MOMENT
 
 pytestmark = pytest.mark.requirement("TST-01", "TRD-12")
@@ -51,8 +52,9 @@ def hit(found: Hit | None) -> tuple[float, str, Decimal | None] | None:
     return None if found is None else ((found.at - START).total_seconds(), found.kind, found.price)
 
 
-def look(subject: SimOrder, run: Ticks, *, single: bool = False, need_size: bool = True) -> Any:
-    return hit(next_hit(subject, run, single=single, need_size=need_size))
+def look(subject: SimOrder, run: Ticks, *, single: bool = False, need_size: bool = True, **more: Any) -> Any:
+    quirks = Quirks(option_trigger="bid_ask" if single else "double_bid_ask", same_price_needs_size=need_size, **more)
+    return hit(next_hit(subject, run, quirks))
 
 
 def test_a_buy_stop_on_an_option_elects_on_two_bids_in_a_row_not_on_the_ask() -> None:
@@ -76,7 +78,7 @@ def test_the_first_of_the_two_bids_may_lie_in_an_earlier_stretch_of_time() -> No
     stop = order("STP", "BUY", stop="7.50")
     first = ticks(quiet(2.5, 9.0), quiet(7.5, 9.0))
     assert look(stop, first) is None
-    stop.last_hit = last_look(stop, first)
+    stop.last_hit = carried(stop, first, Quirks()).last_hit
     stop.since = START + timedelta(seconds=2)
     assert stop.last_hit == (Decimal("7.50"), Decimal(10))
     later = ticks(quiet(2.5, 9.0), quiet(7.5, 9.0), quiet(7.6, 9.0))
@@ -120,6 +122,10 @@ def test_an_elected_stop_limit_obeys_its_limit() -> None:
 
 def test_a_quote_read_at_once_and_a_tick_agree() -> None:
     quote: Any = SimpleNamespace(bid=Decimal("7.50"), ask=Decimal("9.00"), last=Decimal(8), bid_size=3, ask_size=4)
-    assert reading(order("STP", "BUY", stop="7.50"), quote) == (Decimal("7.50"), Decimal(3))
-    assert reading(order("STP", "BUY", stop="7.55"), quote) is None
-    assert reading(order("STP", "SELL", stop="9.00"), quote) == (Decimal("9.00"), Decimal(4))
+
+    def read(side: str, stop: str) -> Any:
+        return reading(order("STP", side, stop=stop).ticket, Decimal(stop), quote, Quirks())
+
+    assert read("BUY", "7.50") == (Decimal("7.50"), Decimal(3))
+    assert read("BUY", "7.55") is None
+    assert read("SELL", "9.00") == (Decimal("9.00"), Decimal(4))

@@ -77,10 +77,11 @@ def test_what_is_in_no_list_is_a_500_with_an_empty_body(changes: dict[str, Any])
     assert desk.exchange.orders == {}
 
 
-def test_an_order_type_that_is_not_simulated_is_named() -> None:
+@pytest.mark.parametrize(("kind", "more"), [("MOC", {}), ("LOC", {"price": 1.0}), ("MIDPRICE", {})])
+def test_an_order_type_that_the_product_does_not_take_is_named(kind: str, more: dict[str, Any]) -> None:
     desk = Desk()
-    answer = desk.send(desk.ticket(desk.stock(), "BUY", 1, "TRAIL", trailingAmt=1, trailingType="amt"))
-    assert answer == (500, {"error": "invalid order attribute : TRAIL"})
+    answer = desk.send(desk.ticket(desk.option(), "BUY", 1, kind, **more))
+    assert answer == (500, {"error": f"invalid order attribute : {kind}"})
 
 
 def test_a_body_without_orders_is_a_400() -> None:

@@ -231,6 +231,7 @@ async def test_a_new_session_makes_absence_unprovable(room):
 
 @pytest.mark.requirement("TRD-22")
 async def test_reads_that_fail_for_long_end_as_unknown(room):
+    await room.started()
     room.plan("lost_after")
     room.broker.read_faults.extend([True] * 500)
 
@@ -628,6 +629,7 @@ async def test_what_our_own_side_held_back_is_not_looked_for_at_ibkr(room, error
     async def held_back(*_args, **_named):
         raise error
 
+    await room.started()
     room.broker.place = held_back
     begun = room.clock.monotonic()
     with contextlib.suppress(IbkitError):

@@ -175,6 +175,7 @@ async def test_a_stop_whose_answer_was_lost_is_looked_for_before_anything_else(r
 
 @pytest.mark.requirement("TRD-14", "TRD-22")
 async def test_a_stop_in_unknown_state_is_neither_repeated_nor_bought_back(room):
+    await room.started()
     room.plan("ok", "lost_after")
     room.broker.read_faults.extend([True] * 500)
 
@@ -197,6 +198,7 @@ async def test_a_stop_that_is_never_seen_working_is_not_called_protection(room):
 
 @pytest.mark.requirement("TRD-22")
 async def test_an_entry_in_unknown_state_is_told_and_nothing_else_is_sent(room):
+    await room.started()
     room.plan("lost_after")
     room.broker.read_faults.extend([True] * 500)
 

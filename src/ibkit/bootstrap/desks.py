@@ -30,6 +30,7 @@ from ibkit.trading import (
     Trades,
     default_limits,
 )
+from ibkit.trading.questions import Asker, unasked
 from ibkit.trading.timeline import unobserved
 from ibkit.trading.trade import ExitReason, RecordState, Trade, TradeStatus
 
@@ -164,9 +165,10 @@ async def desk_of(
     books: Books,
     *,
     live_confirmed: bool = False,
+    asker: Asker = unasked,
     observe: Observer = unobserved,
 ) -> Desk:
-    """A desk around what is open already."""
+    """A desk around what is open already. asker: whom to show questions that the policy alone would decline."""
     broker = IbkrBroker(client)
     await broker.identify()
     gateway = OrderGateway(
@@ -178,6 +180,8 @@ async def desk_of(
         owner=f"{socket.gethostname()}:{os.getpid()}",
         live_confirmed=live_confirmed,
         resend_same_ref=settings.trading.resend_same_coid,
+        asker=asker,
+        alerts=books.alerts,
         observe=observe,
     )
     return Desk(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from zoneinfo import ZoneInfo
@@ -10,7 +11,7 @@ from zoneinfo import ZoneInfo
 from ibkit.errors import ConfigError
 from ibkit.model import Right
 
-__all__ = ["day", "number", "right_of", "today_in_new_york", "wrong"]
+__all__ = ["confirmed", "day", "number", "right_of", "today_in_new_york", "wrong"]
 
 
 def wrong(name: str, reason: str) -> ConfigError:
@@ -26,6 +27,16 @@ def day(name: str, text: str) -> date:
         return datetime.strptime(plain, "%Y%m%d").date()  # noqa: DTZ007  # a day of the exchange, no moment
     except ValueError:
         raise wrong(name, f"{text} is no day; write YYYYMMDD") from None
+
+
+def confirmed(question: str) -> bool:
+    """A person's yes; E-VALIDATION where nobody can be asked."""
+    if not sys.stdin.isatty():
+        raise wrong("--yes", "it is needed where nobody can be asked")
+    try:
+        return input(question).strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
 
 
 def number(name: str, text: str) -> Decimal:

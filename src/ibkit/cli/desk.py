@@ -68,7 +68,9 @@ async def enter_desk(
     if confirmed:
         account_id = await client.selected_account(settings.account_id)
         confirm_live(account_id, yes_live=yes_live, validated=await books.paper_validated(), json=json)
-    return await desk_of(settings, client, books, live_confirmed=confirmed, observe=watch())
+    from ibkit.cli.person import asker_of
+
+    return await desk_of(settings, client, books, live_confirmed=confirmed, asker=asker_of(json=json), observe=watch())
 
 
 async def look_after_earlier(desk: Desk) -> None:

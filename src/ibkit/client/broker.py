@@ -59,6 +59,7 @@ class IbkrBroker:
         self._fills_read: set[tuple[str, AccountId]] = set()
         self._question_open = False
         self._told: Username | None = None
+        self._last_mark: SessionMark | None = None
 
     async def identify(self) -> Username:
         """Ask IBKR whose login this is: another sign-in of the same user, in another process, must meet our lock.
@@ -80,7 +81,8 @@ class IbkrBroker:
         return self._marked(await self._ib.brokerage_accounts())
 
     async def _mark_now(self) -> SessionMark:
-        return self._marked(await self._ib.brokerage_accounts_now())
+        mark = self._last_mark = self._marked(await self._ib.brokerage_accounts_now())
+        return mark
 
     def _marked(self, opening: Opening) -> SessionMark:
         return SessionMark(session=opening.session or "", trading_day=self._ib.clock.now().astimezone(NEW_YORK).date())
@@ -152,8 +154,9 @@ class IbkrBroker:
         return await api.cancel(self._ib, account_id, order_id, permit=permit)
 
     async def read_orders(self, account_id: AccountId) -> OrdersRead:
-        # A list may be the session's own: whose it is is asked before and after, for a change makes no error.
-        before = await self._mark_now()
+        # A list may be the session's own: whose it is must be the same before and after, for a change makes no error.
+        # What was told before may be of any age: a session that was left does not come back.
+        before = self._last_mark or await self._mark_now()
         orders, snapshot = await self._ib.orders(account_id)
         mark = await self._mark_now()
         return OrdersRead(
@@ -164,7 +167,7 @@ class IbkrBroker:
         )
 
     async def read_fills(self, account_id: AccountId, *, days: int = 1) -> FillsRead:
-        before = await self._mark_now()
+        before = self._last_mark or await self._mark_now()
         fills = await self._ib.fills(account_id, days=days)
         mark = await self._mark_now()
         first = _first(self._fills_read, mark, account_id) or mark != before

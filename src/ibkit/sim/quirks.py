@@ -148,12 +148,28 @@ class Quirks:
     """Option stops elect on two bids (asks) in a row, or on one. §1.8 [spec], §15 row 16."""
     same_price_needs_size: bool = True
     """The second of the two must be larger where its price is the same. §1.8 [spec]."""
+    combo_trigger: Literal["bid_ask", "double_bid_ask"] = "bid_ask"
+    """Stops on combos elect on the combo's bid (a buy) or ask (a sell), once or twice in a row. Open (§1.8 names
+    options and "structured products" only) [sim]."""
+    combo_executions: Literal["legs", "combo_and_legs"] = "legs"
+    """What trades and `str` show of a combo's fill: a row for each leg, or the combo's own (BAG) before them. Open
+    (§11) [sim]."""
+    touch_trigger: Literal["last", "bid_ask"] = "last"
+    """MIT and LIT on stocks are touched by the last price, or by the ask (a buy) and the bid (a sell), as options
+    always are. Open (§1.3) [sim]."""
+    trail_follows: Literal["watched", "midpoint"] = "watched"
+    """A trailing stop follows the price that elects it, or the middle of the quote. Open (§1.3) [sim]."""
+    trail_limit: Literal["follows", "fixed"] = "follows"
+    """The limit of a TRAILLMT keeps its distance to the stop, or stays. Open (§1.3) [sim]."""
+    oca_cancel: Literal["alone", "group"] = "alone"
+    """Cancelling one order of an explicit OCA group leaves the others, or takes them along; bracket siblings always go
+    with it (§1.7 item 8). Open [sim]."""
     stop_question: bool = True
     """A stop raises o10331. §1.8 [spec, recorded]."""
     stop_risk_question: bool = False
     """A stop raises o10152 as well. §1.8 [spec]."""
     market_question: bool = False
-    """A market order on an option raises o10151. §3.3 [spec]."""
+    """A market order on an option or a combo raises o10151. §3.3 [spec]."""
     no_data_question: bool = True
     """An order for a contract without a market data line in this brokerage session raises o354. §1.8 [recorded]."""
     price_constraint_pct: Decimal = Decimal(3)

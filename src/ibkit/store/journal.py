@@ -175,6 +175,9 @@ _INSERT_EVENT = text(
     "INSERT INTO intent_events (intent_id, number, kind, at, body) VALUES (:intent_id, :number, :kind, :at, :body)"
 )
 
+_BY_KEY = text("SELECT intent_id FROM intents WHERE tenant = :tenant AND environment = :environment AND key = :key")
+_EVENTS = text("SELECT kind, body FROM intent_events WHERE intent_id = :id ORDER BY number")
+
 
 def _row(intent: Intent) -> dict[str, Any]:
     planned = intent.planned
@@ -207,15 +210,11 @@ def _insert_events(connection: Connection, intent_id: IntentId, first: int, even
 
 
 def _by_key(connection: Connection, tenant: str, environment: Environment, key: Key) -> Intent | None:
-    found = connection.execute(
-        text("SELECT intent_id FROM intents WHERE tenant = :tenant AND environment = :environment AND key = :key"),
-        {"tenant": tenant, "environment": environment.value, "key": key},
-    ).scalar()
+    values = {"tenant": tenant, "environment": environment.value, "key": key}
+    found = connection.execute(_BY_KEY, values).scalar()
     return None if found is None else fold_all(_events(connection, found))
 
 
 def _events(connection: Connection, intent_id: str) -> Iterable[Event]:
-    rows = connection.execute(
-        text("SELECT kind, body FROM intent_events WHERE intent_id = :id ORDER BY number"), {"id": intent_id}
-    )
+    rows = connection.execute(_EVENTS, {"id": intent_id})
     return [decode_event(kind, body) for kind, body in rows]

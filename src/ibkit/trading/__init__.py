@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ibkit.trading.alert import Alert, AlertKind, Severity
+    from ibkit.trading.cancel_all import CancelAllResult
     from ibkit.trading.closing import CloseResult, PositionCloser
     from ibkit.trading.events import Operation
     from ibkit.trading.gateway import OrderGateway
@@ -30,6 +31,7 @@ __all__ = [
     "AlertKind",
     "Alerts",
     "Broker",
+    "CancelAllResult",
     "CloseResult",
     "Facts",
     "Intent",
@@ -59,6 +61,7 @@ __all__ = [
 
 _HOMES = {
     "alert": ("Alert", "AlertKind", "Severity"),
+    "cancel_all": ("CancelAllResult",),
     "closing": ("CloseResult", "PositionCloser"),
     "events": ("Operation",),
     "gateway": ("OrderGateway",),

@@ -14,20 +14,18 @@ Source: reliability rules §0, §4; requirements TRD-10, TRD-11, TRD-22.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from datetime import timedelta
+from collections.abc import Callable
 
 from ibkit.clock import Clock
-from ibkit.errors import IbkitError, InFlight, KeyReused
+from ibkit.errors import IbkitError, InFlight
 from ibkit.model import AccountId, Environment, GroupKind, Key, OrderId, OrderStatus, OrderTicket, Username
 from ibkit.trading.alert import Alert
 from ibkit.trading.cancel_all import CancelAllResult, CancelEverything
 from ibkit.trading.conversation import Conversation
 from ibkit.trading.events import IntentId, Operation, Planned
 from ibkit.trading.facts import FactFinder
-from ibkit.trading.fingerprint import cancel_terms, differing, fingerprint, group_terms, ticket_terms
 from ibkit.trading.group_keeper import GroupKeeper, OnBroken
-from ibkit.trading.groups import check_group
+from ibkit.trading.intake import Asked, Intake
 from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.limits import Facts, Limits
 from ibkit.trading.outcome import Outcome
@@ -35,7 +33,7 @@ from ibkit.trading.ports import Alerts, Broker, Journal, Lane
 from ibkit.trading.questions import Asker, QuestionPolicy, unasked
 from ibkit.trading.reconcile import Reconciler
 from ibkit.trading.recovery import Recovery
-from ibkit.trading.ref import check_key, child_key, derive_ref
+from ibkit.trading.ref import check_key, child_key
 from ibkit.trading.timeline import Observer, Step, StepKind, unobserved
 from ibkit.trading.tracking import Tracker
 
@@ -44,7 +42,6 @@ __all__ = ["OrderGateway"]
 TWIN_WAIT_S = 5.0
 CONVERSATION_WAIT_S = 60.0
 CANCEL_WAIT_S = 15.0
-CANCEL_MAX_AGE_S = 30.0
 MOST_CANCELS = 9
 """Of one order, over all runs of its key."""
 
@@ -86,6 +83,9 @@ class OrderGateway:
         self._observe = observe
         self.tracker = Tracker(broker, journal, clock)
         self._facts = FactFinder(broker, journal, self.tracker, clock, limits, live_confirmed)
+        self.intake = Intake(
+            journal=journal, clock=clock, tenant=tenant, environment=limits.environment, max_age_s=limits.max_age_s
+        )
         self._groups = GroupKeeper(broker, journal, clock, observe, self, on_broken)
         self._recovery = Recovery(
             broker=broker,
@@ -153,20 +153,21 @@ class OrderGateway:
         Unreachable, AuthError and the like mean that nothing was sent and the same key may be used again while it is
         young.
         """
-        check_group(ticket, others, group)
-        terms = ticket_terms(ticket) if group is None else group_terms(ticket, others, group)
-        planned = self._planned(Operation.PLACE, terms, key=key, ticket=ticket, confirm=confirm, purpose=purpose)
-        planned = dataclasses.replace(
-            planned,
+        asked = Asked(
+            purpose=purpose,
+            confirm=confirm,
             reduces=reduces,
-            group=group,
-            others=others,
             user=user,
             api_key=api_key,
             strategy=strategy,
             allow_duplicate=allow_duplicate,
         )
+        planned = self.intake.order(self._broker.username, ticket, key=key, others=others, group=group, asked=asked)
         return await self._run(planned, facts)
+
+    async def resume(self, intent: Intent) -> Outcome:
+        """Carry out what was taken in before, maybe by another process; as `submit` of the same key and order."""
+        return await self._run(intent.planned, None)
 
     async def modify(
         self,
@@ -178,10 +179,8 @@ class OrderGateway:
         facts: Facts | None = None,
     ) -> Outcome:
         """Change a working order to `ticket`, given in full; otherwise as `submit`."""
-        terms = ticket_terms(ticket, order_id=order_id)
-        planned = self._planned(
-            Operation.MODIFY, terms, key=key, ticket=ticket, target=order_id, confirm=confirm, purpose="modify"
-        )
+        asked = Asked(purpose="modify", confirm=confirm)
+        planned = self.intake.change(self._broker.username, order_id, ticket, key=key, asked=asked)
         return await self._run(planned, facts)
 
     async def cancel(self, account_id: AccountId, order_id: OrderId, *, key: Key) -> Outcome:
@@ -197,14 +196,7 @@ class OrderGateway:
 
     async def ask_to_cancel(self, account_id: AccountId, order_id: OrderId, *, key: Key) -> Outcome:
         """As `cancel`, but without waiting for the end: ACKED means that IBKR took note."""
-        planned = self._planned(
-            Operation.CANCEL,
-            cancel_terms(account_id, order_id),
-            key=key,
-            account_id=account_id,
-            target=order_id,
-            purpose="cancel",
-        )
+        planned = self.intake.cancel(self._broker.username, account_id, order_id, key=key)
         return await self._run(planned, None)
 
     async def cancel_all(self, account_id: AccountId, *, key: Key) -> CancelAllResult:
@@ -291,63 +283,44 @@ class OrderGateway:
 
     # -- one intent -----------------------------------------------------------------------------------------------
 
-    def _planned(
-        self,
-        operation: Operation,
-        terms: Mapping[str, str],
-        *,
-        key: Key,
-        purpose: str,
-        ticket: OrderTicket | None = None,
-        account_id: AccountId | None = None,
-        target: OrderId | None = None,
-        confirm: tuple[str, ...] = (),
-    ) -> Planned:
-        ref = derive_ref(tenant=self._tenant, environment=self.environment, key=check_key(key))
-        account = ticket.account_id if ticket is not None else account_id
-        assert account is not None, "every intent belongs to an account"
-        now = self._clock.now()
-        return Planned(
-            at=now,
-            intent_id=IntentId(ref),
-            operation=operation,
-            tenant=self._tenant,
-            environment=self.environment,
-            username=self._broker.username,
-            key=key,
-            ref=ref,
-            account_id=account,
-            ticket=ticket,
-            target=target,
-            terms=dict(terms),
-            fingerprint=fingerprint(terms),
-            expires_at=now,
-            purpose=purpose,
-            confirm=confirm,
-        )
-
     async def _run(self, planned: Planned, given: Facts | None) -> Outcome:
-        known = await self._known(planned)
+        known = await self.intake.known(planned)
         if known is not None and not known.state.in_progress:
             return Outcome(await self._whole(known), cached=True)
         wait_s = TWIN_WAIT_S if known is not None else CONVERSATION_WAIT_S
         async with self._in_conversation(planned, wait_s) as lane:
             talk = self._talk(lane)
             await self._recovery.settle_left_overs(talk, but=planned.intent_id)
-            known = await self._known(planned)
+            known = await self.intake.known(planned)
             if known is not None and not known.state.in_progress:
                 return Outcome(known, cached=True)
-            facts = await self._gather(planned, given, known)
-            if facts is not None and planned.operation is not Operation.CANCEL and not facts.reduces:
-                await self._recovery.require_agreement(planned.account_id)
+            facts = await self._read(planned, given, known)
             intent = known or await self._store(planned)
             while intent.state.in_progress:
                 intent = await talk.carry_out(intent, facts, wanted=True)
                 if intent.state is IntentState.INTENT:  # armed again after proven absence: what was read has aged
-                    facts = await self._gather(planned, given, intent)
+                    facts = await self._gather(planned, given)
         if intent.order_status is OrderStatus.INACTIVE:  # found by a search: is it refused, or only waiting?
             intent = await self.tracker.refresh(intent)
         return Outcome(await self._whole(intent))
+
+    async def _read(self, planned: Planned, given: Facts | None, known: Intent | None) -> Facts | None:
+        """What the controls must know, after journal and broker agree; None where nothing will be sent.
+
+        An order that makes a position smaller goes out also where the two could not be compared: exits stay open.
+        """
+        if known is not None and known.state.may_have_left and known.state is not IntentState.QUESTIONED:
+            return None  # it will be looked for, not sent: nothing has to be read for the controls
+        problem: IbkitError | None = None
+        if planned.operation is not Operation.CANCEL and planned.reduces is None:
+            try:
+                await self._recovery.require_agreement(planned.account_id)
+            except IbkitError as error:
+                problem = error
+        facts = await self._gather(planned, given)
+        if problem is not None and not facts.reduces:
+            raise problem
+        return facts
 
     async def _whole(self, intent: Intent) -> Intent:
         """`intent` with its group looked after; what cannot be done now is done by the next start."""
@@ -358,34 +331,18 @@ class OrderGateway:
     def _talk(self, lane: Lane) -> Conversation:
         return dataclasses.replace(self._conversation, lane=lane)
 
-    async def _known(self, planned: Planned) -> Intent | None:
-        """The stored intent of this key. KeyReused where it asks for something else."""
-        known = await self._journal.by_key(tenant=planned.tenant, environment=planned.environment, key=planned.key)
-        if known is None or known.planned.fingerprint == planned.fingerprint:
-            return known
-        fields = differing(known.planned.terms, planned.terms)
-        raise KeyReused(
-            f"Key {planned.key} was used for a different order: {', '.join(fields)}",
-            remedy="Use a new key.",
-            details={"fields": list(fields), "intent": known.intent_id},
-        )
-
     def _in_conversation(self, planned: Planned, wait_s: float) -> _Busy:
         return _Busy(self._journal, planned, wait_s)
 
-    async def _gather(self, planned: Planned, given: Facts | None, known: Intent | None) -> Facts | None:
-        if known is not None and known.state.may_have_left and known.state is not IntentState.QUESTIONED:
-            return None  # it will be looked for, not sent: nothing has to be read for the controls
+    async def _gather(self, planned: Planned, given: Facts | None) -> Facts:
         if planned.ticket is None:
             return await self._facts.login()
         return await self._facts.gather(planned.ticket, given=given, planned=planned)
 
     async def _store(self, planned: Planned) -> Intent:
-        now = self._clock.now()
-        age_s = CANCEL_MAX_AGE_S if planned.operation is Operation.CANCEL else self._limits.max_age_s
-        planned = dataclasses.replace(planned, at=now, expires_at=now + timedelta(seconds=age_s))
-        intent, _ = await self._journal.plan(planned)
-        self._tell(StepKind.INTENT, f"intent on disk: {intent.label}", key=planned.key, ref=planned.ref)
+        intent, new = await self.intake.store(planned)
+        if new:
+            self._tell(StepKind.INTENT, f"intent on disk: {intent.label}", key=planned.key, ref=planned.ref)
         return intent
 
     def _tell(self, kind: StepKind, text: str, **details: str) -> None:

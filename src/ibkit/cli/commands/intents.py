@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import getpass
-import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import cyclopts
 
 from ibkit.cli import context, output
-from ibkit.cli.asking import wrong
+from ibkit.cli.asking import confirmed, wrong
 from ibkit.cli.flags import Json, Yes, option
 from ibkit.cli.running import go
 from ibkit.errors import NotFound
@@ -115,7 +114,7 @@ def resolve(
         intent = await _find(journal, name)
         if intent.state is IntentState.UNKNOWN_NEEDS_HUMAN and not intent.resolved and not yes:
             output.warn(f"{intent.label}: {intent.reason}")
-            if not _confirmed(f"Settle intent {intent.intent_id} as: {note}? [y/N] "):
+            if not confirmed(f"Settle intent {intent.intent_id} as: {note}? [y/N] "):
                 output.warn("Nothing was changed.")
                 return 5
         done = await resolve_intent(
@@ -128,15 +127,6 @@ def resolve(
         return 0
 
     return _with_journal(work)
-
-
-def _confirmed(question: str) -> bool:
-    if not sys.stdin.isatty():
-        raise wrong("--yes", "it is needed where nobody can be asked")
-    try:
-        return input(question).strip().lower() in ("y", "yes")
-    except EOFError:
-        return False
 
 
 async def _find(journal: Journal, name: str) -> Intent:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import cyclopts
 
 from ibkit.cli import context, output
-from ibkit.cli.asking import day, number, wrong
+from ibkit.cli.asking import confirmed, day, number, right_of, wrong
 from ibkit.cli.flags import Account, Compete, Json, Live, Yes, YesLive, flag, option
 from ibkit.cli.running import go, signed_in
 from ibkit.cli.tables import orders_table
+from ibkit.cli.ticketing import ORDER_TYPES, Wish, price_of, trail_of
 from ibkit.errors import IbkitError, NotFound, TradingError
-from ibkit.model import Contract, Order, OrderId, OrderTicket, OrderType, Right, SecType, TimeInForce
+from ibkit.model import Contract, Order, OrderId, OrderTicket, OrderType, Right, SecType, Side, TimeInForce, Trail
 
 if TYPE_CHECKING:
     from ibkit.bootstrap.desks import Desk
 
 __all__ = ["app"]
 
-app = cyclopts.App(name="orders", help="List, show, cancel or modify orders.")
+app = cyclopts.App(name="orders", help="List, show, place, cancel or modify orders.")
 
+_T = TypeVar("_T")
 _KEY = "Names this change; the same key never acts twice [default: a new one]."
 
 
@@ -87,6 +91,136 @@ def show(order_id: str, /, *, account: Account = None, compete: Compete = False,
 
 
 @app.command
+def place(
+    side: Annotated[str, cyclopts.Parameter(help="buy or sell.")],
+    quantity: Annotated[str, cyclopts.Parameter(help="Shares or contracts.")],
+    symbol: Annotated[str, cyclopts.Parameter(help="Of the stock, or of an option's underlying.")],
+    /,
+    *,
+    type: Annotated[str | None, option(f"{', '.join(ORDER_TYPES)} [default: by the prices].")] = None,  # noqa: A002
+    limit_price: Annotated[str | None, option("The limit; of a spread what it costs, negative for a credit.")] = None,
+    stop_price: Annotated[str | None, option("The trigger.")] = None,
+    trail: Annotated[str | None, option("How far a stop trails: 0.50, or 5%.")] = None,
+    offset: Annotated[str | None, option("Of a relative order: how far inside the best price.")] = None,
+    take_profit: Annotated[str | None, option("Bracket: a limit order here once it fills.")] = None,
+    stop_loss: Annotated[str | None, option("Bracket: a stop order here once it fills.")] = None,
+    tif: Annotated[str, option("day, gtc, ioc or opg.")] = "day",
+    outside_rth: Annotated[bool, flag("May fill outside regular hours.")] = False,
+    expiry: Annotated[str | None, option("Of an option, YYYYMMDD.")] = None,
+    strike: Annotated[str | None, option("Of an option.")] = None,
+    long_strike: Annotated[str | None, option("Makes it a spread: --strike against this one.")] = None,
+    right: Annotated[str | None, option("Of an option: P or C.")] = None,
+    account: Account = None,
+    live: Live = False,
+    yes_live: YesLive = None,
+    yes: Yes = False,
+    dry_run: Annotated[bool, flag("IBKR's preview, and nothing sent.")] = False,
+    key: Annotated[str | None, option(_KEY)] = None,
+    confirm: Annotated[tuple[str, ...], option("Message id of a question to answer with yes.")] = (),
+    allow_duplicate: Annotated[bool, flag("Also where the same order was placed seconds ago.")] = False,
+    compete: Compete = False,
+    json: Json = False,
+) -> int:
+    """Place an order, or a bracket, at most once for its key.
+
+    ibkit orders place buy 10 SPY --limit-price 629.50 --take-profit 640 --stop-loss 620
+    """
+    wish = Wish(
+        side=_choice("side", side, {"buy": Side.BUY, "sell": Side.SELL}),
+        quantity=_above_zero("quantity", quantity),
+        symbol=symbol.strip().upper(),
+        kind=None if type is None else _choice("--type", type, ORDER_TYPES),
+        limit_price=price_of("--limit-price", limit_price),
+        stop_price=price_of("--stop-price", stop_price),
+        trail=trail_of("--trail", trail),
+        offset=price_of("--offset", offset),
+        tif=_choice("--tif", tif, {each.value.lower(): each for each in TimeInForce}),
+        outside_rth=outside_rth,
+        expiry=None if expiry is None else day("--expiry", expiry),
+        strike=price_of("--strike", strike),
+        long_strike=price_of("--long-strike", long_strike),
+        right=None if right is None else right_of("--right", right),
+        take_profit=price_of("--take-profit", take_profit),
+        stop_loss=price_of("--stop-loss", stop_loss),
+    )
+
+    async def work(desk: Desk) -> int:
+        from ibkit.cli.desk import key_or_new
+        from ibkit.cli.order_text import placed, previewed
+        from ibkit.trading.groups import check_group
+
+        ticket, others = await wish.tickets(desk)
+        check_group(ticket, others, wish.group)
+        if dry_run or not (yes or json or not sys.stdin.isatty()):
+            preview = await desk.broker.preview(ticket)
+            previewed(ticket, others, preview, json=json)
+            if dry_run:
+                return 5 if preview.error else 0
+            if not confirmed("Send it? [y/N] "):
+                output.warn("Nothing was sent.")
+                return 5
+        outcome = await desk.gateway.submit(
+            ticket,
+            key=key_or_new(key),
+            others=others,
+            group=wish.group,
+            confirm=confirm,
+            allow_duplicate=allow_duplicate,
+        )
+        return placed(outcome, json=json)
+
+    from ibkit.cli.desk import at_desk
+
+    return at_desk(work, account=account, live=live, yes_live=yes_live, compete=compete, json=json)
+
+
+@app.command
+def questions(*, json: Json = False) -> None:
+    """IBKR's questions by id: what each means, and what ibkit answers to it."""
+    from ibkit.trading.questions import QUESTIONS, KnownQuestion
+
+    allowed = context.load_settings(require_method=False).trading.auto_confirm
+
+    def answer(known: KnownQuestion) -> str:
+        if known.never:
+            return "always no"
+        if known.message_id not in allowed:
+            return "asks you, or no"
+        return f"yes, while {known.tied_to} covers it" if known.tied_to else "yes"
+
+    if json:
+        output.emit(
+            [
+                {
+                    "id": known.message_id,
+                    "meaning": known.meaning,
+                    "tied_to": known.tied_to or None,
+                    "answer": answer(known),
+                }
+                for known in QUESTIONS.values()
+            ]
+        )
+        return
+    rows = [(known.message_id, answer(known), known.meaning) for known in QUESTIONS.values()]
+    output.say(output.table(("Id", "Answer", "Meaning"), rows))
+    output.say("Any other question is shown to you, or declined where nobody is there. o403 is not answered on live.")
+
+
+def _choice(name: str, text: str, choices: Mapping[str, _T]) -> _T:
+    found = choices.get(text.strip().casefold())
+    if found is None:
+        raise wrong(name, f"{text} is none of {', '.join(choices)}")
+    return found
+
+
+def _above_zero(name: str, text: str) -> Decimal:
+    value = number(name, text)
+    if value <= 0:
+        raise wrong(name, f"{text} is not above 0")
+    return value
+
+
+@app.command
 def cancel(
     order_id: Annotated[str | None, cyclopts.Parameter(help="The broker's number of the order.")] = None,
     /,
@@ -107,21 +241,17 @@ def cancel(
         raise wrong("--all", "it cancels the stops that protect positions, too; repeat with --yes")
 
     async def work(desk: Desk) -> int:
-        if order_id is not None:
-            wanted = [OrderId(order_id)]
-        else:
-            await desk.broker.read_orders(desk.account_id)
-            read = await desk.broker.read_orders(desk.account_id)
-            wanted = [order.order_id for order in read.orders if order.status.working]
-        results = [await _cancel_one(desk, each, key if order_id is not None else None) for each in wanted]
+        if order_id is None:
+            from ibkit.cli.desk import key_or_new
+            from ibkit.cli.order_text import cancelled_all
+
+            return cancelled_all(await desk.gateway.cancel_all(desk.account_id, key=key_or_new(key)), json=json)
+        result = await _cancel_one(desk, OrderId(order_id), key)
         if json:
-            output.emit(results if order_id is None else results[0])
+            output.emit(result)
         else:
-            for each in results:
-                output.say(str(each["message"]))
-            if not results:
-                output.say("No working orders.")
-        return max((int(str(each["exit_code"])) for each in results), default=0)
+            output.say(str(result["message"]))
+        return int(str(result["exit_code"]))
 
     from ibkit.cli.desk import at_desk
 
@@ -194,9 +324,16 @@ async def _changed(desk: Desk, order: Order, given: dict[str, Decimal]) -> Order
             limit_price=given.get("limit_price", order.limit_price),
             stop_price=given.get("stop_price", order.stop_price),
             tif=tif,
+            trail=await _trail_of(desk, order),
         )
     except ValueError as error:
         raise wrong("order", str(error)) from None
+
+
+async def _trail_of(desk: Desk, order: Order) -> Trail | None:
+    """How far the order trails: IBKR's list does not say it, the journal does where the order is ours."""
+    intent = await desk.books.journal.by_order(order.account_id, order.order_id)
+    return None if intent is None or intent.planned.ticket is None else intent.ticket.trail
 
 
 async def _cancel_one(desk: Desk, order_id: OrderId, key: str | None) -> dict[str, object]:
@@ -230,9 +367,9 @@ async def _cancel_one(desk: Desk, order_id: OrderId, key: str | None) -> dict[st
 
 async def _contract_of(desk: Desk, order: Order) -> Contract:
     """The order's contract: from the journal where the order is ours, else from IBKR's description of it."""
-    for intent in await desk.books.journal.recent(limit=200):
-        if intent.order_id == order.order_id:
-            return intent.ticket.contract
+    intent = await desk.books.journal.by_order(order.account_id, order.order_id)
+    if intent is not None and intent.planned.ticket is not None:
+        return intent.ticket.contract
     info = await desk.client.contract_info(order.conid)
     kinds = {kind.value: kind for kind in SecType}
     rights = {"P": Right.PUT, "C": Right.CALL, "PUT": Right.PUT, "CALL": Right.CALL}

@@ -41,9 +41,14 @@ def trade_day(at: datetime) -> date:
     return at.astimezone(_NEW_YORK).date()
 
 
-def commission(sec_type: str, quantity: Decimal) -> Decimal:
-    """What an order pays in all once `quantity` of it is filled. Source: docs/facts/orders.md §5 [sim]."""
-    return max(_MINIMUM, _RATES[sec_type] * quantity)
+def commission(instrument: Instrument, quantity: Decimal) -> Decimal:
+    """What an order pays in all once `quantity` of it is filled. Source: docs/facts/orders.md §5 [sim].
+
+    A combo pays for every contract of its legs, and the minimum once.
+    """
+    legs = instrument.legs
+    rate = sum((abs(leg.ratio) * _RATES[leg.instrument.sec_type] for leg in legs), _ZERO) if legs else None
+    return max(_MINIMUM, (_RATES[instrument.sec_type] if rate is None else rate) * quantity)
 
 
 @dataclass(slots=True, eq=False)

@@ -123,6 +123,7 @@ class OrderDesk:
                 text = None
                 if parent is None or parent.parent is not None:
                     text = f"Order couldn't be submitted: Parent order ID={ticket.parent} isn't recognized."
+                text = text or self._child_refusal(ticket, by_ref)
                 text = text or refusals.for_ticket(self._world, caller.account, ticket, now)
                 if text is not None:
                     failed.append(Row(None, text))
@@ -143,6 +144,13 @@ class OrderDesk:
             order.group = f"oco-{group[0].id}"
         return orders, failed
 
+    def _child_refusal(self, ticket: SimTicket, placed: Collection[str]) -> str | None:
+        """Scenarios that refuse a child in the request that brings its parent; one hung on later is taken."""
+        for scenario in ("bracket-child-reject", "bracket-refused"):
+            if ticket.parent in placed and self._world.faults.on(scenario):
+                return refusals.CHILD_REFUSED.format(scenario=scenario)
+        return None
+
     def _live_parent(self, account: str, parent: str) -> SimOrder | None:
         order = self._exchange.orders.get(int(parent)) if parent.isdigit() else None
         alive = order is not None and order.account == account and (order.working or order.state == "filled")
@@ -150,7 +158,9 @@ class OrderDesk:
 
     def _partly_refused(self, orders: list[SimOrder], failed: list[Row], now: datetime) -> Taken:
         """A bracket is not atomic: its parent may live on alone. Source: docs/facts/orders.md §1.7 item 3."""
-        live_on = self._world.quirks.bracket_refusal == "live_parent"
+        faults = self._world.faults
+        live_on = self._world.quirks.bracket_refusal == "live_parent" or faults.on("bracket-child-reject")
+        live_on = live_on and not faults.on("bracket-refused")
         for order in orders:
             if live_on:
                 self._exchange.accept(order, now)
@@ -165,8 +175,8 @@ class OrderDesk:
         faults = self._world.faults
         found = messages_for(
             ticket,
-            self._world.market.quote(ticket.conid, now),
-            has_line=caller.has_line(ticket.conid),
+            self._world.market.quote_of(ticket.instrument, now),
+            has_line=all(caller.has_line(conid) for conid in _watched_conids(ticket)),
             market_open=self._world.calendar.is_open(now),
             quirks=self._world.quirks,
         )
@@ -364,7 +374,7 @@ class OrderDesk:
             return Refused("Order is inactive", 400)
         if order.state not in ("live", "saved"):
             return Refused("Cannot modify a filled order." if order.state == "filled" else _not_editable(order))
-        if ticket.conid != order.conid or ticket.side != order.ticket.side:
+        if ticket.instrument.key != order.ticket.instrument.key or ticket.side != order.ticket.side:
             return Refused(_not_editable(order))
         if ticket.quantity < order.filled or ticket.quantity <= 0:
             return Refused(_not_editable(order))
@@ -385,6 +395,10 @@ class OrderDesk:
         old = order.ticket
         order.ticket = replace(ticket, ref=old.ref, parent=old.parent, one_group=old.one_group)
         order.note(now, "modified", self._world.request_id, **refusals.terms(order.ticket))
+        if order.elected_at is None and _stop_terms(old) != _stop_terms(order.ticket):
+            self._exchange.restart_stop(order)
+        else:
+            self._exchange.move_stop(order, order.stop_now)
         order.last_hit = None
         order.since = now
         if order.state == "saved" and not ticket.deactivated:
@@ -439,6 +453,17 @@ class OrderDesk:
             }
             for question in self._questions.values()
         ]
+
+
+def _stop_terms(ticket: SimTicket) -> tuple[Any, ...]:
+    """What a trailing stop's place follows from: where none of it changes, the stop stays where it is. [sim]"""
+    return ticket.order_type, ticket.stop, ticket.trail, ticket.offset, ticket.limit if ticket.offset else None
+
+
+def _watched_conids(ticket: SimTicket) -> list[int]:
+    """The contracts whose market data an order wants to have: a combo's are those of its legs. [sim]"""
+    legs = ticket.instrument.legs
+    return [leg.instrument.conid for leg in legs] if legs else [ticket.conid]
 
 
 def _not_editable(order: SimOrder) -> str:

@@ -13,16 +13,17 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from ibkit.sim.exchange import matching, settlement
-from ibkit.sim.exchange.books import commission, trade_day
+from ibkit.sim.exchange import groups, matching, settlement
+from ibkit.sim.exchange.books import trade_day
 from ibkit.sim.exchange.desk import OrderDesk
+from ibkit.sim.exchange.fills import Fills, shown
 from ibkit.sim.exchange.holdings import Holdings
 from ibkit.sim.exchange.ledger import ledger_row
 from ibkit.sim.exchange.order import Execution, SimOrder, State
 from ibkit.sim.exchange.tickets import SimTicket
 
 if TYPE_CHECKING:
-    from ibkit.sim.market.quotes import Ticks
+    from ibkit.sim.market.quotes import MarketQuote, Ticks
     from ibkit.sim.world import World
 
 __all__ = ["Exchange"]
@@ -30,7 +31,6 @@ __all__ = ["Exchange"]
 _ZERO = Decimal(0)
 _ENDED = frozenset({"filled", "cancelled", "rejected", "declined"})
 _TICK = timedelta(seconds=1)
-_VENUES = {"OPT": ("CBOE2", "PHLX", "ISE", "AMEX"), "STK": ("ARCA", "ISLAND", "NYSE", "BATS")}
 
 
 class Exchange:
@@ -40,8 +40,8 @@ class Exchange:
         self._world = world
         self._now = world.now
         self._next_id = world.rng("order-ids").randrange(1_000_000_000, 2_000_000_000)
-        self._executions = 0
-        self._ticks: dict[int, Ticks] = {}
+        self._fills = Fills(world)
+        self._ticks: dict[int | str, Ticks] = {}
         self._not_ended: dict[int, SimOrder] = {}
         self.orders: dict[int, SimOrder] = {}
         self.desk = OrderDesk(world, self)
@@ -92,9 +92,28 @@ class Exchange:
             at, order_id, what, hit = min(found, key=lambda event: event[:2])
             self._happen(self.orders[order_id], max(at, start), what, hit)
         for order in self._open_orders():
-            if order.waits_for_stop and order.conid in self._ticks:
-                order.last_hit = matching.last_look(order, self._ticks[order.conid])
+            self._carry(order)
         self._ticks = {}
+
+    def _carry(self, order: SimOrder, until: datetime | None = None) -> None:
+        """Keep what an order has seen of this run's ticks, where the next ones build on it."""
+        ticks = self._ticks.get(order.ticket.instrument.key)
+        if ticks is None or not (order.waits or order.ticket.order_type == "REL") or not self._may_trade(order):
+            return
+        seen = matching.carried(order, ticks, self._world.quirks, until)
+        order.last_hit = seen.last_hit
+        self.move_stop(order, seen.stop)
+        if order.ticket.order_type == "REL":
+            order.limit_now = seen.limit
+
+    def move_stop(self, order: SimOrder, stop: Decimal | None) -> None:
+        """The stop of a trailing order stands elsewhere; its limit keeps its distance, unless the quirk holds it."""
+        ticket = order.ticket
+        if not ticket.kind.trails or stop is None:
+            return
+        order.stop_now = stop
+        if ticket.limit is not None and ticket.stop is not None and self._world.quirks.trail_limit == "follows":
+            order.limit_now = ticket.limit + stop - ticket.stop
 
     @staticmethod
     def _appointments(order: SimOrder) -> list[tuple[datetime, str]]:
@@ -106,6 +125,8 @@ class Exchange:
         elif what == "reject":
             self.end(order, "rejected", at, reason=order.reason)
         elif what == "elect":
+            assert hit is not None
+            self.move_stop(order, hit.stop)
             self._elect(order, at)
         else:
             assert hit is not None
@@ -120,28 +141,23 @@ class Exchange:
     def _hit(
         self, order: SimOrder, start: datetime, end: datetime, hits: dict[int, tuple[object, matching.Hit | None]]
     ) -> matching.Hit | None:
-        if not self._may_trade(order) or order.ticket.tif == "OPG":
-            return self._opening_hit(order, start, end) if order.ticket.tif == "OPG" else None
+        if not self._may_trade(order) or order.ticket.kind.at_close:
+            return None
+        if order.ticket.tif == "OPG":
+            return self._opening_hit(order, start, end)
         key = (order.since, order.elected_at, id(order.ticket), len(order.executions))
         kept = hits.get(order.id)
         if kept is not None and kept[0] == key:
             return kept[1]
-        if order.conid not in self._ticks:
-            self._ticks[order.conid] = self._world.market.ticks(order.conid, start, end)
-        quirks = self._world.quirks
-        hit = matching.next_hit(
-            order,
-            self._ticks[order.conid],
-            single=quirks.option_trigger == "bid_ask",
-            need_size=quirks.same_price_needs_size,
-        )
+        instrument = order.ticket.instrument
+        if instrument.key not in self._ticks:
+            self._ticks[instrument.key] = self._world.market.ticks_of(instrument, start, end)
+        hit = matching.next_hit(order, self._ticks[instrument.key], self._world.quirks)
         hits[order.id] = (key, hit)
         return hit
 
     def _opening_hit(self, order: SimOrder, start: datetime, end: datetime) -> matching.Hit | None:
         """An OPG order has one chance: the first tick of the next session."""
-        if not self._may_trade(order):
-            return None
         at = self._world.calendar.next_open(order.placed_at) + _TICK
         return matching.Hit(at, "trade") if start < at <= end else None
 
@@ -196,6 +212,7 @@ class Exchange:
         order.state = "live"
         order.accepted_at = now
         order.note(now, "accepted", self._world.request_id)
+        self.restart_stop(order)
         order.since = now + timedelta(seconds=self._world.quirks.fill_delay_s)
         if order.since <= now or order.ticket.tif == "IOC":
             self.touch(order, now)
@@ -204,25 +221,31 @@ class Exchange:
 
     def touch(self, order: SimOrder, at: datetime) -> None:
         """Let an order meet the market as it stands at this moment."""
-        if not self._may_trade(order) or order.ticket.tif == "OPG" or not self._world.calendar.is_open(at):
+        ticket, quirks = order.ticket, self._world.quirks
+        if not self._may_trade(order) or ticket.tif == "OPG" or ticket.kind.at_close:
             return
-        if not order.waits_for_stop:
+        if not self._world.calendar.is_open(at):
+            return
+        if not order.waits:
             self._trade(order, at, None)
             return
-        quirks = self._world.quirks
-        seen = matching.reading(order, self._world.market.quote(order.conid, at))
-        if seen is not None and (
-            order.ticket.instrument.sec_type != "OPT"
-            or matching.confirms(
-                order.last_hit,
-                seen,
-                single=quirks.option_trigger == "bid_ask",
-                need_size=quirks.same_price_needs_size,
-            )
-        ):
+        quote = self.quote(order, at)
+        if ticket.kind.trails:
+            self.move_stop(order, matching.trailed(order, quote, quirks))
+        seen = matching.reading(ticket, order.stop, quote, quirks)
+        if seen is not None and matching.confirms(ticket, order.last_hit, seen, quirks):
             self._elect(order, at)
         else:
             order.last_hit = seen
+
+    def quote(self, order: SimOrder, at: datetime) -> MarketQuote:
+        """The quote of what an order is for."""
+        return self._world.market.quote_of(order.ticket.instrument, at)
+
+    def restart_stop(self, order: SimOrder) -> None:
+        """A trailing stop stands where its ticket puts it at first, or nowhere yet; a pegged limit rests nowhere."""
+        order.stop_now = order.ticket.stop if order.ticket.kind.trails else None
+        order.limit_now = None
 
     def _elect(self, order: SimOrder, at: datetime) -> None:
         order.elected_at = order.since = at
@@ -232,9 +255,8 @@ class Exchange:
 
     def _trade(self, order: SimOrder, at: datetime, price: Decimal | None) -> None:
         """Fill what is active of an order at a price, or at the touch if the quote allows it."""
-        quote = self._world.market.quote(order.conid, at)
         if price is None:
-            price = matching.touch_price(order, quote)
+            price = matching.touch_price(order, self.quote(order, at))
         if price is not None:
             self._fill(order, at, price, self._quantity_to_fill(order))
         if order.ticket.tif == "OPG" and order.working:
@@ -250,9 +272,15 @@ class Exchange:
     def _fill(self, order: SimOrder, at: datetime, price: Decimal, quantity: Decimal) -> None:
         if quantity <= 0:
             return
+        for child in order.children:
+            self._carry(child, at)
         left = quantity
         for part in self._parts(order, at, quantity):
-            self._execute(order, at, price, part)
+            execution = self._fills.execute(order, at, price, part)
+            order.executions.append(execution)
+            facts = {"price": execution.price, "quantity": part, "commission": execution.commission}
+            order.note(at, "filled", 0, execution_id=execution.id, **facts)
+            assert order.filled <= order.total, "no order is filled beyond its size"
             left -= part
         assert left == 0, "the parts are the whole"
         order.since = at
@@ -260,60 +288,21 @@ class Exchange:
             order.state = "filled"
             order.ended_at = at
             order.cancel_at = order.reject_at = None
-        self._reduce_group(order, quantity, at)
+        groups.reduce_group(self._world, order, quantity, at)
         for child in order.children:
             child.since = at
             self.touch(child, at)
 
     def _parts(self, order: SimOrder, at: datetime, quantity: Decimal) -> Iterator[Decimal]:
         """One execution per displayed size."""
-        quote = self._world.market.quote(order.conid, at)
-        shown = Decimal((quote.ask_size if order.ticket.side == "BUY" else quote.bid_size) or 0)
-        if not self._world.quirks.split_executions or shown < 1:
-            shown = quantity
+        quote = self.quote(order, at)
+        displayed = Decimal((quote.ask_size if order.ticket.buys else quote.bid_size) or 0)
+        if not self._world.quirks.split_executions or displayed < 1:
+            displayed = quantity
         while quantity > 0:
-            part = min(quantity, shown)
+            part = min(quantity, displayed)
             yield part
             quantity -= part
-
-    def _execute(self, order: SimOrder, at: datetime, price: Decimal, quantity: Decimal) -> None:
-        instrument = order.ticket.instrument
-        venues = _VENUES["OPT" if instrument.sec_type == "OPT" else "STK"]
-        self._executions += 1
-        random = self._world.rng("executions")
-        fee = commission(instrument.sec_type, order.filled + quantity) - order.commission
-        execution = Execution(
-            id=f"{random.getrandbits(32):08x}.{int(at.timestamp()):08x}.{self._executions:02x}.01",
-            order=order,
-            at=at,
-            price=price,
-            quantity=quantity,
-            commission=fee,
-            exchange=venues[random.randrange(len(venues))],
-        )
-        order.executions.append(execution)
-        self._world.books[order.account].trade(instrument, order.ticket.side, quantity, price, fee, trade_day(at))
-        order.note(at, "filled", 0, execution_id=execution.id, price=price, quantity=quantity, commission=fee)
-        assert order.filled <= order.total, "no order is filled beyond its size"
-
-    def _reduce_group(self, order: SimOrder, quantity: Decimal, at: datetime) -> None:
-        """Siblings shrink by what one of them filled. Source: docs/facts/orders.md §1.7 item 7."""
-        for other in self.group_of(order):
-            if not other.working:
-                continue
-            size = max(other.filled, other.total - quantity)
-            if size == other.filled:
-                self.end(other, "cancelled", at)
-            else:
-                other.ticket = other.ticket.with_quantity(size)
-
-    def group_of(self, order: SimOrder) -> list[SimOrder]:
-        """The orders that share a group with this one."""
-        if order.group is None:
-            return []
-        return [
-            o for o in self.orders.values() if o is not order and (o.account, o.group) == (order.account, order.group)
-        ]
 
     def end(self, order: SimOrder, state: State, at: datetime, *, reason: str | None = None) -> None:
         """Cancel or reject an order; the children of one that filled nothing end with it."""
@@ -341,14 +330,16 @@ class Exchange:
         else:
             order.state = "pending_cancel"
             order.cancel_at = now + timedelta(seconds=delay)
-        if order.parent is not None:
-            for sibling in self.group_of(order):
-                if sibling.state == "live":
-                    self.request_cancel(sibling, now)
+        for sibling in groups.cancelled_along(self._world, order):
+            if sibling.state == "live":
+                self.request_cancel(sibling, now)
         return delay <= 0
 
     def _close(self, at: datetime) -> None:
-        """The closing bell: day orders and parked day orders end, options expire, the day's values are kept."""
+        """The closing bell: orders on the close trade, day orders end, options expire, the day's values are kept."""
+        for order in self._open_orders():
+            if order.ticket.kind.at_close and order.placed_at < at and self._may_trade(order):
+                self._trade_at_close(order, at)
         for order in list(self.orders.values()):
             if order.placed_at >= at or order.ticket.tif == "GTC":
                 continue
@@ -358,6 +349,14 @@ class Exchange:
                 self.desk.forget(order, at)
         settlement.settle_at_close(self._world, at)
         self._world.books.close_day(at)
+
+    def _trade_at_close(self, order: SimOrder, at: datetime) -> None:
+        """At the session's last price, where the limit allows. [sim] Source of the types: docs/facts/orders.md §1.3."""
+        quote, limit = self.quote(order, at), order.limit
+        price = None if quote.halted else quote.last
+        if price is None or (limit is not None and (price > limit if order.ticket.buys else price < limit)):
+            return
+        self._fill(order, at, price, self._quantity_to_fill(order))
 
     # --- by hand, for tests and control endpoints --------------------------------------------------------------
 
@@ -373,10 +372,21 @@ class Exchange:
         quantity = order.remaining if quantity is None else quantity
         if not order.working or not 0 < quantity <= order.remaining:
             raise ValueError(f"order {order_id} is {order.state} with {order.remaining} remaining")
-        if order.waits_for_stop:
+        if order.waits:
             order.elected_at = now
         self._fill(order, now, price, quantity)
         return order
+
+    def fill_in_a_rush(self, order: SimOrder, at: datetime) -> None:
+        """Fill what is active of an order at its own price, before anything of its group could be taken back."""
+        quote = self.quote(order, at)
+        touch = quote.ask if order.ticket.buys else quote.bid
+        if order.waits:
+            order.elected_at = at
+            order.note(at, "elected", 0)
+        price = next((p for p in (order.limit, order.stop, touch, quote.mark) if p is not None), None)
+        if price is not None:
+            self._fill(order, at, price, self.active_quantity(order))
 
     # --- looking ---------------------------------------------------------------------------------------------------
 
@@ -396,11 +406,12 @@ class Exchange:
         """Executions of the last `days` New York days, today included, newest first."""
         first = trade_day(now) - timedelta(days=days - 1)
         found = [
-            execution
+            part
             for order in self.orders.values()
             if order.account == account_id
             for execution in order.executions
             if trade_day(execution.at) >= first
+            for part in shown(self._world, execution)
         ]
         return sorted(found, key=lambda execution: (execution.at, execution.id), reverse=True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ibkit.sim.exchange.order import SimOrder
+from ibkit.sim.exchange.order import Execution, SimOrder
 from ibkit.sim.exchange.refusals import terms
 
 __all__ = ["ledger_row"]
@@ -23,6 +23,9 @@ def ledger_row(order: SimOrder) -> dict[str, Any]:
         "conid": order.conid,
         "symbol": order.ticket.instrument.symbol,
         **terms(order.ticket),
+        **({"conidex": order.ticket.instrument.conidex} if order.ticket.instrument.legs else {}),
+        **({"stop_now": order.stop_now, "limit_now": order.limit} if order.ticket.kind.trails else {}),
+        "group": order.group,
         "parent_id": order.parent.id if order.parent else None,
         "origin": order.origin,
         "request_id": order.request_id,
@@ -32,15 +35,21 @@ def ledger_row(order: SimOrder) -> dict[str, Any]:
         "state": order.state,
         "filled": order.filled,
         "reason": order.reason,
-        "executions": [
-            {
-                "execution_id": execution.id,
-                "at": execution.at,
-                "price": execution.price,
-                "quantity": execution.quantity,
-                "commission": execution.commission,
-            }
-            for execution in order.executions
-        ],
+        "executions": [_execution_row(execution) for execution in order.executions],
         "events": list(order.events),
     }
+
+
+def _execution_row(execution: Execution) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "execution_id": execution.id,
+        "at": execution.at,
+        "price": execution.price,
+        "quantity": execution.quantity,
+        "commission": execution.commission,
+    }
+    if execution.legs:
+        row["legs"] = [
+            {"conid": leg.instrument.conid, "side": leg.side, **_execution_row(leg)} for leg in execution.legs
+        ]
+    return row

@@ -14,9 +14,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from ibkit.sim.exchange.tickets import SimTicket
+from ibkit.sim.exchange.tickets import Side, SimTicket
+
+if TYPE_CHECKING:
+    from ibkit.sim.market.instruments import Instrument
 
 __all__ = ["Execution", "Reading", "SimOrder", "State"]
 
@@ -27,20 +30,26 @@ Reading = tuple[Decimal, Decimal]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
-    """One fill; quantity is positive, commission what it cost, positive."""
+    """One fill; quantity is positive, commission what it cost, positive.
+
+    legs: of a combo's fill, what was done in each contract; its own price is the net one, its commission theirs in all.
+    """
 
     id: str
     order: SimOrder
     at: datetime
+    instrument: Instrument
+    side: Side
     price: Decimal
     quantity: Decimal
     commission: Decimal
     exchange: str
+    legs: tuple[Execution, ...] = ()
 
     @property
     def net_amount(self) -> Decimal:
         """Without commission, positive on both sides. Source: docs/facts/orders.md §11."""
-        return self.price * self.quantity * self.order.ticket.instrument.multiplier
+        return self.price * self.quantity * self.instrument.multiplier
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -48,6 +57,8 @@ class SimOrder:
     """ticket: its terms now; a modification puts another one here.
 
     since:  the last change that matters to matching; ticks after it count.
+    stop_now: where the stop of a trailing order stands; None before it has seen the market.
+    limit_now: where its limit stands, or that of a pegged order, once it has moved.
     last_hit: a stop's first qualifying look at the market, which a second one would confirm.
     cancel_at: when a cancel under way takes effect. stuck: a scenario lets nothing more of it be filled.
     events: what happened to it, oldest first; only ever appended to.
@@ -68,6 +79,8 @@ class SimOrder:
     group: str | None = None
     """Orders with the same group reduce each other by their fills."""
     elected_at: datetime | None = None
+    stop_now: Decimal | None = None
+    limit_now: Decimal | None = None
     last_hit: Reading | None = None
     cancel_at: datetime | None = None
     reject_at: datetime | None = None
@@ -109,8 +122,20 @@ class SimOrder:
         return self.state in ("live", "pending_cancel")
 
     @property
-    def waits_for_stop(self) -> bool:
-        return self.ticket.is_stop and self.elected_at is None
+    def waits(self) -> bool:
+        """It is held until the market reaches its stop or its trigger."""
+        return self.ticket.kind.waits is not None and self.elected_at is None
+
+    @property
+    def stop(self) -> Decimal | None:
+        """Where its stop or trigger stands now; None of a trailing order that has seen no market yet."""
+        return self.stop_now if self.ticket.kind.trails else self.ticket.stop
+
+    @property
+    def limit(self) -> Decimal | None:
+        """Where its limit stands now; of a relative order its limit, not where it rests."""
+        relative = self.ticket.order_type == "REL"
+        return self.ticket.limit if relative or self.limit_now is None else self.limit_now
 
     def active_quantity(self, *, child_activation: str) -> Decimal:
         """How much of it may trade now: a bracket child follows what its parent has filled."""

@@ -18,13 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["filter_word", "live_row", "placement_row", "status_of", "status_row", "trade_row"]
 
-_TYPES = {
-    "MKT": ("Market", "MARKET"),
-    "LMT": ("Limit", "LIMIT"),
-    "STP": ("Stop", "STOP"),
-    "STOP_LIMIT": ("Stop Limit", "STOP_LIMIT"),
-}
-"""Display form and code."""
 _CCP = {
     "filled": "Filled",
     "cancelled": "Cancelled",
@@ -55,7 +48,7 @@ def status_of(world: World, order: SimOrder, now: datetime) -> str:
         return words.get(order.state, "Inactive")
     dormant = order.parent is not None and world.exchange.active_quantity(order) == 0
     at_the_open = order.ticket.tif == "OPG" or not world.calendar.is_open(now)
-    return "PreSubmitted" if dormant or order.waits_for_stop or at_the_open else "Submitted"
+    return "PreSubmitted" if dormant or order.waits or at_the_open else "Submitted"
 
 
 def filter_word(status: str) -> str:
@@ -81,11 +74,10 @@ def live_row(world: World, order: SimOrder, now: datetime) -> dict[str, Any]:
     ticket, instrument = order.ticket, order.ticket.instrument
     status = status_of(world, order, now)
     background, foreground = _COLOURS.get(status, _WORKING_COLOURS)
-    display, code = _TYPES[ticket.order_type]
     row: dict[str, Any] = {
         "acct": order.account,
         "exchange": "SMART",
-        "conidex": str(order.conid),
+        "conidex": instrument.conidex,
         "conid": order.conid,
         "account": order.account,
         "orderId": order.id,
@@ -103,12 +95,12 @@ def live_row(world: World, order: SimOrder, now: datetime) -> dict[str, Any]:
         "status": status,
         "order_ccp_status": _CCP.get(order.state, "Submitted"),
         "outsideRTH": ticket.outside_rth,
-        "origOrderType": code,
+        "origOrderType": ticket.kind.code,
         "supportsTaxOpt": "1",
         # The time it was submitted, not of its last fill: IBKR's own trap (§9, recorded).
         "lastExecutionTime": _stamp(order.placed_at),
-        "orderType": display,
-        "price": price_text(ticket.limit),
+        "orderType": ticket.kind.display,
+        "price": price_text(order.limit),
         "bgColor": background,
         "fgColor": foreground,
         "isEventTrading": "0",
@@ -118,18 +110,22 @@ def live_row(world: World, order: SimOrder, now: datetime) -> dict[str, Any]:
     }
     if order.state == "filled":
         del row["exchange"], row["outsideRTH"]
-    if instrument.sec_type == "OPT":
+    if instrument.sec_type != "STK":
         row["description2"] = short_contract(instrument)
+    if ticket.cash_quantity is not None:
+        row["totalCashSize"] = float(ticket.cash_quantity)
     if order.ref is not None:
         row["order_ref"] = order.ref
     if order.parent is not None:
         row["parentId"] = order.parent.id
     if order.group is not None:
         row["ocaGroupId"] = order.group
-    if ticket.stop is not None:
-        row["stop_price"] = price_text(ticket.stop)
-        if ticket.order_type == "STOP_LIMIT":
-            row["auxPrice"] = price_text(ticket.stop)
+    if ticket.kind.waits is not None:
+        row["stop_price"] = price_text(order.stop)
+        if ticket.kind.stop == "auxPrice":
+            row["auxPrice"] = price_text(order.stop)
+    if ticket.offset is not None:
+        row["auxPrice"] = price_text(ticket.offset)
     if order.executions:
         row["avgPrice"] = price_text(_average(order))
     if order.state in ("cancelled", "rejected") and order.reason is not None:
@@ -151,7 +147,7 @@ def status_row(world: World, order: SimOrder, now: datetime) -> dict[str, Any]:
         "request_id": str(order.request_id),
         "server_id": str(order.replaces or 0),
         "order_id": order.id,
-        "conidex": str(order.conid),
+        "conidex": instrument.conidex,
         "conid": order.conid,
         "symbol": instrument.symbol,
         "side": ticket.side[0],
@@ -163,7 +159,7 @@ def status_row(world: World, order: SimOrder, now: datetime) -> dict[str, Any]:
         "total_size": _decimal_text(order.total),
         "currency": instrument.currency,
         "account": order.account,
-        "order_type": _TYPES[ticket.order_type][1],
+        "order_type": ticket.kind.code,
         "cum_fill": _decimal_text(order.filled),
         "order_status": status,
         "order_ccp_status": _CCP_CODES.get(order.state, "0"),
@@ -183,14 +179,14 @@ def status_row(world: World, order: SimOrder, now: datetime) -> dict[str, Any]:
         "child_order_type": "0",
         "order_clearing_account": order.account,
         "size_and_fills": f"{plain(order.filled)}/{plain(order.total)}",
-        "exit_strategy_display_price": price_text(ticket.limit or ticket.stop) or "0.0",
+        "exit_strategy_display_price": _own_price(order) or "0.0",
         "exit_strategy_chart_description": "" if done else _chart_description(order),
         "average_price": average,
         "exit_strategy_tool_availability": "0" if done else "1",
         "allowed_duplicate_opposite": True,
         "order_time": _stamp(order.placed_at),
-        "limit_price": price_text(ticket.limit),
-        "stop_price": price_text(ticket.stop),
+        "limit_price": price_text(order.limit),
+        "stop_price": price_text(order.stop),
         "outside_rth": ticket.outside_rth,
         "all_or_none": ticket.all_or_none,
         "order_desc": description,
@@ -199,8 +195,8 @@ def status_row(world: World, order: SimOrder, now: datetime) -> dict[str, Any]:
         "last_fill_price": price_text(order.executions[-1].price) if order.executions else "0.00",
         "filled_quantity": _decimal_text(order.filled),
         "remaining_quantity": _decimal_text(order.remaining),
-        "total_cash_size": "0.0",
-        "price": price_text(ticket.limit) or "0.0",
+        "total_cash_size": _decimal_text(ticket.cash_quantity or Decimal(0)),
+        "price": price_text(order.limit) or "0.0",
         "use_price_mgmt_algo": False,
         "is_event_trading": "0",
         "clearing_id": "IB",
@@ -221,14 +217,14 @@ def status_row(world: World, order: SimOrder, now: datetime) -> dict[str, Any]:
 
 def trade_row(world: World, execution: Execution) -> dict[str, Any]:
     """One execution."""
-    order, instrument = execution.order, execution.order.ticket.instrument
-    verb = "Bought" if order.ticket.side == "BUY" else "Sold"
+    order, instrument = execution.order, execution.instrument
+    verb = "Bought" if execution.side == "BUY" else "Sold"
     price = price_text(execution.price)
     row: dict[str, Any] = {
         "execution_id": execution.id,
         "symbol": instrument.symbol,
         "supports_tax_opt": "1",
-        "side": order.ticket.side[0],
+        "side": execution.side[0],
         "order_description": f"{verb} {plain(execution.quantity)} @ {price} on {execution.exchange}",
         "trade_time": execution.at.astimezone(UTC).strftime("%Y%m%d-%H:%M:%S"),
         "trade_time_r": _milliseconds(execution.at),
@@ -245,8 +241,8 @@ def trade_row(world: World, execution: Execution) -> dict[str, Any]:
         "contract_description_1": contract_line(instrument),
         "sec_type": instrument.sec_type,
         "listing_exchange": instrument.listing_exchange,
-        "conid": order.conid,
-        "conidEx": str(order.conid),
+        "conid": instrument.conid,
+        "conidEx": instrument.conidex,
         "clearing_id": "IB",
         "clearing_name": "IB",
         "liquidation_trade": "0",
@@ -275,11 +271,13 @@ def _description(order: SimOrder, *, with_symbol: bool) -> str:
     ticket = order.ticket
     past = order.state == "filled"
     verb = {"BUY": "Bought" if past else "Buy", "SELL": "Sold" if past else "Sell"}[ticket.side]
-    prices = " ".join(price_text(p) for p in (ticket.stop, ticket.limit) if p is not None)
+    shown = ["" if ticket.trail is None else f"{price_text(ticket.trail.amount)}{'%' if ticket.trail.per_cent else ''}"]
+    shown += [price_text(price) for price in (order.stop, ticket.offset, order.limit)]
+    prices = " ".join(text for text in shown if text)
     words = [verb, plain(order.total)]
     if with_symbol:
         words.append(contract_line(ticket.instrument))
-    words.append(_TYPES[ticket.order_type][0])
+    words.append(ticket.kind.display)
     if prices:
         words.append(prices)
     return f"{' '.join(words)}, {'Day' if ticket.tif == 'DAY' else ticket.tif}"
@@ -287,8 +285,13 @@ def _description(order: SimOrder, *, with_symbol: bool) -> str:
 
 def _chart_description(order: SimOrder) -> str:
     verb = "Buy" if order.ticket.side == "BUY" else "Sell"
-    price = price_text(order.ticket.limit or order.ticket.stop)
+    price = _own_price(order)
     return f"{verb} {plain(order.total)} @ {price}" if price else f"{verb} {plain(order.total)}"
+
+
+def _own_price(order: SimOrder) -> str:
+    """Its limit, else its stop; empty where it has neither."""
+    return price_text(order.limit if order.limit is not None else order.stop)
 
 
 def _decimal_text(number: Decimal) -> str:

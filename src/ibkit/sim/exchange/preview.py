@@ -25,32 +25,57 @@ _ZERO = Decimal(0)
 
 
 def preview_row(world: World, caller: Caller, tickets: Sequence[SimTicket], now: datetime) -> dict[str, Any]:
-    """Figures as texts with thousands marks. Of a bracket only the orders that are no children count."""
-    own = [ticket for ticket in tickets if ticket.parent is None] or list(tickets)
-    trades = [refusals.planned_trade(world, ticket, now) for ticket in own]
-    equity, margin, equity_after, margin_after = world.books.margin_with(caller.account, now, trades)
+    """Figures as texts with thousands marks. Of a bracket only the orders that are no children count.
+
+    Of an OCA group the one counts that needs the most margin. A combo has no position of its own: the member is left
+    out, as it may be (§5). [sim]
+    """
+    every = [ticket for ticket in tickets if ticket.parent is None] or list(tickets)
+    own, trades, margins = max(_planned(world, caller, every, now), key=lambda row: row[2][3])
+    equity, margin, equity_after, margin_after = margins
     first = own[0]
-    currency, unit = first.instrument.currency, "Contracts" if first.instrument.sec_type == "OPT" else "Shares"
-    amount = sum((abs(signed) * price * what.multiplier for what, signed, price, _ in trades), _ZERO)
+    currency, unit = first.instrument.currency, "Shares" if first.instrument.multiplier == 1 else "Contracts"
+    amount = sum((_value(world, ticket, now) for ticket in own), _ZERO)
     fee = sum((fee for *_, fee in trades), _ZERO)
     held = world.books[caller.account].quantity(first.conid)
     change = sum((signed for what, signed, _, _ in trades if what.conid == first.conid), _ZERO)
-    warns = [f"21/{text}" if "without market data" in text else text for text in _warnings(world, caller, own, now)]
+    size = sum((ticket.quantity for ticket in own if ticket.instrument.key == first.instrument.key), _ZERO)
+    position = {"current": plain(held), "change": plain(change), "after": plain(held + change)}
+    warns = [f"21/{text}" if "without market data" in text else text for text in _warnings(world, caller, every, now)]
     margin_row = _change(margin, margin_after)
     return {
         "amount": {
-            "amount": f"{_money(amount)} {currency} ({plain(abs(change))} {unit})",
+            "amount": f"{_money(amount)} {currency} ({plain(size)} {unit})",
             "commission": f"{_money(fee)} {currency}",
             "total": f"{_money(amount + fee)} {currency}",
         },
         "equity": _change(equity, equity_after),
         "initial": margin_row,
         "maintenance": dict(margin_row),
-        "position": {"current": plain(held), "change": plain(change), "after": plain(held + change)},
+        **({} if first.instrument.legs else {"position": position}),
         "warn": warns[0] if warns else None,
         "warns": warns,
-        "error": _error(world, caller, own, now),
+        "error": _error(world, caller, every, now),
     }
+
+
+_Trades = list[tuple[Any, Decimal, Decimal, Decimal]]
+_Margins = tuple[Decimal, Decimal, Decimal, Decimal]
+
+
+def _planned(
+    world: World, caller: Caller, tickets: Sequence[SimTicket], now: datetime
+) -> list[tuple[list[SimTicket], _Trades, _Margins]]:
+    """For each set of tickets that can be filled together: they, their trades, equity and margin before and after."""
+    found: list[tuple[list[SimTicket], _Trades, _Margins]] = []
+    for some in refusals.alternatives(tickets):
+        trades = [trade for ticket in some for trade in refusals.planned_trades(world, ticket, now)]
+        found.append((some, trades, world.books.margin_with(caller.account, now, trades)))
+    return found
+
+
+def _value(world: World, ticket: SimTicket, now: datetime) -> Decimal:
+    return abs(refusals.planned_price(world, ticket, now)) * ticket.quantity * ticket.instrument.multiplier
 
 
 def _warnings(world: World, caller: Caller, tickets: Sequence[SimTicket], now: datetime) -> list[str]:
@@ -63,7 +88,8 @@ def _error(world: World, caller: Caller, tickets: Sequence[SimTicket], now: date
         text = refusals.for_ticket(world, caller.account, ticket, now)
         if text is not None:
             return text
-    return refusals.margin(world, caller.account, tickets, now)
+    some = refusals.alternatives(tickets)
+    return next((text for own in some if (text := refusals.margin(world, caller.account, own, now))), None)
 
 
 def _change(before: Decimal, after: Decimal) -> dict[str, str]:

@@ -11,7 +11,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
+from ibkit.sim.exchange.matching import first_stop, reading
 from ibkit.sim.exchange.tickets import SimTicket
+from ibkit.sim.market.names import contract_line
 from ibkit.sim.quirks import Quirks
 
 if TYPE_CHECKING:
@@ -111,11 +113,11 @@ def messages_for(
         found.append(Message("o451", text))
     if ticket.quantity % 1 != 0 and not market_open:
         found.append(NO_FRACTIONS_NOW)
-    if ticket.order_type == "MKT" and ticket.instrument.sec_type == "OPT" and quirks.market_question:
+    if ticket.order_type == "MKT" and ticket.instrument.sec_type != "STK" and quirks.market_question:
         found.append(MARKET_RISK)
+    if ticket.kind.waits is not None and reading(ticket, first_stop(ticket, quote, quirks), quote, quirks) is not None:
+        found.append(TRIGGERS_NOW)
     if ticket.is_stop:
-        if _through(ticket, quote):
-            found.append(TRIGGERS_NOW)
         if quirks.stop_question:
             found.append(STOP_TYPES)
         if quirks.stop_risk_question:
@@ -140,33 +142,25 @@ def grouped(messages: list[Message], suppressed: Collection[str], style: str) ->
 
 def estimate(ticket: SimTicket, quote: MarketQuote) -> Decimal:
     """The order's value at its own price, else at the price it would meet."""
-    touch = quote.ask if ticket.side == "BUY" else quote.bid
+    touch = quote.ask if ticket.buys else quote.bid
     price = ticket.limit if ticket.limit is not None else ticket.stop if ticket.stop is not None else touch
-    return (price or Decimal(0)) * ticket.quantity * ticket.instrument.multiplier
+    return abs(price or Decimal(0)) * ticket.quantity * ticket.instrument.multiplier
 
 
 def _outside_quote(ticket: SimTicket, quote: MarketQuote, per_cent: Decimal) -> bool:
     if ticket.order_type != "LMT" or ticket.limit is None or not quote.bid or not quote.ask:
         return False
-    return ticket.limit * 100 > quote.ask * (100 + per_cent) or ticket.limit * 100 < quote.bid * (100 - per_cent)
-
-
-def _through(ticket: SimTicket, quote: MarketQuote) -> bool:
-    """The stop would elect at the present quote. Source: docs/facts/orders.md §1.8."""
-    if ticket.stop is None:
-        return False
-    touch = quote.bid if ticket.side == "BUY" else quote.ask
-    watched = touch if ticket.instrument.sec_type == "OPT" else quote.last
-    if not watched:
-        return False
-    return watched >= ticket.stop if ticket.side == "BUY" else watched <= ticket.stop
+    above, below = ticket.limit - quote.ask, quote.bid - ticket.limit
+    return above * 100 > abs(quote.ask) * per_cent or below * 100 > abs(quote.bid) * per_cent
 
 
 def _label(ticket: SimTicket) -> str:
     """`BUY 10 AAPL NASDAQ.NMS`, as the texts name an order."""
     instrument = ticket.instrument
     quantity = f"{ticket.quantity.normalize():f}"
-    if instrument.sec_type == "OPT" and instrument.expiry is not None and instrument.strike is not None:
+    if instrument.legs:
+        what = contract_line(instrument)
+    elif instrument.sec_type == "OPT" and instrument.expiry is not None and instrument.strike is not None:
         strike = f"{instrument.strike.normalize():f}"
         right = "PUT" if instrument.right == "P" else "CALL"
         what = f"{instrument.symbol} {instrument.expiry:%b%d'%y} {strike} {right}"

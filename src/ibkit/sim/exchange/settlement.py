@@ -35,8 +35,8 @@ def settle_at_close(world: World, at: datetime) -> None:
             if holding.quantity != 0 and instrument.expiry == today and not instrument.am_settled:
                 _settle(world, book, holding, at)
     for order in list(world.exchange.orders.values()):
-        expiry = order.ticket.instrument.expiry
-        if order.working and expiry is not None and expiry <= today:
+        last_day = order.ticket.instrument.last_day
+        if order.working and last_day is not None and last_day <= today:
             world.exchange.end(order, "cancelled", at)
 
 

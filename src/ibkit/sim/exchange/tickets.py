@@ -1,6 +1,6 @@
 """Order tickets as they come over the wire, read strictly: what cannot be read is refused before anything is booked.
 
-Source: docs/facts/orders.md §1.2-1.5, §0.1 row 5.
+Source: docs/facts/orders.md §1.2-1.6, §0.1 row 5.
 """
 
 from __future__ import annotations
@@ -10,18 +10,16 @@ from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from ibkit.sim.exchange.kinds import KINDS, Kind, OrderType
+
 if TYPE_CHECKING:
     from ibkit.sim.market.instruments import Instrument, Instruments
 
-__all__ = ["BadTicket", "OrderType", "Side", "SimTicket", "Tif", "read_ticket"]
+__all__ = ["BadTicket", "OrderType", "Side", "SimTicket", "Tif", "Trail", "read_ticket"]
 
 Side = Literal["BUY", "SELL"]
-OrderType = Literal["MKT", "LMT", "STP", "STOP_LIMIT"]
 Tif = Literal["DAY", "GTC", "IOC", "OPG"]
 
-_TYPES = ("MKT", "LMT", "STP", "STOP_LIMIT")
-_NOT_SIMULATED = frozenset({"MIDPRICE", "TRAIL", "TRAILLMT", "LOC", "MOC", "MIT", "LIT", "REL"})
-"""Order types that IBKR knows and this exchange does not match."""
 _TIFS = ("DAY", "GTC", "IOC", "OPG")
 _MAX_REF = 64
 
@@ -35,10 +33,25 @@ class BadTicket(Exception):
         self.status = status
 
 
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """How far a trailing stop stays behind the market: an amount per unit, or per cent of the price."""
+
+    amount: Decimal
+    per_cent: bool
+
+    @property
+    def form(self) -> str:
+        """`trailingType`."""
+        return "%" if self.per_cent else "amt"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimTicket:
-    """One order as asked for. limit: of LMT and STOP_LIMIT. stop: of STP and STOP_LIMIT.
+    """One order as asked for. limit: where it has one; the cap of REL and MIDPRICE.
 
+    stop:      what it waits for: a stop, the trigger of MIT and LIT, the first stop of a trailing order.
+    offset:    of REL, by how much it is better than the best price of its own side.
     quantity:  None for an order by amount; then cash_quantity is set.
     parent:    a cOID of the same request, or the digits of an order id.
     one_group: isSingleGroup, part of an explicit OCA group.
@@ -52,6 +65,8 @@ class SimTicket:
     cash_quantity: Decimal | None = None
     limit: Decimal | None = None
     stop: Decimal | None = None
+    trail: Trail | None = None
+    offset: Decimal | None = None
     ref: str | None = None
     parent: str | None = None
     one_group: bool = False
@@ -66,8 +81,16 @@ class SimTicket:
         return self.instrument.conid
 
     @property
+    def kind(self) -> Kind:
+        return KINDS[self.order_type]
+
+    @property
     def is_stop(self) -> bool:
-        return self.order_type in ("STP", "STOP_LIMIT")
+        return self.kind.waits == "stop"
+
+    @property
+    def buys(self) -> bool:
+        return self.side == "BUY"
 
     def with_quantity(self, quantity: Decimal) -> SimTicket:
         return replace(self, quantity=quantity)
@@ -81,17 +104,16 @@ def read_ticket(body: Any, instruments: Instruments) -> SimTicket:
     """
     if not isinstance(body, Mapping):
         raise BadTicket
-    instrument = instruments.get(_conid(body))
-    if instrument is None or instrument.sec_type == "IND":
-        raise BadTicket
+    instrument = _instrument(body, instruments)
     order_type = _word(body, "orderType")
-    if order_type in _NOT_SIMULATED:
-        raise BadTicket(f"invalid order attribute : {order_type}")
     tif = _word(body, "tif", default="DAY")
     side = _word(body, "side")
-    if order_type not in _TYPES or tif not in _TIFS or side not in ("BUY", "SELL"):
+    if order_type not in KINDS or tif not in _TIFS or side not in ("BUY", "SELL"):
         raise BadTicket
-    limit, stop = _prices(body, order_type)
+    kind = KINDS[order_type]
+    if instrument.sec_type not in kind.products:
+        raise BadTicket(f"invalid order attribute : {order_type}")
+    limit, stop, offset = _prices(body, kind, signed=instrument.sec_type == "BAG")
     quantity, cash = _amount(body)
     return SimTicket(
         instrument=instrument,
@@ -102,6 +124,8 @@ def read_ticket(body: Any, instruments: Instruments) -> SimTicket:
         cash_quantity=cash,
         limit=limit,
         stop=stop,
+        trail=_trail(body) if kind.trails else None,
+        offset=offset,
         ref=_ref(body),
         parent=_text(body, "parentId"),
         one_group=_flag(body, "isSingleGroup"),
@@ -113,13 +137,26 @@ def read_ticket(body: Any, instruments: Instruments) -> SimTicket:
     )
 
 
+def _instrument(body: Mapping[str, Any], instruments: Instruments) -> Instrument:
+    """The contract or combo that a ticket names; where both are sent, `conid` wins (§1.2)."""
+    conidex = body.get("conidex")
+    if body.get("conid") is None and isinstance(conidex, str) and ";" in conidex:
+        combo = instruments.combo(conidex) if not conidex.startswith("0;") else None
+        if combo is None:
+            # The text has the form of another attribute's [recorded, §0.1]; that it is this is assumed.
+            raise BadTicket("invalid order attribute : conidex")
+        return combo
+    found = instruments.get(_conid(body))
+    if found is None or found.sec_type == "IND":
+        raise BadTicket
+    return found
+
+
 def _conid(body: Mapping[str, Any]) -> int:
     conid = body.get("conid")
     if conid is None:
-        # 265598@NASDAQ routes directly; a combo (28812380;;;...) is not simulated.
+        # 265598@NASDAQ routes directly.
         head = str(body.get("conidex") or "").partition("@")[0]
-        if ";" in head:
-            raise BadTicket("invalid order attribute : conidex")
         conid = int(head) if head.isdigit() else None
     if isinstance(conid, str) and conid.isdigit():
         conid = int(conid)
@@ -177,20 +214,28 @@ def _number(body: Mapping[str, Any], name: str) -> Decimal | None:
     return number
 
 
-def _prices(body: Mapping[str, Any], order_type: str) -> tuple[Decimal | None, Decimal | None]:
-    """Limit and stop. Source: docs/facts/orders.md §1.3 (a plain stop's price stands in `price`)."""
+def _prices(
+    body: Mapping[str, Any], kind: Kind, *, signed: bool
+) -> tuple[Decimal | None, Decimal | None, Decimal | None]:
+    """Limit, stop and offset. signed: those of a combo may be zero or negative (§1.6)."""
     price, aux = _number(body, "price"), _number(body, "auxPrice")
-    limit, stop = {
-        "MKT": (None, None),
-        "LMT": (price, None),
-        "STP": (None, price if price is not None else aux),
-        "STOP_LIMIT": (price, aux),
-    }[order_type]
-    if order_type in ("LMT", "STOP_LIMIT") and (limit is None or limit <= 0):
+    sent = {"price": price, "auxPrice": aux, "price or auxPrice": price if price is not None else aux, None: None}
+    found = {"limit": sent[kind.limit], "stop": sent[kind.stop], "offset": sent[kind.offset]}
+    for name, source in (("limit", kind.limit), ("stop", kind.stop), ("offset", kind.offset)):
+        value = found[name]
+        if source is not None and value is None and name not in kind.optional:
+            raise BadTicket
+        if value is not None and (value < 0 if name == "offset" else value <= 0 and not signed):
+            raise BadTicket
+    return found["limit"], found["stop"], found["offset"]
+
+
+def _trail(body: Mapping[str, Any]) -> Trail:
+    """Both members are needed. Source: docs/facts/orders.md §1.2."""
+    amount, form = _number(body, "trailingAmt"), body.get("trailingType")
+    if amount is None or amount <= 0 or form not in ("amt", "%") or (form == "%" and amount >= 100):
         raise BadTicket
-    if order_type in ("STP", "STOP_LIMIT") and (stop is None or stop <= 0):
-        raise BadTicket
-    return limit, stop
+    return Trail(amount, form == "%")
 
 
 def _amount(body: Mapping[str, Any]) -> tuple[Decimal, Decimal | None]:

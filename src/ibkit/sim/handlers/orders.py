@@ -78,6 +78,7 @@ def modify_order(call: Call) -> Reply:
     if order is None or order.account != account:
         return _refusal(Refused(f"OrderID {order_id} doesn't exist", 400))
     ticket = _resolved(call, _read(call, call.body))
+    _check_hours(call, ticket)
     return _answer(call, call.world.exchange.desk.modify(_caller(call, account), order_id, ticket, call.now))
 
 
@@ -201,10 +202,15 @@ def _tickets(call: Call, account: str) -> list[SimTicket]:
     for ticket in tickets:
         if ticket.account is not None and ticket.account != account:
             known_account(call, ticket.account)
-        if ticket.is_stop and ticket.outside_rth and call.world.calendar.is_open(call.now):
-            # Refused [recorded, §1.2]; that the text has the form of the other attribute's is assumed.
-            raise ApiError(500, {"error": "invalid order attribute : Outside RTH"})
+        _check_hours(call, ticket)
     return tickets
+
+
+def _check_hours(call: Call, ticket: SimTicket) -> None:
+    """A stop for outside hours is refused while the market is open. [recorded, §1.2]"""
+    if ticket.order_type == "STP" and ticket.outside_rth and call.world.calendar.is_open(call.now):
+        # That the text has the form of the other attribute's is assumed.
+        raise ApiError(500, {"error": "invalid order attribute : Outside RTH"})
 
 
 def _read(call: Call, body: Any) -> SimTicket:
@@ -218,7 +224,7 @@ def _resolved(call: Call, ticket: SimTicket) -> SimTicket:
     """An amount of money buys whole shares, rounded down; less than one is refused (§1.5)."""
     if ticket.cash_quantity is None:
         return ticket
-    quote = call.world.market.quote(ticket.conid, call.now)
+    quote = call.world.market.quote_of(ticket.instrument, call.now)
     price = ticket.limit or (quote.ask if ticket.side == "BUY" else quote.bid) or quote.mark
     shares = (ticket.cash_quantity / price).to_integral_value(rounding=ROUND_FLOOR) if price else Decimal(0)
     if shares < 1 or ticket.instrument.sec_type != "STK":

@@ -18,7 +18,7 @@ from ibkit.sim.market.expiries import CLASSES, Expiry, is_monthly
 from ibkit.sim.market.universe import LISTINGS, UNDERLYINGS, Listing
 from ibkit.wire.contracts import month_code
 
-__all__ = ["FIRST_OPTION_CONID", "Instrument", "Instruments"]
+__all__ = ["FIRST_OPTION_CONID", "Instrument", "Instruments", "Leg"]
 
 FIRST_OPTION_CONID = 900_000_000
 """Source: docs/facts/contracts-and-market-data.md §9.1 (synthetic conids from here upward)."""
@@ -38,9 +38,17 @@ _INDEX_OPTION = Increments(((Decimal(0), _NICKEL), (_EDGE, _DIME)))
 """Source: docs/facts/orders.md §1.8 (typical US options), contracts-and-market-data.md §9.2."""
 
 
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """A part of a combo. ratio: positive where it is bought when the combo is bought, negative where it is sold."""
+
+    instrument: Instrument
+    ratio: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instrument:
-    """One contract. For options the fields from `underlying_conid` on are set.
+    """One contract. For options the fields from `underlying_conid` on are set, for a combo (BAG) its legs.
 
     expiry: last trading day; settles_on: the day after it for an AM-settled index option, else the same.
     listing: the row of `universe.py` that it is, or that it is written on.
@@ -48,7 +56,7 @@ class Instrument:
 
     conid: int
     symbol: str
-    sec_type: Literal["STK", "IND", "OPT"]
+    sec_type: Literal["STK", "IND", "OPT", "BAG"]
     name: str
     listing_exchange: str
     currency: str
@@ -62,6 +70,25 @@ class Instrument:
     settles_on: date | None = None
     strike: Decimal | None = None
     right: Literal["P", "C"] | None = None
+    legs: tuple[Leg, ...] = ()
+
+    @property
+    def conidex(self) -> str:
+        """`265598`; of a combo `28812380;;;756733/1,320227571/-1`."""
+        if not self.legs:
+            return str(self.conid)
+        return f"{self.conid};;;" + ",".join(f"{leg.instrument.conid}/{leg.ratio}" for leg in self.legs)
+
+    @property
+    def key(self) -> int | str:
+        """What tells it from every other contract: all combos share one conid."""
+        return self.conidex if self.legs else self.conid
+
+    @property
+    def last_day(self) -> date | None:
+        """Its last trading day, a combo's being that of the leg that ends first; None for what does not end."""
+        days = [leg.instrument.expiry for leg in self.legs if leg.instrument.expiry is not None]
+        return min(days, default=None) if self.legs else self.expiry
 
     @property
     def is_option(self) -> bool:
@@ -117,6 +144,7 @@ class Instruments:
         self._underlyings = {i.symbol: i for i in self._listed.values() if i.listing.is_us and i.symbol in UNDERLYINGS}
         self._centres: dict[str, tuple[Decimal, ...]] = {s: (row.base,) for s, row in UNDERLYINGS.items()}
         self._option = lru_cache(maxsize=8192)(self._option_uncached)
+        self._combo = lru_cache(maxsize=1024)(self._combo_uncached)
 
     # --- single contracts ------------------------------------------------------------------------------------------
 
@@ -125,6 +153,15 @@ class Instruments:
         if conid < FIRST_OPTION_CONID:
             return self._listed.get(conid)
         return self._option(conid)
+
+    def combo(self, conidex: str) -> Instrument | None:
+        """The combo that a conidex names, None where it is none that is simulated."""
+        return self._combo(conidex)
+
+    def _combo_uncached(self, conidex: str) -> Instrument | None:
+        from ibkit.sim.market.combos import combo_of  # combos are made of instruments
+
+        return combo_of(conidex, self.get)
 
     def by_symbol(self, symbol: str) -> Instrument | None:
         """The American stock, ETF or index of that name."""
@@ -191,6 +228,7 @@ class Instruments:
         if all(abs(price / centre - 1) > Decimal("0.10") for centre in self._centres[symbol]):
             self._centres[symbol] = (*self._centres[symbol], price)
             self._option.cache_clear()
+            self._combo.cache_clear()
 
     def _strikes(self, symbol: str, monthly: bool) -> tuple[Decimal, ...]:
         return _strikes(symbol, self._centres[symbol], monthly)

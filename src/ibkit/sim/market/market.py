@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ibkit.sim.market.calendar import Calendar, new_york_date
+from ibkit.sim.market.combos import combo_quote, combo_ticks
 from ibkit.sim.market.instruments import Instrument, Instruments
 from ibkit.sim.market.interventions import Interventions, Pin, Sides
 from ibkit.sim.market.paths import Paths, chance, key_of
@@ -71,6 +72,16 @@ class Market:
     def quote(self, conid: int, at: datetime) -> MarketQuote:
         """Raises KeyError for an unknown contract. A foreign twin has no prices at all."""
         return self._quote(conid, _floor(at))
+
+    def quote_of(self, instrument: Instrument, at: datetime) -> MarketQuote:
+        """The quote of a contract, or of a combo, which its legs' quotes make."""
+        return combo_quote(self, instrument, at) if instrument.legs else self.quote(instrument.conid, at)
+
+    def ticks_of(self, instrument: Instrument, start: datetime, end: datetime) -> Ticks:
+        """As `ticks`, of a contract or a combo."""
+        return (
+            combo_ticks(self, instrument, start, end) if instrument.legs else self.ticks(instrument.conid, start, end)
+        )
 
     def ticks(self, conid: int, start: datetime, end: datetime) -> Ticks:
         """All ticks in (start, end], regular hours only; none after an option's last trading day."""

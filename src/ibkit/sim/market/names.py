@@ -30,7 +30,9 @@ def price_text(price: Decimal | None) -> str:
 
 
 def contract_line(instrument: Instrument) -> str:
-    """`SPY Aug21'26 540 PUT`; a stock's symbol."""
+    """`SPY Aug21'26 540 PUT`; a stock's symbol; of a combo `SPY 1 AUG 21 '26 540 Put -1 AUG ...` (assumed)."""
+    if instrument.legs:
+        return f"{instrument.symbol} {short_contract(instrument)}"
     return _option(instrument, "%b%d'%y", {"P": "PUT", "C": "CALL"}) or instrument.symbol
 
 
@@ -40,7 +42,11 @@ def long_contract(instrument: Instrument) -> str:
 
 
 def short_contract(instrument: Instrument) -> str:
-    """`AUG 21 '26 540 Put`: without the symbol."""
+    """`AUG 21 '26 540 Put`: without the symbol; of a combo its legs, each with its ratio (assumed)."""
+    if instrument.legs:
+        return " ".join(
+            f"{leg.ratio} {short_contract(leg.instrument) or leg.instrument.symbol}" for leg in instrument.legs
+        )
     if instrument.expiry is None or instrument.strike is None:
         return ""
     right = "Put" if instrument.right == "P" else "Call"

@@ -54,9 +54,7 @@ class Paths:
     def __init__(self, calendar: Calendar, seed: int, start: datetime | None) -> None:
         self._calendar = calendar
         self._seed = seed
-        self._stream = lru_cache(maxsize=128)(self._stream_uncached)
         self._day = lru_cache(maxsize=64)(self._day_uncached)
-        self._close = lru_cache(maxsize=4096)(self._close_uncached)
         self._anchor = dict.fromkeys(UNDERLYINGS, 0.0)
         if start is not None:
             day = calendar.current_day(start)
@@ -82,28 +80,39 @@ class Paths:
 
     def _day_uncached(self, symbol: str, day: date) -> Floats:
         row = UNDERLYINGS[symbol]
-        path = row.beta * self._stream("market", 1.0, day)
+        path = row.beta * _stream(self._seed, "market", 1.0, day)
         if row.own_move:
-            path = path + self._stream(symbol, row.own_move / _DAILY_MOVE, day)
+            path = path + _stream(self._seed, symbol, row.own_move / _DAILY_MOVE, day)
         path -= self._anchor[symbol]
         path.flags.writeable = False
         return path
 
-    def _stream_uncached(self, name: str, scale: float, day: date) -> Floats:
-        """One source of movement over a day: a Brownian bridge from its opening to its close."""
-        opening, close = self._hours(day)
-        seconds = int((close - opening).total_seconds())
-        index = self._calendar.index(day)
-        last, now = self._close(name, index - 1), self._close(name, index)
-        start = last + _OVERNIGHT_SHARE * (now - last)
-        at = np.arange(seconds + 1)
-        share = at / seconds
-        # Livelier near the opening and the close than at noon.
-        step = _INTRADAY_MOVE / np.sqrt(seconds) * (0.75 + 3.0 * (share[1:] - 0.5) ** 2)
-        walk = np.concatenate(([0.0], np.cumsum(step * ndtri(chance(key_of(self._seed, name, day), at[1:])))))
-        bridge = walk - share * walk[-1]
-        return np.asarray(scale * (start + (now - start) * share + bridge))
 
-    def _close_uncached(self, name: str, index: int) -> float:
-        shocks = ndtri(chance(key_of(self._seed, name, "closes"), np.arange(index - _SHOCKS, index) + _SHOCKS + 1))
-        return float(_DAILY_MOVE * np.sum(shocks * _MEMORY ** np.arange(_SHOCKS - 1, -1, -1)))
+# Of a seed and a day alone, so all worlds of a process share them: a simulator that is made anew starts at once.
+
+
+@lru_cache(maxsize=128)
+def _stream(seed: int, name: str, scale: float, day: date) -> Floats:
+    """One source of movement over a day: a Brownian bridge from its opening to its close."""
+    calendar = Calendar()
+    session = calendar.session(day)
+    assert session is not None, day
+    seconds = int((session[1] - session[0]).total_seconds())
+    index = calendar.index(day)
+    last, now = _close(seed, name, index - 1), _close(seed, name, index)
+    start = last + _OVERNIGHT_SHARE * (now - last)
+    at = np.arange(seconds + 1)
+    share = at / seconds
+    # Livelier near the opening and the close than at noon.
+    step = _INTRADAY_MOVE / np.sqrt(seconds) * (0.75 + 3.0 * (share[1:] - 0.5) ** 2)
+    walk = np.concatenate(([0.0], np.cumsum(step * ndtri(chance(key_of(seed, name, day), at[1:])))))
+    bridge = walk - share * walk[-1]
+    found = np.asarray(scale * (start + (now - start) * share + bridge))
+    found.flags.writeable = False
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _close(seed: int, name: str, index: int) -> float:
+    shocks = ndtri(chance(key_of(seed, name, "closes"), np.arange(index - _SHOCKS, index) + _SHOCKS + 1))
+    return float(_DAILY_MOVE * np.sum(shocks * _MEMORY ** np.arange(_SHOCKS - 1, -1, -1)))

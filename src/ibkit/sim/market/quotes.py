@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING, NamedTuple, overload
 
 import numpy as np
@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-__all__ = ["ASK_SIZE", "BID_SIZE", "MarketQuote", "Tick", "Ticks", "price_of"]
+__all__ = ["ASK_SIZE", "BID_SIZE", "NOBODY", "MarketQuote", "Tick", "Ticks", "price_of"]
 
 _PIECE = 512
+NOBODY = 2**40
+"""An ask in cents that nobody offers at, and with a minus a bid that nobody bids, where 0 is a price like any other."""
 BID_SIZE, ASK_SIZE = 40, 25
 """Displayed sizes of a quote that is set by hand. Source: requirement TRD-07 (the simulator's numbers)."""
 
@@ -72,7 +74,8 @@ class Tick(NamedTuple):
 class Ticks(Sequence[Tick]):
     """A run of ticks, kept as arrays: iterate for `Tick`s, or search the arrays, which is a hundred times faster.
 
-    seconds: epoch. Prices in cents, 0 for none.
+    seconds: epoch. Prices in cents, 0 for none. signed: prices of a combo, which may be zero and below; then a side
+    that is not quoted stands at `NOBODY`, where no limit reaches it.
     """
 
     seconds: Ints
@@ -81,6 +84,19 @@ class Ticks(Sequence[Tick]):
     last_cents: Ints
     bid_size: Ints
     ask_size: Ints
+    signed: bool = field(default=False, kw_only=True)
+
+    @property
+    def has_bid(self) -> NDArray[np.bool_]:
+        return self.bid_cents > (-NOBODY if self.signed else 0)
+
+    @property
+    def has_ask(self) -> NDArray[np.bool_]:
+        return self.ask_cents < NOBODY if self.signed else self.ask_cents > 0
+
+    @property
+    def has_last(self) -> NDArray[np.bool_]:
+        return np.ones(len(self), dtype=bool) if self.signed else self.last_cents > 0
 
     def __len__(self) -> int:
         return len(self.seconds)
@@ -93,7 +109,7 @@ class Ticks(Sequence[Tick]):
 
     def __getitem__(self, index: int | slice) -> Tick | Ticks:
         if isinstance(index, slice):
-            return Ticks(*(row[index] for row in self._columns()))
+            return Ticks(*(row[index] for row in self._columns()), signed=self.signed)
         at, bid, ask, last = (int(row[index]) for row in self._columns()[:4])
         return Tick(datetime.fromtimestamp(at, UTC), price_of(bid), price_of(ask), price_of(last))
 
@@ -107,19 +123,18 @@ class Ticks(Sequence[Tick]):
 
     def where(self, mask: NDArray[np.bool_]) -> Ticks:
         """Those whose flag is set."""
-        return Ticks(*(row[mask] for row in self._columns()))
+        return Ticks(*(row[mask] for row in self._columns()), signed=self.signed)
 
     def _columns(self) -> tuple[Ints, ...]:
         return self.seconds, self.bid_cents, self.ask_cents, self.last_cents, self.bid_size, self.ask_size
 
     def first_bid_at_least(self, price: Decimal, start: int = 0) -> int | None:
         """Index of the first tick from `start` on whose bid is at or above a price."""
-        return _first(self.bid_cents[start:] >= _cents_up(price), start)
+        return _first(self.has_bid[start:] & (self.bid_cents[start:] >= _cents_up(price)), start)
 
     def first_ask_at_most(self, price: Decimal, start: int = 0) -> int | None:
         """Index of the first tick from `start` on with an ask at or below a price."""
-        asks = self.ask_cents[start:]
-        return _first((asks > 0) & (asks <= _cents_down(price)), start)
+        return _first(self.has_ask[start:] & (self.ask_cents[start:] <= _cents_down(price)), start)
 
     def first_last_at_least(self, price: Decimal, start: int = 0) -> int | None:
         return _first(self.last_cents[start:] >= _cents_up(price), start)
@@ -139,8 +154,8 @@ def _first(found: NDArray[np.bool_], start: int) -> int | None:
 
 
 def _cents_up(price: Decimal) -> int:
-    return -int(-price * 100 // 1)
+    return int((price * 100).to_integral_value(rounding=ROUND_CEILING))
 
 
 def _cents_down(price: Decimal) -> int:
-    return int(price * 100 // 1)
+    return int((price * 100).to_integral_value(rounding=ROUND_FLOOR))

@@ -6,7 +6,8 @@ Source: docs/facts/auth-and-sessions.md §6.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -28,9 +29,8 @@ def in_maintenance(quirks: Quirks, region: str, now: datetime) -> bool:
     """Whether a caller of `region` finds IBKR away at `now`."""
     if not quirks.maintenance:
         return False
-    local = now.astimezone(_NEW_YORK)
     first, last = _WEEKLY_HOURS
-    if quirks.saturday_maintenance and local.weekday() == _SATURDAY and first <= local.hour < last:
+    if quirks.saturday_maintenance and now < _weekly(now) + timedelta(hours=last - first):
         return True
     begins = _nightly(quirks, region, now)
     return begins <= now < begins + timedelta(minutes=quirks.nightly_minutes)
@@ -38,9 +38,14 @@ def in_maintenance(quirks: Quirks, region: str, now: datetime) -> bool:
 
 def _nightly(quirks: Quirks, region: str, now: datetime) -> datetime:
     """Start of the newest nightly window at or before `now`."""
+    return next(at for at in _nights(quirks.nightly_reset, region, now.astimezone(UTC).date()) if at <= now)
+
+
+@lru_cache(maxsize=1024)
+def _nights(reset: time, region: str, day: date) -> tuple[datetime, ...]:
+    """Starts of the windows about a UTC day, the newest first. Kept: every request of a day asks for them."""
     zone = ZoneInfo(REGION_ZONES[region])
-    begins = datetime.combine(now.astimezone(zone).date(), quirks.nightly_reset, zone)
-    return begins if begins <= now else begins - timedelta(days=1)
+    return tuple(datetime.combine(day + timedelta(days=n), reset, zone).astimezone(UTC) for n in (1, 0, -1, -2))
 
 
 def resets_between(world: World, earlier: datetime, now: datetime) -> Iterator[tuple[User, datetime]]:
@@ -58,7 +63,14 @@ def resets_between(world: World, earlier: datetime, now: datetime) -> Iterator[t
 
 
 def _weekly(now: datetime) -> datetime:
-    local = now.astimezone(_NEW_YORK)
-    saturday = local - timedelta(days=(local.weekday() - _SATURDAY) % 7)
-    begins = saturday.replace(hour=_WEEKLY_HOURS[0], minute=0, second=0, microsecond=0)
-    return begins if begins <= local else begins - timedelta(days=7)
+    """Start of the newest Saturday window at or before `now`."""
+    return next(at for at in _saturdays(now.astimezone(UTC).date()) if at <= now)
+
+
+@lru_cache(maxsize=1024)
+def _saturdays(day: date) -> tuple[datetime, ...]:
+    saturday = day + timedelta(days=(_SATURDAY - day.weekday()) % 7)
+    return tuple(
+        datetime.combine(saturday - timedelta(weeks=n), time(_WEEKLY_HOURS[0]), _NEW_YORK).astimezone(UTC)
+        for n in range(3)
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote
 
 from ibkit.wire.catalogue import ENDPOINTS
@@ -52,8 +53,9 @@ def _segments(path: str) -> list[str]:
     return [unquote(segment) for segment in path.rstrip("/").lstrip("/").split("/")]
 
 
+@lru_cache(maxsize=4096)
 def find_endpoint(method: str, path: str) -> Match | None:
-    """The endpoint of a path as sent (percent-encoded, without its query), or None."""
+    """The endpoint of a path as sent (percent-encoded, without its query), or None. Remembered: few are asked for."""
     segments = _segments(path)
     for row in _ROWS.get(len(segments), ()):
         if method in row.endpoint.methods:

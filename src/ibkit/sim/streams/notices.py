@@ -51,8 +51,8 @@ class Notices:
 def _gtc_notice(order: SimOrder, now: datetime) -> dict[str, Any]:
     """Warning 118 [recorded]: the day is the end of the next quarter, as the one recorded in September has it."""
     ticket = order.ticket
-    price = price_text(ticket.limit or ticket.stop)
-    kind = {"MKT": "Market", "LMT": "Limit", "STP": "Stop", "STOP_LIMIT": "Stop Limit"}[ticket.order_type]
+    price = price_text(ticket.limit if ticket.limit is not None else ticket.stop)
+    kind = ticket.kind.display
     what = f"{ticket.side} {plain(order.total)} {contract_line(ticket.instrument)} {ticket.instrument.listing_exchange}"
     until = f"{_end_of_next_quarter(now):%Y%m%d} 22:00:00 MET"
     text = f"Order {what} {kind}{f' {price}' if price else ''} will be automatically canceled at {until}"

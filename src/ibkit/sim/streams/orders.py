@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any
 
 from ibkit.model import average_price
+from ibkit.sim.exchange.fills import shown
 from ibkit.sim.exchange.order import Execution, SimOrder
 from ibkit.sim.exchange.order_rows import filter_word, live_row, status_of, trade_row
 from ibkit.sim.market.names import plain, price_text, short_contract
@@ -149,7 +150,7 @@ def _rows_of_note(world: World, order: SimOrder, index: int) -> Iterator[dict[st
         case "accepted":
             if not any(event["event"] == "parked" for event in order.events[:index]):
                 yield full(status="Inactive", order_ccp_status="Pending Submit", bgColor="#FFFFFF", fgColor="#0000CC")
-            conid = {"conid": order.conid, "conidex": str(order.conid)}
+            conid = {"conid": order.conid, "conidex": order.ticket.instrument.conidex}
             yield conid | {"orderId": order.id, "isEventTrading": "0"}
             yield key | _PENDING
             yield key | _PRE_SUBMITTED
@@ -177,7 +178,7 @@ def _rows_of_note(world: World, order: SimOrder, index: int) -> Iterator[dict[st
 
 def _works_at_once(world: World, order: SimOrder, index: int, at: datetime) -> bool:
     """Whether acceptance ended in Submitted. Stops, dormant children and orders out of hours stay PreSubmitted."""
-    if order.ticket.is_stop or order.ticket.tif == "OPG" or not world.calendar.is_open(at):
+    if order.ticket.kind.waits is not None or order.ticket.tif == "OPG" or not world.calendar.is_open(at):
         return False
     parent = order.parent
     return parent is None or any(e["event"] == "filled" and e["at"] <= at for e in parent.events)
@@ -213,7 +214,8 @@ class TradesTopic:
             note = order.events[index]
             if note["event"] == "filled" and order.account in view.accounts:
                 execution = next(e for e in order.executions if e.id == note["execution_id"])
-                yield {"topic": "str", "args": [self._row(view.world, execution)]}
+                for part in shown(view.world, execution):
+                    yield {"topic": "str", "args": [self._row(view.world, part)]}
         ripe = [execution for at, execution in self._waiting if at <= view.world.now]
         self._waiting = [(at, execution) for at, execution in self._waiting if at > view.world.now]
         for execution in ripe:
@@ -237,14 +239,14 @@ _NOT_STREAMED = ("submitter", "account_allocation_name", "clearing_id", "clearin
 
 
 def _complete_row(world: World, execution: Execution) -> dict[str, Any]:
-    instrument = execution.order.ticket.instrument
+    instrument = execution.instrument
     row = {name: value for name, value in trade_row(world, execution).items() if name not in _NOT_STREAMED}
-    bought = "Bot" if execution.order.ticket.side == "BUY" else "Sld"
+    bought = "Bot" if execution.side == "BUY" else "Sld"
     row["order_description"] = (
         f"{bought} {plain(execution.quantity)} @ {price_text(execution.price)} on {execution.exchange}"
     )
     row["contract_description_1"] = instrument.symbol
-    if instrument.sec_type == "OPT":
+    if instrument.sec_type != "STK":
         row["contract_description_2"] = short_contract(instrument)
     row["open_close"] = "???"
     return row

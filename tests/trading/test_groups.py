@@ -1,0 +1,339 @@
+"""Brackets and OCA groups through the one door: at most once for each order, and never silently broken."""
+
+from __future__ import annotations
+
+import dataclasses
+from decimal import Decimal
+
+import pytest
+
+from fakes import Plan, stock_ticket
+from ibkit.errors import ConfigError, KeyReused
+from ibkit.model import GroupKind, Key, OrderStatus, OrderType, Side, TimeInForce
+from ibkit.trading.alert import AlertKind
+from ibkit.trading.events import Acknowledged, Grouped, Mended, Sending
+from ibkit.trading.groups import check_group
+from ibkit.trading.intent import IntentState
+from ibkit.trading.ref import leg_ref
+
+pytestmark = pytest.mark.anyio
+
+KEY = Key("bracket-0123456789abcdef")
+ENTRY = stock_ticket(order_type=OrderType.LIMIT, limit_price=Decimal("629.00"))
+PROFIT = stock_ticket(side=Side.SELL, order_type=OrderType.LIMIT, limit_price=Decimal("640.00"), tif=TimeInForce.GTC)
+STOP = stock_ticket(side=Side.SELL, order_type=OrderType.STOP, stop_price=Decimal("620.00"), tif=TimeInForce.GTC)
+
+
+async def bracket(room, *, entry=ENTRY, others=(PROFIT, STOP), key=KEY):
+    return await room.gateway.submit(entry, key=key, others=others, group=GroupKind.BRACKET)
+
+
+async def events(room, intent):
+    return [type(event) for event in await room.journal.events(intent.intent_id)]
+
+
+# -- what can be one request -------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("TRD-09", "TRD-12")
+@pytest.mark.parametrize(
+    ("child", "field", "word"),
+    [
+        (dataclasses.replace(PROFIT, side=Side.BUY), "others[1].side", "bracket_side"),
+        (dataclasses.replace(PROFIT, quantity=Decimal(9)), "others[1].quantity", "bracket_quantity"),
+        (dataclasses.replace(PROFIT, limit_price=Decimal("629.00")), "others[1].limit_price", "bracket_profit"),
+        (dataclasses.replace(PROFIT, limit_price=Decimal("600.00")), "others[1].limit_price", "bracket_profit"),
+        (dataclasses.replace(STOP, stop_price=Decimal("629.05")), "others[1].stop_price", "bracket_stop"),
+        (dataclasses.replace(STOP, parent_id="17"), "others[1].parent_id", "hangs on no other"),
+        (dataclasses.replace(STOP, account_id="DU7654321"), "others[1].account_id", "one account"),
+    ],
+)
+async def test_a_bracket_that_cannot_be_is_refused_by_field_before_anything_is_stored(room, child, field, word):
+    with pytest.raises(ConfigError, match=word) as caught:
+        await bracket(room, others=(child,))
+
+    assert caught.value.details["field"] == field
+    assert not room.journal.intents
+
+
+@pytest.mark.requirement("TRD-09")
+async def test_a_stop_at_the_entry_itself_protects_and_is_allowed():
+    check_group(ENTRY, (dataclasses.replace(STOP, stop_price=Decimal("629.00")),), GroupKind.BRACKET)
+
+
+@pytest.mark.requirement("TRD-09")
+@pytest.mark.parametrize(
+    ("others", "group", "field"),
+    [((PROFIT,), None, "group"), ((), GroupKind.OCA, "others"), ((), GroupKind.BRACKET, "others")],
+)
+async def test_several_orders_are_a_group_and_a_group_is_several(room, others, group, field):
+    with pytest.raises(ConfigError) as caught:
+        await room.gateway.submit(ENTRY, key=KEY, others=others, group=group)
+
+    assert caught.value.details["field"] == field
+
+
+@pytest.mark.requirement("TRD-09")
+async def test_the_sides_of_a_sale_are_judged_the_other_way_round():
+    sale = dataclasses.replace(ENTRY, side=Side.SELL)
+    check_group(
+        sale,
+        (
+            dataclasses.replace(PROFIT, side=Side.BUY, limit_price=Decimal("620.00")),
+            dataclasses.replace(STOP, side=Side.BUY, stop_price=Decimal("640.00")),
+        ),
+        GroupKind.BRACKET,
+    )
+    with pytest.raises(ConfigError, match="bracket_stop"):
+        check_group(sale, (dataclasses.replace(STOP, side=Side.BUY, stop_price=Decimal("620.00")),), GroupKind.BRACKET)
+
+
+# -- brackets ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("TRD-12", "TRD-22")
+async def test_a_bracket_is_one_request_and_each_child_an_intent_of_its_own(room):
+    outcome = await bracket(room)
+
+    assert outcome.error is None
+    assert room.broker.sent("place") == 1
+    assert len(room.broker.accepted) == 3
+    assert [leg.number for leg in outcome.legs] == [1, 2]
+    profit, stop = await room.journal.legs(outcome.intent.intent_id)
+    assert (profit.ticket, stop.ticket) == (PROFIT, STOP)
+    assert profit.state is stop.state is IntentState.ACKED
+    assert {profit.order_id, stop.order_id} == {held.order_id for held in room.broker.accepted[1:]}
+    # Told apart by their terms, for the rows of the answer are in no order (fault F120).
+    by_id = {held.order_id: held.ticket for held in room.broker.accepted}
+    assert by_id[profit.order_id] == PROFIT
+    assert by_id[stop.order_id] == STOP
+    assert profit.planned.reduces == outcome.intent.intent_id
+
+
+@pytest.mark.requirement("GWY-03")
+async def test_a_bracket_asked_for_twice_is_sent_once(room):
+    first = await bracket(room)
+    again = await bracket(room)
+
+    assert again.cached
+    assert again.intent.intent_id == first.intent.intent_id
+    assert again.legs == first.legs
+    assert len(room.broker.accepted) == 3
+
+
+@pytest.mark.requirement("GWY-03")
+async def test_a_bracket_with_another_child_under_the_same_key_is_refused_by_its_field(room):
+    await bracket(room)
+
+    with pytest.raises(KeyReused) as caught:
+        await bracket(room, others=(PROFIT, dataclasses.replace(STOP, stop_price=Decimal("610.00"))))
+
+    assert caught.value.details["fields"] == ["stop_price (2)"]
+
+
+@pytest.mark.requirement("TRD-22")
+async def test_a_bracket_whose_answer_was_lost_is_found_with_its_children(room):
+    room.plan("lost_after")
+
+    outcome = await bracket(room)
+
+    assert outcome.error is None
+    assert room.broker.sent("place") == 1
+    assert [leg.order_id is not None for leg in outcome.legs] == [True, True]
+
+
+@pytest.mark.requirement("TRD-22")
+async def test_a_bracket_that_never_arrived_is_proven_absent_as_a_whole(room):
+    room.plan("lost_before")
+
+    outcome = await bracket(room)
+
+    assert outcome.state is IntentState.NOT_PLACED
+    assert not room.broker.accepted
+    assert not await room.journal.legs(outcome.intent.intent_id)
+
+
+@pytest.mark.requirement("TRD-10")
+async def test_one_question_is_asked_for_the_complete_bracket(room):
+    room.broker.plans.append(Plan(asks=(("o10331",),)))
+
+    outcome = await bracket(room)
+
+    assert outcome.error is None
+    assert room.broker.sent("reply") == 1
+    assert len(await room.journal.legs(outcome.intent.intent_id)) == 2
+
+
+@pytest.mark.requirement("TRD-14")
+async def test_a_refused_child_of_an_unfilled_parent_takes_the_parent_with_it(room):
+    """Fault F52: a bracket is not atomic; the parent went live alone."""
+    room.broker.plans.append(Plan(refuse_legs=(2,)))
+    room.broker.fills = False
+    begun = room.clock.monotonic()
+
+    outcome = await bracket(room)
+
+    assert outcome.error is not None
+    assert "without all of its group" in outcome.error.message
+    assert room.broker.accepted[0].status is OrderStatus.CANCELLED
+    assert room.broker.accepted[1].status is OrderStatus.CANCELLED
+    (alert,) = await room.journal.alerts.open(kind=AlertKind.BROKEN_GROUP)
+    assert alert.message.startswith("CRITICAL")
+    assert "cancelled before anything was filled" in alert.message
+    assert (await events(room, outcome.intent))[-1] is Mended
+    told = next(e for e in await room.journal.events(outcome.intent.intent_id) if isinstance(e, Grouped))
+    assert (told.at - next(iter(await room.journal.events(outcome.intent.intent_id))).at).total_seconds() <= 5
+    assert room.clock.monotonic() - begun < 30
+
+
+@pytest.mark.requirement("TRD-14")
+async def test_what_a_broken_bracket_has_filled_without_a_stop_is_closed(room):
+    room.broker.plans.append(Plan(refuse_legs=(2,)))
+    room.broker.fills = False
+    placed = []
+
+    def fill_first(name, _what):
+        placed.append(name)
+
+    room.broker.on_bytes = fill_first
+    original = room.broker.order
+
+    async def order(order_id):
+        held = room.broker.accepted[0]
+        if not held.filled and order_id == held.order_id:
+            room.broker.fill(held.order_id, Decimal(10), Decimal("629.00"))
+            room.broker.fills = True
+        return await original(order_id)
+
+    room.broker.order = order
+
+    outcome = await bracket(room)
+
+    close = room.broker.accepted[-1]
+    assert close.ticket.side is Side.SELL
+    assert close.ticket.order_type is OrderType.MARKET
+    assert close.ticket.quantity == 10
+    assert close.status is OrderStatus.FILLED
+    assert "was closed at" in outcome.intent.mended
+    assert room.broker.accepted[1].status is OrderStatus.CANCELLED, "the take profit would sell a second time"
+    assert not await room.broker.positions("DU1234567")
+
+
+@pytest.mark.requirement("TRD-14")
+async def test_a_filled_parent_whose_stop_stands_is_left_protected(room):
+    room.broker.plans.append(Plan(refuse_legs=(1,)))
+
+    outcome = await bracket(room, entry=stock_ticket())
+
+    assert outcome.error is not None
+    (_, stop) = room.broker.accepted
+    assert stop.ticket == STOP
+    assert "its stop stands" in outcome.intent.mended
+    assert stop.status is OrderStatus.PRE_SUBMITTED
+
+
+@pytest.mark.requirement("TRD-14", "TRD-20")
+async def test_a_crash_before_a_broken_bracket_was_undone_is_made_good_at_the_next_start(room):
+    room.broker.plans.append(Plan(refuse_legs=(2,)))
+    room.broker.fills = False
+    room.journal.fail = lambda events: any(isinstance(event, Mended) for event in events)
+    with pytest.raises(Exception, match="disk is full"):
+        await bracket(room)
+    room.journal.fail = lambda events: False
+    room.restart()
+
+    await room.gateway.recover()
+
+    intent = await room.gateway.find(KEY)
+    assert intent.mended
+    assert intent.final
+    assert room.broker.accepted[0].status is OrderStatus.CANCELLED
+
+
+@pytest.mark.requirement("TRD-20")
+async def test_a_crash_right_after_the_answer_finds_the_children_at_the_next_start(room):
+    room.journal.fail = lambda events: any(isinstance(event, Grouped) for event in events)
+    with pytest.raises(Exception, match="disk is full"):
+        await bracket(room)
+    room.journal.fail = lambda events: False
+    room.restart()
+
+    await room.gateway.recover()
+
+    intent = await room.gateway.find(KEY)
+    assert len(await room.journal.legs(intent.intent_id)) == 2
+    assert room.broker.sent("place") == 1
+
+
+# -- OCA groups --------------------------------------------------------------------------------------------------
+
+
+async def oca(room, *, key=KEY):
+    return await room.gateway.submit(PROFIT, key=key, others=(STOP,), group=GroupKind.OCA)
+
+
+@pytest.mark.requirement("TRD-12")
+async def test_the_orders_of_an_oca_group_carry_refs_of_their_own(room):
+    outcome = await oca(room)
+
+    assert outcome.error is None
+    first, second = room.broker.accepted
+    assert (first.ref, second.ref) == (outcome.intent.ref, leg_ref(outcome.intent.ref, 1))
+    (leg,) = await room.journal.legs(outcome.intent.intent_id)
+    assert (leg.order_id, leg.ticket) == (second.order_id, STOP)
+
+
+@pytest.mark.requirement("TRD-22")
+async def test_an_oca_group_whose_answer_was_lost_is_found_by_any_of_its_refs(room):
+    room.plan("lost_after")
+
+    outcome = await oca(room)
+
+    assert outcome.error is None
+    assert room.broker.sent("place") == 1
+    assert [leg.order_id for leg in outcome.legs] == [room.broker.accepted[1].order_id]
+
+
+@pytest.mark.requirement("TRD-14")
+async def test_a_sibling_that_still_works_after_a_fill_is_cancelled(room):
+    """Fault F54: IBKR did not cancel it by itself."""
+    outcome = await oca(room)
+    first, second = room.broker.accepted
+    room.broker._wake_and_end_others = lambda held: None
+    room.broker.fill(first.order_id, Decimal(10), Decimal("640.00"))
+    await room.gateway.look_after_groups()
+    room.clock.advance(6)
+
+    await room.gateway.look_after_groups()
+
+    assert second.status is OrderStatus.CANCELLED
+    assert outcome.order_id == first.order_id
+
+
+@pytest.mark.requirement("TRD-14")
+async def test_two_siblings_that_both_filled_are_told(room):
+    await oca(room)
+    room.broker._wake_and_end_others = lambda held: None
+    for held in room.broker.accepted:
+        room.broker.fill(held.order_id, Decimal(10), Decimal("640.00"))
+
+    await room.gateway.look_after_groups()
+
+    (alert,) = await room.journal.alerts.open(kind=AlertKind.BOTH_FILLED)
+    assert alert.message.startswith("CRITICAL")
+
+
+@pytest.mark.requirement("TRD-22")
+async def test_a_group_is_journaled_before_its_bytes(room):
+    seen = []
+
+    def witness(_name, _what):
+        (intent,) = room.journal.intents.values()
+        seen.append((intent.state, intent.planned.others))
+
+    room.broker.on_bytes = witness
+    outcome = await bracket(room)
+
+    assert seen == [(IntentState.SENDING, (PROFIT, STOP))]
+    kinds = await events(room, outcome.intent)
+    assert kinds.index(Sending) < kinds.index(Acknowledged) < kinds.index(Grouped)

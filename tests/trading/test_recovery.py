@@ -1,0 +1,185 @@
+"""Journal and broker agree before anything is sent; what is not ours is taken in, too."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from fakes import ACCOUNT, stock_ticket
+from ibkit.errors import Unreachable
+from ibkit.model import Key, OrderId, OrderStatus, OrderType, Ref, Side
+from ibkit.trading.alert import AlertKind
+from ibkit.trading.events import Operation
+from ibkit.trading.intent import IntentState
+
+pytestmark = pytest.mark.anyio
+
+KEY = Key("key-0123456789abcdef")
+FAR = stock_ticket(order_type=OrderType.LIMIT, limit_price=Decimal("600.00"))
+
+
+def typed_into_tws(room, ref=None):
+    """An order that somebody placed elsewhere; its number."""
+    held = room.broker._accept(FAR, ref, room.broker_plan)
+    return held.order_id
+
+
+@pytest.fixture
+def room(room):
+    from fakes import Plan
+
+    room.broker_plan = Plan()
+    room.broker.fills = False
+    return room
+
+
+@pytest.mark.requirement("TRD-20")
+async def test_nothing_is_sent_before_a_complete_list_was_seen(room):
+    async def incomplete(_account_id):
+        from ibkit.trading.ports import OrdersRead
+
+        return OrdersRead((), complete=False, first=True, mark=await room.broker.mark())
+
+    room.broker.read_orders = incomplete
+
+    with pytest.raises(Unreachable, match="complete list"):
+        await room.gateway.submit(FAR, key=KEY)
+
+    assert room.broker.sent("place") == 0
+    assert not room.journal.intents, "the key stays free"
+
+
+@pytest.mark.requirement("TRD-20")
+async def test_what_undoes_a_fill_goes_out_even_so(room):
+    room.broker.fills = True
+    bought = await room.gateway.submit(stock_ticket(), key=KEY)
+    await room.gateway.wait_for_fill(bought.intent, within_s=5.0)
+    room.restart()
+    room.broker.read_faults.extend([True] * 50)
+    sale = stock_ticket(side=Side.SELL)
+
+    closed = await room.gateway.submit(sale, key=Key("close-0123456789abcdef"), reduces=bought.intent.intent_id)
+
+    assert closed.state is not IntentState.NOT_PLACED
+    assert room.broker.sent("place") == 2
+
+
+@pytest.mark.requirement("TRD-20")
+async def test_the_two_are_compared_once_a_session(room):
+    await room.gateway.submit(FAR, key=KEY)
+    reads = room.broker.sent("orders")
+    await room.gateway.submit(FAR, key=Key("key-again-0123456789"))
+    assert room.broker.sent("orders") == reads
+
+    room.broker.new_session()
+    await room.gateway.submit(FAR, key=Key("key-third-0123456789"))
+    assert room.broker.sent("orders") > reads
+
+
+@pytest.mark.requirement("TRD-20")
+async def test_an_order_of_somebody_else_is_adopted_as_external_once(room):
+    order_id = typed_into_tws(room)
+
+    await room.gateway.recover(ACCOUNT)
+    await room.gateway.recover(ACCOUNT)
+
+    (external,) = room.journal.intents.values()
+    assert external.operation is Operation.EXTERNAL
+    assert (external.order_id, external.state) == (order_id, IntentState.ACKED)
+    assert not await room.journal.alerts.open()
+    assert "somebody else" in external.label
+
+
+@pytest.mark.requirement("TRD-20")
+async def test_the_end_of_an_external_order_is_followed(room):
+    order_id = typed_into_tws(room)
+    await room.gateway.recover(ACCOUNT)
+    room.broker.fill(order_id, Decimal(10), Decimal("600.00"))
+
+    await room.gateway.recover(ACCOUNT)
+
+    (external,) = room.journal.intents.values()
+    assert external.state is IntentState.FILLED
+    assert external.final
+
+
+@pytest.mark.requirement("TRD-20")
+async def test_an_order_with_our_mark_that_the_journal_lost_raises_an_alert(room):
+    order_id = typed_into_tws(room, Ref("ib-" + "a2" * 16))
+
+    await room.gateway.recover(ACCOUNT)
+
+    (alert,) = await room.journal.alerts.open(kind=AlertKind.EXTERNAL_ORDER)
+    assert alert.subject == order_id
+
+
+@pytest.mark.requirement("TRD-20")
+async def test_our_own_orders_are_not_taken_for_somebody_elses(room):
+    placed = await room.gateway.submit(FAR, key=KEY)
+    room.restart()
+
+    await room.gateway.recover(ACCOUNT)
+
+    assert [intent.order_id for intent in room.journal.intents.values()] == [placed.order_id]
+
+
+@pytest.mark.requirement("TRD-20", "GWY-06")
+async def test_open_orders_are_followed_by_one_list_not_by_a_call_each(room):
+    for number in range(30):
+        await room.gateway.submit(FAR, key=Key(f"key-{number:016d}"))
+    for held in room.broker.accepted[:10]:
+        room.broker.fill(held.order_id, Decimal(10), Decimal("600.00"))
+    room.restart()
+    asked = []
+    original = room.broker.order
+
+    async def order(order_id: OrderId):
+        asked.append(order_id)
+        return await original(order_id)
+
+    room.broker.order = order
+    await room.gateway.recover(ACCOUNT)
+
+    states = [intent.state for intent in room.journal.intents.values()]
+    assert states.count(IntentState.FILLED) == 10
+    assert not asked
+
+
+@pytest.mark.requirement("TRD-12")
+async def test_cancel_all_ends_when_nothing_works_any_more(room):
+    ours = await room.gateway.submit(FAR, key=KEY)
+    theirs = typed_into_tws(room)
+
+    result = await room.gateway.cancel_all(ACCOUNT, key=Key("cancel-all-0123456789"))
+
+    assert result.complete
+    assert set(result.cancelled) == {ours.order_id, theirs}
+    assert not result.left
+    assert all(held.status is OrderStatus.CANCELLED for held in room.broker.accepted)
+    cancels = [i for i in room.journal.intents.values() if i.operation is Operation.CANCEL]
+    assert len(cancels) == 2, "each cancel is written down before it leaves"
+
+
+@pytest.mark.requirement("TRD-12")
+async def test_cancel_all_that_cannot_be_proven_tells_what_is_left(room):
+    await room.gateway.submit(FAR, key=KEY)
+    room.broker._cancelled = lambda held: None
+
+    result = await room.gateway.cancel_all(ACCOUNT, key=Key("cancel-all-0123456789"))
+
+    assert not result.complete
+    assert [row.order_id for row in result.left] == [room.broker.accepted[0].order_id]
+    (alert,) = await room.journal.alerts.open(kind=AlertKind.CANCEL_ALL)
+    assert alert.message.startswith("CRITICAL")
+    assert room.broker.sent("cancel") <= 9
+
+
+@pytest.mark.requirement("TRD-12")
+async def test_cancel_all_goes_on_over_reads_that_fail(room):
+    await room.gateway.submit(FAR, key=KEY)
+    room.broker.read_faults.extend([True, False, True])
+
+    result = await room.gateway.cancel_all(ACCOUNT, key=Key("cancel-all-0123456789"))
+
+    assert result.complete
