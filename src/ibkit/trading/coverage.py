@@ -322,5 +322,10 @@ def _judge_one(each: Watched, share: Decimal, grown: Decimal, foreign: Decimal, 
     covered = each.covered + foreign
     if covered < stands:
         return Missing(each, stands - covered, stands, grown)
-    beyond = sum((stop.left for stop in each.stops), _NOTHING) - stands
+    beyond = max(_buying(each, protects=kind) for kind in (True, False)) - stands
     return TooMuch(each, beyond, stands) if beyond > 0 else Covered(each, stands)
+
+
+def _buying(each: Watched, *, protects: bool) -> Decimal:
+    """What its stops would buy together, or what the others would: of each pair only one does."""
+    return sum((one.left for one in each.working if one.protects is protects), _NOTHING)
