@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 from ibkit.client.auth.gateway import GatewayAuth
@@ -16,10 +17,12 @@ from ibkit.sim.serving.inprocess import CLOUD_URL, GATEWAY_URL, Simulator
 __all__ = ["make_auth", "make_client", "permit"]
 
 
-def make_auth(simulator: Simulator, method: AuthMethod, *, user: int = 0) -> Auth:
+def make_auth(
+    simulator: Simulator, method: AuthMethod, *, user: int = 0, chance: Callable[[int], bytes] | None = None
+) -> Auth:
     """The sign-in of the simulator's `user`th user, with a seeded source of chance."""
     keys = simulator.users[user]
-    chance = random.Random(f"client/{user}").randbytes
+    chance = chance or random.Random(f"client/{user}").randbytes
     username = Username(keys.user.username)
     if method is AuthMethod.GATEWAY:
         return GatewayAuth(GatewayLogin())

@@ -19,6 +19,7 @@ from ibkit.errors import (
     IbkitError,
     InFlight,
     InvalidRequest,
+    KeyReused,
     NotFound,
     OutcomeUnknown,
     RateLimited,
@@ -63,9 +64,20 @@ from ibkit.model import (
     Username,
 )
 from ibkit.trading.alert import Alert, AlertKind
-from ibkit.trading.events import Event, IntentId, Operation, Planned
-from ibkit.trading.intent import Intent, IntentState, fold
-from ibkit.trading.ports import FillsRead, Lane, Leg, OrdersRead, SessionMark
+from ibkit.trading.events import (
+    Claimed,
+    Decided,
+    Event,
+    IntentId,
+    Operation,
+    Planned,
+    Replying,
+    Sending,
+    Stage,
+    TakenOver,
+)
+from ibkit.trading.intent import Intent, IntentState, fold, fold_all
+from ibkit.trading.ports import ControlsMoved, Fenced, FillsRead, Lane, Leg, OrdersRead, SessionMark
 from ibkit.trading.ref import leg_ref
 from ibkit.trading.trade import Trade, TradeStatus
 
@@ -585,7 +597,10 @@ class MemoryAlerts:
 
 
 class MemoryJournal:
-    """Fits `trading.ports.Journal`; `fail` makes every write a StorageError."""
+    """Fits `trading.ports.Journal`; `fail` makes every write a StorageError.
+
+    generation, serials: what decisions to send must rest on (limits and kill switches; sends of each account).
+    """
 
     def __init__(self, clock: ManualClock) -> None:
         self._clock = clock
@@ -593,8 +608,12 @@ class MemoryJournal:
         self.log: dict[IntentId, list[Event]] = {}
         self.alerts = MemoryAlerts()
         self.fail: Callable[[tuple[Event, ...]], bool] = lambda events: False
-        self._busy: set[Username] = set()
+        self.restored = False
+        self.generation = 0
+        self.serials: dict[AccountId, int] = {}
         self.epochs: dict[Username, int] = {}
+        self.tombstones: dict[tuple[str, Environment, Key], datetime] = {}
+        self._busy: set[Username] = set()
 
     async def plan(self, planned: Planned) -> tuple[Intent, bool]:
         there = await self.by_key(tenant=planned.tenant, environment=planned.environment, key=planned.key)
@@ -609,31 +628,45 @@ class MemoryJournal:
     async def append(
         self, intent: Intent, *events: Event, alert: Alert | None = None, legs: tuple[Leg, ...] = ()
     ) -> Intent:
+        after = intent
+        for event in events:
+            after = fold(after, event)
+        self._check(after, events)
         if self.intents[intent.intent_id].version != intent.version:
             raise InFlight("moved by another")
         if self.fail(events):
             raise StorageError("Database problem: the disk is full")
-        after = intent
-        for event in events:
-            after = fold(after, event)
         self.intents[intent.intent_id] = after
         self.log[intent.intent_id] += events
+        account = intent.planned.account_id
+        if intent.operation in (Operation.PLACE, Operation.MODIFY):
+            self.serials[account] = self.serials.get(account, 0) + sum(isinstance(e, Sending) for e in events)
         for leg in legs:
-            stored, _ = await self.plan(leg.planned)
-            if stored.state is IntentState.INTENT:
-                await self.append(stored, leg.attached)
+            if leg.planned.intent_id not in self.intents and _spent(leg.planned) not in self.tombstones:
+                self.intents[leg.planned.intent_id] = fold_all((leg.planned, leg.attached))
+                self.log[leg.planned.intent_id] = [leg.planned, leg.attached]
         if alert is not None:
             await self.alerts.put(alert)
         return after
+
+    def _check(self, after: Intent, events: tuple[Event, ...]) -> None:
+        sends = any(isinstance(event, Claimed | TakenOver | Sending | Replying) for event in events)
+        if sends and after.epoch != self.epochs.get(after.planned.username, 0):
+            raise Fenced("another has taken over the lane")
+        account = after.planned.account_id
+        present = self.generation, self.serials.get(account, 0)
+        decided = [e for e in events if isinstance(e, Decided) and e.passed and e.stage is not Stage.INTAKE]
+        if any((event.generation, event.serial) != present for event in decided):
+            raise ControlsMoved("limits, kill switches or sends changed since it was judged")
 
     async def get(self, intent_id: IntentId) -> Intent | None:
         return self.intents.get(intent_id)
 
     async def by_key(self, *, tenant: str, environment: Environment, key: Key) -> Intent | None:
         wanted = (tenant, environment, key)
-        return next(
-            (i for i in self.intents.values() if (i.planned.tenant, i.planned.environment, i.key) == wanted), None
-        )
+        if wanted in self.tombstones:
+            raise KeyReused("its record is purged")
+        return next((i for i in self.intents.values() if _spent(i.planned) == wanted), None)
 
     async def events(self, intent_id: IntentId) -> tuple[Event, ...]:
         return tuple(self.log.get(intent_id, ()))
@@ -654,8 +687,34 @@ class MemoryJournal:
     async def recent(self, *, limit: int = 50) -> tuple[Intent, ...]:
         return tuple(reversed(self._sorted()))[:limit]
 
+    async def purge(self, now: datetime) -> int:
+        gone = [wanted for wanted, purged_at in self.tombstones.items() if now - purged_at >= timedelta(days=400)]
+        self.tombstones = {key: at for key, at in self.tombstones.items() if key not in gone}
+        due = [i for i in self._sorted() if self._may_go(i, now)]
+        for intent in due:
+            self.tombstones[_spent(intent.planned)] = now
+            del self.intents[intent.intent_id], self.log[intent.intent_id]
+        return len(gone) + len(due)
+
+    def _may_go(self, intent: Intent, now: datetime) -> bool:
+        """Not what may still move, nor what something unfinished leans on."""
+        open_ = intent.state is IntentState.UNKNOWN_NEEDS_HUMAN and not intent.resolved
+        leaning = any(
+            not i.final and intent.intent_id in (i.planned.reduces, i.planned.leg_of) for i in self.intents.values()
+        )
+        return intent.final and not open_ and not leaning and now - intent.updated_at >= timedelta(days=30)
+
+    async def clear_restored(self) -> None:
+        self.restored = False
+
     async def legs(self, parent: IntentId) -> tuple[Intent, ...]:
-        return tuple(i for i in self._sorted() if i.planned.leg_of == parent)
+        sent = self.intents.get(parent)
+        places = {ack.order_id: ack.number for ack in sent.legs if ack.number} if sent is not None else {}
+        found = [i for i in self._sorted() if i.planned.leg_of == parent]
+        return tuple(sorted(found, key=lambda leg: places.get(leg.order_id, len(found) + 1)))
+
+    async def controls(self, account_id: AccountId) -> tuple[int, int]:
+        return self.generation, self.serials.get(account_id, 0)
 
     async def open_orders(self, account_id: AccountId) -> tuple[Intent, ...]:
         return tuple(i for i in self._sorted() if i.planned.account_id == account_id and not i.final and i.order_id)
@@ -685,6 +744,10 @@ class MemoryJournal:
 
     def _sorted(self) -> list[Intent]:
         return sorted(self.intents.values(), key=lambda intent: intent.planned.at)
+
+
+def _spent(planned: Planned) -> tuple[str, Environment, Key]:
+    return planned.tenant, planned.environment, planned.key
 
 
 class MemoryTrades:

@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ibkit.bootstrap import ConnectionTest, IBRestClient, connect, test_connection
+    from ibkit.bootstrap import ConnectionTest, IBRestClient, TradingClient, connect, test_connection
     from ibkit.client import Client
     from ibkit.errors import (
         AuthError,
@@ -68,13 +68,16 @@ if TYPE_CHECKING:
         SecType,
         Side,
         TimeInForce,
+        Trail,
+        TrailKind,
         Username,
+        combo_of,
     )
     from ibkit.settings import Settings
-    from ibkit.trading import TradeResult
+    from ibkit.trading import Outcome, TradeResult
 
 _HOMES = {
-    "ibkit.bootstrap": ("ConnectionTest", "IBRestClient", "connect", "test_connection"),
+    "ibkit.bootstrap": ("ConnectionTest", "IBRestClient", "TradingClient", "connect", "test_connection"),
     "ibkit.client": ("Client",),
     "ibkit.errors": (
         "AuthError",
@@ -127,10 +130,13 @@ _HOMES = {
         "Secret",
         "Side",
         "TimeInForce",
+        "Trail",
+        "TrailKind",
         "Username",
+        "combo_of",
     ),
     "ibkit.settings": ("Settings",),
-    "ibkit.trading": ("TradeResult",),
+    "ibkit.trading": ("Outcome", "TradeResult"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -167,6 +173,7 @@ __all__ = [
     "OrderStatus",
     "OrderTicket",
     "OrderType",
+    "Outcome",
     "OutcomeUnknown",
     "Position",
     "Preview",
@@ -184,11 +191,15 @@ __all__ = [
     "StorageError",
     "TimeInForce",
     "TradeResult",
+    "TradingClient",
     "TradingError",
+    "Trail",
+    "TrailKind",
     "UnexpectedAnswer",
     "Unprotected",
     "Unreachable",
     "Username",
+    "combo_of",
     "connect",
     "test_connection",
 ]

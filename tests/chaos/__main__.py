@@ -15,8 +15,9 @@ def main() -> int:
 
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, help="replay this schedule and tell its trace")
+    parser.add_argument("--shrink", action="store_true", help="with --seed: the fewest misfortunes with which it fails")
     parser.add_argument("--hashes", type=int, default=0, help="print the trace hash of so many schedules")
-    parser.add_argument("--mode", default="", help="plain, swarm, adversarial or resend instead of the seed's own")
+    parser.add_argument("--mode", default="", help="a kind of schedule instead of the seed's own")
     parser.add_argument("--schedules", type=int, default=300)
     parser.add_argument("--first", type=int, default=0, help="first seed")
     parser.add_argument("--models", type=int, default=20_000)
@@ -27,7 +28,7 @@ def main() -> int:
     parser.add_argument("--report", type=Path, help="write the report here (docs/chaos.md)")
     given = parser.parse_args()
     if given.seed is not None:
-        return campaign.replay(given.seed, given.mode)
+        return (campaign.shrunk if given.shrink else campaign.replay)(given.seed, given.mode)
     if given.hashes:
         campaign.hashes(given.first, given.hashes)
         return 0

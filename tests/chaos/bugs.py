@@ -13,10 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from sqlalchemy import text
-
 from ibkit.errors import Effect, IbkitError, OutcomeUnknown
 from ibkit.model import AlreadyRegistered, Ref
+from ibkit.store import fences, journal_rows
 from ibkit.store import journal as store_journal
 from ibkit.trading import conversation as talk
 from ibkit.trading import limits, reconcile
@@ -24,9 +23,10 @@ from ibkit.trading.conversation import Conversation
 from ibkit.trading.events import Acknowledged, NotSent, RefusedByBroker, Sending
 from ibkit.trading.evidence import Absent, Parked
 from ibkit.trading.intent import IntentState, fold
+from ibkit.trading.ports import Lane
 from ibkit.trading.questions import QuestionPolicy, Verdict
 
-from . import schedule
+from . import process
 
 __all__ = ["BUGS", "WHERE", "planted"]
 
@@ -123,7 +123,7 @@ def _timeout_means_rejected() -> AbstractContextManager[Any]:
 
 def _journal_not_durable() -> AbstractContextManager[Any]:
     """The newest rows vanish with the process, as after a power cut without fsync."""
-    original = schedule.Process.stop
+    original = process.Process.stop
 
     async def stop(self: Any) -> None:
         await original(self)
@@ -144,7 +144,7 @@ def _journal_not_durable() -> AbstractContextManager[Any]:
                 )
         connection.close()
 
-    return _patched(schedule.Process, "stop", stop)
+    return _patched(process.Process, "stop", stop)
 
 
 def _early_reads_count() -> AbstractContextManager[Any]:
@@ -189,21 +189,21 @@ def _controls_at_intake_only() -> AbstractContextManager[Any]:
 
 def _no_fencing() -> AbstractContextManager[Any]:
     stack = contextlib.ExitStack()
-    insert = store_journal._insert_events
+    insert = journal_rows._insert_events
 
-    def conversation(_self: Any, _username: Any, *, wait_s: float) -> Any:
-        return nullcontext()
+    def conversation(_self: Any, username: Any, *, wait_s: float) -> Any:
+        return nullcontext(Lane(username, 0))
 
     def appended(connection: Any, intent_id: Any, first: int, events: Any) -> None:
-        last = connection.execute(
-            text("SELECT max(number) FROM intent_events WHERE intent_id = :id"), {"id": intent_id}
-        ).scalar()
+        numbers = "SELECT max(number) FROM intent_events WHERE intent_id = ?"
+        last = connection.exec_driver_sql(numbers, (intent_id,)).scalar()
         insert(connection, intent_id, first if last is None else last + 1, events)
 
-    unfenced = str(store_journal._UPDATE).replace("version = :read_version", ":read_version = :read_version")
+    unfenced = journal_rows._UPDATE.replace("AND version = ?", "AND ? IS NOT NULL")
     stack.enter_context(_patched(store_journal.SqliteJournal, "conversation", conversation))
-    stack.enter_context(_patched(store_journal, "_UPDATE", text(unfenced)))
-    stack.enter_context(_patched(store_journal, "_insert_events", appended))
+    stack.enter_context(_patched(fences, "check_lane", lambda _connection, _after, _events: False))
+    stack.enter_context(_patched(journal_rows, "_UPDATE", unfenced))
+    stack.enter_context(_patched(journal_rows, "_insert_events", appended))
     return stack
 
 

@@ -15,9 +15,10 @@ from .crashes import POINTS
 from .faults import ORDER_FAULTS, READ_FAULTS, SESSION_FAULTS
 from .findings import OPEN, finding_of
 from .schedule import Result, run
+from .shrink import shrink
 from .watch import Stopwatch
 
-__all__ = ["SEEDS", "Tally", "campaign", "caught_by", "hashes", "known_seeds", "replay", "run_all"]
+__all__ = ["SEEDS", "Tally", "campaign", "caught_by", "hashes", "known_seeds", "replay", "run_all", "shrunk"]
 
 SEEDS = Path(__file__).with_name("seeds.txt")
 """Seeds that failed once; they are run for ever."""
@@ -42,6 +43,8 @@ _SEEN = (
     "recovered acked",
     "error InFlight",
 )
+_SHRUNK = 3
+"""So many failures of a run are told in short at once."""
 _COVERAGE_FROM = 2_000
 """A smaller run need not have met everything."""
 
@@ -156,6 +159,16 @@ def replay(seed: int, mode: str = "") -> int:
     return 1 if first.breaches else 0
 
 
+def shrunk(seed: int, mode: str = "") -> int:
+    """Tell the seed's story with as few misfortunes as it needs; 0 where it does not fail."""
+    found = shrink(seed, mode=mode)
+    if found is None:
+        print(f"seed {seed} breaks no rule")
+        return 0
+    print("\n".join(found.result.trace), found.story(), f"  files: {found.place}", sep="\n")
+    return 1
+
+
 def campaign(
     *,
     first: int,
@@ -175,7 +188,10 @@ def campaign(
     for name, (text, _) in OPEN.items():
         print(f"open finding {name}: {text}: {tally.known[name]} times")
     for seed, breaches in tally.failed.items():
-        print(f"seed {seed}: {'; '.join(breaches)}\n  replay: python -m tests.chaos --seed {seed}")
+        print(f"seed {seed}: {'; '.join(breaches)}\n  replay: python -m tests.chaos --seed {seed} --shrink")
+    for seed in list(tally.failed)[:_SHRUNK]:
+        found = shrink(seed)
+        print(found.story() if found is not None else f"seed {seed} does not fail again")
     _remember(tally)
     modelled = model.tally(models)
     print(f"model: {models} schedules, {modelled or 'no'} violations")

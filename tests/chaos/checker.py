@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -189,29 +189,44 @@ def judge(
     resend: bool = False,
     forbidden: frozenset[str] = frozenset(),
     hidden: frozenset[int] = frozenset(),
+    phantoms: bool = False,
 ) -> Verdict:
     """All rules over one run.
 
     honest: the visibility assumption held, so that S7 is demanded, too. resend: the opt-in to a second send is on.
     forbidden: ids of questions that nobody may confirm. hidden: orders that the broker shows to nobody any more.
+    phantoms: the broker showed orders under our refs that do not exist; which of the two we follow is then chance.
     """
     verdict = Verdict()
     by_request = {delivery.request_id: delivery for delivery in deliveries}
     wishes = {wish.key: wish for wish in asked}
     placed: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    refused: set[str] = set()
     for row in ledger:
+        cause = by_request.get(row["request_id"])
+        if row["state"] == "rejected" and cause is not None:
+            refused.add(cause.key)
         if not row["accepted"] or row["origin"] != "api":
             continue
-        cause = by_request.get(row["request_id"])
         if cause is None or cause.key not in wishes:
             verdict.say("S5", f"order {row['order_id']} was caused by nobody's request")
             continue
         placed[cause.key].append(row)
     for wish in asked:
         _judge_wish(
-            verdict, wish, placed[wish.key], ledger, by_request, journal, honest=honest, at_rest=at_rest, hidden=hidden
+            verdict,
+            wish,
+            placed[wish.key],
+            ledger,
+            by_request,
+            journal,
+            honest=honest,
+            at_rest=at_rest,
+            hidden=hidden,
+            phantoms=phantoms,
+            refused=wish.key in refused,
         )
-    _judge_history(verdict, wishes, placed, journal, told)
+    _judge_history(verdict, wishes, placed, journal, told, refused)
     _judge_sends(verdict, deliveries, wishes, most=3 if resend else 1)
     for row in journal.intents.values():
         _judge_decisions(verdict, row, forbidden)
@@ -229,6 +244,8 @@ def _judge_wish(
     honest: bool,
     at_rest: bool,
     hidden: frozenset[int],
+    phantoms: bool,
+    refused: bool,
 ) -> None:
     key = wish.key
     row = journal.of_key(key)
@@ -249,13 +266,16 @@ def _judge_wish(
         verdict.say("S6", f"{key} is unknown without an open alert")
     denials = [kind for kind, _ in row["events"] if kind in _DENYING_EVENTS]
     if wish.operation == "place":
-        if state in TAKEN and not orders:
+        if state in TAKEN and not orders and not (refused and state == "rejected_late"):
             verdict.say("S3", f"{key} is {state}, but there is no order")
-        if state in TAKEN and orders and str(row["order_id"]) not in {str(order["order_id"]) for order in orders}:
+        known = {str(order["order_id"]) for order in orders}
+        if state in TAKEN and orders and str(row["order_id"]) not in known and not phantoms:
             verdict.say("S3", f"{key} is {state} as {row['order_id']}, its order is {orders[0]['order_id']}")
         if denials and orders and honest:
             verdict.say("S7", f"{key} was called {denials[0]}, but order {orders[0]['order_id']} exists")
         found = [order for order in orders if order["order_id"] not in hidden]
+        if at_rest and state in TAKEN and found and str(row["order_id"]) in known:
+            _judge_progress(verdict, wish, row, found[0])
         if denials and found and at_rest and state in DENIALS:
             verdict.say("S7b", f"{key} is still {state} long after its order {orders[0]['order_id']} could be seen")
         return
@@ -270,6 +290,17 @@ def _judge_wish(
         verdict.say("S3", f"{key} (modify) is {state}, but nothing was changed")
     if denials and done and honest:
         verdict.say("S7", f"{key} ({wish.operation}) was called {denials[0]}, but it was carried out")
+
+
+def _judge_progress(verdict: Verdict, wish: Asked, row: Mapping[str, Any], order: Mapping[str, Any]) -> None:
+    """What was filled is kept (F47), no end is missed (F56), and a refusal after the acknowledgement is told (F48)."""
+    told = [body for kind, body in row["events"] if kind == "Progressed"]
+    filled = Decimal(str(told[-1]["filled"])) if told else Decimal(0)
+    state, done = row["state"], Decimal(str(order["filled"]))
+    if state != "acked" and filled != done:
+        verdict.say("S11", f"{wish.key} is {state} with {filled} filled, the broker says {done}")
+    if state == "acked" and order["state"] in ("filled", "cancelled", "rejected"):
+        verdict.say("S11", f"{wish.key} is still {state}, its order is {order['state']}")
 
 
 def _judge_terms(verdict: Verdict, wish: Asked, order: Mapping[str, Any], by_request: Mapping[int, Delivery]) -> None:
@@ -293,6 +324,7 @@ def _judge_history(
     placed: Mapping[str, Sequence[Mapping[str, Any]]],
     journal: JournalCopy,
     told: Iterable[Told],
+    refused: Collection[str],
 ) -> None:
     """S3 and S8: what callers were told."""
     ids: dict[str, str] = {}
@@ -311,7 +343,8 @@ def _judge_history(
             verdict.say("S3", f"{each.key} was answered {each.state}, but the journal does not know it")
             continue
         if each.state in TAKEN:
-            if wishes[each.key].operation == "place" and not placed.get(each.key):
+            gone = refused if each.state == "rejected_late" else ()
+            if wishes[each.key].operation == "place" and not placed.get(each.key) and each.key not in gone:
                 verdict.say("S3", f"{each.key} was told {each.state}, but there is no order")
             if row["state"] not in TAKEN:
                 verdict.say("S3", f"{each.key} was told {each.state}, the journal says {row['state']}")

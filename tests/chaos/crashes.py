@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from ibkit.errors import StorageError
+from ibkit.model import Username
 from ibkit.store.journal import SqliteJournal
 from ibkit.trading.alert import Alert
 from ibkit.trading.events import (
@@ -22,6 +24,9 @@ from ibkit.trading.events import (
     Stage,
 )
 from ibkit.trading.intent import Intent
+from ibkit.trading.ports import Leg
+
+from .fates import Fates
 
 __all__ = ["POINTS", "Crash", "MortalJournal", "Mortality", "is_crash"]
 
@@ -62,8 +67,8 @@ class Mortality:
     rate: chance per point. aim: one point at which it dies the first time it passes, for directed runs.
     """
 
-    def __init__(self, dice: random.Random, *, rate: float, leave_rate: float, most: int, aim: str = "") -> None:
-        self._dice = dice
+    def __init__(self, fates: Fates, *, rate: float, leave_rate: float, most: int, aim: str = "") -> None:
+        self._fates = fates
         self.rate = rate
         self.leave_rate = leave_rate
         self._most = most
@@ -72,7 +77,7 @@ class Mortality:
         self.passed: Counter[str] = Counter()
         self.died: Counter[str] = Counter()
         self.left: Counter[str] = Counter()
-        self.note: Callable[[str], None] = lambda _text: None
+        self._dice: random.Random = fates.dice("aim")
         self.leave: Callable[[], None] | None = None
         """Cancels the caller that is under way, if there is one."""
 
@@ -82,23 +87,33 @@ class Mortality:
         self.passed[label] += 1
         if label == self.aim:
             self.aim = ""
-        elif self.crashes >= self._most or self._dice.random() >= self.rate:
-            if self.leave is not None and self._dice.random() < self.leave_rate:
-                self.left[label] += 1
-                self.note(f"caller leaves at {label}")
-                self.leave()
-            return
+            self._die(label)
+        dice = self._fates.roll("crash", self.rate if self.crashes < self._most else 0.0)
+        if dice is not None:
+            self._dice = dice
+            self._fates.tell(f"crash at {label}")
+            self._die(label)
+        if self.leave is not None and self._fates.roll("leave", self.leave_rate) is not None:
+            self._fates.tell(f"caller leaves at {label}")
+            self.left[label] += 1
+            self.leave()
+
+    def delay(self) -> float:
+        """Seconds that the last bytes of a process that has just died still need to the broker."""
+        return self._dice.choice([0.0, 0.3, 2.0])
+
+    def _die(self, label: str) -> None:
         self.crashes += 1
         self.died[label] += 1
-        self.note(f"crash at {label}")
         raise Crash(label)
 
 
 class MortalJournal:
     """The real journal, with points around each write and a disk that may fail. Fits `trading.ports.Journal`.
 
-    alive:     raises Crash once the process is dead, so that nothing of it goes on.
-    disk_fault: draws "", "full", "busy", "fsync lost" or "fsync kept" for the next write.
+    alive:      raises Crash once the process is dead, so that nothing of it goes on.
+    disk_fault: draws a name of DISK_FAULTS or "" for what is about to be done.
+    step:       the newest row that this process has written.
     """
 
     def __init__(
@@ -107,7 +122,7 @@ class MortalJournal:
         mortality: Mortality,
         *,
         alive: Callable[[], None],
-        disk_fault: Callable[[], str],
+        disk_fault: Callable[[str], str],
         wrote: Callable[[str], None],
     ) -> None:
         self._journal = journal
@@ -116,6 +131,13 @@ class MortalJournal:
         self._disk_fault = disk_fault
         self._wrote = wrote
         self.halted = False
+        self.step = "start"
+
+    def conversation(self, username: Username, *, wait_s: float) -> AbstractAsyncContextManager[None]:
+        self._alive()
+        if self._disk_fault("lock") == "no descriptors":
+            return _no_descriptors()
+        return self._journal.conversation(username, wait_s=wait_s)
 
     def __getattr__(self, name: str) -> Any:
         self._alive()
@@ -124,24 +146,28 @@ class MortalJournal:
     async def plan(self, planned: Planned) -> tuple[Intent, bool]:
         return await self._write(("K1",), f"plan {planned.intent_id}", lambda: self._journal.plan(planned))
 
-    async def append(self, intent: Intent, *events: Event, alert: Alert | None = None) -> Intent:
+    async def append(
+        self, intent: Intent, *events: Event, alert: Alert | None = None, legs: tuple[Leg, ...] = ()
+    ) -> Intent:
         what = " ".join(type(event).__name__ for event in events)
         return await self._write(
             _points_of(events),
             f"append {intent.intent_id} v{intent.version} {what}",
-            lambda: self._journal.append(intent, *events, alert=alert),
+            lambda: self._journal.append(intent, *events, alert=alert, legs=legs),
         )
 
     async def _write(self, points: tuple[str, ...], what: str, work: Callable[[], Awaitable[Any]]) -> Any:
         self._alive()
         for point in points:
             self._mortality.point(point, "before")
-        fault = "halted" if self.halted else self._disk_fault()
+        row = what.split()[-1] if what.startswith("append") else "Planned"
+        fault = "halted" if self.halted else self._disk_fault(row)
         if fault in ("full", "busy", "halted", "fsync lost"):
             self.halted = self.halted or fault == "fsync lost"
             self._wrote(f"{what}: {fault}")
             raise StorageError(f"Database problem: chaos: {fault}")
         written = await work()
+        self.step = row
         self._wrote(what)
         if fault == "fsync kept":
             self.halted = True
@@ -150,6 +176,13 @@ class MortalJournal:
             self._alive()
             self._mortality.point(point, "after")
         return written
+
+
+@asynccontextmanager
+async def _no_descriptors() -> AsyncIterator[None]:
+    """As `store.locks` tells it when the lock file cannot be opened."""
+    raise StorageError("Database problem: chaos: Too many open files")
+    yield
 
 
 def _points_of(events: tuple[Event, ...]) -> tuple[str, ...]:

@@ -33,10 +33,11 @@ from ibkit.trading.gateway import OrderGateway
 from ibkit.trading.limits import default_limits
 from ibkit.wire.http import Request, Response
 
+from .broker import kind_of
 from .checker import Asked, Delivery, Told, judge, read_journal
 from .crashes import POINTS, MortalJournal
-from .line import kind_of
-from .schedule import SPY, place_of_files
+from .schedule import place_of_files
+from .workload import SPY
 
 __all__ = ["AIMS", "Killed", "campaign"]
 
@@ -230,7 +231,7 @@ async def _live(env: Path, path: Path, told: Path, clock: FastClock, wish: _Wish
             sql,
             mortality,
             alive=lambda: None,
-            disk_fault=lambda: "",
+            disk_fault=lambda _row: "",
             wrote=lambda _text: None,  # type: ignore[arg-type]
         )
         gateway = OrderGateway(

@@ -1,106 +1,85 @@
 """Tier D: one seed, one run of the real order path on virtual time, byte for byte the same each time.
 
-Real: OrderGateway, reconciler, journal (a SQLite file, on tmpfs where there is one), client and its pacer. In process:
-the simulator's server core. A crash throws all objects away and opens the file again.
+Real: OrderGateway, reconciler, journal (a SQLite file, on tmpfs where there is one), client with one of the three
+sign-ins, and its pacer. In process: the simulator's server core. A crash throws all objects away and opens the file
+again.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import logging
-import random
 import tempfile
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from decimal import Decimal
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import anyio
-import anyio.lowlevel
-import anyio.to_thread
 
-from ibkit.client.auth.gateway import GatewayAuth
-from ibkit.client.broker import IbkrBroker
 from ibkit.client.client import Client
 from ibkit.clock import ManualClock
 from ibkit.errors import IbkitError
-from ibkit.model import (
-    AccountId,
-    Conid,
-    Contract,
-    Environment,
-    GatewayLogin,
-    Key,
-    OrderId,
-    OrderTicket,
-    OrderType,
-    SecType,
-    Side,
-    Username,
-)
-from ibkit.sim.exchange.tickets import read_ticket
-from ibkit.sim.logins import sessions
+from ibkit.model import AuthMethod, Environment, OrderId, OrderTicket, SecType, Username
 from ibkit.sim.quirks import Quirks
-from ibkit.sim.serving.inprocess import GATEWAY_URL, TRADING_MOMENT, Simulator
+from ibkit.sim.serving.inprocess import TRADING_MOMENT, Simulator
 from ibkit.sim.world import SimConfig
 from ibkit.store.journal import SqliteJournal
-from ibkit.trading.gateway import OrderGateway
-from ibkit.trading.limits import default_limits
 from ibkit.trading.outcome import Outcome
 
-from .checker import PENDING, TAKEN, Asked, States, Told, Verdict, judge, read_journal
+from .broker import USERNAME, Broker
+from .checker import PENDING, TAKEN, States, Told, Verdict, judge, read_journal
 from .clock import ChaosClock
-from .crashes import Mortality, MortalJournal, is_crash
-from .faults import SESSION_FAULTS, Weather
-from .line import Broker, Line
+from .crashes import Mortality, is_crash
+from .fates import Fates
+from .faults import Weather
+from .process import ACCOUNT, Process, SkewedClock
+from .troubles import Troubles
+from .workload import Wish, Workload
 
-__all__ = ["Result", "Schedule", "place_of_files", "run"]
+__all__ = ["MODES", "Result", "Schedule", "place_of_files", "quiet", "run"]
 
-ACCOUNT = AccountId("DU1000001")
-USERNAME = "simpaper1"
-SPY = Contract(
-    conid=Conid(756733), symbol="SPY", sec_type=SecType.STOCK, exchange="ARCA", currency="USD", multiplier=Decimal(1)
-)
 WORLDS = 8
 """Price paths are few: a new world is then made from what the process has in memory. They decide nothing here."""
+KEYS = Path(__file__).resolve().parents[1] / "keys"
+MODES: dict[str, int] = {"swarm": 24, "plain": 8, "adversarial": 4, "resend": 2, "skew": 2, "overnight": 4}
+"""Kind of schedule → its share. In one of ten orders show up after the settle window (adversarial)."""
+MOMENTS: tuple[datetime, ...] = (
+    TRADING_MOMENT,
+    datetime(2026, 10, 30, 15, 30, tzinfo=UTC),  # New York changes its clocks on the Sunday after (F102)
+    datetime(2027, 3, 12, 15, 30, tzinfo=UTC),
+    datetime(2028, 2, 28, 15, 30, tzinfo=UTC),  # a leap day follows
+    datetime(2026, 12, 31, 15, 30, tzinfo=UTC),
+    datetime(2026, 11, 27, 17, 55, tzinfo=UTC),  # a half day: it closes five minutes later
+)
 STEPS = 40
 HEAL_S = 120.0
 HEAL_SLACK_S = 60.0
 """Five open intents share one list call in 5 s, and a search that began before the healing goes on."""
-
-
-@dataclass(slots=True)
-class Wish:
-    """One intent of the workload, and the caller that wants it."""
-
-    key: Key
-    operation: str
-    ticket: OrderTicket | None
-    target: str = ""
-    followed: bool = False
-    asked: int = 0
-    gone: bool = False
-    other_body: OrderTicket | None = None
+OVERNIGHT_S = 22.0 * 3600
 
 
 @dataclass(slots=True)
 class Result:
-    """What a run showed. hash: of its trace; the same seed gives the same."""
+    """What a run showed. hash: of its trace; the same seed gives the same. fates: each misfortune and what it did."""
 
     seed: int
     mode: str
+    method: str
     breaches: list[str]
     hash: str
     trace: list[str]
+    fates: dict[str, str]
     crashes: int
     deaths: Counter[str]
     passed: Counter[str]
     fired: Counter[str]
+    pairs: Counter[tuple[str, str]]
     seen: Counter[str]
     ends: Counter[str]
     intents: int
@@ -127,190 +106,111 @@ def _empty_journal() -> bytes:
         return path.read_bytes()
 
 
-@contextmanager
-def _threads_inline() -> Iterator[None]:
-    """Database work in the task itself: threads would make the order of two twins depend on the machine."""
-
-    async def inline(func: Callable[..., Any], *args: Any, **_more: Any) -> Any:
-        await anyio.lowlevel.checkpoint()
-        return func(*args)
-
-    original = anyio.to_thread.run_sync
-    anyio.to_thread.run_sync = inline
-    try:
-        yield
-    finally:
-        anyio.to_thread.run_sync = original
-
-
-class SkewedClock:
-    """The process's clock: the world's, but somebody may set its wall (F101)."""
-
-    def __init__(self, clock: ChaosClock) -> None:
-        self._clock = clock
-        self.offset_s = 0.0
-
-    def now(self) -> datetime:
-        return self._clock.now() + timedelta(seconds=self.offset_s)
-
-    def monotonic(self) -> float:
-        return self._clock.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        await self._clock.sleep(seconds)
-
-
-class Process:
-    """Everything of one process; `die` leaves nothing of it but the file."""
-
-    def __init__(self, schedule: Schedule) -> None:
-        self._schedule = schedule
-        self._stack = AsyncExitStack()
-        self.dead = False
-        self.gateway: OrderGateway | None = None
-        self.client: Client | None = None
-        self.journal: MortalJournal | None = None
-
-    def alive(self) -> None:
-        if self.dead:
-            from .crashes import Crash
-
-            raise Crash("dead already")
-
-    @property
-    def halted(self) -> bool:
-        return self.journal is not None and self.journal.halted
-
-    async def start(self) -> None:
-        schedule = self._schedule
-        line = Line(schedule.broker, schedule.weather, schedule.mortality, alive=self.alive, dice=schedule.dice("line"))
-        self.client = Client(
-            auth=GatewayAuth(GatewayLogin()),
-            base_url=GATEWAY_URL,
-            transport=line,
-            clock=schedule.wall,
-            keep_alive_s=None,
-            chance=lambda: 0.5,
-            account_id=ACCOUNT,
-            username=schedule.username,
-            suppress=schedule.suppress,
-        )
-        await self._stack.enter_async_context(self.client)
-        # The file is opened last: a start that fails at the login, as many do here, then costs little.
-        journal = SqliteJournal(schedule.path, clock=schedule.wall)
-        await self._stack.enter_async_context(journal)
-        mortal = self.journal = MortalJournal(
-            journal, schedule.mortality, alive=self.alive, disk_fault=schedule.disk_fault, wrote=schedule.wrote
-        )
-        self.gateway = OrderGateway(
-            IbkrBroker(self.client),
-            mortal,
-            limits=default_limits(schedule.environment),
-            clock=schedule.wall,
-            owner="chaos",
-            resend_same_ref=schedule.resend,
-        )
-
-    async def stop(self) -> None:
-        self.dead = True
-        await self._stack.aclose()
-
-
 class Schedule:
-    """One seed. mode: plain, swarm, adversarial (orders show up after the settle window), resend or skew."""
+    """One seed. mode: one of MODES, else the seed's own. only: the fates that may strike; None for all.
 
-    def __init__(self, seed: int, folder: Path, *, mode: str = "", aim: str = "", crash_only: bool = False) -> None:
+    aim: the one point at which the process dies. crash_only: an honest broker and a good line.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        folder: Path,
+        *,
+        mode: str = "",
+        aim: str = "",
+        crash_only: bool = False,
+        only: Collection[str] | None = None,
+    ) -> None:
         self.seed = seed
         self.path = folder / "journal.db"
         self.states = States(self.path)
-        work = self._work = self.dice("work")
-        if work.random() < 0.9:  # the others make their file themselves
-            self.path.write_bytes(_empty_journal())
-            self.path.chmod(0o600)
-        # One in ten breaks the visibility assumption.
-        self.mode = mode or work.choice(
-            ["swarm"] * 12 + ["plain"] * 4 + ["adversarial", "adversarial", "resend", "skew"]
-        )
-        self.crash_only = crash_only
-        swarm = self.mode != "plain"
+        self.fates = Fates(seed, only)
+        self.fates.note = self.note
         self.trace: list[str] = []
         self.seen: Counter[str] = Counter()
         self.breaches: list[str] = []
         self.told: list[Told] = []
-        self.wishes: list[Wish] = []
         self.process: Process | None = None
+        self.starts = 0
         self.heal_s = 0.0
+        self.crash_only = crash_only
+        work = self._work = self.fates.dice("setting")
+        self.mode = mode or work.choices(list(MODES), list(MODES.values()))[0]
+        self.method = work.choice([AuthMethod.GATEWAY, AuthMethod.GATEWAY, AuthMethod.OAUTH1A, AuthMethod.OAUTH2])
         self.resend = self.mode == "resend"
         self.username = Username(USERNAME) if work.random() < 0.8 else None
         self.environment = Environment.LIVE if not crash_only and work.random() < 0.03 else Environment.PAPER
-        self.suppress: tuple[str, ...] = ("o10331",) if work.random() < 0.3 else ()
-        self.clock = ChaosClock(TRADING_MOMENT)
+        start = work.choice(MOMENTS) if self.mode == "overnight" else TRADING_MOMENT
+        self.clock = ChaosClock(start)
         self.wall = SkewedClock(self.clock)
-        quirks = Quirks().with_values(self._quirks(work))
+        if work.random() < 0.9:  # the others make their file themselves
+            self.path.write_bytes(_empty_journal())
+            self.path.chmod(0o600)
+        gateway = self.method is AuthMethod.GATEWAY
         self.simulator = Simulator(
-            SimConfig(start=TRADING_MOMENT, seed=seed % WORLDS, quirks=quirks), self.clock, keys=None
-        )  # type: ignore[arg-type]
-        self.broker = Broker(self.simulator, self.clock, self.dice("visibility"))
-        self.broker.journal = self.states
+            SimConfig(start=start, seed=seed % WORLDS, quirks=Quirks().with_values(self._quirks())),
+            self.clock,
+            keys=None if gateway else KEYS,
+        )
+        self.broker = Broker(
+            self.simulator, self.clock, self.fates, self.states, face="gateway" if gateway else "cloud"
+        )
         self.broker.note = self.note
-        latest = {"adversarial": 400.0}.get(self.mode, 27.0)
-        self.broker.delays = (
-            (0.0,) if crash_only else work.choice([(0.0,), (0.0, 2.0), (0.0, 2.0, 8.0), (0.0, 8.0, latest)])
-        )
-        self.broker.scope = work.choice(["day", "session"])
-        self.broker.ref_style = "" if crash_only else work.choice(["", "", "", "", "upper", "cut", "missing"])
-        rates = (0.0, 0.1, 0.3, 0.6)
-        reads = (0.0, 0.05, 0.2, 0.6)
+        self._choose_broker()
         self.weather = Weather(
-            self.dice("weather"),
-            swarm=swarm,
-            rate=0.0 if crash_only else work.choice(rates),
-            read_rate=0.0 if crash_only else work.choice(reads),
+            self.fates,
+            self.fates.dice("weather"),
+            swarm=self.mode != "plain",
+            rate=self._rate(0.0, 0.1, 0.3, 0.6),
+            read_rate=self._rate(0.0, 0.05, 0.2, 0.6),
         )
-        self.weather.note = self.note
         self.mortality = Mortality(
-            self.dice("crashes"),
+            self.fates,
             rate=0.0 if aim else work.choice([0.0, 0.01, 0.03, 0.08]),
             leave_rate=work.choice([0.0, 0.0, 0.01]),
             most=8,
             aim=aim,
         )
-        self.mortality.note = self.note
-        self._disk_dice = self.dice("disk")
-        self._disk_rate = 0.0 if crash_only else work.choice([0.0, 0.0, 0.0, 0.02])
-        self._pause_dice = self.dice("pauses")
-        self._pause_rate = 0.0 if crash_only else work.choice([0.0, 0.0, 0.0, 0.05])
-        self._session_rate = 0.0 if crash_only else work.choice([0.0, 0.0, 0.05, 0.15])
-        self._make_wishes(work)
+        self.troubles = Troubles(
+            self.fates,
+            self.simulator,
+            self.broker,
+            self.weather,
+            self.clock,
+            self.wall,
+            method=self.method,
+            scenarios=self._scenarios(),
+        )
+        self.troubles.disk_rate = self._rate(0.0, 0.0, 0.0, 0.02)
+        self.troubles.pause_rate = self._rate(0.0, 0.0, 0.0, 0.05)
+        self.troubles.session_rate = self._rate(0.0, 0.0, 0.05, 0.15)
+        self.troubles.skew_rate = 0.3 if self.mode == "skew" else 0.0
+        self.disk_fault = self.troubles.disk_fault
+        self.workload = Workload(seed, self.fates, self.simulator, self.broker, self.note)
+        self._external_at = 0 if crash_only else work.choice([0, 0, 3, 8])
 
-    def dice(self, name: str) -> random.Random:
-        return random.Random(f"{self.seed}/{name}")
+    @property
+    def wishes(self) -> list[Wish]:
+        return self.workload.wishes
 
     def note(self, text: str) -> None:
         self.trace.append(f"{self.clock.monotonic():9.2f} {text}")
 
-    def disk_fault(self) -> str:
-        if self.weather.calm or self._disk_dice.random() >= self._disk_rate:
-            return ""
-        fault = self._disk_dice.choice(["full", "full", "busy", "fsync lost", "fsync kept"])
-        self.weather.fired[f"disk {fault}"] += 1
-        return fault
-
     def wrote(self, text: str) -> None:
         self.note(text)
-        self.pause()
+        self.troubles.pause()
 
-    def pause(self) -> None:
-        """The process is stopped after a commit, as by a SIGSTOP or a moved machine (F91)."""
-        if not self.weather.calm and self._pause_dice.random() < self._pause_rate:
-            seconds = self._pause_dice.choice([1.9, 2.1, 10.0, 90.0])
-            self.weather.fired["process stopped"] += 1
-            self.note(f"stopped for {seconds} s")
-            self.clock.advance(seconds)
+    # --- the setting -------------------------------------------------------------------------------------------
 
-    def _quirks(self, work: random.Random) -> dict[str, object]:
+    def _rate(self, *rates: float) -> float:
+        drawn = self._work.choice(rates)
+        return 0.0 if self.crash_only else drawn
+
+    def _quirks(self) -> dict[str, object]:
         if self.crash_only:
             return {"coid_hours": 0}
+        work = self._work
         return {
             "coid_hours": work.choice([24, 0]),
             "coid_duplicate_status": work.choice([200, 400]),
@@ -327,63 +227,33 @@ class Schedule:
             "split_executions": False,
             "reply_lifetime_s": work.choice([600.0, 20.0]),
             "starting_s": work.choice([0.0, 0.0, 3.0]),
+            "strict_nonce": work.choice([True, False]),
+            "lst_hours": work.choice([24.0, 24.0, 0.05]),  # the last: 180 s, so that tokens end during orders (F61)
+            "price_algo_prompt": work.choice([False, False, False, True]),
+            "price_algo_pct": "1",
         }
 
-    # --- the workload ------------------------------------------------------------------------------------------
-
-    def _make_wishes(self, work: random.Random) -> None:
-        self.price = self.simulator.world.market.quote(756733, self.simulator.world.now).last.quantize(Decimal(1))
-        for number in range(1, work.randint(1, 5) + 1):
-            kind = work.choice(["market", "near", "far", "far", "stop"])
-            ticket = self._ticket(kind, Decimal(number), work.choice([Side.BUY, Side.SELL]))
-            self._wish("place", ticket, number)
-        scenarios = []
+    def _choose_broker(self) -> None:
+        work, broker = self._work, self.broker
+        latest = {"adversarial": 400.0}.get(self.mode, 27.0)
+        delays: tuple[float, ...] = work.choice([(0.0,), (0.0, 2.0), (0.0, 2.0, 8.0), (0.0, 8.0, latest)])
+        broker.scope = work.choice(["day", "session"])
+        style = work.choice(["", "", "", "", "upper", "cut", "missing"])
+        broker.suppress = frozenset({"o10331"}) if work.random() < 0.3 else frozenset()
+        race = work.choice([0.0, 0.3])
         if not self.crash_only:
-            if work.random() < 0.15:
-                scenarios.append("order-question-unknown")
-            if work.random() < 0.25:
-                scenarios.append("order-question")
-            if work.random() < 0.08:
-                scenarios.append(work.choice(["order-reject-200", "order-no-permission", "stop-reject"]))
-            if work.random() < 0.2:
-                scenarios.append(work.choice(["no-fill", "partial-fill"]))
-        self.scenarios = tuple(scenarios)
-        self.simulator.world.faults.set_scenarios(self.scenarios)
-        self._external_at = work.choice([0, 0, 3, 8])
+            broker.delays, broker.ref_style, broker.race = delays, style, race
 
-    def _ticket(self, kind: str, quantity: Decimal, side: Side) -> OrderTicket:
-        more: dict[str, Any] = {"order_type": OrderType.MARKET}
-        away = Decimal(1) if side is Side.SELL else Decimal(-1)
-        if kind == "near":
-            more = {"order_type": OrderType.LIMIT, "limit_price": self.price - away * 2}
-        elif kind == "far":
-            more = {"order_type": OrderType.LIMIT, "limit_price": self.price + away * 10}
-        elif kind == "stop":
-            more = {"order_type": OrderType.STOP, "stop_price": self.price - away * 15}
-        return OrderTicket(account_id=ACCOUNT, contract=SPY, side=side, quantity=quantity, **more)
-
-    def _wish(self, operation: str, ticket: OrderTicket | None, number: int, target: str = "") -> None:
-        wish = Wish(Key(f"chaos-{operation}-{number}-{self.seed:08d}"), operation, ticket, target)
-        self.wishes.append(wish)
-        name = target if operation == "cancel" else f"{float(ticket.quantity):g}" if ticket else ""
-        self.broker.keys[(operation, name)] = wish.key
-        self.note(f"wish {wish.key}: {ticket.label if ticket else 'cancel'} {target}")
-
-    def _follow(self, outcome: Outcome, wish: Wish) -> None:
-        """Sometimes an order that works is changed or cancelled, by an intent of its own."""
-        if wish.operation != "place" or wish.followed or outcome.state.value != "acked" or outcome.order_id is None:
-            return
-        wish.followed = True
-        draw, number = self._work.random(), int(wish.ticket.quantity) if wish.ticket else 0
-        if draw < 0.35:
-            self._wish("cancel", None, number, str(outcome.order_id))
-        elif draw < 0.65 and wish.ticket is not None and wish.ticket.order_type is OrderType.LIMIT:
-            import dataclasses
-
-            price = wish.ticket.limit_price
-            assert price is not None
-            changed = dataclasses.replace(wish.ticket, quantity=Decimal(50 + number), limit_price=price - 1)
-            self._wish("modify", changed, number, str(outcome.order_id))
+    def _scenarios(self) -> tuple[str, ...]:
+        work, found = self._work, []
+        for name, share in (("order-question-unknown", 0.15), ("order-question", 0.25), ("multi-account", 0.15)):
+            if work.random() < share:
+                found.append(name)
+        if work.random() < 0.08:
+            found.append(work.choice(["order-reject-200", "order-no-permission", "stop-reject"]))
+        if work.random() < 0.2:
+            found.append(work.choice(["no-fill", "partial-fill"]))
+        return () if self.crash_only else tuple(found)
 
     # --- running -----------------------------------------------------------------------------------------------
 
@@ -393,12 +263,10 @@ class Schedule:
             if not waiting:
                 break
             if step == self._external_at and step:
-                self._type_into_tws()
-            await self._disturb_session()
-            if self.mode == "skew" and self._work.random() < 0.3:
-                self.wall.offset_s = self._work.choice([-3600.0, -30.0, 0.0, 30.0, 3600.0])
-                self.weather.fired["wall clock set"] += 1
-                self.note(f"the wall clock is set {self.wall.offset_s:+.0f} s off")
+                self.troubles.type_into_tws()
+                self.seen["external order"] += 1
+            self.troubles.disturb_session()
+            self.troubles.set_clock()
             await self._living(self._step, self._work.choice(waiting))
             self.clock.advance(self._work.choice([0.0, 0.5, 1.0, 20.0]))
         await self._heal()
@@ -430,17 +298,15 @@ class Schedule:
 
     async def _ask(self, wish: Wish) -> None:
         assert self.process is not None
-        gateway = self.process.gateway
-        assert gateway is not None
         wish.asked += 1
         self.note(f"ask {wish.key}")
         with anyio.CancelScope() as scope:
             self.mortality.leave = scope.cancel
             try:
-                outcome = await self._submitted(gateway, wish, wish.ticket)
+                outcome = await self._submitted(wish, wish.ticket)
                 self.mortality.point("K13", "before")
                 self._tell(wish, outcome)
-                self._follow(outcome, wish)
+                self.workload.follow(outcome, wish)
                 self.mortality.point("K13", "after")
             except IbkitError as error:
                 self.note(f"told {wish.key}: {type(error).__name__} {error.code} {error.message[:80]}")
@@ -451,13 +317,25 @@ class Schedule:
         if scope.cancelled_caught:
             self.seen["caller left"] += 1
 
-    async def _submitted(self, gateway: OrderGateway, wish: Wish, ticket: OrderTicket | None) -> Outcome:
+    async def _submitted(self, wish: Wish, ticket: OrderTicket | None) -> Outcome:
+        assert self.process is not None
+        gateway = self.process.gateway
+        assert gateway is not None
         if wish.operation == "cancel":
             return await gateway.cancel(ACCOUNT, OrderId(wish.target), key=wish.key)
         assert ticket is not None
+        if ticket.contract.sec_type is SecType.OPTION:
+            # Nobody has an option's number without having asked for the chain in this session.
+            await self._client.underlying(ticket.contract.symbol)
         if wish.operation == "modify":
             return await gateway.modify(OrderId(wish.target), ticket, key=wish.key)
         return await gateway.submit(ticket, key=wish.key)
+
+    @property
+    def _client(self) -> Client:
+        assert self.process is not None
+        assert self.process.client is not None
+        return self.process.client
 
     def _tell(self, wish: Wish, outcome: Outcome) -> None:
         intent = outcome.intent
@@ -477,23 +355,20 @@ class Schedule:
     async def _ask_other_body(self, wish: Wish) -> None:
         """The same key for another order: refused, without effect; only where the first body is stored."""
         assert self.process is not None
-        gateway = self.process.gateway
-        assert gateway is not None
+        assert self.process.gateway is not None
         assert wish.ticket is not None
-        import dataclasses
-
-        if await gateway.find(wish.key) is None:
+        if await self.process.gateway.find(wish.key) is None:
             return
         other = dataclasses.replace(wish.ticket, quantity=wish.ticket.quantity + 900)
+        told = Told(self.clock.monotonic(), wish.key, other_body=True)
         try:
-            outcome = await self._submitted(gateway, wish, other)
+            outcome = await self._submitted(wish, other)
         except IbkitError as error:
             self.seen[f"other body: {type(error).__name__}"] += 1
-            self.told.append(Told(self.clock.monotonic(), wish.key, error=type(error).__name__, other_body=True))
+            self.told.append(dataclasses.replace(told, error=type(error).__name__))
         else:
-            self.told.append(
-                Told(self.clock.monotonic(), wish.key, outcome.intent.intent_id, outcome.state.value, other_body=True)
-            )
+            intent = outcome.intent
+            self.told.append(dataclasses.replace(told, intent_id=intent.intent_id, state=intent.state.value))
 
     async def _recover(self) -> None:
         assert self.process is not None
@@ -539,62 +414,19 @@ class Schedule:
         state = self.states.now().get(wish.key)
         return state is not None and state not in PENDING
 
-    # --- troubles between the calls ----------------------------------------------------------------------------
-
-    async def _disturb_session(self) -> None:
-        if self._work.random() >= self._session_rate:
-            return
-        name = self._work.choice(list(SESSION_FAULTS))
-        self.weather.fired[name] += 1
-        delay = self._work.choice([0.0, 0.5, 3.0, 31.0])
-        self.note(f"session: {name} in {delay} s")
-        self.clock.later(delay, lambda: self._strike(name))
-
-    def _strike(self, name: str) -> None:
-        world = self.simulator.world
-        if self.weather.calm:
-            return
-        self.note(f"session: {name}")
-        pause = self._work.choice([2.0, 20.0, 90.0])
-        match name:
-            case "reset":
-                for session in sessions.sessions_of(world, USERNAME):
-                    sessions.lose_brokerage(session)
-            case "relogin":
-                sessions.gateway_login(world, USERNAME, ready=True)
-            case "logout":
-                sessions.gateway_logout(world)
-                self.clock.later(pause, lambda: sessions.gateway_login(world, USERNAME, ready=True))
-            case "taken":
-                sessions.take_elsewhere(world, USERNAME)
-                self.clock.later(pause, lambda: sessions.gateway_login(world, USERNAME, ready=True))
-            case "maintenance" | "pacing":
-                word = {"maintenance": "maintenance-503", "pacing": "rate-429"}[name]
-                world.faults.set_scenarios((*self.scenarios, word))
-                self.clock.later(pause, lambda: world.faults.set_scenarios(self.scenarios))
-
-    def _type_into_tws(self) -> None:
-        world = self.simulator.world
-        body = {"conid": 756733, "side": "BUY", "orderType": "LMT", "price": 500, "quantity": 77, "tif": "DAY"}
-        world.exchange.enter_external(ACCOUNT, read_ticket(body, world.instruments), world.now)
-        self.seen["external order"] += 1
-
     # --- after the faults --------------------------------------------------------------------------------------
 
     async def _heal(self) -> None:
         """All faults stop; within two minutes everything must have come to rest."""
-        world = self.simulator.world
         self.note("heal")
-        self.weather.calm = True
-        self.mortality.rate = self.mortality.leave_rate = 0.0
+        self.mortality.rate = self.mortality.leave_rate = self.broker.race = 0.0
         self.mortality.aim = ""
-        world.faults.set_scenarios([name for name in self.scenarios if "question" not in name])
-        if world.logins.gateway is None or world.logins.gateway.brokerage is None:
-            sessions.gateway_login(world, USERNAME, ready=True)
-        world.logins.elsewhere.clear()
-        self.simulator.server.pacing.clear()  # a penalty box of ten minutes is the broker's, not ours to heal
-        if self.process is not None and self._disk_rate:
-            await self._bury()  # a journal that met a failed fsync writes again only after a new start
+        failing = self.troubles.disk_rate > 0 or self.method is not AuthMethod.GATEWAY
+        self.troubles.heal()
+        if failing:
+            # A journal that met a failed fsync writes again only after a new start, and a sign-in that was refused
+            # pauses for minutes: somebody starts the program again.
+            await self._bury()
         begun = self.clock.monotonic()
         for _ in range(40):
             await self._living(self._recover)
@@ -609,15 +441,24 @@ class Schedule:
         for wish in list(self.wishes):
             if not self._at_rest(wish):
                 await self._living(self._ask, wish)
-        # The next command of the day: a new process, a new brokerage session, and one look.
-        await self._bury()
-        self.clock.advance(700.0)
-        await self._living(self._recover)
-        self.clock.advance(60.0)
+        # The next commands of the day, each a new process and a new brokerage session: one looks and is asked for
+        # everything again, one looks. Perhaps a night lies between them.
+        await self._look_again(700.0)
         for wish in list(self.wishes):
             if wish.asked and wish.operation == "place":
                 await self._living(self._ask, wish)
+        if self.mode == "overnight":
+            self.seen["overnight"] += 1
+            await self._look_again(OVERNIGHT_S)
+        await self._look_again(700.0)
         await self._bury()
+
+    async def _look_again(self, pause_s: float) -> None:
+        await self._bury()
+        self.clock.advance(pause_s)
+        self.troubles.heal()
+        await self._living(self._recover)
+        self.clock.advance(60.0)
 
     def _all_at_rest(self) -> bool:
         return not PENDING & set(self.states.now().values())
@@ -625,16 +466,18 @@ class Schedule:
     async def _judged(self) -> Result:
         self.states.close()
         journal = read_journal(self.path)
+        exchange = self.simulator.world.exchange
         verdict: Verdict = judge(
-            ledger=self.simulator.world.exchange.ledger_rows(),
+            ledger=exchange.ledger_rows(),
             deliveries=self.broker.deliveries,
             journal=journal,
-            asked=[self._asked(wish) for wish in self.wishes],
+            asked=[wish.terms for wish in self.wishes],
             told=self.told,
-            honest=self.mode not in ("adversarial",),
+            honest=self.mode != "adversarial",
             resend=self.resend,
             forbidden=frozenset({"o99999"}),
-            hidden=frozenset(o.id for o in self.simulator.world.exchange.orders.values() if not self.broker.visible(o)),
+            hidden=frozenset(order.id for order in exchange.orders.values() if not self.broker.visible(order)),
+            phantoms=bool(self.weather.fired["two rows with our ref"]),
         )
         if self.environment is Environment.LIVE and self.broker.deliveries:
             verdict.say("S10", "an order call left under settings that say live, at a paper login")
@@ -648,34 +491,21 @@ class Schedule:
         return Result(
             seed=self.seed,
             mode=self.mode,
+            method=self.method.value,
             breaches=breaches,
             hash=hashlib.sha256("\n".join(self.trace).encode()).hexdigest()[:16],
             trace=self.trace,
+            fates=self.fates.struck,
             crashes=self.mortality.crashes,
             deaths=self.mortality.died,
             passed=self.mortality.passed,
             fired=self.weather.fired,
-            seen=self.seen,
+            pairs=self.weather.pairs,
+            seen=self.seen + self.broker.seen,
             ends=verdict.ends,
             intents=len(self.wishes),
             heal_s=self.heal_s,
         )
-
-    def _asked(self, wish: Wish) -> Asked:
-        ticket = wish.ticket
-        terms: dict[str, Any] = {"target": wish.target}
-        if ticket is not None:
-            terms |= {
-                "account": str(ticket.account_id),
-                "conid": int(ticket.contract.conid),
-                "side": ticket.side.value,
-                "quantity": ticket.quantity,
-                "order_type": ticket.order_type.value,
-                "limit": ticket.limit_price,
-                "stop": ticket.stop_price,
-                "tif": ticket.tif.value,
-            }
-        return Asked(wish.key, wish.operation, terms)
 
 
 def _inner(error: BaseException) -> BaseException:
@@ -684,16 +514,18 @@ def _inner(error: BaseException) -> BaseException:
     return error
 
 
-def run(seed: int, *, mode: str = "", aim: str = "", crash_only: bool = False) -> Result:
+def run(
+    seed: int, *, mode: str = "", aim: str = "", crash_only: bool = False, only: Collection[str] | None = None
+) -> Result:
     """One schedule, from an empty file to the verdict."""
-    with tempfile.TemporaryDirectory(prefix="chaos-", dir=place_of_files()) as folder, _threads_inline(), _quiet():
-        schedule = Schedule(seed, Path(folder), mode=mode, aim=aim, crash_only=crash_only)
+    with tempfile.TemporaryDirectory(prefix="chaos-", dir=place_of_files()) as folder, quiet():
+        schedule = Schedule(seed, Path(folder), mode=mode, aim=aim, crash_only=crash_only, only=only)
         return anyio.run(schedule.run)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Thousands of outages are expected here; their log lines are not."""
+def quiet() -> Iterator[None]:
+    """No log lines: thousands of outages are expected here."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

@@ -165,3 +165,74 @@ def test_whatever_comes_in_whatever_order_the_end_is_told_once(heard: list[Any])
     assert filled == sorted(filled)
     for earlier, later in itertools.pairwise(updates):
         assert later.before == earlier.order
+
+
+def test_an_order_read_as_parked_stays_so_until_its_state_is_told() -> None:
+    """A marker row without a state (docs/facts/websocket.md §5.4) must not make it look refused."""
+    view = OrderView()
+    view.read_order(replace(order(OrderStatus.INACTIVE, 0), parked=True))
+    assert view.hear_row({"orderId": 7, "conid": 756733, "isEventTrading": "0"}) is None
+    assert view.orders[0].parked
+    update = view.hear_row(SUBMITTED)
+    assert update is not None
+    assert not update.order.parked
+
+
+def test_an_order_that_was_live_and_is_then_refused_is_not_parked_again() -> None:
+    view = OrderView()
+    view.hear_row(ROW)
+    assert view.orders[0].parked
+    view.hear_row({"orderId": 7, "status": "PendingSubmit", "order_ccp_status": "Pending Submit"})
+    view.hear_row({"orderId": 7, "status": "PreSubmitted"})
+    update = view.hear_row({"orderId": 7, "status": "Inactive"})
+    assert update is not None
+    assert (update.order.status, update.order.parked) == (OrderStatus.INACTIVE, False)
+
+
+@pytest.mark.requirement("TRD-12")
+def test_what_only_a_read_tells_of_an_order_is_told_once_and_kept_through_deltas() -> None:
+    view = OrderView()
+    view.hear_row({**ROW, "status": "PreSubmitted", "order_ccp_status": "Submitted"})
+    kin = replace(
+        order(OrderStatus.PRE_SUBMITTED, 0),
+        parent_id=OrderId("6"),
+        group="6",
+        conidex="28812380;;;700000101/-1,700000102/1",
+    )
+    update = view.read_order(kin)
+    assert update is not None
+    assert (update.order.parent_id, update.order.group) == ("6", "6")
+    assert view.read_order(kin) is None
+    after = view.hear_row(SUBMITTED)
+    assert after is not None
+    assert (after.order.parent_id, after.order.group, after.order.conidex) == ("6", "6", kin.conidex)
+
+
+@pytest.mark.requirement("TRD-12")
+def test_a_trailing_combination_is_heard_as_what_it_is() -> None:
+    view = OrderView()
+    conidex = "28812380;;;700000101/-1,700000102/1"
+    update = view.hear_row(
+        {**ROW, "conid": None, "conidex": conidex, "origOrderType": "TRAIL", "price": "", "stop_price": "-0.85"}
+    )
+    assert update is not None
+    told = update.order
+    assert (told.conid, told.conidex, told.order_type, told.stop_price) == (
+        28812380,
+        conidex,
+        "TRAIL",
+        Decimal("-0.85"),
+    )
+
+
+def test_what_a_read_finds_on_a_standing_line_is_unheard_until_its_topic_tells_it() -> None:
+    view = OrderView()
+    view.read_order(order(OrderStatus.SUBMITTED, 1), standing=True)
+    view.see_fill(fill(), Source.READ, standing=True)
+    assert view.unheard == ("sor", "str")
+    view.hear_row({**ROW, **SUBMITTED, **PART})
+    assert view.unheard == ("str",)
+    view.see_fill(fill(), Source.STREAM)
+    assert view.unheard == ()
+    view.read_order(order(OrderStatus.FILLED, 3))
+    assert view.unheard == (), "a gap is no silence"

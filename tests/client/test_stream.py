@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from typing import Any
 
 import anyio
@@ -13,23 +14,33 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clients import make_client
+from clients import make_client, permit
+from ibkit.client.broker import IbkrBroker
 from ibkit.client.stream import Stream
 from ibkit.errors import Unreachable
 from ibkit.model import (
+    Accepted,
+    AccountId,
+    Asked,
     AuthMethod,
     Complained,
     Conid,
     Down,
     FillUpdate,
     Fresh,
+    GroupKind,
     Live,
     OrderStatus,
+    OrderTicket,
+    OrderType,
     OrderUpdate,
+    Ref,
     SessionLost,
+    Side,
     Source,
     Stale,
     Unread,
+    exits_of,
 )
 from ibkit.sim.serving.inprocess import Simulator
 from simulators import make_simulator
@@ -210,8 +221,11 @@ def test_ticks_out_of_order_and_frames_sent_twice_change_nothing() -> None:
                 await watched.pass_time(5)
             stamps = [quote.at for quote in quotes]
             assert stamps == sorted(stamps)
-            assert max(Counter(f.fill.execution_id for f in watched.fills if f.is_new).values()) == 1
-            assert len(watched.fills) == 10
+            # A read may bring an execution with its fee at once; then it is told once and no more.
+            assert list(Counter(f.fill.execution_id for f in watched.fills if f.is_new).values()) == [1] * 5
+            assert max(Counter(f.fill.execution_id for f in watched.fills).values()) <= 2
+            latest = {f.fill.execution_id: f.fill for f in watched.fills}
+            assert all(each.fee is not None for each in latest.values())
             group.cancel_scope.cancel()
 
     watch(test)
@@ -259,6 +273,100 @@ def test_a_lost_order_frame_is_found_without_a_gap() -> None:
         assert watched.of(Down) == []
 
     watch(test)
+
+
+@pytest.mark.requirement("TRD-12")
+@pytest.mark.parametrize(("topic", "seconds"), [("sor", 29), ("str", 12)])
+def test_f79_orders_or_trades_that_fall_silent_alone_are_told_within_thirty_seconds(topic: str, seconds: int) -> None:
+    """Heartbeats prove nothing of a subscription; the line stays, the topic is asked for again and comes back."""
+
+    async def test(watched: Watched) -> None:
+        watched.fault("topic-stall", topic=topic, params={"seconds": seconds})
+        watched.enter("MKT")
+        await watched.pass_time(30)
+        assert [event.topic for event in watched.of(Stale)] == [topic]
+        assert [update.order.status for update in watched.orders][-1] is OrderStatus.FILLED
+        assert [fill.is_new for fill in watched.fills][:1] == [True]
+        watched.enter("MKT")
+        await watched.pass_time(10)
+        assert [event.topic for event in watched.of(Fresh)] == [topic]
+        assert watched.of(Down) == []
+
+    watch(test)
+
+
+def test_f79_a_topic_that_has_nothing_to_tell_is_not_called_stale() -> None:
+    async def test(watched: Watched) -> None:
+        pnl: list[Any] = []
+        async with anyio.create_task_group() as group:
+            group.start_soon(collect, watched.stream.pnl(), pnl)
+            watched.enter(price=100)
+            for _ in range(4):
+                await watched.pass_time(60, step_s=1)
+            assert watched.of(Stale) == []
+            assert pnl
+            group.cancel_scope.cancel()
+
+    watch(test)
+
+
+def test_f79_profit_and_loss_that_falls_silent_is_told_within_thirty_seconds() -> None:
+    async def test(watched: Watched) -> None:
+        pnl: list[Any] = []
+        async with anyio.create_task_group() as group:
+            group.start_soon(collect, watched.stream.pnl(), pnl)
+            await watched.pass_time(5)
+            watched.fault("topic-stall", topic="spl", params={"seconds": 45})
+            await watched.pass_time(30)
+            assert [event.topic for event in watched.of(Stale)] == ["spl"]
+            await watched.pass_time(60)
+            assert [event.topic for event in watched.of(Fresh)] == ["spl"]
+            group.cancel_scope.cancel()
+
+    watch(test)
+
+
+@pytest.mark.requirement("TRD-10", "TRD-12")
+def test_f80_the_orders_of_a_bracket_are_told_with_their_parent_also_after_a_gap() -> None:
+    """The stream's rows may leave out whose child an order is (docs/facts/websocket.md §5.4); a read adds it, once."""
+
+    async def run() -> None:
+        simulator = make_simulator()
+        async with make_client(simulator) as ib, ib.stream() as stream, anyio.create_task_group() as group:
+            broker, watched = IbkrBroker(ib), Watched(simulator, stream)
+            group.start_soon(collect, stream.orders(), watched.orders)
+            entry = OrderTicket(
+                account_id=AccountId(ACCOUNT),
+                contract=await broker.underlying("SPY"),
+                side=Side.BUY,
+                order_type=OrderType.LIMIT,
+                quantity=Decimal(1),
+                limit_price=Decimal(600),
+            )
+            exits = exits_of(entry, take_profit=Decimal(650), stop=Decimal(580))
+            answer = await broker.place(
+                entry, ref=Ref("ib-family"), others=exits, group=GroupKind.BRACKET, permit=permit(ib)
+            )
+            while isinstance(answer, Asked):
+                question = answer.question.question_id
+                answer = await broker.reply(question, confirmed=True, ref=Ref("ib-family"), permit=permit(ib))
+            assert isinstance(answer, Accepted)
+            children = {row.order_id for row in answer.others}
+            assert len(children) == 2
+            assert {row.parent_id for row in answer.others} == {answer.order_id}
+            await watched.pass_time(25)
+            latest = {update.order.order_id: update.order for update in watched.orders}
+            assert latest.keys() == {answer.order_id, *children}
+            assert {latest[child].parent_id for child in children} == {answer.order_id}
+            assert {latest[child].order_type for child in children} == {"LMT", "STP"}
+            told = len(watched.orders)
+            watched.fault("socket-drop")
+            await watched.pass_time(30)
+            assert stream.live
+            assert len(watched.orders) == told
+            group.cancel_scope.cancel()
+
+    anyio.run(run)
 
 
 def test_a_lost_fill_is_missed_when_its_order_tells_of_it() -> None:

@@ -382,3 +382,74 @@ def test_a_spread_larger_than_its_thinnest_leg_comes_as_several_executions() -> 
     assert order.commission == Decimal("0.65") * 14
     assert vertical.held == (-7, 7)
     assert desk.book.balanced
+
+
+# --- market data -----------------------------------------------------------------------------------------------------
+
+
+def data_name(vertical: Vertical) -> str:
+    return f"0;;;{vertical.short.conid}/1,{vertical.long.conid}/-1"
+
+
+def snapshot(desk: Desk, name: str, fields: str = "31,84,85,86,88,55,7308") -> dict[str, Any]:
+    desk.get(f"/iserver/marketdata/snapshot?conids={name}&fields={fields}", wait=5)
+    (row,) = desk.get(f"/iserver/marketdata/snapshot?conids={name}&fields={fields}", wait=5)
+    return row
+
+
+def test_a_snapshot_of_a_combo_names_no_spread_conid() -> None:
+    vertical = Vertical()
+    desk, name = vertical.desk, data_name(vertical)
+    dark = snapshot(desk, name)
+    assert dark == {"conidEx": name, "conid": 0}, "derivatives stay dark until their underlying was searched"
+    desk.brokerage.searched_symbols.add("SPY")
+    row = snapshot(desk, name)
+    assert (row["conidEx"], row["conid"], row["84"], row["86"], row["55"]) == (name, 0, "0.95", "1.10", "SPY")
+    assert (row["88"], row["85"]) == ("25", "25"), "25 of the short leg are offered, 25 of the long one"
+    assert "7308" not in row
+    spread = f"28812380{name[1:]}"
+    assert snapshot(desk, spread) == {"conidEx": spread, "conid": 28812380}
+
+
+def test_market_data_of_the_combo_or_of_all_its_legs_answers_the_question_about_market_data() -> None:
+    vertical = Vertical(quiet=False)
+    desk = vertical.desk
+    desk.brokerage.searched_symbols.add("SPY")
+    ticket = vertical.ticket("SELL", 1, "LMT", price=0.95)
+
+    def asked() -> bool:
+        return "message" in desk.send(ticket)[1][0]
+
+    snapshot(desk, str(vertical.short.conid), "84")
+    assert asked(), "one leg is not enough"
+    snapshot(desk, str(vertical.long.conid), "84")
+    assert not asked()
+    desk.brokerage.market_lines.clear()
+    snapshot(desk, data_name(vertical))
+    assert not asked()
+
+
+# --- positions -------------------------------------------------------------------------------------------------------
+
+
+def combo_positions(desk: Desk) -> list[dict[str, Any]]:
+    desk.get("/portfolio/accounts", wait=6)
+    return desk.get(f"/portfolio/{desk.account}/combo/positions")
+
+
+def test_a_combo_is_held_as_one_until_its_legs_are_gone() -> None:
+    vertical = Vertical()
+    desk = vertical.desk
+    assert combo_positions(desk) == []
+    vertical.place("SELL", 3)
+    (row,) = combo_positions(desk)
+    short, long = vertical.short.conid, vertical.long.conid
+    assert {(leg["conid"], leg["ratio"]) for leg in row["legs"]} == {(str(short), -1), (str(long), 1)}
+    assert {(p["conid"], p["position"]) for p in row["positions"]} == {(short, -3.0), (long, 3.0)}
+    assert row["name"].startswith("CP.CP")
+    assert row["description"] in (f"-1*{short}+1*{long}", f"1*{long}-1*{short}")
+    turned = vertical.ticket("SELL", 1) | {"conidex": f"28812380;;;{short}/-1,{long}/1"}
+    desk.send(turned)
+    assert [r["name"] for r in combo_positions(desk)] == [row["name"]], "the reverse of a combo is the same combo"
+    desk.place(vertical.long, "SELL", 2)
+    assert combo_positions(desk) == [], "without its long leg a spread is none"

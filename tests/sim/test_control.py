@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
+from decimal import Decimal
 
 import pytest
 
+from desks import Desk
 from ibkit.sim.serving.control import Control
 from ibkit.sim.serving.inprocess import Simulator
 from simulators import Caller, OAuth1Caller, make_simulator
@@ -146,3 +148,58 @@ def test_a_scenario_may_have_an_argument() -> None:
     caller = Caller(simulator)
     assert caller("GET", "/v1/api/iserver/accounts").status == 200
     assert caller("GET", "/v1/api/iserver/secdef/search?symbol=SPY").status == 404
+
+
+def test_a_path_of_moves_makes_a_trailing_stop_trail_and_elect_in_one_step_of_the_clock() -> None:
+    desk = Desk()
+    stock = desk.stock()
+    desk.simulator.control("POST", "market", {"conid": stock.conid, "bid": 630, "ask": 630})
+    order = desk.place(stock, "SELL", 1, "TRAIL", trailingAmt=2, trailingType="amt")
+    moves = [
+        {"conid": stock.conid, "bid": bid, "ask": bid, "after": after}
+        for after, bid in ((20, 634), (40, 633), (10, 631), (60, 631.9))
+    ]
+    answer = desk.simulator.control("POST", "market", {"moves": moves})
+    assert datetime.fromisoformat(answer["until"]) == desk.now + timedelta(seconds=60)
+    begun = desk.now
+    desk.pass_time(30)
+    assert (order.state, order.stop) == ("live", Decimal(632))
+    desk.pass_time(60)
+    assert (order.state, order.executions[0].price) == ("filled", Decimal("631.9"))
+    assert order.executions[0].at == begun.replace(microsecond=0) + timedelta(seconds=60)
+
+
+def test_an_underlying_can_be_sent_along_a_path_and_halted_on_it() -> None:
+    desk = Desk()
+    stock = desk.stock()
+    moves = [
+        {"symbol": "SPY", "price": 640, "after": 10},
+        {"symbol": "SPY", "halted": True, "after": 20},
+        {"symbol": "SPY", "halted": False, "after": 30},
+    ]
+    desk.simulator.control("POST", "market", {"moves": moves})
+    seen = []
+    for _ in range(4):
+        quote = desk.quote(stock)
+        seen.append((quote.last is not None and abs(quote.last - 640) < 1, quote.halted))
+        desk.pass_time(10)
+    assert seen == [(False, False), (True, False), (True, True), (True, False)]
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"moves": []}, "moves"),
+        ({"moves": {"symbol": "SPY"}}, "moves"),
+        ({"moves": [1]}, "object"),
+        ({"moves": [{"symbol": "SPY", "price": 1, "after": -1}]}, "after"),
+        ({"moves": [{"symbol": "SPY", "price": 1, "after": 1e9}]}, "after"),
+        ({"moves": [{"symbol": "NONE", "price": 1}]}, "no underlying"),
+        ({"symbol": "SPY", "price": "x"}, "price"),
+        ({"conid": None, "bid": 1, "ask": 1}, "market"),
+    ],
+    ids=str,
+)
+def test_moves_that_cannot_be_made_are_refused(body: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        make_simulator().control("POST", "market", body)

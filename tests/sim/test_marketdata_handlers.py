@@ -247,13 +247,13 @@ def test_snapshots_need_accounts_to_have_been_asked_for():
     assert "query /accounts first" in json.loads(answer.body)["error"]
 
 
-def test_unknown_conids_and_combos_are_identity_only(gateway):
-    rows = gateway.warm(0, 5, "756733@ARCA", "0;;;756733/1,320227571/-1")
+def test_unknown_conids_are_identity_only_in_combos_too(gateway):
+    rows = gateway.warm(0, 5, "756733@ARCA", "0;;;756733/1,5/-1")
     assert rows[0] == {"conidEx": "0", "conid": 0}
     assert rows[1] == {"conidEx": "5", "conid": 5}
     assert (rows[2]["conidEx"], rows[2]["conid"]) == ("756733@ARCA", 756733)
     assert "31" in rows[2]
-    assert rows[3] == {"conidEx": "0;;;756733/1,320227571/-1", "conid": 0}
+    assert rows[3] == {"conidEx": "0;;;756733/1,5/-1", "conid": 0}
 
 
 @pytest.mark.parametrize("query", ["", "conids=", "conids=abc", "conids=" + ",".join(str(n) for n in range(101))])

@@ -387,3 +387,107 @@ def test_the_prompt_of_the_price_algo_comes_as_a_notice() -> None:
     (frame,) = wire.topic("ntf")
     assert frame["args"][0]["prompt"] is True
     assert frame["args"][0]["messageId"] == "p12"
+
+
+# --- orders of every kind ---------------------------------------------------------------------------------------------
+
+
+def place_at(simulator: Simulator, *quotes: tuple[float, float]) -> None:
+    """Hold SPY at each of these quotes for two seconds."""
+    for bid, ask in quotes:
+        simulator.control("POST", "market", {"conid": SPY, "bid": bid, "ask": ask})
+        simulator.advance(2)
+
+
+def test_sor_tells_a_trailing_stop_in_its_display_words_and_its_election() -> None:
+    simulator = make_simulator()
+    place_at(simulator, (630, 630))
+    wire = greeted(simulator)
+    wire.say("sor+{}").hear()
+    order_id = enter(simulator, "TRAIL", side="SELL", tif="GTC", trailingAmt=2, trailingType="amt")
+    rows = [row for frame in wire.topic("sor") for row in frame["args"]]
+    assert (rows[0]["orderType"], rows[0]["origOrderType"]) == ("Trailing Stop", "TRAIL")
+    assert rows[0]["orderDesc"] == "Sell 3 Trailing Stop 2.00 628.00, GTC"
+    assert [row.get("status") for row in rows] == ["Inactive", None, "PendingSubmit", "PreSubmitted"]
+    place_at(simulator, (633, 633), (630.5, 630.5))
+    rows = [row for frame in wire.topic("sor") for row in frame["args"]]
+    assert [row.get("status") for row in rows] == ["Submitted", None, "Filled"]
+    assert {row["orderId"] for row in rows} == {order_id}
+    assert (rows[1]["sizeAndFills"], rows[1]["avgPrice"]) == ("3", "630.50")
+
+
+@pytest.mark.parametrize(
+    ("kind", "terms", "status"),
+    [
+        ("MIT", {"price": 600}, "PreSubmitted"),
+        ("LIT", {"price": 600, "auxPrice": 601}, "PreSubmitted"),
+        ("MOC", {}, "Submitted"),
+        ("LOC", {"price": 600}, "Submitted"),
+        ("REL", {"price": 600, "auxPrice": 0}, "Submitted"),
+        ("MIDPRICE", {"price": 600}, "Submitted"),
+    ],
+)
+def test_sor_and_the_list_agree_on_the_status_after_acceptance(kind: str, terms: dict[str, Any], status: str) -> None:
+    simulator = make_simulator()
+    wire = greeted(simulator)
+    wire.say("sor+{}").hear()
+    order_id = enter(simulator, kind, **terms)
+    rows = [row for frame in wire.topic("sor") for row in frame["args"]]
+    assert rows[-1]["status"] == status
+    (listed,) = greeted(simulator).say("sor+{}").topic("sor")
+    (row,) = listed["args"]
+    assert (row["orderId"], row["status"], row["orderType"]) == (order_id, status, rows[0]["orderType"])
+
+
+def test_str_tells_each_leg_of_a_combo_and_spl_what_it_is_worth() -> None:
+    simulator = make_simulator()
+    world = simulator.world
+    day = world.calendar.expiries("SPY", world.now.date())[0]
+    near, far = (
+        world.instruments.option("SPY", day.day, Decimal(strike), "P", day.trading_class) for strike in (620, 615)
+    )
+    assert near is not None
+    assert far is not None
+    conidex = f"28812380;;;{near.conid}/1,{far.conid}/-1"
+    wire = greeted(simulator)
+    wire.say("str+{}").say("spl+{}").hear(1)
+    ticket = {"conidex": conidex, "side": "SELL", "quantity": 2, "orderType": "MKT", "tif": "DAY"}
+    order_id = simulator.control("POST", "order", {"account": ACCOUNT, "ticket": ticket})["order_id"]
+    frames = wire.hear(3)
+    told = [row for frame in frames if frame.get("topic") == "str" for row in frame["args"]]
+    assert [(row["conid"], row["side"], row["size"]) for row in told[:2]] == [
+        (near.conid, "S", 2.0),
+        (far.conid, "B", 2.0),
+    ]
+    complete = [row for row in told if "commission" in row]
+    assert {(row["execution_id"], row["order_id"]) for row in complete} == {
+        (row["execution_id"], order_id) for row in told[:2]
+    }
+    worth = [frame["args"][f"{ACCOUNT}.Core"] for frame in frames if frame.get("topic") == "spl"]
+    assert worth[-1]["upl"] != 0
+    wire.say("sor+{}")
+    (row,) = wire.topic("sor")[0]["args"]
+    assert (row["conid"], row["conidex"], row["secType"], row["status"]) == (28812380, conidex, "BAG", "Filled")
+
+
+def test_smd_tells_the_quote_of_a_combo_under_the_name_it_was_asked_by() -> None:
+    simulator = make_simulator()
+    world = simulator.world
+    day = world.calendar.expiries("SPY", world.now.date())[0]
+    near, far = (
+        world.instruments.option("SPY", day.day, Decimal(strike), "P", day.trading_class) for strike in (620, 615)
+    )
+    assert near is not None
+    assert far is not None
+    world.logins.gateway.brokerage.searched_symbols.add("SPY")
+    world.logins.gateway.brokerage.accounts_primed = True
+    target = f"0;;;{near.conid}/1,{far.conid}/-1"
+    wire = greeted(simulator)
+    wire.say(f'smd+{target}+{{"fields":["84","86"]}}')
+    frames = wire.topic(f"smd+{target}", 5)
+    assert frames[0]["conidEx"] == target
+    told = {name: value for frame in frames for name, value in frame.items()}
+    quote = world.market.quote_of(world.instruments.combo(target), world.now)
+    assert (told["84"], told["86"]) == (f"{quote.bid:.2f}", f"{quote.ask:.2f}")
+    wire.say(f"umd+{target}+{{}}").hear()
+    assert world.logins.gateway.brokerage.market_lines == {}

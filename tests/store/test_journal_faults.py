@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
-from datetime import timedelta
+import threading
+from contextlib import ExitStack, closing
+from decimal import Decimal
+from random import Random
 
 import anyio
+import anyio.to_thread
 import pytest
 
-from fakes import START, USER, stock_ticket
+from fakes import ACCOUNT, START, USER, stock_ticket
+from faulty_disk import BUSY, FULL, IOERR_FSYNC, IOERR_WRITE, Disk
 from ibkit.clock import ManualClock, SystemClock
 from ibkit.errors import InFlight, StorageError
-from ibkit.model import Environment, Key
+from ibkit.model import Environment, OrderType, Side
 from ibkit.store import database, open_journal
-from ibkit.trading.events import Claimed
-from ibkit.trading.intent import IntentState
+from ibkit.store.columns import instant_text
+from ibkit.trading.alert import Alert, AlertKind, Severity
+from ibkit.trading.events import Doubted
+from ibkit.trading.intent import IntentState, fold_all
+from ibkit.trading.ports import Fenced
+from journal_words import KEY, bracket, claim, other_key, planned, send
 from trading_room import make_room
 
 pytestmark = pytest.mark.anyio
 
 CLOCK = ManualClock(START)
-KEY = Key("key-0123456789abcdef")
+ALERT = Alert(
+    kind=AlertKind.UNKNOWN_ORDER, severity=Severity.CRITICAL, subject="ib-x", message="CRITICAL: unknown", at=START
+)
 
 
 @pytest.fixture
@@ -31,120 +43,9 @@ def path(tmp_path):
     return tmp_path / "state" / "journal.sqlite"
 
 
-async def submit(journal, key=KEY, quantity="10"):
-    room = make_room(journal=_with_busy(journal))
-    return room, await room.gateway.submit(stock_ticket(quantity), key=key)
-
-
 def _with_busy(journal):
     journal._busy = set()  # what a Room clears when it is restarted; files need no clearing
     return journal
-
-
-@pytest.mark.requirement("OPT-07")
-async def test_the_file_is_private_durable_and_kept(path):
-    async with open_journal(path, clock=CLOCK) as journal:
-        _, outcome = await submit(journal)
-        assert outcome.accepted
-        modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir() if file.is_file()}
-        assert set(modes.values()) == {0o600}
-        settings = await journal._database.read(
-            lambda c: [c.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("synchronous", "journal_mode")]
-        )
-        assert settings == [2, "wal"]  # FULL
-    async with open_journal(path, clock=CLOCK) as journal:
-        assert (await journal.get(outcome.intent.intent_id)) == outcome.intent
-
-
-@pytest.mark.requirement("GWY-06")
-async def test_what_happened_cannot_be_changed_or_deleted(path):
-    async with open_journal(path, clock=CLOCK) as journal:
-        await submit(journal)
-    connection = sqlite3.connect(path)
-    try:
-        for statement in ("UPDATE intent_events SET kind = 'Expired'", "DELETE FROM intent_events"):
-            with pytest.raises(sqlite3.IntegrityError, match="append-only"):
-                connection.execute(statement)
-    finally:
-        connection.close()
-
-
-@pytest.mark.requirement("OPT-07", "TRD-22")
-async def test_a_full_disk_stops_the_order_and_is_no_end(path):
-    async with open_journal(path, clock=CLOCK) as journal:
-        room = make_room(journal=_with_busy(journal))
-        pages = await journal._database.read(lambda c: c.exec_driver_sql("PRAGMA page_count").scalar())
-        await journal._database.read(lambda c: c.exec_driver_sql(f"PRAGMA max_page_count = {pages}"))
-
-        async def until_full():
-            for number in range(200):
-                await room.gateway.submit(stock_ticket(), key=Key(f"{KEY}-{number:03}"))
-
-        with pytest.raises(StorageError, match="the disk is full") as caught:
-            await until_full()
-        assert caught.value.code == "E-DB"
-        assert room.broker.sent("place") == len(room.broker.accepted)
-        sent = room.broker.sent("place")
-
-        await journal._database.read(lambda c: c.exec_driver_sql("PRAGMA max_page_count = 100000"))
-        outcome = await room.gateway.submit(stock_ticket(), key=Key("key-with-room-again-1"))
-
-        assert outcome.accepted
-        assert room.broker.sent("place") == sent + 1
-
-
-@pytest.mark.requirement("OPT-07")
-async def test_a_journal_that_another_program_holds_sends_nothing(path, monkeypatch):
-    monkeypatch.setattr(database, "_BUSY_TIMEOUT_MS", 10)
-    async with open_journal(path, clock=CLOCK) as journal:
-        holder = sqlite3.connect(path, isolation_level=None)
-        try:
-            holder.execute("BEGIN IMMEDIATE")
-            room = make_room(journal=_with_busy(journal))
-            with pytest.raises(StorageError, match="locked by another program"):
-                await room.gateway.submit(stock_ticket(), key=KEY)
-            assert room.broker.sent("place") == 0
-        finally:
-            holder.close()
-        assert (await submit(journal))[1].accepted
-
-
-@pytest.mark.requirement("OPT-07", "TRD-22")
-async def test_after_a_failed_disk_write_nothing_is_written_any_more(path):
-    """fsync is never retried: after it failed nobody knows what is on the disk."""
-    from sqlalchemy.exc import OperationalError
-
-    failure = sqlite3.OperationalError("disk I/O error")
-    failure.sqlite_errorcode = 10 | (4 << 8)  # SQLITE_IOERR_FSYNC
-
-    def breaks(connection):
-        raise OperationalError("COMMIT", {}, failure)
-
-    async with open_journal(path, clock=CLOCK) as journal:
-        with pytest.raises(StorageError, match="the disk failed"):
-            await journal._database.write(breaks)
-        room = make_room(journal=_with_busy(journal))
-        with pytest.raises(StorageError, match="writing has stopped"):
-            await room.gateway.submit(stock_ticket(), key=KEY)
-        assert room.broker.sent("place") == 0
-
-
-@pytest.mark.requirement("OPT-07")
-@pytest.mark.parametrize("damage", [b"this is no database" * 100, None])
-async def test_a_damaged_file_is_named_and_never_made_anew(path, damage):
-    async with open_journal(path, clock=CLOCK) as journal:
-        for number in range(30):
-            await submit(journal, Key(f"{KEY}-{number:03}"))
-    content = bytearray(path.read_bytes())
-    content = bytearray(damage) if damage else content[:4096] + os.urandom(4096 * 3) + content[4096 * 4 :]
-    path.write_bytes(content)
-
-    with pytest.raises(StorageError) as caught:
-        async with open_journal(path, clock=CLOCK):
-            pass
-
-    assert "Do not delete it" in caught.value.remedy
-    assert path.read_bytes() == content
 
 
 @pytest.mark.requirement("OPT-07")
@@ -199,21 +100,6 @@ async def test_the_conversation_ends_with_the_process_that_held_it(path):
             pass
 
 
-@pytest.mark.requirement("GWY-06")
-async def test_two_openings_of_one_file_see_each_other_and_have_one_winner(path):
-    """F104: two processes claim one intent."""
-    async with open_journal(path, clock=CLOCK) as one, open_journal(path, clock=CLOCK) as two:
-        room = make_room(journal=_with_busy(one))
-        room.plan("unsent")
-        with pytest.raises(Exception, match="connection refused"):
-            await room.gateway.submit(stock_ticket(), key=KEY)
-        seen = await two.by_key(tenant="local", environment=room.gateway.environment, key=KEY)
-        assert seen.state is IntentState.INTENT
-        await one.append(seen, Claimed(at=START + timedelta(seconds=1), owner="one"))
-        with pytest.raises(InFlight):
-            await two.append(seen, Claimed(at=START + timedelta(seconds=1), owner="two"))
-
-
 @pytest.mark.requirement("GWY-03")
 async def test_two_processes_with_one_key_have_one_effect(path):
     clock = SystemClock()  # the waiting for the file's lock is real; everything else stays on the rooms' own clocks
@@ -235,18 +121,6 @@ async def test_two_processes_with_one_key_have_one_effect(path):
     assert len({outcome.order_id for outcome in outcomes}) == 1
 
 
-@pytest.mark.requirement("GWY-06")
-async def test_reading_does_not_wait_for_another_process_that_writes(path):
-    async with open_journal(path, clock=CLOCK) as journal:
-        await submit(journal)
-        other = sqlite3.connect(path, isolation_level=None)
-        try:
-            other.execute("BEGIN IMMEDIATE")
-            assert (await journal.by_key(tenant="local", environment=Environment.PAPER, key=KEY)) is not None
-        finally:
-            other.close()
-
-
 @pytest.mark.requirement("OPT-07")
 async def test_the_names_of_a_new_journal_and_its_folder_are_put_on_disk(path, monkeypatch):
     """A file that was synced, in a folder that was not, is gone after a power cut."""
@@ -261,3 +135,308 @@ async def test_the_names_of_a_new_journal_and_its_folder_are_put_on_disk(path, m
     synced.clear()
     async with open_journal(path, clock=CLOCK):
         assert not synced
+
+
+# -- the journal by itself --------------------------------------------------------------------------------------------
+
+
+async def walk(journal, key=KEY, serial=0):
+    """An order with everything that one can bring: a group, an alert, a send that counts."""
+    wish, legs = bracket(key)
+    intent, _ = await journal.plan(wish)
+    async with journal.conversation(USER, wait_s=1) as lane:
+        intent = await journal.append(intent, *claim(lane.epoch))
+        intent = await journal.append(intent, *send(serial))
+        return await journal.append(intent, Doubted(at=START, reason="lost"), alert=ALERT, legs=legs)
+
+
+@pytest.mark.requirement("OPT-07")
+async def test_the_file_is_private_durable_and_kept(path):
+    async with open_journal(path, clock=CLOCK) as journal:
+        doubted = await walk(journal)
+        modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir() if file.is_file()}
+        assert set(modes.values()) == {0o600}
+        assert set(modes) >= {"journal.sqlite", "journal.sqlite-wal", "journal.sqlite.mark"}
+        settings = await journal._database.write(
+            lambda c: [c.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("synchronous", "journal_mode")]
+        )
+        assert settings == [2, "wal"]  # FULL
+    async with open_journal(path, clock=CLOCK) as journal:
+        assert (await journal.get(doubted.intent_id)) == doubted
+
+
+@pytest.mark.requirement("GWY-06")
+@pytest.mark.parametrize("table", ["intent_events", "sends"])
+async def test_what_happened_cannot_be_changed_or_deleted(path, table):
+    async with open_journal(path, clock=CLOCK) as journal:
+        await walk(journal)
+    connection = sqlite3.connect(path)
+    try:
+        for statement in (f"UPDATE {table} SET at = ''", f"DELETE FROM {table}"):
+            with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+                connection.execute(statement)
+    finally:
+        connection.close()
+
+
+@pytest.mark.requirement("OPT-07", "TRD-22")
+async def test_a_full_disk_refuses_orders_and_is_no_end(path):
+    """F92, by SQLite's own limit: real pages, really none left."""
+    async with open_journal(path, clock=CLOCK) as journal:
+        set_limit = "PRAGMA max_page_count = {}"
+        connections = 1 + database._READERS
+        engine = journal._database._engine
+        pages = await journal._database.write(lambda c: c.exec_driver_sql("PRAGMA page_count").scalar())
+
+        def limit(most):
+            with ExitStack() as stack:  # the limit is a connection's own: all of them
+                for _ in range(connections):
+                    stack.enter_context(closing(engine.raw_connection())).cursor().execute(set_limit.format(most))
+
+        await anyio.to_thread.run_sync(limit, pages)
+        stored = 0
+
+        async def until_full():
+            nonlocal stored
+            for number in range(500):
+                await journal.plan(planned(other_key(number)))
+                stored += 1
+
+        with pytest.raises(StorageError, match="the disk is full") as caught:
+            await until_full()
+        assert caught.value.code == "E-DB"
+        assert "Free space" in caught.value.remedy
+        assert len(await journal.recent(limit=1000)) == stored
+
+        await anyio.to_thread.run_sync(limit, 100_000)
+        assert (await walk(journal)).state is IntentState.AMBIGUOUS
+
+
+@pytest.mark.requirement("OPT-07")
+async def test_a_journal_that_another_program_holds_takes_nothing_until_it_lets_go(path, monkeypatch):
+    """F93."""
+    monkeypatch.setattr(database, "_BUSY_TIMEOUT_MS", 10)
+    async with open_journal(path, clock=CLOCK) as journal:
+        holder = sqlite3.connect(path, isolation_level=None)
+        try:
+            holder.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StorageError, match="locked by another program"):
+                await journal.plan(planned())
+            with pytest.raises(StorageError, match="locked by another program"):
+                async with journal.conversation(USER, wait_s=0):
+                    pytest.fail("no lane was taken")
+            assert await journal.by_key(tenant="local", environment=Environment.PAPER, key=KEY) is None
+        finally:
+            holder.close()
+        assert (await walk(journal)).state is IntentState.AMBIGUOUS
+
+
+@pytest.mark.requirement("OPT-07", "TRD-22", "GWY-06")
+@pytest.mark.parametrize("code", [BUSY, FULL, IOERR_WRITE, IOERR_FSYNC])
+async def test_a_fault_at_any_write_of_an_order_leaves_what_was_stored_before_it(path, monkeypatch, code):
+    """F92-F94 at each statement: what is stored is what was answered, and only a broken disk ends the writing."""
+    disk = Disk(monkeypatch)
+    number = 0
+    while True:
+        place = path.with_name(f"journal-{code}-{number}.sqlite")
+        async with open_journal(place, clock=CLOCK) as journal:
+            disk.fail_at(number, code)
+            try:
+                await walk(journal)
+            except StorageError as error:
+                failed = error
+            else:
+                break
+            finally:
+                disk.heal()
+            assert failed.remedy
+            found = await journal.by_key(tenant="local", environment=Environment.PAPER, key=KEY)
+            legs = () if found is None else await journal.legs(found.intent_id)
+            alerts = await journal.alerts.open()
+            at_end = found is not None and found.state is IntentState.AMBIGUOUS
+            assert (len(legs), len(alerts)) == ((2, 1) if at_end else (0, 0))
+            if found is not None:
+                assert fold_all(await journal.events(found.intent_id)) == found
+            if code in (IOERR_WRITE, IOERR_FSYNC):
+                with pytest.raises(StorageError, match="writing has stopped"):
+                    await walk(journal, other_key(1))
+            else:
+                serial = 0 if found is None or found.sends == 0 else 1
+                assert (await walk(journal, other_key(1), serial)).state is IntentState.AMBIGUOUS
+        number += 1
+    assert number > 25  # five writes, all their statements
+
+
+@pytest.mark.requirement("OPT-07")
+@pytest.mark.parametrize("code", [BUSY, FULL, IOERR_WRITE])
+async def test_a_fault_at_any_statement_of_the_opening_is_named_and_the_next_opening_works(path, monkeypatch, code):
+    disk = Disk(monkeypatch)
+    for number in range(200):
+        place = path.with_name(f"journal-{code}-{number}.sqlite")
+        disk.fail_at(number, code)
+        try:
+            async with open_journal(place, clock=CLOCK):
+                break
+        except StorageError as error:
+            failed = error
+        finally:
+            disk.heal()
+        assert str(place) in failed.message
+        async with open_journal(place, clock=CLOCK) as journal:
+            assert not journal.restored
+            assert (await walk(journal)).state is IntentState.AMBIGUOUS
+    assert number > 40
+
+
+@pytest.mark.requirement("OPT-07")
+@pytest.mark.parametrize("damage", ["no database", "torn pages", "cut in half", "header gone"])
+async def test_a_damaged_file_is_named_and_never_made_anew(path, damage):
+    """F95."""
+    async with open_journal(path, clock=CLOCK) as journal:
+        for number in range(30):
+            await walk(journal, other_key(number), number)
+    content = path.read_bytes()
+    random = Random(damage)
+    content = {
+        "no database": b"this is no database" * 100,
+        "torn pages": content[:4096] + random.randbytes(4096 * 12) + content[4096 * 13 :],
+        "cut in half": content[: len(content) // 8192 * 4096],
+        "header gone": bytes(100) + content[100:],
+    }[damage]
+    path.write_bytes(content)
+
+    with pytest.raises(StorageError) as caught:
+        async with open_journal(path, clock=CLOCK):
+            pass
+
+    assert "Do not delete it" in caught.value.remedy
+    assert path.read_bytes() == content
+
+
+@pytest.mark.requirement("OPT-07")
+async def test_a_file_that_lost_everything_is_not_taken_for_a_new_one(path):
+    """A file of no bytes is an empty database to SQLite: only the mark beside it knows better."""
+    async with open_journal(path, clock=CLOCK) as journal:
+        await walk(journal)
+    path.write_bytes(b"")
+
+    async with open_journal(path, clock=CLOCK) as journal:
+        assert journal.restored
+
+
+@pytest.mark.requirement("OPT-07", "GWY-06")
+@pytest.mark.parametrize("kept", [0, 0.5, 0.9])
+async def test_a_log_that_was_cut_loses_its_end_and_that_is_noticed(path, tmp_path, kept):
+    """F95: the WAL without its last frames is an older journal, whole in itself."""
+    copy = tmp_path / "copy"
+    async with open_journal(path, clock=CLOCK) as journal:
+        for number in range(10):
+            await walk(journal, other_key(number), number)
+        shutil.copytree(path.parent, copy)
+    log = copy / "journal.sqlite-wal"
+    os.truncate(log, int(log.stat().st_size * kept))
+
+    async with open_journal(copy / "journal.sqlite", clock=CLOCK) as journal:
+        assert journal.restored
+        assert len(await journal.recent(limit=100)) < 30
+
+
+@pytest.mark.requirement("GWY-06")
+async def test_two_openings_of_one_file_see_each_other_and_have_one_winner(path):
+    """F104: two processes claim one intent."""
+    async with open_journal(path, clock=CLOCK) as one, open_journal(path, clock=CLOCK) as two:
+        intent, _ = await one.plan(planned())
+        seen = await two.get(intent.intent_id)
+        assert seen == intent
+        await one.append(seen, *claim())
+        with pytest.raises(InFlight, match="moved by another process"):
+            await two.append(seen, *claim())
+
+
+@pytest.mark.requirement("GWY-06", "TRD-10")
+async def test_a_lane_that_lost_its_file_is_still_fenced(path):
+    """Somebody cleaned up the lock files: two hold "the" lock, and only the newer may send."""
+    async with open_journal(path, clock=CLOCK) as one, open_journal(path, clock=CLOCK) as two:
+        intent, _ = await one.plan(planned())
+        async with one.conversation(USER, wait_s=0) as older:
+            intent = await one.append(intent, *claim(older.epoch))
+            for lock in path.parent.glob("*.locks/*.lock"):
+                lock.unlink()
+            async with two.conversation(USER, wait_s=0) as newer:
+                assert newer.epoch == older.epoch + 1
+                with pytest.raises(Fenced) as caught:
+                    await one.append(intent, *send())
+        assert caught.value.details == {"intent": intent.intent_id, "epoch": "1", "newest": "2"}
+
+
+@pytest.mark.requirement("GWY-06")
+async def test_reading_does_not_wait_for_another_process_that_writes(path):
+    async with open_journal(path, clock=CLOCK) as journal:
+        intent, _ = await journal.plan(planned())
+        other = sqlite3.connect(path, isolation_level=None)
+        try:
+            other.execute("BEGIN IMMEDIATE")
+            assert await journal.get(intent.intent_id) == intent
+        finally:
+            other.close()
+
+
+@pytest.mark.requirement("TRD-18")
+async def test_a_send_is_recorded_with_what_it_was_worth(path):
+    limit = stock_ticket("10.5", order_type=OrderType.LIMIT, limit_price=Decimal("187.10"))
+    stop = stock_ticket("3", order_type=OrderType.STOP, stop_price=Decimal("150"), side=Side.SELL)
+    async with open_journal(path, clock=CLOCK) as journal:
+        for number, (ticket, value) in enumerate(((limit, Decimal("1964.550")), (stop, None), (stock_ticket(), None))):
+            wish = planned(other_key(number), ticket=ticket, user="ada", api_key="k-1", strategy="wheel")
+            intent, _ = await journal.plan(wish)
+            intent = await journal.append(intent, *claim())
+            await journal.append(intent, *send(number, value=value))
+        rows = await journal._database.read(
+            lambda c: [
+                tuple(row) for row in c.exec_driver_sql("SELECT * FROM sends ORDER BY value_usd DESC, side DESC")
+            ]
+        )
+        serial = await journal._database.read(
+            lambda c: c.exec_driver_sql("SELECT account_id, serial FROM send_serials").one()
+        )
+    assert tuple(serial) == (ACCOUNT, 3)
+    same = ("local", ACCOUNT, "ada", "k-1", "SPY", 756733)
+    assert [row[2:] for row in rows] == [
+        (instant_text(START), *same, "BUY", "10.5", "187.10", "1964.550", "place", "wheel"),
+        (instant_text(START), *same, "SELL", "3", "150", None, "place", "wheel"),
+        (instant_text(START), *same, "BUY", "10", None, None, "place", "wheel"),
+    ]
+    assert {row[1] for row in rows} == {5}  # the number of the event
+
+
+async def test_a_value_decided_later_counts(path):
+    """Two decisions in one write: the send was judged by the latter."""
+    async with open_journal(path, clock=CLOCK) as journal:
+        intent, _ = await journal.plan(planned())
+        decided, _ = send(value=Decimal(1))
+        await journal.append(intent, decided, *claim(), *send(value=Decimal(2)))
+        worth = await journal._database.read(lambda c: c.exec_driver_sql("SELECT value_usd FROM sends").scalar_one())
+    assert worth == "2"
+
+
+async def test_outside_of_its_context_a_journal_is_closed(path):
+    journal = open_journal(path, clock=CLOCK)
+    assert journal.path == path
+    with pytest.raises(AssertionError, match="only inside"):
+        await journal.plan(planned())
+    with pytest.raises(AssertionError, match="only inside"):
+        _ = journal.alerts
+    async with journal:
+        assert journal.alerts is not None
+    with pytest.raises(AssertionError, match="only inside"):
+        await journal.recent()
+    await journal.__aexit__(None, None, None)  # nothing to close any more
+
+
+async def test_an_inline_journal_does_the_same_without_threads(path):
+    before = threading.active_count()
+    async with open_journal(path, clock=CLOCK, run_inline=True) as journal:
+        doubted = await walk(journal)
+        assert await journal.get(doubted.intent_id) == doubted
+        assert len(await journal.legs(doubted.intent_id)) == 2
+        assert threading.active_count() == before

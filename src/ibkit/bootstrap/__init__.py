@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ibkit.bootstrap.desks import Books, Desk, open_books, open_desk
     from ibkit.bootstrap.edge import Edges, edges, run, using
     from ibkit.bootstrap.probing import ConnectionTest, probe, test_connection
+    from ibkit.bootstrap.trading_client import TradingClient
 
 __all__ = [
     "Books",
@@ -30,6 +31,7 @@ __all__ = [
     "Desk",
     "Edges",
     "IBRestClient",
+    "TradingClient",
     "client_of",
     "clock_of",
     "connect",
@@ -62,6 +64,7 @@ _HOMES = {
     "desks": ("Books", "Desk", "open_books", "open_desk"),
     "edge": ("Edges", "edges", "run", "using"),
     "probing": ("ConnectionTest", "probe", "test_connection"),
+    "trading_client": ("TradingClient",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import atexit
-from collections.abc import Callable, Coroutine
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import date
-from decimal import Decimal
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from ibkit.bootstrap.clients import client_of, read_settings
-from ibkit.bootstrap.desks import Desk, desk_of, open_books
+from ibkit.bootstrap.trading_client import TradingClient
 from ibkit.client.blocking import BlockingClient
 from ibkit.errors import IbkitError
-from ibkit.model import AccountId, AccountSummary, Conid, OrderType, Position, Quote
+from ibkit.model import (
+    AccountId,
+    AccountSummary,
+    Conid,
+    OrderId,
+    OrderTicket,
+    OrderType,
+    Position,
+    Quote,
+    StopExit,
+    TakeProfit,
+)
 from ibkit.settings import Settings
-from ibkit.trading import Observer, TradeResult
+from ibkit.trading import Intent, Observer, Outcome, TradeResult
+from ibkit.trading.cancel_all import CancelAllResult
 from ibkit.trading.sale import Number
 from ibkit.trading.timeline import unobserved
+
+if TYPE_CHECKING:
+    from ibkit.bootstrap.desks import Desk
 
 __all__ = ["IBRestClient"]
 
@@ -35,6 +47,7 @@ class IBRestClient(BlockingClient):
             print(ib.get_account_summary().net_liquidation)
 
     consumer_key, realm: of OAuth 1.0a, instead of the settings'. account_id: of the account in use, once connected.
+    state_dir: where the order journal is kept, instead of the settings'.
     live_account: names the account whose live money may be traded; without it live orders are refused (OPT-08).
     last_error: why the last `connect` gave False. observe: told of each step of a sale.
     """
@@ -47,6 +60,7 @@ class IBRestClient(BlockingClient):
         env_file: str | Path | None = None,
         settings: Settings | None = None,
         account_id: str | None = None,
+        state_dir: str | Path | None = None,
         live_account: str | None = None,
         compete: bool = False,
         observe: Observer = unobserved,
@@ -58,6 +72,7 @@ class IBRestClient(BlockingClient):
                 ("IB_CONSUMER_KEY", consumer_key),
                 ("IB_REALM", realm if realm != _DEFAULT_REALM else None),
                 ("IBKR_ACCOUNT_ID", account_id),
+                ("IBKIT_STATE_DIR", str(state_dir) if state_dir is not None else None),
             )
             if value is not None
         }
@@ -66,8 +81,6 @@ class IBRestClient(BlockingClient):
         self._live_account = live_account
         self._compete = compete
         self._observe = observe
-        self._desk: Desk | None = None
-        self._books: AbstractContextManager[Any] | None = None
         self.account_id: AccountId | None = None
         self.last_error: IbkitError | None = None
 
@@ -99,31 +112,92 @@ class IBRestClient(BlockingClient):
             raise self.last_error
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        books, self._books, self._desk = self._books, None, None
-        if books is not None:
-            books.__exit__(None, None, None)
-        super().__exit__(kind, error, trace)
-
     @property
     def desk(self) -> Desk:
         """The trading desk, opened at its first use; a program that only reads needs no database."""
-        if self._desk is None:
-            settings, client = self._settings, self.client
-            assert settings is not None
-            assert self._portal is not None
-            opening = self._portal.wrap_async_context_manager(open_books(settings, clock=client.clock))
-            books = opening.__enter__()
-            self._books = opening
-            confirmed = self._live_account is not None and self._live_account == self.account_id
-            confirmed = confirmed and self._await(books.paper_validated)
-            self._desk = self._await(
-                lambda: desk_of(settings, client, books, live_confirmed=confirmed, observe=self._observe)
+        return self._await(self._trading.desk)
+
+    @property
+    def _trading(self) -> TradingClient:
+        client = self.client
+        assert isinstance(client, TradingClient), "what _make_client made"
+        return client
+
+    # Orders, each through the one gateway
+
+    def place(
+        self,
+        ticket: OrderTicket,
+        *,
+        key: str | None = None,
+        confirm: tuple[str, ...] = (),
+        strategy: str = "",
+        allow_duplicate: bool = False,
+    ) -> Outcome:
+        """Place an order at most once; see `TradingClient.place`."""
+        return self._await(
+            lambda: self._trading.place(
+                ticket, key=key, confirm=confirm, strategy=strategy, allow_duplicate=allow_duplicate
             )
-            self._await(self._desk.gateway.recover)
-        return self._desk
+        )
+
+    def bracket(
+        self,
+        entry: OrderTicket,
+        *,
+        take_profit: TakeProfit | None = None,
+        stop: StopExit | None = None,
+        key: str | None = None,
+        confirm: tuple[str, ...] = (),
+        strategy: str = "",
+        allow_duplicate: bool = False,
+    ) -> Outcome:
+        """Place `entry` with its exits in one request; see `TradingClient.bracket`."""
+        return self._await(
+            lambda: self._trading.bracket(
+                entry,
+                take_profit=take_profit,
+                stop=stop,
+                key=key,
+                confirm=confirm,
+                strategy=strategy,
+                allow_duplicate=allow_duplicate,
+            )
+        )
+
+    def one_cancels_all(
+        self,
+        tickets: Sequence[OrderTicket],
+        *,
+        key: str | None = None,
+        confirm: tuple[str, ...] = (),
+        strategy: str = "",
+        allow_duplicate: bool = False,
+    ) -> Outcome:
+        """Place orders of which the first that fills cancels the others."""
+        return self._await(
+            lambda: self._trading.one_cancels_all(
+                tickets, key=key, confirm=confirm, strategy=strategy, allow_duplicate=allow_duplicate
+            )
+        )
+
+    def modify(
+        self, order_id: OrderId, ticket: OrderTicket, *, key: str | None = None, confirm: tuple[str, ...] = ()
+    ) -> Outcome:
+        """Change a working order to `ticket`, given in full."""
+        return self._await(lambda: self._trading.modify(order_id, ticket, key=key, confirm=confirm))
+
+    def cancel(self, order_id: OrderId, *, key: str | None = None, account_id: AccountId | None = None) -> Outcome:
+        """Cancel a working order and wait for its end."""
+        return self._await(lambda: self._trading.cancel(order_id, key=key, account_id=account_id))
+
+    def cancel_all(self, *, key: str | None = None, account_id: AccountId | None = None) -> CancelAllResult:
+        """Cancel every working order of the account, stops included."""
+        return self._await(lambda: self._trading.cancel_all(key=key, account_id=account_id))
+
+    def intents(self, *, limit: int = 50) -> tuple[Intent, ...]:
+        """What the journal holds of orders asked for, newest first."""
+        return self._await(lambda: self._trading.intents(limit=limit))
 
     def get_account_summary(self, account: str | None = None) -> AccountSummary:
         return self.summary(AccountId(account) if account else None)
@@ -158,20 +232,8 @@ class IBRestClient(BlockingClient):
         expiry: YYYYMMDD, default today in New York. right: 'P' or 'C'. key: names the sale; repeated, it never sells
         twice. A failure is a TradeResult with its code; only wrong arguments raise.
         """
-        try:
-            seller = self.desk.seller()
-        except IbkitError as error:
-            return TradeResult(
-                success=False,
-                symbol=symbol.upper(),
-                strike=Decimal(str(strike)),
-                right=right,
-                message=error.message,
-                code=error.code,
-                remedy=error.remedy,
-            )
         return self._await(
-            lambda: seller.sell_option_with_stop(
+            lambda: self._trading.sell_option_with_stop(
                 symbol,
                 strike,
                 right,
@@ -189,9 +251,11 @@ class IBRestClient(BlockingClient):
             )
         )
 
-    def _make_client(self) -> Any:
+    def _make_client(self) -> TradingClient:
         assert self._settings is not None
-        return client_of(self._settings, compete=self._compete or None)
+        return client_of(
+            self._settings, compete=self._compete or None, live_account=self._live_account, observe=self._observe
+        )
 
     def _await(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         assert self._portal is not None, "open the client first: with IBRestClient() as ib"

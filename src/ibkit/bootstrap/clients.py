@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ibkit.bootstrap.edge import edges
-from ibkit.client import Client
+from ibkit.bootstrap.trading_client import TradingClient
 from ibkit.client.auth.gateway import GatewayAuth
 from ibkit.client.auth.grant import Auth
 from ibkit.client.auth.oauth1 import OAuth1Auth
@@ -31,7 +31,9 @@ from ibkit.model import (
     Secret,
     Username,
 )
-from ibkit.settings import MethodChoice, Settings, load
+from ibkit.settings import MethodChoice, Settings, load, load_defaults
+from ibkit.trading import Observer
+from ibkit.trading.timeline import unobserved
 from ibkit.vault import KeyRing
 from ibkit.wire.endpoint import Needs
 
@@ -178,15 +180,23 @@ def client_of(
     upto: Needs | None = Needs.PRIMED_ACCOUNTS,
     keep_alive: bool = True,
     clock: Clock | None = None,
-) -> Client:
-    """A client of the chosen method; it signs in when it is entered, as far as `upto`."""
+    live_account: str | None = None,
+    observe: Observer = unobserved,
+) -> TradingClient:
+    """A client of the chosen method; it signs in when it is entered, as far as `upto`.
+
+    live_account, observe: as in `TradingClient`.
+    """
     if settings.mock:
         from ibkit.bootstrap.mock import mock_client
 
-        return mock_client(settings, upto=upto)
+        return mock_client(settings, upto=upto, live_account=live_account, observe=observe)
     credentials = settings.credentials()
     base_url = settings.address.base
-    return Client(
+    return TradingClient(
+        settings,
+        live_account=live_account,
+        observe=observe,
         auth=auth_of(credentials, base_url=base_url, settle_s=settings.oauth2.settle_seconds),
         base_url=base_url,
         transport=transport_of(settings),
@@ -215,9 +225,13 @@ async def open_client(
     compete: bool | None = None,
     upto: Needs | None = Needs.PRIMED_ACCOUNTS,
     keep_alive: bool = True,
-) -> AsyncIterator[Client]:
+    live_account: str | None = None,
+    observe: Observer = unobserved,
+) -> AsyncIterator[TradingClient]:
     """The client of these settings, signed in; closed at the end."""
-    async with client_of(settings, compete=compete, upto=upto, keep_alive=keep_alive) as ib:
+    async with client_of(
+        settings, compete=compete, upto=upto, keep_alive=keep_alive, live_account=live_account, observe=observe
+    ) as ib:
         yield ib
 
 
@@ -236,23 +250,38 @@ async def connect(
     clock: Clock | None = None,
     transport: Transport | None = None,
     keep_alive: bool = True,
-) -> AsyncIterator[Client]:
+    state_dir: str | Path | None = None,
+    live_account: str | None = None,
+    observe: Observer = unobserved,
+) -> AsyncIterator[TradingClient]:
     """A client that is signed in, for `async with`.
 
     Without arguments, method and credentials come from the environment or a settings file. With `credentials` no
     setting is read at all: base_url, ca and the rest say what is needed.
 
+    state_dir:    where the order journal is kept, IBKIT_STATE_DIR by default.
+    live_account: names the account whose live money may be traded, besides `environment="live"`.
+    observe:      told of each step of an order.
+
     Raises ConfigError, AuthError, Unreachable as `ibkit.errors` tells.
     """
+    flags = _flags(account_id, environment, read_only, state_dir)
     if credentials is None:
-        given = settings or read_settings(flags=_flags(account_id, environment, read_only), env_file=_path(env_file))
-        async with open_client(given, compete=compete or None, keep_alive=keep_alive) as ib:
+        given = settings or read_settings(flags=flags, env_file=_path(env_file))
+        if settings is not None and state_dir is not None:
+            given = dataclasses.replace(given, general=dataclasses.replace(given.general, state_dir=Path(state_dir)))
+        async with open_client(
+            given, compete=compete or None, keep_alive=keep_alive, live_account=live_account, observe=observe
+        ) as ib:
             yield ib
         return
     from ibkit.bootstrap.tls import default_address, explicit_transport
 
     address = default_address(credentials, base_url)
-    async with Client(
+    async with TradingClient(
+        load_defaults(flags),
+        live_account=live_account,
+        observe=observe,
         auth=auth_of(credentials, base_url=address.base),
         base_url=address.base,
         transport=transport or explicit_transport(address, _path(ca)),
@@ -266,12 +295,18 @@ async def connect(
         yield ib
 
 
-def _flags(account_id: str | None, environment: str | Environment | None, read_only: bool | None) -> dict[str, str]:
+def _flags(
+    account_id: str | None,
+    environment: str | Environment | None,
+    read_only: bool | None,
+    state_dir: str | Path | None,
+) -> dict[str, str]:
     env = environment.value if isinstance(environment, Environment) else environment
     given = {
         "IBKR_ACCOUNT_ID": account_id,
         "IBKR_ENV": env,
         "IBKR_READ_ONLY": None if read_only is None else str(read_only).lower(),
+        "IBKIT_STATE_DIR": None if state_dir is None else str(state_dir),
     }
     return {name: value for name, value in given.items() if value is not None}
 

@@ -7,11 +7,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ibkit.bootstrap.edge import edges
-from ibkit.client import Client
+from ibkit.bootstrap.trading_client import TradingClient
 from ibkit.client.auth.gateway import GatewayAuth
 from ibkit.clock import ManualClock
 from ibkit.errors import ConfigError
 from ibkit.settings import Settings
+from ibkit.trading import Observer
+from ibkit.trading.timeline import unobserved
 from ibkit.wire.endpoint import Needs
 
 if TYPE_CHECKING:
@@ -37,11 +39,16 @@ def mock_world() -> Simulator:
         ) from error
 
 
-def mock_client(settings: Settings, *, upto: Needs | None) -> Client:
+def mock_client(
+    settings: Settings, *, upto: Needs | None, live_account: str | None = None, observe: Observer = unobserved
+) -> TradingClient:
     """A client of the simulated gateway, logged in as its first user."""
     world = mock_world()
     given = edges().transport
-    return Client(
+    return TradingClient(
+        settings,
+        live_account=live_account,
+        observe=observe,
         auth=GatewayAuth(),
         base_url="https://localhost:5000",
         transport=given(settings) if given else world.transport("gateway"),

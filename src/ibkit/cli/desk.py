@@ -75,7 +75,7 @@ async def enter_desk(
 
 async def look_after_earlier(desk: Desk) -> None:
     """Settle what an earlier run left, and say which sold options stand without a stop (TRD-14)."""
-    for intent in await desk.gateway.recover():
+    for intent in await desk.gateway.recover(desk.account_id):
         output.warn(f"note: an order of an earlier run is now {intent.state.value}: {intent.label}")
     for alert in await desk.guard().check():
         output.warn(alert.message)

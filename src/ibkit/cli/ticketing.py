@@ -20,6 +20,7 @@ from ibkit.model import (
     Trail,
     TrailKind,
     combo_of,
+    exits_of,
 )
 
 if TYPE_CHECKING:
@@ -102,7 +103,12 @@ class Wish:
             )
         except ValueError as error:
             raise wrong("order", str(error)) from None
-        return parent, self._children(parent)
+        if self.group is None:
+            return parent, ()
+        try:
+            return parent, exits_of(parent, take_profit=self.take_profit, stop=self.stop_loss)
+        except ValueError as error:
+            raise wrong("--take-profit, --stop-loss", str(error)) from None
 
     @property
     def _implied(self) -> OrderType:
@@ -114,15 +120,6 @@ class Wish:
         if self.stop_price is not None:
             return OrderType.STOP if self.limit_price is None else OrderType.STOP_LIMIT
         return OrderType.MARKET if self.limit_price is None else OrderType.LIMIT
-
-    def _children(self, parent: OrderTicket) -> tuple[OrderTicket, ...]:
-        """Good till cancelled: a child that ends with the day would leave what it protects."""
-        children = []
-        if self.take_profit is not None:
-            children.append(_child(parent, OrderType.LIMIT, limit=self.take_profit))
-        if self.stop_loss is not None:
-            children.append(_child(parent, OrderType.STOP, stop=self.stop_loss))
-        return tuple(children)
 
     async def _contract(self, desk: Desk) -> Contract:
         if self.expiry is None and self.strike is None and self.right is None:
@@ -137,18 +134,3 @@ class Wish:
         other = await desk.broker.option(self.symbol, expiry=self.expiry, strike=self.long_strike, right=self.right)
         assert contract.sec_type is other.sec_type is SecType.OPTION, "both are options by how they were found"
         return combo_of(((contract, 1), (other, -1)))
-
-
-def _child(
-    parent: OrderTicket, kind: OrderType, *, limit: Decimal | None = None, stop: Decimal | None = None
-) -> OrderTicket:
-    return OrderTicket(
-        account_id=parent.account_id,
-        contract=parent.contract,
-        side=parent.side.opposite,
-        order_type=kind,
-        quantity=parent.quantity,
-        limit_price=limit,
-        stop_price=stop,
-        tif=TimeInForce.GTC,
-    )

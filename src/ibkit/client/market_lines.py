@@ -18,7 +18,8 @@ __all__ = ["Heard", "MarketLines"]
 
 RENEW_AFTER_S: Final = 540.0
 """IBKR ends a stream silently after 10 to 15 minutes. F126."""
-STALE_S: Final = 30.0
+STALE_S: Final = 29.0
+"""A line that fell silent is told within 30 s, the time its telling takes included. F79."""
 TRIES: Final = 3
 """How often a line that stays silent is asked for again before its next renewal. F125."""
 

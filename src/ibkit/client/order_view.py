@@ -32,6 +32,19 @@ class OrderView:
         self._filled: dict[OrderId, Decimal] = {}
         self._unexplained = False
         self._doubtful: set[OrderId] = set()
+        self._unheard_orders: set[OrderId] = set()
+        self._unheard_fills: set[str] = set()
+
+    @property
+    def unheard(self) -> tuple[str, ...]:
+        """Topics that did not tell what a read on a standing line found, and have not told it since."""
+        told = (("sor", self._unheard_orders), ("str", self._unheard_fills))
+        return tuple(topic for topic, missed in told if missed)
+
+    def forgive(self) -> None:
+        """What was not heard is dealt with; only what a later read finds counts again."""
+        self._unheard_orders.clear()
+        self._unheard_fills.clear()
 
     @property
     def doubts(self) -> bool:
@@ -71,7 +84,12 @@ class OrderView:
         if order_id is None:
             self._unexplained = True
             return None
+        self._unheard_orders.discard(order_id)
         merged = merge_fields(self._rows.get(order_id, {}), row)
+        if row.get("status") is not None and row.get("order_ccp_status") is None:
+            # A state told alone voids the older second word: an order once parked behind its question, then live and
+            # then refused, is not parked again.
+            merged["order_ccp_status"] = ""
         try:
             order = order_from_wire(live_order(merged))
         except ValueError:
@@ -81,12 +99,19 @@ class OrderView:
         self._keep_row(order_id, merged)
         return self._fold(order, Source.STREAM)
 
-    def read_order(self, order: Order) -> OrderUpdate | None:
-        """A row of a complete read of the live list."""
-        return self._fold(order, Source.READ)
+    def read_order(self, order: Order, *, standing: bool = False) -> OrderUpdate | None:
+        """A row of a complete read of the live list. standing: the line was up, so its topic should have told it."""
+        update = self._fold(order, Source.READ)
+        if update is not None and standing:
+            self._unheard_orders.add(order.order_id)
+        return update
 
-    def see_fill(self, fill: Fill, source: Source) -> FillUpdate | None:
-        """None for one that was told before, with nothing new."""
+    def see_fill(self, fill: Fill, source: Source, *, standing: bool = False) -> FillUpdate | None:
+        """None for one that was told before, with nothing new. standing: as for `read_order`."""
+        if source is Source.STREAM:
+            self._unheard_fills.discard(fill.execution_id)
+        elif standing and fill.execution_id not in self._fills:
+            self._unheard_fills.add(fill.execution_id)
         known = self._fills.get(fill.execution_id)
         if known is None:
             self._fills[fill.execution_id] = fill
@@ -118,6 +143,8 @@ class OrderView:
 
     def _fold(self, order: Order, source: Source) -> OrderUpdate | None:
         known = self._orders.get(order.order_id)
+        if known is not None:
+            order = _with_kin(order, known)
         if known is not None and (_is_older(order, known) or _facts(order) == _facts(known)):
             return None
         if known is not None and source is Source.STREAM and order.filled > known.filled:
@@ -138,6 +165,17 @@ class OrderView:
             self._rows.popitem(last=False)
 
 
+def _with_kin(order: Order, known: Order) -> Order:
+    """Whose child it is, its group, ref and legs never change, and the stream's rows leave some of them out (§5.4)."""
+    return replace(
+        order,
+        parent_id=order.parent_id or known.parent_id,
+        group=order.group or known.group,
+        ref=order.ref or known.ref,
+        conidex=order.conidex or known.conidex,
+    )
+
+
 def _is_older(order: Order, known: Order) -> bool:
     if known.status.terminal and (not order.status.terminal or order.filled == known.filled):
         return True
@@ -153,6 +191,7 @@ def _row_of(order: Order) -> dict[str, Any]:
         "side": order.side.value,
         "origOrderType": order.order_type,
         "status": order.raw_status,
+        "order_ccp_status": "Pending Submit" if order.parked else "",
         "totalSize": order.total,
         "filledQuantity": order.filled,
         "remainingQuantity": order.remaining,
@@ -162,6 +201,8 @@ def _row_of(order: Order) -> dict[str, Any]:
         "timeInForce": order.tif,
         "order_ref": order.ref,
         "parentId": order.parent_id,
+        "ocaGroupId": order.group or None,
+        "conidex": order.conidex or None,
         "orderDesc": order.description,
     }
 
@@ -175,4 +216,7 @@ def _facts(order: Order) -> tuple[object, ...]:
         order.limit_price,
         order.stop_price,
         order.parked,
+        order.parent_id,
+        order.group,
+        order.ref,
     )

@@ -67,10 +67,12 @@ log = logging.getLogger(__name__)
 TIC_EVERY_S: Final = 30.0
 SILENCE_S: Final = 25.0
 """Without any frame for this long, two heartbeats, the line is taken for dead. Source: §3; F79: noticed in 30 s."""
-PNL_STALE_S: Final = 60.0
-"""How often `spl` repeats unchanged values is not known; twice the simulator's 30 s."""
-REREAD_EVERY_S: Final = 60.0
-"""Orders and trades are read anew this often: what a standing line lost shows in no other way."""
+PNL_ASK_S: Final = 22.0
+"""`spl` tells only what changed: after so long without it is asked for anew, which brings a frame (§4)."""
+PNL_STALE_S: Final = 29.0
+REREAD_EVERY_S: Final = 20.0
+"""Orders and trades are read anew this often: what a standing line lost shows in no other way. With the time that the
+topic then has to tell it after all, one that fell silent alone is noticed within 30 s (F79)."""
 EXPLAIN_WITHIN_S: Final = 5.0
 """What one topic told and the other did not is read after this long."""
 CONFIRM_WITHIN_S: Final = 5.0
@@ -278,7 +280,7 @@ class Stream:
         link.reading = True
         try:
             for account in self._ib.keeper.opening.accounts:
-                await self._read_account(account)
+                await self._read_account(account, standing=link.live)
         except IbkitError as error:
             link.failure = f"orders could not be read: {error.message}"
             await link.socket.aclose()
@@ -287,25 +289,28 @@ class Stream:
             link.reading = False
         self._view.settle()
         link.explain_at = None
-        link.reread_at = self._ib.clock.monotonic() + REREAD_EVERY_S
+        now = self._ib.clock.monotonic()
+        link.reread_at = now + REREAD_EVERY_S
+        link.unheard_at = now + EXPLAIN_WITHIN_S if self._view.unheard else None
         self._wake()
         return True
 
-    async def _read_account(self, account: AccountId) -> None:
-        ib = self._ib
+    async def _read_account(self, account: AccountId, *, standing: bool) -> None:
+        ib, view = self._ib, self._view
         for _ in range(SNAPSHOT_TRIES):
             rows, snapshot = await orders(ib, account)
             if snapshot:
                 break
         else:
             raise UnexpectedAnswer("the live orders stay incomplete")
-        await self._to.tell_each(self._to.orders, (partial(self._view.read_order, order) for order in rows))
+        await self._to.tell_each(self._to.orders, (partial(view.read_order, row, standing=standing) for row in rows))
         mark = (ib.keeper.opening.session, account)
         if mark not in self._first_reads:
             self._first_reads.add(mark)  # the first read of a session may be empty; docs/facts/orders.md §11
             await fills(ib, account, days=self._days)
         found = sorted(await fills(ib, account, days=self._days), key=lambda fill: fill.at)
-        await self._to.tell_each(self._to.fills, (partial(self._view.see_fill, fill, Source.READ) for fill in found))
+        seeing = (partial(view.see_fill, fill, Source.READ, standing=standing) for fill in found)
+        await self._to.tell_each(self._to.fills, seeing)
 
     # --- reading -----------------------------------------------------------------------------------------------
 
@@ -331,13 +336,15 @@ class Stream:
             case wire.Market():
                 self._hear_market(frame)
             case wire.Orders():
+                self._fresh(link, "sor")
                 await self._to.tell_each(self._to.orders, (partial(self._view.hear_row, row) for row in frame.rows))
             case wire.Trades():
                 link.confirm_by = None
                 link.confirmed.set()
+                self._fresh(link, "str")
                 await self._hear_trades(frame)
             case wire.ProfitAndLoss():
-                link.pnl_heard_at = link.heard_at
+                link.pnl_heard_at, link.pnl_asked = link.heard_at, False
                 if link.pnl_stale:
                     link.pnl_stale = False
                     self._to.tell(Fresh("spl"))
@@ -363,6 +370,12 @@ class Stream:
         if link.explain_at is None and self._view.doubts:
             link.explain_at = link.heard_at + EXPLAIN_WITHIN_S
         return None
+
+    def _fresh(self, link: Link, topic: str) -> None:
+        link.heard_topics[topic] = link.heard_at
+        if topic in link.stale_topics:
+            link.stale_topics.discard(topic)
+            self._to.tell(Fresh(topic))
 
     async def _hear_trades(self, frame: wire.Trades) -> None:
         for row in frame.rows:
@@ -406,6 +419,7 @@ class Stream:
             await link.socket.send(wire.TIC)
         self._watch_pnl(link, now)
         self._confirm(link, now)
+        self._watch_trading(link, now)
         self._look_again(link, now)
         link.outbox.extend(self._lines.due(now, self._to.conids))
         for topic, silent_s in self._lines.gone_stale(now):
@@ -417,18 +431,39 @@ class Stream:
             link.heard_at + SILENCE_S,
             self._lines.next_at(),
             link.confirm_by,
+            link.unheard_at,
             None if link.reading else link.reread_at,
             None if link.reading else link.explain_at,
         ]
         if link.pnl_heard_at is not None and not link.pnl_stale:
-            moments.append(link.pnl_heard_at + PNL_STALE_S)
+            moments.append(link.pnl_heard_at + (PNL_STALE_S if link.pnl_asked else PNL_ASK_S))
         return max(0.0, min(moment for moment in moments if moment is not None) - now)
 
     def _watch_pnl(self, link: Link, now: float) -> None:
-        if link.pnl_heard_at is not None and not link.pnl_stale and now - link.pnl_heard_at >= PNL_STALE_S:
-            link.pnl_stale = True
-            self._to.tell(Stale("spl", now - link.pnl_heard_at))
+        if link.pnl_heard_at is None or link.pnl_stale:
+            return
+        silent_s = now - link.pnl_heard_at
+        if silent_s >= PNL_ASK_S and not link.pnl_asked:
+            link.pnl_asked = True
             link.outbox.append(wire.subscribe_pnl())
+        if silent_s >= PNL_STALE_S:
+            link.pnl_stale = True
+            self._to.tell(Stale("spl", silent_s))
+            link.outbox.append(wire.subscribe_pnl())
+
+    def _watch_trading(self, link: Link, now: float) -> None:
+        """A read found what `sor` or `str` had to tell: still untold, the topic is dead while the line stands."""
+        if link.unheard_at is None or now < link.unheard_at:
+            return
+        link.unheard_at = None
+        silent = [topic for topic in self._view.unheard if topic not in link.stale_topics]
+        self._view.forgive()
+        for topic in silent:
+            link.stale_topics.add(topic)
+            self._to.tell(Stale(topic, now - link.heard_topics.get(topic, now)))
+        if silent:
+            link.confirm_tries = 0
+            self._subscribe_trading(link)
 
     def _confirm(self, link: Link, now: float) -> None:
         if link.confirm_by is None or now < link.confirm_by:
@@ -452,6 +487,8 @@ class Stream:
 
     def _subscribe_trading(self, link: Link) -> None:
         link.trading = True
+        for topic in ("sor", "str"):
+            link.heard_topics.setdefault(topic, self._ib.clock.monotonic())
         link.confirm_tries += 1
         link.confirm_by = self._ib.clock.monotonic() + CONFIRM_WITHIN_S
         # In this order: when the first `str` frame comes, `sor` was heard.

@@ -34,6 +34,8 @@ ODD_WITHIN_S: Final = 60.0
 class Link:
     """group: the tasks that end with the connection. Moments are seconds of the client's clock.
 
+    heard_topics: when `sor` and `str` were heard last. stale_topics: those that missed something and are told as stale.
+    unheard_at: when it is judged whether a topic missed what a read found.
     confirm_by: until then the first `str` frame is waited for. explain_at: when doubts are looked into.
     failure:    why the connection is given up, where the reader would not know.
     """
@@ -48,7 +50,11 @@ class Link:
         self.reading = False
         self.trading = False
         self.pnl_heard_at: float | None = None
+        self.pnl_asked = False
         self.pnl_stale = False
+        self.heard_topics: dict[str, float] = {}
+        self.stale_topics: set[str] = set()
+        self.unheard_at: float | None = None
         self.reread_at: float | None = None
         self.explain_at: float | None = None
         self.confirm_by: float | None = None

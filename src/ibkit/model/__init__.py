@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ibkit.model.account import Account, AccountSummary, CashBalance, Position
+from ibkit.model.bracket import StopExit, TakeProfit, exits_of
 from ibkit.model.combo import SPREAD_CONIDS, combo_of, net
 from ibkit.model.contract import ComboLeg, Contract, Right, SecType
 from ibkit.model.credentials import Credentials, GatewayLogin, OAuth1Credentials, OAuth2Credentials
@@ -118,6 +119,8 @@ __all__ = [
     "Side",
     "Source",
     "Stale",
+    "StopExit",
+    "TakeProfit",
     "TimeInForce",
     "Trail",
     "TrailKind",
@@ -126,6 +129,7 @@ __all__ = [
     "average_price",
     "combo_of",
     "environment_of",
+    "exits_of",
     "net",
     "portion",
     "round_price",

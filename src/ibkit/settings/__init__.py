@@ -5,7 +5,7 @@ from __future__ import annotations
 from ibkit.settings.addresses import Address
 from ibkit.settings.credentials import read_credentials, read_file, read_private_key
 from ibkit.settings.groups import AREAS, VARIABLES
-from ibkit.settings.loading import load
+from ibkit.settings.loading import load, load_defaults
 from ibkit.settings.method import MethodChoice
 from ibkit.settings.problems import Problem
 from ibkit.settings.sources import Found
@@ -22,6 +22,7 @@ __all__ = [
     "Settings",
     "Variable",
     "load",
+    "load_defaults",
     "masked",
     "read_credentials",
     "read_file",

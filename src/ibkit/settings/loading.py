@@ -10,14 +10,15 @@ from typing import Any
 
 from ibkit.errors import discreet
 from ibkit.model.identity import Environment
+from ibkit.model.secret import Secret
 from ibkit.settings.checks import check
 from ibkit.settings.groups import AREAS, VARIABLES
 from ibkit.settings.method import MethodChoice, choose
 from ibkit.settings.problems import Problem, invalid, raise_all
-from ibkit.settings.sources import Found, gather
+from ibkit.settings.sources import Found, Gathered, gather
 from ibkit.settings.value import Settings
 
-__all__ = ["load"]
+__all__ = ["load", "load_defaults"]
 
 
 @discreet
@@ -43,6 +44,23 @@ def load(
     environ = os.environ if environ is None else environ
     directory = Path.cwd() if directory is None else directory
     gathered = gather(flags=flags or {}, environ=environ, env_file=env_file, directory=directory)
+    return _settings_of(gathered, environ, require_method=require_method, authorised=authorised, strict=strict)
+
+
+@discreet
+def load_defaults(flags: Mapping[str, str]) -> Settings:
+    """Settings of a program that says everything itself: no file, and of the environment only where files are kept.
+
+    Raises ConfigError as `load`.
+    """
+    values = {name: Found(Secret(value), "flag", name) for name, value in flags.items()}
+    gathered = Gathered(values=values, file=None)
+    return _settings_of(gathered, os.environ, require_method=False, authorised=False, strict=True)
+
+
+def _settings_of(
+    gathered: Gathered, environ: Mapping[str, str], *, require_method: bool, authorised: bool, strict: bool
+) -> Settings:
     problems = list(gathered.problems)
     environment = _environment(gathered.values, problems)
     suffix = f"_{environment.name}"

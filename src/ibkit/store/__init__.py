@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["import_json_lines", "open_journal", "open_json_lines", "open_trades", "upgrade_database"]
 
 
-def open_journal(path: Path, *, clock: Clock) -> SqliteJournal:
-    """The order journal in the local file `path`, for `async with`. StorageError (E-DB) on entering."""
+def open_journal(path: Path, *, clock: Clock, run_inline: bool = False) -> SqliteJournal:
+    """The order journal in the local file `path`, for `async with`. StorageError (E-DB) on entering.
+
+    run_inline: without threads, for runs that have to repeat step by step.
+    """
     from ibkit.store.journal import SqliteJournal
 
-    return SqliteJournal(path, clock=clock)
+    return SqliteJournal(path, clock=clock, run_inline=run_inline)
 
 
 def open_trades(url: str) -> SqlTrades:

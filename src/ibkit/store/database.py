@@ -1,7 +1,8 @@
-"""One database: its engine, its one worker thread, and what it does when writing fails.
+"""One database: its engine, its one writer, and its readers.
 
-SQLAlchemy is used synchronously: one statement at a time in a thread, which for SQLite is also the one writer.
-An async shim would cost three to fifteen times the CPU (docs/adr/0004-migrations.md).
+SQLAlchemy is used synchronously, in threads: one that writes, with group commit (`group_commit.py`), and a few that
+read what is committed without waiting for it. An async shim would cost three to fifteen times the CPU
+(docs/adr/0004-migrations.md).
 """
 
 from __future__ import annotations
@@ -13,20 +14,26 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import QueuePool, StaticPool
 
 from ibkit.errors import ConfigError, StorageError, discreet
-from ibkit.store.failures import failures_of, storage_error
+from ibkit.store.failures import failures_of
+from ibkit.store.group_commit import Committer, Unit, WriterThread
 
 __all__ = ["SCHEMA", "Database", "sqlite_file", "to_engine"]
 
 SCHEMA = "trading"
 """Where our tables live on PostgreSQL; SQLite has no schemas."""
 _BUSY_TIMEOUT_MS = 5_000
+_READERS = 3
+"""Reads at a time, each on a connection of its own beside the writer's."""
+_STATEMENTS = 256
+"""How many prepared statements each SQLite connection keeps."""
 _PRIVATE = 0o600
 _READING = "ibkit_reading"
 """Execution option of a transaction that only reads and so must not take the write lock."""
@@ -52,7 +59,7 @@ def to_engine(url: str) -> Engine:
     try:
         return create_engine(
             parsed.set(drivername="postgresql+psycopg"),
-            pool_size=1,
+            pool_size=1 + _READERS,
             max_overflow=0,
             pool_pre_ping=True,
             connect_args={"connect_timeout": 5, "application_name": "ibkit"},
@@ -70,24 +77,22 @@ def sqlite_file(path: Path) -> Engine:
 
 
 def _sqlite_engine(url: URL) -> Engine:
+    arguments = {"check_same_thread": False, "isolation_level": None, "cached_statements": _STATEMENTS}
     if url.database and url.database != ":memory:":
         _make_private(Path(url.database))
-    # One connection for the whole process, used by one thread at a time: that is SQLite's one writer.
-    engine = create_engine(
-        url, poolclass=StaticPool, connect_args={"check_same_thread": False, "isolation_level": None}
-    )
+        pool = {"poolclass": QueuePool, "pool_size": 1 + _READERS, "max_overflow": 0, "pool_use_lifo": True}
+    else:
+        pool = {"poolclass": StaticPool}  # a database in memory is its connection
+    engine = create_engine(url, connect_args=arguments, **pool)
 
     @event.listens_for(engine, "connect")
     def _set_up(connection: Any, _record: object) -> None:
-        cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
-        cursor.execute("PRAGMA journal_mode = WAL")
-        # FULL, not NORMAL: with NORMAL a power cut may take the last commits away, after the order has left.
-        cursor.execute("PRAGMA synchronous = FULL")
-        # macOS alone: there an ordinary fsync leaves the data in the drive's cache. Elsewhere it does nothing.
-        cursor.execute("PRAGMA fullfsync = ON")
-        cursor.execute("PRAGMA foreign_keys = ON")
-        cursor.close()
+        try:
+            for setting in _settings():
+                connection.execute(setting).close()
+        except BaseException:
+            connection.close()  # else it lives on, with its locks, for as long as anybody keeps the traceback
+            raise
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -96,6 +101,18 @@ def _sqlite_engine(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _settings() -> tuple[str, ...]:
+    return (
+        f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}",
+        "PRAGMA journal_mode = WAL",
+        # FULL, not NORMAL: with NORMAL a power cut may take the last commits away, after the order has left.
+        "PRAGMA synchronous = FULL",
+        # macOS alone: there an ordinary fsync leaves the data in the drive's cache. Elsewhere it does nothing.
+        "PRAGMA fullfsync = ON",
+        "PRAGMA foreign_keys = ON",
+    )
 
 
 def _make_private(path: Path) -> None:
@@ -133,38 +150,51 @@ def _sync_folder(folder: Path) -> None:
 
 
 class Database:
-    """An engine behind one thread. After a failed disk write nothing is written any more: fsync is never retried."""
+    """An engine with its writer and its readers.
 
-    def __init__(self, engine: Engine, *, name: str) -> None:
+    run_inline: everything in the caller's own task instead of in threads, for runs that have to repeat step by step.
+    """
+
+    def __init__(self, engine: Engine, *, name: str, run_inline: bool = False) -> None:
         self._engine = engine
         self._name = name
-        self._one = anyio.CapacityLimiter(1)
-        self._halted: StorageError | None = None
+        self._inline = run_inline
+        self._one_connection = isinstance(engine.pool, StaticPool)
+        self._committer = Committer(engine, name=name)
+        self._writer = WriterThread(self._committer, name=f"writer of {name}")
+        self._readers = anyio.CapacityLimiter(_READERS)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
-        """The result of `work`, in one transaction that is on disk when this returns."""
-        return await anyio.to_thread.run_sync(self._in_transaction, work, limiter=self._one)
+        """The result of `work`, in a transaction that is on disk when this returns.
+
+        `work` may share the transaction with others, and may run a second time where nothing of the first was kept.
+        """
+        unit = Unit(work)
+        if self._inline:
+            await anyio.lowlevel.checkpoint()
+            self._committer.commit([unit])
+        else:
+            await anyio.lowlevel.checkpoint_if_cancelled()
+            with anyio.CancelScope(shield=True):  # it is being written: its caller has to learn what became of it
+                await self._writer.run(unit)
+        return unit.outcome()
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        return await anyio.to_thread.run_sync(self._reading, work, limiter=self._one)
+        """The result of `work` on what is committed, in one snapshot."""
+        if self._inline:
+            await anyio.lowlevel.checkpoint()
+            return self._reading(work)
+        if self._one_connection:
+            return await self.write(work)
+        return await anyio.to_thread.run_sync(self._reading, work, limiter=self._readers)
 
     async def close(self) -> None:
+        if self._inline:
+            self._engine.dispose()
+            return
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self._engine.dispose, limiter=self._one)
-
-    def _in_transaction(self, work: Callable[[Connection], T]) -> T:
-        if self._halted is not None:
-            raise StorageError(
-                f"{self._halted.message} (writing has stopped)", remedy=self._halted.remedy
-            ) from self._halted
-        try:
-            with self._engine.begin() as connection:
-                return work(connection)
-        except SQLAlchemyError as error:
-            mapped = storage_error(error, self._name)
-            if mapped.details.get("failed") == "io":
-                self._halted = mapped
-            raise mapped from error
+            await anyio.to_thread.run_sync(self._writer.close)
+            await anyio.to_thread.run_sync(self._engine.dispose)
 
     def _reading(self, work: Callable[[Connection], T]) -> T:
         with (

@@ -1,54 +1,77 @@
 """The order journal: intents and their events in one local SQLite file, on disk before a byte leaves.
 
-WAL with `synchronous=FULL`, one writer, events append-only (triggers refuse anything else), every change guarded by
-the intent's version. Source: reliability decisions 2 and F92-F96, ruling 6 of the architecture.
+WAL with `synchronous=FULL`, one writer with group commit, events append-only (triggers refuse anything but the purge),
+every change guarded by the intent's version, every send by the epoch of its lane. Source: reliability decisions 2 and
+F92-F96, F100, F104, F105, ruling 6 of the architecture.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from contextlib import AbstractAsyncContextManager
+import os
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import anyio.to_thread
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine
 
 from ibkit.clock import Clock
-from ibkit.errors import InFlight, StorageError
-from ibkit.model import Environment, Key, Username
+from ibkit.errors import StorageError
+from ibkit.model import AccountId, Environment, Key, OrderId, Username
+from ibkit.store import fences
+from ibkit.store import journal_rows as rows
 from ibkit.store.alerts import SqlAlerts, put_alert
 from ibkit.store.columns import instant_text
 from ibkit.store.database import Database, sqlite_file
-from ibkit.store.event_codec import decode_event, encode_event
 from ibkit.store.failures import failures_of
 from ibkit.store.locks import file_lock
+from ibkit.store.mark import Mark, MarkFile
 from ibkit.store.migrating import migrate
 from ibkit.store.migrations import JOURNAL
+from ibkit.store.retention import purge_some
 from ibkit.trading.alert import Alert
 from ibkit.trading.events import Event, IntentId, Planned
 from ibkit.trading.intent import Intent, fold, fold_all
+from ibkit.trading.ports import Lane, Leg
 
 __all__ = ["SqliteJournal"]
 
 COMPONENT = "journal"
+_SYNC_MARK_S = 60.0
+"""The mark is synced no more often: one that a power cut takes back only notices less."""
 
 
 class SqliteJournal:
-    """Fits `trading.ports.Journal`. An async context manager: opening makes and upgrades the file."""
+    """Fits `trading.ports.Journal`. An async context manager: opening makes and upgrades the file.
 
-    def __init__(self, path: Path, *, clock: Clock) -> None:
+    run_inline: no threads, for runs that have to repeat step by step.
+    """
+
+    def __init__(self, path: Path, *, clock: Clock, run_inline: bool = False) -> None:
         self._path = path
         self._clock = clock
+        self._inline = run_inline
         self._opened: Database | None = None
         self._alerts: SqlAlerts | None = None
+        self._mark_file = MarkFile(path.with_name(f"{path.name}.mark"))
+        self._mark = Mark("", 0)
+        self._synced_at = clock.monotonic()
+        self._restored = False
+        self._owner = ""
 
     async def __aenter__(self) -> SqliteJournal:
-        database = await anyio.to_thread.run_sync(_open, self._path)
-        self._opened, self._alerts = database, SqlAlerts(database)
+        if self._inline:
+            engine, self._mark, self._restored = _open(self._path, self._mark_file)
+        else:
+            engine, self._mark, self._restored = await anyio.to_thread.run_sync(_open, self._path, self._mark_file)
+        self._opened = Database(engine, name=_name(self._path), run_inline=self._inline)
+        self._alerts = SqlAlerts(self._opened)
+        self._owner = f"{os.getpid()}-{secrets.token_hex(4)}"
         return self
 
     async def __aexit__(
@@ -68,153 +91,197 @@ class SqliteJournal:
         return self._path
 
     @property
+    def restored(self) -> bool:
+        """The file is an older copy than the one last used here (or another): keys and sends may be forgotten.
+
+        It stays so, over restarts, until a person has looked and `clear_restored` says so.
+        """
+        return self._restored
+
+    @property
     def _database(self) -> Database:
         assert self._opened is not None, "the journal is open only inside `async with`"
         return self._opened
 
+    # -- writing --------------------------------------------------------------------------------------------------
+
     async def plan(self, planned: Planned) -> tuple[Intent, bool]:
+        intent = fold(None, planned)
+
         def work(connection: Connection) -> tuple[Intent, bool]:
-            there = _by_key(connection, planned.tenant, planned.environment, planned.key)
+            there = rows.by_key(connection, planned.tenant, planned.environment, planned.key)
             if there is not None:
                 return there, False
-            intent = fold(None, planned)
-            connection.execute(_INSERT, _row(intent))
-            _insert_events(connection, intent.intent_id, 1, (planned,))
+            rows.insert_intent(connection, intent, (planned,))
             return intent, True
 
         return await self._database.write(work)
 
-    async def append(self, intent: Intent, *events: Event, alert: Alert | None = None) -> Intent:
+    async def append(
+        self, intent: Intent, *events: Event, alert: Alert | None = None, legs: tuple[Leg, ...] = ()
+    ) -> Intent:
         after = intent
         for event in events:
             after = fold(after, event)
+        leg_intents = [(fold_all((leg.planned, leg.attached)), leg) for leg in legs]
 
-        def work(connection: Connection) -> Intent:
-            changed = connection.execute(_UPDATE, {**_row(after), "read_version": intent.version})
-            if changed.rowcount != 1:
-                raise InFlight(
-                    f"Order {intent.intent_id} was moved by another process", details={"intent": intent.intent_id}
-                )
-            _insert_events(connection, intent.intent_id, intent.version + 1, events)
+        def work(connection: Connection) -> Mark | None:
+            leaving = fences.check_lane(connection, after, events)
+            fences.check_controls(connection, after, events)
+            rows.update_intent(connection, intent, after, events)
+            fences.record_sends(connection, after, intent.version + 1, events)
+            for leg_intent, leg in leg_intents:
+                rows.insert_leg(connection, leg_intent, (leg.planned, leg.attached))
             if alert is not None:
                 put_alert(connection, alert)
-            return after
+            return fences.rise(connection) if leaving else None
 
-        return await self._database.write(work)
+        self._moved(await self._database.write(work))
+        return after
 
-    async def get(self, intent_id: IntentId) -> Intent | None:
-        return await self._one("intent_id = :id", {"id": intent_id})
-
-    async def by_key(self, *, tenant: str, environment: Environment, key: Key) -> Intent | None:
-        return await self._database.read(lambda connection: _by_key(connection, tenant, environment, key))
-
-    async def events(self, intent_id: IntentId) -> tuple[Event, ...]:
-        return await self._database.read(lambda connection: tuple(_events(connection, intent_id)))
-
-    async def unfinished(self, username: Username) -> tuple[Intent, ...]:
-        return await self._many("final = 0 AND username = :username ORDER BY planned_at", {"username": username})
-
-    async def reducing(self, parent: IntentId) -> tuple[Intent, ...]:
-        return await self._many("reduces = :parent ORDER BY planned_at", {"parent": parent})
-
-    async def denied(self, username: Username, *, since: datetime) -> tuple[Intent, ...]:
-        return await self._many(
-            "denies = 1 AND resolved = 0 AND username = :username AND updated_at >= :since ORDER BY planned_at",
-            {"username": username, "since": instant_text(since)},
-        )
-
-    async def recent(self, *, limit: int = 50) -> tuple[Intent, ...]:
-        return await self._many("1 = 1 ORDER BY planned_at DESC LIMIT :most", {"most": limit})
-
-    def conversation(self, username: Username, *, wait_s: float) -> AbstractAsyncContextManager[None]:
+    @asynccontextmanager
+    async def conversation(self, username: Username, *, wait_s: float) -> AsyncIterator[Lane]:
+        """The file's lock ends with the process; the epoch fences one that was stopped, or lost its lock's file."""
         name = hashlib.sha256(username.encode()).hexdigest()[:16]
         place = self._path.with_name(f"{self._path.name}.locks") / f"{name}.lock"
         what = f"the order conversation of IBKR user {username}"
-        return file_lock(place, wait_s=wait_s, clock=self._clock, what=what)
+        async with file_lock(place, wait_s=wait_s, clock=self._clock, what=what):
+            at = self._clock.now()
 
-    async def _one(self, where: str, values: dict[str, Any]) -> Intent | None:
-        return next(iter(await self._many(where, values)), None)
+            def work(connection: Connection) -> tuple[int, Mark]:
+                epoch = fences.take_lane(connection, username, owner=self._owner, at=at)
+                return epoch, fences.rise(connection)
 
-    async def _many(self, where: str, values: dict[str, Any]) -> tuple[Intent, ...]:
-        def work(connection: Connection) -> tuple[Intent, ...]:
-            # `where` is one of the literals above; values are bound.
-            ids = connection.execute(text(f"SELECT intent_id FROM intents WHERE {where}"), values).scalars().all()  # noqa: S608
-            return tuple(fold_all(_events(connection, found)) for found in ids)
+            epoch, mark = await self._database.write(work)
+            self._moved(mark)
+            await self._tell_mark()
+            try:
+                yield Lane(username, epoch)
+            finally:
+                with suppress(StorageError):  # orders may have left: what became of them counts for more than the mark
+                    self._raise_mark(sync=False)
 
-        return await self._database.read(work)
+    async def purge(self, now: datetime) -> int:
+        """Ended records older than 30 days become tombstones of 400 (`retention.py`): how many went, of both."""
+        gone = 0
+        while some := await self._database.write(lambda connection: purge_some(connection, now)):
+            gone += some
+        return gone
+
+    async def clear_restored(self) -> None:
+        """A person has compared the journal with IBKR: from here on this file is the newest."""
+        told = await anyio.to_thread.run_sync(self._mark_file.read)
+        least = max(self._mark.changes, 0 if told is None else told.changes) + 1
+
+        def work(connection: Connection) -> Mark:
+            clear = "UPDATE lineage SET restored = 0, changes = max(changes, ?) RETURNING journal_id, changes"
+            return Mark(*connection.exec_driver_sql(clear, (least,)).one())
+
+        mark = await self._database.write(work)
+        await anyio.to_thread.run_sync(self._mark_file.put, mark)
+        self._mark, self._restored = mark, False
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    async def get(self, intent_id: IntentId) -> Intent | None:
+        return next(iter(await self._where("intent_id = ?", intent_id)), None)
+
+    async def by_key(self, *, tenant: str, environment: Environment, key: Key) -> Intent | None:
+        return await self._database.read(lambda connection: rows.by_key(connection, tenant, environment, key))
+
+    async def events(self, intent_id: IntentId) -> tuple[Event, ...]:
+        return await self._database.read(lambda connection: rows.events_of(connection, intent_id))
+
+    async def unfinished(self, username: Username) -> tuple[Intent, ...]:
+        return await self._where("final = 0 AND username = ?", username)
+
+    async def reducing(self, parent: IntentId) -> tuple[Intent, ...]:
+        return await self._where("reduces = ?", parent)
+
+    async def denied(self, username: Username, *, since: datetime) -> tuple[Intent, ...]:
+        return await self._where(
+            "denies = 1 AND resolved = 0 AND username = ? AND updated_at >= ?", username, instant_text(since)
+        )
+
+    async def recent(self, *, limit: int = 50) -> tuple[Intent, ...]:
+        return await self._database.read(lambda connection: rows.intents_where(connection, "true", (), newest=limit))
+
+    async def legs(self, parent: IntentId) -> tuple[Intent, ...]:
+        found = await self._where("leg_of = ?", parent)
+        sent = await self.get(parent)
+        places = {ack.order_id: ack.number for ack in sent.legs if ack.number} if sent is not None else {}
+        return tuple(sorted(found, key=lambda leg: places.get(leg.order_id, len(found) + 1)))
+
+    async def open_orders(self, account_id: AccountId) -> tuple[Intent, ...]:
+        return await self._where("account_id = ? AND final = 0 AND order_id IS NOT NULL", account_id)
+
+    async def by_order(self, account_id: AccountId, order_id: OrderId) -> Intent | None:
+        whose = "account_id = ? AND order_id = ? AND operation IN ('place', 'external')"
+        return next(iter(await self._where(whose, account_id, order_id)), None)
+
+    async def controls(self, account_id: AccountId) -> tuple[int, int]:
+        return await self._database.read(lambda connection: fences.controls(connection, account_id))
+
+    async def _where(self, where: str, *values: Any) -> tuple[Intent, ...]:
+        return await self._database.read(lambda connection: rows.intents_where(connection, where, values))
+
+    # -- how far it has come --------------------------------------------------------------------------------------
+
+    def _moved(self, mark: Mark | None) -> None:
+        if mark is not None and mark.changes > self._mark.changes:
+            self._mark = mark
+
+    async def _tell_mark(self) -> None:
+        """Rarely synced, and then not in the event loop's thread; else it is one small write to the page cache."""
+        now = self._clock.monotonic()
+        if now - self._synced_at < _SYNC_MARK_S or self._inline:
+            self._raise_mark(sync=False)
+            return
+        self._synced_at = now
+        await anyio.to_thread.run_sync(lambda: self._raise_mark(sync=True))
+
+    def _raise_mark(self, *, sync: bool) -> None:
+        if not self._restored:  # of a restored copy what stands there is the proof, until a person has looked
+            self._mark_file.rise(self._mark, sync=sync)
 
 
-def _open(path: Path) -> Database:
+def _name(path: Path) -> str:
+    return f"order journal {path}"
+
+
+def _open(path: Path, mark_file: MarkFile) -> tuple[Engine, Mark, bool]:
+    """The engine, where the journal stands, and whether it is a restored copy."""
     engine = sqlite_file(path)
-    name = f"order journal {path}"
     try:
-        with failures_of(name), engine.begin() as connection:
-            damage = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
-            if damage != "ok":
-                raise StorageError(
-                    f"Database problem: {name}: damaged ({damage})",
-                    remedy="Do not delete it: move it aside, check `ibkit orders list` at IBKR, then start anew.",
-                )
-            migrate(connection, COMPONENT, JOURNAL)
+        with failures_of(_name(path)):
+            told = mark_file.read()  # before the database: another process may move on in between
+            mark, restored = _stand(engine, path)
+            if not restored and not mark.fits(told):
+                # Once more: the mark may have been missing only because another process was making both.
+                told = mark_file.read()
+                mark, restored = _stand(engine, path)
+            if not restored and not mark.fits(told):
+                restored = True
+                with engine.begin() as connection:
+                    connection.exec_driver_sql("UPDATE lineage SET restored = 1")
+        if told is None and not restored:
+            mark_file.rise(mark, sync=True)
     except StorageError:
         engine.dispose()
         raise
-    return Database(engine, name=name)
+    return engine, mark, restored
 
 
-_INSERT = text(
-    "INSERT INTO intents (intent_id, tenant, environment, key, username, account_id, reduces, order_id, state, final,"
-    " denies, resolved, version, planned_at, updated_at) VALUES (:intent_id, :tenant, :environment, :key, :username,"
-    " :account_id, :reduces, :order_id, :state, :final, :denies, :resolved, :version, :planned_at, :updated_at)"
-)
-_UPDATE = text(
-    "UPDATE intents SET order_id = :order_id, state = :state, final = :final, denies = :denies, resolved = :resolved,"
-    " version = :version, updated_at = :updated_at WHERE intent_id = :intent_id AND version = :read_version"
-)
-_INSERT_EVENT = text(
-    "INSERT INTO intent_events (intent_id, number, kind, at, body) VALUES (:intent_id, :number, :kind, :at, :body)"
-)
-
-_BY_KEY = text("SELECT intent_id FROM intents WHERE tenant = :tenant AND environment = :environment AND key = :key")
-_EVENTS = text("SELECT kind, body FROM intent_events WHERE intent_id = :id ORDER BY number")
-
-
-def _row(intent: Intent) -> dict[str, Any]:
-    planned = intent.planned
-    return {
-        "intent_id": intent.intent_id,
-        "tenant": planned.tenant,
-        "environment": planned.environment.value,
-        "key": planned.key,
-        "username": planned.username,
-        "account_id": planned.account_id,
-        "reduces": planned.reduces,
-        "order_id": intent.order_id,
-        "state": intent.state.value,
-        "final": int(intent.final),
-        "denies": int(intent.state.denies),
-        "resolved": int(intent.resolved),
-        "version": intent.version,
-        "planned_at": instant_text(planned.at),
-        "updated_at": instant_text(intent.updated_at),
-    }
-
-
-def _insert_events(connection: Connection, intent_id: IntentId, first: int, events: Iterable[Event]) -> None:
-    for number, event in enumerate(events, start=first):
-        kind, body = encode_event(event)
-        connection.execute(
-            _INSERT_EVENT,
-            {"intent_id": intent_id, "number": number, "kind": kind, "at": instant_text(event.at), "body": body},
-        )
-
-
-def _by_key(connection: Connection, tenant: str, environment: Environment, key: Key) -> Intent | None:
-    values = {"tenant": tenant, "environment": environment.value, "key": key}
-    found = connection.execute(_BY_KEY, values).scalar()
-    return None if found is None else fold_all(_events(connection, found))
-
-
-def _events(connection: Connection, intent_id: str) -> Iterable[Event]:
-    rows = connection.execute(_EVENTS, {"id": intent_id})
-    return [decode_event(kind, body) for kind, body in rows]
+def _stand(engine: Engine, path: Path) -> tuple[Mark, bool]:
+    with engine.begin() as connection:
+        damage = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+        if damage != "ok":
+            raise StorageError(
+                f"Database problem: {_name(path)}: damaged ({damage})",
+                remedy="Do not delete it: move it aside, check `ibkit orders list` at IBKR, then start anew.",
+            )
+        migrate(connection, COMPONENT, JOURNAL)
+        journal_id, changes, restored = connection.exec_driver_sql(
+            "SELECT journal_id, changes, restored FROM lineage WHERE id = 1"
+        ).one()
+        return Mark(journal_id, changes), bool(restored)

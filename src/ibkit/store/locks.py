@@ -11,14 +11,14 @@ from pathlib import Path
 from ibkit.clock import Clock
 from ibkit.errors import InFlight, StorageError
 
-__all__ = ["file_lock"]
+__all__ = ["file_lock", "take"]
 
 _POLL_S = 0.05
 
 if sys.platform == "win32":
     import msvcrt
 
-    def _take(handle: int) -> bool:
+    def take(handle: int) -> bool:
         try:
             msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
         except OSError:
@@ -27,7 +27,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _take(handle: int) -> bool:
+    def take(handle: int) -> bool:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -52,7 +52,7 @@ async def file_lock(path: Path, *, wait_s: float, clock: Clock, what: str) -> As
         ) from error
     try:
         deadline = clock.monotonic() + wait_s
-        while not _take(handle):
+        while not take(handle):
             if clock.monotonic() >= deadline:
                 raise InFlight(f"{what} is busy in another task or process for more than {wait_s:g} s")
             await clock.sleep(_POLL_S)

@@ -223,6 +223,7 @@ class Conversation:
         return await self.journal.append(intent, NotSent(at=self.clock.now(), reason=reason))
 
     async def _decide(self, intent: Intent, facts: Facts, stage: Stage) -> _Decision:
+        generation, serial = await self.journal.controls(intent.planned.account_id)
         objection = self._objection(intent, facts, stage)
         event = Decided(
             at=self.clock.now(),
@@ -231,6 +232,8 @@ class Conversation:
             version=self.limits.version,
             control=objection.control if objection else "",
             note=objection.text if objection else "",
+            generation=generation,
+            serial=serial,
         )
         return _Decision(event=event, objection=objection)
 

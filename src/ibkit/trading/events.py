@@ -132,6 +132,7 @@ class Decided:
     version: of the limits. generation, serial: what the decision rests on (changes of limits and kill switches so far,
     sends of the account so far); the journal refuses a send whose decision rests on something older.
     warnings: controls that only warn here, and why.
+    value: what the order was valued at, in USD; None where that is not known.
     """
 
     at: datetime
@@ -143,6 +144,7 @@ class Decided:
     generation: int = 0
     serial: int = 0
     warnings: tuple[str, ...] = ()
+    value: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -216,7 +216,10 @@ class Journal(Protocol):
     """
 
     async def plan(self, planned: Planned) -> tuple[Intent, bool]:
-        """The intent of (tenant, environment, key): stored now (True), or the one that was there (False)."""
+        """The intent of (tenant, environment, key): stored now (True), or the one that was there (False).
+
+        KeyReused where its record is purged and only the tombstone of its key is left.
+        """
         ...
 
     async def append(
@@ -233,7 +236,9 @@ class Journal(Protocol):
 
     async def get(self, intent_id: IntentId) -> Intent | None: ...
 
-    async def by_key(self, *, tenant: str, environment: Environment, key: Key) -> Intent | None: ...
+    async def by_key(self, *, tenant: str, environment: Environment, key: Key) -> Intent | None:
+        """None where the key is free; KeyReused where only a tombstone of it is left."""
+        ...
 
     async def events(self, intent_id: IntentId) -> tuple[Event, ...]: ...
 
@@ -251,6 +256,26 @@ class Journal(Protocol):
 
     async def recent(self, *, limit: int = 50) -> tuple[Intent, ...]:
         """The latest intents, newest first."""
+        ...
+
+    async def purge(self, now: datetime) -> int:
+        """Forgets what ended 30 days before `now` but for its key and fingerprint, and those after 400 days more.
+
+        Never what has not ended, or is unknown and not resolved. Returns how many records and tombstones went.
+        """
+        ...
+
+    @property
+    def restored(self) -> bool:
+        """It is an older copy than the one used last: nothing may be sent until a person has looked (TM-41)."""
+        ...
+
+    async def clear_restored(self) -> None:
+        """A person has compared it with the broker's orders, and it may be used."""
+        ...
+
+    async def controls(self, account_id: AccountId) -> tuple[int, int]:
+        """What a decision on an order of the account must rest on at present: generation and serial (`Decided`)."""
         ...
 
     async def legs(self, parent: IntentId) -> tuple[Intent, ...]:

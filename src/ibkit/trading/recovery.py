@@ -135,7 +135,7 @@ class Recovery:
         adopted = []
         for intent in denied:
             finding = assess(intent, orders=orders, fills=fills, settled=False)
-            if isinstance(finding, Exists) and not finding.foreign:
+            if isinstance(finding, Exists) and not finding.foreign and not _is_its_refusal(intent, finding):
                 adopted.append(await self._adopt(intent, finding))
         return tuple(adopted)
 
@@ -149,13 +149,16 @@ class Recovery:
     # -- what is acknowledged ---------------------------------------------------------------------------------------
 
     async def _follow(self, intents: list[Intent], orders: OrdersRead) -> list[Intent]:
-        """Each acknowledged intent after the list told of it; one call by number for each that it does not show."""
+        """Each acknowledged intent after the list told of it; one call by number for each that it does not show.
+
+        And for what it calls Inactive: refused or waiting behind a question, only the status by number tells surely.
+        """
         rows = {row.order_id: row for row in orders.orders}
         followed = []
         for intent in intents:
             if intent.state is not IntentState.ACKED:
                 followed.append(intent)
-            elif intent.order_id in rows:
+            elif intent.order_id in rows and rows[intent.order_id].status is not OrderStatus.INACTIVE:
                 followed.append(await self.tracker.seen(intent, rows[intent.order_id]))
             else:
                 followed.append(await self.tracker.refresh(intent))
@@ -246,6 +249,11 @@ class Recovery:
 
     def _tell(self, kind: StepKind, text: str, **details: str) -> None:
         self.observe(Step(kind=kind, at=self.clock.now(), text=text, details=details))
+
+
+def _is_its_refusal(intent: Intent, finding: Exists) -> bool:
+    """IBKR lists an order that it refused in the answer (the prompt p12 does so) as Inactive: no order is late."""
+    return intent.state is IntentState.REJECTED_BROKER and finding.status is OrderStatus.INACTIVE
 
 
 _OVER = (OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.INACTIVE, OrderStatus.UNKNOWN)

@@ -50,10 +50,13 @@ class Tracker:
         """`intent` (acknowledged) after the broker showed its order so; raises nothing, as `refresh`."""
         if order.status is OrderStatus.FILLED and not order.filled and intent.planned.ticket:
             order = dataclasses.replace(order, filled=intent.ticket.quantity)  # said without figures
-        if intent.state is not IntentState.ACKED or not _changed(intent, order):
+        if intent.state is not IntentState.ACKED:
             return intent
-        # Inactive after an acknowledgement is a late refusal, unless the order waits behind a question.
+        # Inactive after an acknowledgement is a late refusal, unless the order waits behind a question. It is news even
+        # where a list showed it so before: the list does not say which of the two it is.
         refused = order.status is OrderStatus.INACTIVE and not order.parked
+        if not refused and not _changed(intent, order):
+            return intent
         event = progressed(order, at=self.clock.now(), refused=refused)
         try:
             return await self.journal.append(intent, event)

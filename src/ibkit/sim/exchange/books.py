@@ -73,6 +73,8 @@ class AccountBook:
     holdings: dict[int, Holding] = field(default_factory=dict)
     transfers: Decimal = _ZERO
     commissions: Decimal = _ZERO
+    combos: dict[tuple[tuple[int, int], ...], Decimal] = field(default_factory=dict)
+    """What was traded as one, net: see `combo_positions.py`."""
 
     def quantity(self, conid: int) -> Decimal:
         holding = self.holdings.get(conid)

@@ -42,7 +42,7 @@ class Caller:
     username: str
     account: str
     suppressed: Collection[str]
-    has_line: Callable[[int], bool]
+    has_line: Callable[[int | str], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +106,14 @@ class OrderDesk:
             return Refused(refused)
         orders, failed = self._book(caller, tickets, now)
         self._register(caller, tickets, now)
-        if failed:
-            return self._partly_refused(orders, failed, now)
-        messages = [m for order in orders for m in self._messages(caller, order.ticket, now)]
-        return self._ask_or_accept(caller, tuple(orders), messages, now)
+        if failed and not (orders and self._lives_on()):
+            return self._refused_as_group(orders, failed, now)
+        return self._ask_or_accept(caller, tuple(orders), tuple(failed), now)
 
-    def _book(self, caller: Caller, tickets: Sequence[SimTicket], now: datetime) -> tuple[list[SimOrder], list[Row]]:
-        """Orders for the tickets, parked for the moment, parents tied to children; and the rows that failed."""
+    def _book(self, caller: Caller, tickets: Sequence[SimTicket], now: datetime) -> tuple[list[SimOrder], list[str]]:
+        """Orders for the tickets, parked for the moment, parents tied to children; and why others were refused."""
         orders: list[SimOrder] = []
-        failed: list[Row] = []
+        failed: list[str] = []
         by_ref: dict[str, SimOrder] = {}
         for ticket in tickets:
             parent = None
@@ -126,7 +125,7 @@ class OrderDesk:
                 text = text or self._child_refusal(ticket, by_ref)
                 text = text or refusals.for_ticket(self._world, caller.account, ticket, now)
                 if text is not None:
-                    failed.append(Row(None, text))
+                    failed.append(text)
                     continue
             order = self._exchange.new_order(
                 ticket,
@@ -156,27 +155,30 @@ class OrderDesk:
         alive = order is not None and order.account == account and (order.working or order.state == "filled")
         return order if alive else None
 
-    def _partly_refused(self, orders: list[SimOrder], failed: list[Row], now: datetime) -> Taken:
-        """A bracket is not atomic: its parent may live on alone. Source: docs/facts/orders.md §1.7 item 3."""
+    def _lives_on(self) -> bool:
+        """Whether the rest of a request goes live where a child is refused: a bracket is not atomic.
+
+        Source: docs/facts/orders.md §1.7 item 3.
+        """
         faults = self._world.faults
-        live_on = self._world.quirks.bracket_refusal == "live_parent" or faults.on("bracket-child-reject")
-        live_on = live_on and not faults.on("bracket-refused")
+        live = self._world.quirks.bracket_refusal == "live_parent" or faults.on("bracket-child-reject")
+        return live and not faults.on("bracket-refused")
+
+    def _refused_as_group(self, orders: list[SimOrder], failed: list[str], now: datetime) -> Taken:
+        """The rest of the request is Inactive with the child that was refused."""
         for order in orders:
-            if live_on:
-                self._exchange.accept(order, now)
-            else:
-                order.note(now, "rejected", self._world.request_id)
-                order.state = "rejected"
-                order.ended_at = now
-                order.reason = failed[0].text
-        return Taken((*failed, *_rows(orders)))
+            order.note(now, "rejected", self._world.request_id)
+            order.state = "rejected"
+            order.ended_at = now
+            order.reason = failed[0]
+        return Taken(_rows(orders, failed))
 
     def _messages(self, caller: Caller, ticket: SimTicket, now: datetime) -> list[Message]:
         faults = self._world.faults
         found = messages_for(
             ticket,
             self._world.market.quote_of(ticket.instrument, now),
-            has_line=all(caller.has_line(conid) for conid in _watched_conids(ticket)),
+            has_line=_has_data(caller, ticket),
             market_open=self._world.calendar.is_open(now),
             quirks=self._world.quirks,
         )
@@ -187,14 +189,15 @@ class OrderDesk:
         return found
 
     def _ask_or_accept(
-        self, caller: Caller, orders: tuple[SimOrder, ...], messages: list[Message], now: datetime
+        self, caller: Caller, orders: tuple[SimOrder, ...], failed: tuple[str, ...], now: datetime
     ) -> Answer:
+        messages = [m for order in orders for m in self._messages(caller, order.ticket, now)]
         rounds = grouped(messages, caller.suppressed, self._world.quirks.question_style)
         if not rounds:
-            return self._accept(orders, now)
+            return self._accept(orders, now, failed)
         for order in orders:
             order.note(now, "parked", self._world.request_id)
-        return Asked(self._ask(caller, orders, rounds, now))
+        return Asked(self._ask(caller, orders, rounds, now, failed=failed))
 
     def _ask(
         self,
@@ -203,6 +206,7 @@ class OrderDesk:
         rounds: Sequence[tuple[Message, ...]],
         now: datetime,
         new_ticket: SimTicket | None = None,
+        failed: tuple[str, ...] = (),
     ) -> OpenQuestion:
         question = OpenQuestion(
             id=str(uuid.UUID(int=self._world.rng("questions").getrandbits(128), version=4)),
@@ -214,13 +218,14 @@ class OrderDesk:
             orders=orders,
             kind="place" if new_ticket is None else "modify",
             new_ticket=new_ticket,
+            failed=failed,
         )
         # What is too old answers 400 anyway, so nothing is lost with it.
         self._questions = {id_: q for id_, q in self._questions.items() if not self._too_old(q, now)}
         self._questions[question.id] = question
         return question
 
-    def _accept(self, orders: tuple[SimOrder, ...], now: datetime) -> Taken | Prompted:
+    def _accept(self, orders: tuple[SimOrder, ...], now: datetime, failed: tuple[str, ...] = ()) -> Taken | Prompted:
         prompted = self._prompt(orders, now)
         if prompted is not None:
             return prompted
@@ -231,7 +236,7 @@ class OrderDesk:
             elif order.state == "parked":
                 self._exchange.accept(order, now)
         self._reject_for_margin_later(orders, now)
-        return Taken(_rows(orders))
+        return Taken(_rows(orders, failed))
 
     def _reject_for_margin_later(self, orders: tuple[SimOrder, ...], now: datetime) -> None:
         if self._world.quirks.margin_refusal != "later":
@@ -295,12 +300,12 @@ class OrderDesk:
             return Refused("Order not confirmed ")
         rest = _unsuppressed(question.rest, caller.suppressed)
         if rest:
-            return Asked(self._ask(caller, question.orders, rest, now, question.new_ticket))
+            return Asked(self._ask(caller, question.orders, rest, now, question.new_ticket, question.failed))
         if question.new_ticket is not None:
             return self._change(question.orders[0], question.new_ticket, now)
         if self._world.quirks.release_both:
             self._release_alike(question, now)
-        return self._accept(question.orders, now)
+        return self._accept(question.orders, now, question.failed)
 
     def _too_old(self, question: OpenQuestion, now: datetime) -> bool:
         return (now - question.asked_at).total_seconds() > self._world.quirks.reply_lifetime_s
@@ -321,7 +326,7 @@ class OrderDesk:
             alike = ids & {message.id for message in question.messages}
             if question.username == confirmed.username and question.kind == "place" and alike:
                 del self._questions[question.id]
-                self._accept(question.orders, now)
+                self._accept(question.orders, now, question.failed)
 
     def _void_questions(self, username: str) -> None:
         if self._world.quirks.void_older_questions:
@@ -460,10 +465,11 @@ def _stop_terms(ticket: SimTicket) -> tuple[Any, ...]:
     return ticket.order_type, ticket.stop, ticket.trail, ticket.offset, ticket.limit if ticket.offset else None
 
 
-def _watched_conids(ticket: SimTicket) -> list[int]:
-    """The contracts whose market data an order wants to have: a combo's are those of its legs. [sim]"""
-    legs = ticket.instrument.legs
-    return [leg.instrument.conid for leg in legs] if legs else [ticket.conid]
+def _has_data(caller: Caller, ticket: SimTicket) -> bool:
+    """Whether the session has market data for an order: of a combo its own, or that of all its legs. [sim]"""
+    instrument = ticket.instrument
+    legs = instrument.legs
+    return caller.has_line(instrument.key) or (bool(legs) and all(caller.has_line(leg.instrument.key) for leg in legs))
 
 
 def _not_editable(order: SimOrder) -> str:
@@ -479,7 +485,7 @@ def _unsuppressed(rounds: Sequence[tuple[Message, ...]], suppressed: Collection[
     return [messages for messages in kept if messages]
 
 
-def _rows(orders: Sequence[SimOrder]) -> tuple[Row, ...]:
-    """Children come before their parents (§1.7 item 1)."""
+def _rows(orders: Sequence[SimOrder], failed: Sequence[str] = ()) -> tuple[Row, ...]:
+    """What was refused comes first, children before their parents (§1.7 items 1 and 3)."""
     ordered = sorted(orders, key=lambda order: (order.parent is None, order.id))
-    return tuple(Row(order) for order in ordered)
+    return (*(Row(None, text) for text in failed), *(Row(order) for order in ordered))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ibkit.model import portion
 from ibkit.sim.exchange.books import commission, trade_day
+from ibkit.sim.exchange.combo_positions import remember
 from ibkit.sim.exchange.order import Execution, SimOrder
 from ibkit.sim.market.combos import leg_prices
 
@@ -67,6 +68,8 @@ class Fills:
         for part in execution.legs or (execution,):
             book = self._world.books[order.account]
             book.trade(part.instrument, part.side, part.quantity, part.price, part.commission, trade_day(at))
+        if instrument.legs:
+            remember(self._world.books[order.account], instrument, quantity if order.ticket.buys else -quantity)
         return execution
 
     def _id(self, head: str) -> str:

@@ -70,7 +70,8 @@ class OpenQuestion:
     """messages: asked now, under one id. rest: what comes once these are confirmed.
 
     orders: the orders parked behind it. new_ticket: set where a modification of the one order is asked about.
-    voided: another submission came between; the reply will meet 503.
+    failed: why other tickets of the same request were refused. voided: another submission came between; the reply
+    will meet 503.
     """
 
     id: str
@@ -82,6 +83,7 @@ class OpenQuestion:
     orders: tuple[SimOrder, ...]
     kind: Literal["place", "modify"] = "place"
     new_ticket: SimTicket | None = None
+    failed: tuple[str, ...] = ()
     voided: bool = False
 
 

@@ -12,12 +12,14 @@ from typing import Any
 from ibkit.sim.handlers.contracts import bad_request, conid_of
 from ibkit.sim.logins.logins import Brokerage
 from ibkit.sim.market.calendar import new_york_date
+from ibkit.sim.market.combos import DATA_CONID
 from ibkit.sim.market.instruments import Instrument
-from ibkit.sim.market.snapshot import FIELDS, Look, Stage
+from ibkit.sim.market.snapshot import COMBO_FIELDS, FIELDS, Look, Stage
 from ibkit.sim.routing import ApiError, Call, Json, handles
+from ibkit.sim.world import World
 from ibkit.wire.marketdata import SNAPSHOT, SNAPSHOT_CONIDS, SNAPSHOT_FIELDS, UNSUBSCRIBE, UNSUBSCRIBE_ALL
 
-__all__ = ["MARKERS", "Line", "availability", "has_arrived", "look", "may_stream", "open_line", "values"]
+__all__ = ["MARKERS", "Line", "availability", "contract_of", "has_arrived", "look", "may_stream", "open_line", "values"]
 
 _EMPTY_CALLS = 3
 """Scenario empty-first-snapshot: so many calls for a contract stay empty, however long they wait."""
@@ -75,10 +77,10 @@ def _row(call: Call, wanted: _Wanted, fields: list[str]) -> dict[str, Any]:
     identity: dict[str, Any] = {"conidEx": wanted.text, "conid": wanted.conid}
     brokerage = call.session.brokerage
     assert brokerage is not None, "the server lets nobody in without a brokerage session"
-    instrument = call.world.instruments.get(wanted.conid)
+    instrument = contract_of(call.world, wanted.text, wanted.conid)
     if instrument is None or not instrument.quoted or not may_stream(brokerage, instrument):
         return identity
-    line = open_line(call, brokerage, instrument.conid)
+    line = open_line(call, brokerage, instrument.key)
     if line is None:
         return identity
     line.calls += 1
@@ -93,7 +95,7 @@ def _row(call: Call, wanted: _Wanted, fields: list[str]) -> dict[str, Any]:
     if not arrived or kept_empty or faults.on("no-market-data"):
         return identity
     seen = look(call, instrument)
-    marker = f"q{instrument.conid % 4}"
+    marker = f"q{wanted.conid % 4}"
     answer = identity | {
         "server_id": marker,
         "_updated": int(seen.quote.at.timestamp() * 1000),
@@ -105,16 +107,24 @@ def _row(call: Call, wanted: _Wanted, fields: list[str]) -> dict[str, Any]:
     return answer | values(seen, arrived)
 
 
+def contract_of(world: World, text: str, conid: int) -> Instrument | None:
+    """What market data is asked for: a contract, or a combo, whose spread conid must be 0 here (§1)."""
+    if ";;;" not in text:
+        return world.instruments.get(conid)
+    return world.instruments.combo(text) if conid == DATA_CONID else None
+
+
 def may_stream(brokerage: Brokerage, instrument: Instrument) -> bool:
-    """Derivatives stay dark until their underlying was searched in this session. §0.1."""
-    return not instrument.is_option or instrument.symbol in brokerage.searched_symbols
+    """Derivatives stay dark until their underlying was searched in this session, combos of them too. §0.1."""
+    contracts = [leg.instrument for leg in instrument.legs] or [instrument]
+    return all(one.symbol in brokerage.searched_symbols for one in contracts if one.is_option)
 
 
-def open_line(call: Call, brokerage: Brokerage, conid: int) -> Line | None:
-    """The contract's stream, opened now if there is a line left for it. §2.1."""
-    line = brokerage.market_lines.get(conid)
+def open_line(call: Call, brokerage: Brokerage, key: int | str) -> Line | None:
+    """The contract's stream, opened now if there is a line left for it. §2.1. A combo takes one of its own. [sim]"""
+    line = brokerage.market_lines.get(key)
     if line is None and len(brokerage.market_lines) < call.world.quirks.market_lines:
-        line = brokerage.market_lines[conid] = Line()
+        line = brokerage.market_lines[key] = Line()
     return line
 
 
@@ -133,7 +143,7 @@ def has_arrived(call: Call, asked_at: datetime, name: str) -> bool:
 def look(call: Call, instrument: Instrument) -> Look:
     at = call.now - _DELAY if call.world.faults.on("delayed-quotes") else call.now
     months = call.world.instruments.months(instrument.symbol, new_york_date(call.now))
-    quote = call.world.market.quote(instrument.conid, at)
+    quote = call.world.market.quote_of(instrument, at)
     return Look(instrument, quote, call.world.market, call.world.quirks, tuple(months), at)
 
 
@@ -148,11 +158,13 @@ def availability(call: Call, seen: Look) -> str:
         return "DPB" if is_open else "YB"
     if not is_open:
         return "ZB"
-    return "RpB" if not seen.instrument.is_option else "RB"
+    return "RpB" if seen.instrument.multiplier == 1 else "RB"
 
 
 def values(seen: Look, names: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
+    if seen.instrument.legs:
+        names = [name for name in names if name in COMBO_FIELDS]
     for name in [member for asked in names for member in (asked, *_TWINS.get(asked, ()))]:
         value = FIELDS[name].value(seen) if name in FIELDS else None
         if value is not None:

@@ -13,7 +13,7 @@ from typing import Any
 from ibkit.sim.exchange import preview
 from ibkit.sim.exchange.desk import Answer, Asked, Caller, Prompted, Refused
 from ibkit.sim.exchange.order_rows import filter_word, live_row, placement_row, status_of, status_row, trade_row
-from ibkit.sim.exchange.refusals import FRACTION
+from ibkit.sim.exchange.refusals import FRACTION, planned_price
 from ibkit.sim.exchange.tickets import BadTicket, SimTicket, read_ticket
 from ibkit.sim.handlers.accounts import brokerage_of, known_account
 from ibkit.sim.routing import ApiError, Call, Reply, handles
@@ -224,8 +224,7 @@ def _resolved(call: Call, ticket: SimTicket) -> SimTicket:
     """An amount of money buys whole shares, rounded down; less than one is refused (§1.5)."""
     if ticket.cash_quantity is None:
         return ticket
-    quote = call.world.market.quote_of(ticket.instrument, call.now)
-    price = ticket.limit or (quote.ask if ticket.side == "BUY" else quote.bid) or quote.mark
+    price = planned_price(call.world, ticket, call.now)
     shares = (ticket.cash_quantity / price).to_integral_value(rounding=ROUND_FLOOR) if price else Decimal(0)
     if shares < 1 or ticket.instrument.sec_type != "STK":
         raise ApiError(200, {"error": FRACTION})

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ibkit.sim.exchange.books import Portfolio, PositionView
+from ibkit.sim.exchange.combo_positions import combos_held
 from ibkit.sim.exchange.portfolio_rows import (
     PAGE,
     account_row,
@@ -158,9 +159,12 @@ def positions_now(call: Call) -> Reply:
 
 @handles(COMBO_POSITIONS)
 def combo_positions(call: Call) -> Reply:
-    """Combos are not simulated, so nobody holds one."""
-    _account(call)
-    return Reply([])
+    """Those of combo orders (§3.2)."""
+    account = _account(call)
+    seen = call.world.books.portfolio(account, call.now)
+    rows = {view.instrument.conid: sparse_row(seen, view) for view in seen.positions}
+    held = combos_held(call.world.books[account])
+    return Reply([combo.row([rows[conid] for conid, _ in combo.legs]) for combo in held])
 
 
 @handles(INVALIDATE_POSITIONS)

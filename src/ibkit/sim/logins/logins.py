@@ -151,7 +151,7 @@ class Brokerage:
     trades_days: int | None = None
     searched_symbols: set[str] = field(default_factory=set)
     suppressed: set[str] = field(default_factory=set)
-    market_lines: dict[int, Any] = field(default_factory=dict)
+    market_lines: dict[int | str, Any] = field(default_factory=dict)
     sor_silenced: bool = False
     """A filtered read of the orders keeps `sor` from telling anything."""
 

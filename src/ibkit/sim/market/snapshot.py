@@ -21,7 +21,7 @@ from ibkit.sim.quirks import Quirks
 if TYPE_CHECKING:
     from ibkit.sim.market.market import Market, MarketQuote
 
-__all__ = ["FIELDS", "Field", "Look", "Stage"]
+__all__ = ["COMBO_FIELDS", "FIELDS", "Field", "Look", "Stage"]
 
 
 class Stage(enum.Enum):
@@ -204,3 +204,5 @@ FIELDS: Mapping[str, Field] = {
     "7768": _field(lambda look: "1"),
 }
 """By id. An id that is not here never gets a value."""
+COMBO_FIELDS = frozenset({"31", "84", "85", "86", "88", "55", "6070", "7635", "7741"})
+"""What a combo has: prices and sizes that its legs' quotes make. That it has no others is assumed."""

@@ -4,7 +4,7 @@ GET  requests | ledger | world | clock | quirks | faults
 POST clock {"advance": s}           POST scenario {"scenario": name | [names]}      POST reset {}
 POST faults {"endpoint" | "path", "fault", "times", "after", "method", "params"} (or a list; DELETE clears)
 POST market {"symbol", "price"} or {"conid", "bid", "ask", "bid_size", "ask_size"} (null: nobody bids, offers) or
-            {"conid", "release": true} or {"symbol", "halted": true|false}
+            {"conid", "release": true} or {"symbol", "halted": true|false}, or {"moves": [these, each with "after"]}
 POST order {"account", "ticket"}  an order typed into TWS: no cOID, no question; the ticket as on the wire
 POST fill {"order_id", "price", "quantity"}  fill a working order whatever the market says (quantity: all of it)
 POST quirks {name: value}           POST login {"username", "logged_in"}
@@ -30,6 +30,7 @@ from ibkit.sim.exchange.tickets import BadTicket, read_ticket
 from ibkit.sim.faults import FAULTS, SCENARIOS, STREAM_FAULTS, RequestFault, StreamFault
 from ibkit.sim.logins import sessions
 from ibkit.sim.market.calendar import LAST_DAY
+from ibkit.sim.serving.market_moves import move_market
 from ibkit.sim.serving.server import SimServer
 
 __all__ = ["PREFIX", "Control"]
@@ -164,20 +165,10 @@ class Control:
     def _set_market(self, body: Mapping[str, Any]) -> Any:
         world = self._server.world
         try:
-            if body.get("release") is True:
-                world.market.release(int(body["conid"]), at=world.now)
-            elif "conid" in body:
-                sizes = {n: int(body[n]) for n in ("bid_size", "ask_size") if n in body}
-                world.market.set_quote(
-                    int(body["conid"]), _side(body, "bid"), _side(body, "ask"), at=world.now, **sizes
-                )
-            elif "halted" in body:
-                world.market.halt(str(body.get("symbol")), world.now, halted=body["halted"] is True)
-            else:
-                world.market.set_price(str(body.get("symbol")), _number(body, "price"), world.now)
-        except (LookupError, ValueError) as error:
+            until = move_market(world, body)
+        except (LookupError, ValueError, TypeError) as error:
             raise _BadRequest(f"market: {error}") from error
-        return {"now": world.now.isoformat()}
+        return {"now": world.now.isoformat(), "until": until.isoformat()}
 
     def _enter_order(self, body: Mapping[str, Any]) -> Any:
         world = self._server.world
@@ -258,11 +249,6 @@ def _read(body: bytes) -> Any:
     if not isinstance(given, dict | list):
         raise _BadRequest("the body must be an object")
     return given
-
-
-def _side(body: Mapping[str, Any], name: str) -> Decimal | None:
-    """A bid or an ask; null where nobody bids or offers."""
-    return None if name in body and body[name] is None else _number(body, name)
 
 
 def _number(body: Mapping[str, Any], name: str) -> Decimal:

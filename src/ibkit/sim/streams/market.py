@@ -24,6 +24,7 @@ class MarketTopic:
     def __init__(self, target: str) -> None:
         self._target = target
         self._conid = _conid_of(target)
+        self._key: int | str = self._conid
         self._fields: dict[str, None] = {}
         self._line: marketdata.Line | None = None
         self._told: dict[str, Any] = {}
@@ -39,13 +40,14 @@ class MarketTopic:
         self._asked_at = self._next_at = view.at
         self._told, self._full = {}, True
         brokerage = view.brokerage
-        instrument = view.world.instruments.get(self._conid)
+        instrument = marketdata.contract_of(view.world, self._target, self._conid)
         if brokerage is None or instrument is None or not instrument.quoted or not brokerage.accounts_primed:
             return
         if not marketdata.may_stream(brokerage, instrument):
             return
-        if self._line is None or brokerage.market_lines.get(self._conid) is not self._line:
-            self._line = marketdata.open_line(view.call(), brokerage, self._conid)
+        self._key = instrument.key
+        if self._line is None or brokerage.market_lines.get(self._key) is not self._line:
+            self._line = marketdata.open_line(view.call(), brokerage, self._key)
             if self._line is not None:
                 self._line.sockets += 1
         if self._line is not None:
@@ -56,7 +58,7 @@ class MarketTopic:
     def frames(self, view: View) -> Iterable[dict[str, Any]]:
         if self._line is None or view.at < self._next_at:
             return
-        if view.brokerage is None or view.brokerage.market_lines.get(self._conid) is not self._line:
+        if view.brokerage is None or view.brokerage.market_lines.get(self._key) is not self._line:
             self._line = None  # ended by a REST unsubscribe (§5.1)
             return
         if view.at - self._asked_at >= view.world.quirks.smd_lifetime_s:
@@ -74,7 +76,7 @@ class MarketTopic:
         line.sockets -= 1
         brokerage = view.brokerage
         if line.sockets == 0 and line.calls == 0 and brokerage is not None:
-            brokerage.market_lines.pop(self._conid, None)
+            brokerage.market_lines.pop(self._key, None)
 
     def _frame(self, view: View) -> dict[str, Any] | None:
         world, line = view.world, self._line
@@ -82,7 +84,7 @@ class MarketTopic:
         if world.faults.on("no-market-data"):
             return None
         call = view.call()
-        instrument = world.instruments.get(self._conid)
+        instrument = marketdata.contract_of(world, self._target, self._conid)
         assert instrument is not None, "a line is for a contract that exists"
         marker = f"q{self._conid % 4}"
         frame: dict[str, Any] = {

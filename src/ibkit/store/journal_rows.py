@@ -1,0 +1,134 @@
+"""Intents and their events to and from the rows of the journal. Everything runs inside a caller's transaction.
+
+Statements are constant texts given to the driver, which keeps each of them prepared on its connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Connection
+
+from ibkit.errors import InFlight, KeyReused
+from ibkit.model import Environment, Key
+from ibkit.store.columns import instant_text
+from ibkit.store.event_codec import decode_event, encode_event
+from ibkit.trading.events import Event, IntentId
+from ibkit.trading.intent import Intent, fold_all
+
+__all__ = ["by_key", "events_of", "insert_intent", "insert_leg", "intents_where", "update_intent"]
+
+_INSERT = (
+    "INSERT INTO intents (intent_id, tenant, environment, key, username, account_id, reduces, leg_of, operation,"
+    " planned_at, order_id, state, final, denies, resolved, version, updated_at)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_UPDATE = (
+    "UPDATE intents SET order_id = ?, state = ?, final = ?, denies = ?, resolved = ?, version = ?, updated_at = ?"
+    " WHERE intent_id = ? AND version = ?"
+)
+_INSERT_EVENT = "INSERT INTO intent_events (intent_id, number, kind, at, body) VALUES (?, ?, ?, ?, ?)"
+_BY_KEY = "SELECT intent_id FROM intents WHERE tenant = ? AND environment = ? AND key = ?"
+_TOMBSTONE = "SELECT purged_at FROM tombstones WHERE tenant = ? AND environment = ? AND key = ?"
+_EVENTS = "SELECT kind, body FROM intent_events WHERE intent_id = ? ORDER BY number"
+
+
+def insert_intent(connection: Connection, intent: Intent, events: Sequence[Event]) -> None:
+    """A new intent, which is what its `events` make of it."""
+    planned = intent.planned
+    fixed = (
+        intent.intent_id,
+        planned.tenant,
+        planned.environment.value,
+        planned.key,
+        planned.username,
+        planned.account_id,
+        planned.reduces,
+        planned.leg_of,
+        planned.operation.value,
+        instant_text(planned.at),
+    )
+    connection.exec_driver_sql(_INSERT, fixed + _changing(intent))
+    _insert_events(connection, intent.intent_id, 1, events)
+
+
+def insert_leg(connection: Connection, intent: Intent, events: Sequence[Event]) -> None:
+    """A further order of a group, unless it is there, or was there and is purged."""
+    planned = intent.planned
+    key = (planned.tenant, planned.environment.value, planned.key)
+    if not any(connection.exec_driver_sql(found, key).first() for found in (_BY_KEY, _TOMBSTONE)):
+        insert_intent(connection, intent, events)
+
+
+def update_intent(connection: Connection, before: Intent, after: Intent, events: Sequence[Event]) -> None:
+    """`before` becomes `after`. InFlight where it is no longer what is stored (compare-and-set on its version)."""
+    changed = connection.exec_driver_sql(_UPDATE, (*_changing(after), before.intent_id, before.version))
+    if changed.rowcount != 1:
+        raise InFlight(f"Order {before.intent_id} was moved by another process", details={"intent": before.intent_id})
+    _insert_events(connection, before.intent_id, before.version + 1, events)
+
+
+def by_key(connection: Connection, tenant: str, environment: Environment, key: Key) -> Intent | None:
+    """KeyReused where the record of its order is purged: it is never executed anew."""
+    of_key = (tenant, environment.value, key)
+    found = connection.exec_driver_sql(_BY_KEY, of_key).scalar()
+    if found is not None:
+        return fold_all(events_of(connection, found))
+    purged_at = connection.exec_driver_sql(_TOMBSTONE, of_key).scalar()
+    if purged_at is not None:
+        raise KeyReused(
+            f"The key {key} belongs to an order whose record was purged on {purged_at[:10]}",
+            remedy="Use a new key for a new order.",
+            details={"purged_at": purged_at},
+        )
+    return None
+
+
+def events_of(connection: Connection, intent_id: str) -> tuple[Event, ...]:
+    rows = connection.exec_driver_sql(_EVENTS, (intent_id,))
+    return tuple(decode_event(kind, body) for kind, body in rows)
+
+
+def intents_where(
+    connection: Connection, where: str, values: tuple[Any, ...], *, newest: int | None = None
+) -> tuple[Intent, ...]:
+    """The intents of a condition on their rows, oldest first; or the `newest` so many, newest first.
+
+    One statement, whatever their number. `where` is a literal of ours; values are bound.
+    """
+    down, most = ("", -1) if newest is None else (" DESC", newest)
+    statement = (
+        "SELECT i.intent_id, e.kind, e.body FROM"  # noqa: S608
+        f" (SELECT intent_id, planned_at, rowid AS place FROM intents WHERE {where}"
+        f" ORDER BY planned_at{down}, rowid{down} LIMIT ?) AS i"
+        " JOIN intent_events AS e ON e.intent_id = i.intent_id"
+        f" ORDER BY i.planned_at{down}, i.place{down}, e.number"
+    )
+    rows = connection.exec_driver_sql(statement, (*values, most))
+    return tuple(
+        fold_all(decode_event(kind, body) for _, kind, body in events)
+        for _, events in groupby(rows, key=lambda row: row[0])
+    )
+
+
+def _changing(intent: Intent) -> tuple[Any, ...]:
+    """The columns that an event may change, in the order of both statements."""
+    return (
+        intent.order_id,
+        intent.state.value,
+        int(intent.final),
+        int(intent.state.denies),
+        int(intent.resolved),
+        intent.version,
+        instant_text(intent.updated_at),
+    )
+
+
+def _insert_events(connection: Connection, intent_id: IntentId, first: int, events: Iterable[Event]) -> None:
+    rows: list[tuple[Any, ...]] = []
+    for number, event in enumerate(events, start=first):
+        kind, body = encode_event(event)
+        rows.append((intent_id, number, kind, instant_text(event.at), body))
+    connection.exec_driver_sql(_INSERT_EVENT, rows)

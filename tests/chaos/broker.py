@@ -1,0 +1,234 @@
+"""The broker as a schedule sees it: the simulator's server core, with a witness at its door and lists that may lag.
+
+The witness looks at the journal at the very moment a request that may change something arrives (S4).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+from ibkit.sim.exchange.order import SimOrder
+from ibkit.sim.logins import sessions
+from ibkit.sim.logins.logins import Brokerage
+from ibkit.sim.serving.inprocess import Simulator
+from ibkit.sim.serving.server import Face, Outcome
+from ibkit.wire.http import Request
+
+from .checker import Delivery, States
+from .clock import ChaosClock
+from .fates import Fates
+from .lies import body_of
+
+__all__ = ["CHANGING", "USERNAME", "Broker", "kind_of"]
+
+USERNAME = "simpaper1"
+CHANGING = frozenset({"place", "modify", "cancel", "reply"})
+
+
+def kind_of(method: str, path: str) -> str:
+    """place, modify, cancel, reply, orders, trades, or read for all the rest."""
+    if path.endswith("/orders"):
+        return "place" if method == "POST" else "orders"
+    if "/iserver/reply/" in path:
+        return "reply"
+    if "/order/" in path and "/account/" in path and "status" not in path:
+        return "cancel" if method == "DELETE" else "modify"
+    return "trades" if path.endswith("/trades") else "read"
+
+
+class Broker:
+    """Whose request is whose, who sees what when, and what was delivered.
+
+    keys:   quantity (or the target of a cancel) → key: the tracer, which survives a changed client order id.
+    delays: seconds after which an order can be read, one of them drawn for each order.
+    scope:  the lists show the orders of the "day", or of the "session".
+    suppress: question ids that the client asked never to be asked.
+    race:   chance that a cancel meets a fill on its way (F49).
+    """
+
+    def __init__(self, simulator: Simulator, clock: ChaosClock, fates: Fates, states: States, *, face: Face) -> None:
+        self.simulator = simulator
+        self.clock = clock
+        self.face: Face = face
+        self._fates = fates
+        self._states = states
+        self._dice: random.Random = fates.dice("visibility")
+        self.keys: dict[tuple[str, str], str] = {}
+        self.deliveries: list[Delivery] = []
+        self.breaches: list[str] = []
+        self.seen: Counter[str] = Counter()
+        self.delays: tuple[float, ...] = (0.0,)
+        self.scope = "day"
+        self.ref_style = ""
+        self.suppress: frozenset[str] = frozenset()
+        self.race = 0.0
+        self._shown_after: dict[int, float] = {}
+        self._sessions: dict[int, str] = {}
+        self._questions: dict[str, str] = {}
+        self._opened_by_us: set[str] = set()
+        self._heard: dict[str, Outcome] = {}
+        self.note: Callable[[str], None] = lambda _text: None
+        self.received = 0
+
+    # --- the door ----------------------------------------------------------------------------------------------
+
+    def deliver(self, request: Request, kind: str, *, late: bool = False, again: bool = False) -> Outcome:
+        """The server core's answer, after the witness looked. again: the request that a fault had held back."""
+        if kind not in CHANGING:
+            self._watch_filters(request, kind)
+            return self._handled(request, again)
+        path = request.url.split("?")[0]
+        name, confirmed = _named(kind, path, request.body)
+        key = self._key_of(kind, path, request.body)
+        breach = self._states.unannounced(kind, name, confirmed=confirmed, late=late, now=self.clock.now())
+        if kind == "place":
+            breach = breach or self._still_asked()
+        if breach:
+            self.breaches.append(breach)
+            self.note(breach)
+        if kind == "cancel":
+            self._race_with_a_fill(name)
+        outcome = self._handled(request, again)
+        if not outcome.late:
+            self.deliveries.append(Delivery(self.received, self.clock.monotonic(), kind, key, True, name))
+            self._remember_question(outcome, key)
+            answer = confirmed if kind == "reply" else ""
+            self.note(f"#{self.received} {kind} {key} {answer}: {outcome.status} {outcome.body[:70]!r}")
+        return outcome
+
+    def lost(self, request: Request, kind: str) -> None:
+        """The bytes left, but never arrived."""
+        path = request.url.split("?")[0]
+        key, name = self._key_of(kind, path, request.body), _named(kind, path, request.body)[0]
+        self.deliveries.append(Delivery(0, self.clock.monotonic(), kind, key, False, name))
+
+    def stale(self, outcome: Outcome, kind: str) -> Outcome:
+        """What an earlier call of this kind was answered, in this one's place (F14); this answer is kept for later."""
+        earlier, self._heard[kind] = self._heard.get(kind, outcome), outcome
+        return earlier
+
+    def _handled(self, request: Request, again: bool) -> Outcome:
+        self.received += 1
+        known, before = len(self.simulator.world.exchange.orders), self.brokerage
+        outcome = self.simulator.server.handle(request, face=self.face, late=again)
+        self._remember_new(known)
+        after = self.brokerage
+        if after is not None and after is not before and request.url.endswith("/ssodh/init"):
+            self._opened_by_us.add(after.id)
+        return outcome
+
+    def _watch_filters(self, request: Request, kind: str) -> None:
+        """F73: a filtered read of the orders silences their stream, so we never filter."""
+        if kind == "orders" and "filters=" in request.url:
+            self.breaches.append("F73: the orders were read through a filter")
+
+    def _still_asked(self) -> str:
+        """F44: what a new brokerage session must be told before an order is sent in it."""
+        brokerage = self.brokerage
+        if brokerage is None or brokerage.id not in self._opened_by_us or self.suppress <= brokerage.suppressed:
+            return ""
+        return f"F44: an order in session {brokerage.id}, in which nothing was suppressed"
+
+    def _race_with_a_fill(self, order_id: str) -> None:
+        order = self.simulator.world.exchange.orders.get(int(order_id)) if order_id.isdigit() else None
+        if order is None or self.race == 0 or not order.working:
+            return
+        dice = self._fates.roll("race", self.race)
+        if dice is not None:
+            self._fates.tell(f"a fill of {order_id} is on its way, too (F49)")
+            self.seen["fill races a cancel"] += 1
+            self.clock.later(dice.choice([0.0, 0.05, 0.15]), lambda: self.fill(order))
+
+    def fill(self, order: SimOrder, quantity: int | None = None) -> None:
+        """Let a working order trade at its own price, whatever the market says; nothing where it works no more."""
+        world = self.simulator.world
+        world.advance(self.clock.now())
+        ticket = order.ticket
+        price = ticket.limit or ticket.stop or world.market.quote(order.conid, world.now).last
+        with contextlib.suppress(LookupError, TypeError, ValueError):
+            world.exchange.fill(order.id, price, None if quantity is None else type(price)(quantity), world.now)
+
+    # --- whose it is -------------------------------------------------------------------------------------------
+
+    @property
+    def brokerage(self) -> Brokerage | None:
+        """The brokerage session that answers us now."""
+        logins = self.simulator.world.logins
+        if self.face == "gateway":
+            return logins.gateway.brokerage if logins.gateway is not None else None
+        ours = [s for s in sessions.sessions_of(self.simulator.world, USERNAME) if s.method != "gateway"]
+        return next((session.brokerage for session in reversed(ours) if session.brokerage is not None), None)
+
+    def _key_of(self, kind: str, path: str, body: bytes) -> str:
+        if kind == "reply":
+            return self._questions.get(path.rsplit("/", 1)[-1], "")
+        if kind == "cancel":
+            return self.keys.get((kind, path.rsplit("/", 1)[-1]), "")
+        sent = json.loads(body)
+        ticket = sent["orders"][0] if "orders" in sent else sent
+        return self.keys.get((kind, f"{float(ticket['quantity']):g}"), "")
+
+    def _remember_question(self, outcome: Outcome, key: str) -> None:
+        if not outcome.body.startswith(b'[{"id"'):
+            return
+        with contextlib.suppress(ValueError):  # cut by a fault: nobody can answer it
+            self._questions[json.loads(outcome.body)[0]["id"]] = key
+
+    def _remember_new(self, known: int) -> None:
+        orders = self.simulator.world.exchange.orders
+        if len(orders) == known:
+            return
+        brokerage = self.brokerage
+        for order_id in list(orders)[known:]:
+            self._shown_after[order_id] = self._dice.choice(self.delays)
+            self._sessions[order_id] = brokerage.id if brokerage is not None else ""
+
+    # --- what its lists show -----------------------------------------------------------------------------------
+
+    def visible(self, order: SimOrder, *, scope: str = "") -> bool:
+        """Whether the lists show it by now, in this session."""
+        since = order.accepted_at or order.placed_at
+        if (self.clock.now() - since).total_seconds() < self._shown_after.get(order.id, 0.0):
+            return False
+        brokerage = self.brokerage
+        now = brokerage.id if brokerage is not None else ""
+        return (scope or self.scope) == "day" or self._sessions.get(order.id, now) == now
+
+    def filtered(self, kind: str, outcome: Outcome) -> Outcome:
+        """What the lists show: lagging, bound to the session, refs as this broker spells them (F70, F72, F74)."""
+        if kind not in ("orders", "trades"):
+            return outcome
+        body = body_of(outcome)
+        rows = body.get("orders") if kind == "orders" and isinstance(body, dict) else body
+        if not isinstance(rows, list):
+            return outcome
+        orders = self.simulator.world.exchange.orders
+        if kind == "orders":
+            rows = [row for row in rows if self.visible(orders[row["orderId"]])]
+        else:
+            # Executions are not bound to the session; they lag like the list.
+            rows = [row for row in rows if self.visible(orders[row["order_id"]], scope="day")]
+        for row in rows:
+            if "order_ref" in row:
+                row["order_ref"] = _spelt(row["order_ref"], self.ref_style)
+                if not row["order_ref"]:
+                    del row["order_ref"]
+        body = {**body, "orders": rows} if kind == "orders" else rows
+        return replace(outcome, body=json.dumps(body).encode())
+
+
+def _named(kind: str, path: str, body: bytes) -> tuple[str, bool | None]:
+    if kind == "place":
+        return str(json.loads(body)["orders"][0].get("cOID")), None
+    if kind == "reply":
+        return path.rsplit("/", 1)[-1], json.loads(body)["confirmed"]
+    return path.rsplit("/", 1)[-1], None
+
+
+def _spelt(ref: str, style: str) -> str:
+    return {"upper": ref.upper(), "cut": ref[:24], "missing": ""}.get(style, ref)
