@@ -11,7 +11,7 @@ from ibkit.model import AuthMethod, Environment
 from ibkit.store import open_journal, open_trades
 from ibkit.trading import OptionSeller, OrderGateway, PositionCloser, Watchdog, default_limits
 
-__all__ = ["Desk", "desk"]
+__all__ = ["Desk", "desk", "made_desk"]
 
 
 class Desk:
@@ -25,6 +25,7 @@ class Desk:
             if on_step is not None:
                 on_step(step)
 
+        self.client = ib
         self.broker = broker
         self.gateway = OrderGateway(
             broker, journal, limits=default_limits(Environment.PAPER), clock=ib.clock, observe=observe
@@ -51,8 +52,13 @@ async def desk(simulator, tmp_path, method=AuthMethod.OAUTH1A, *, on_step=None):
         open_journal(tmp_path / "journal.sqlite", clock=ib.clock) as journal,
         open_trades(f"sqlite:///{tmp_path}/trades.sqlite") as trades,
     ):
-        broker = IbkrBroker(ib)
-        (account,) = await broker.accounts()
-        made = Desk(ib, broker, journal, trades, account.account_id, on_step)
-        await made.gateway.recover()
-        yield made
+        yield await made_desk(ib, journal, trades, on_step=on_step)
+
+
+async def made_desk(ib, journal, trades, *, on_step=None):
+    """A desk after a start, over what is open already."""
+    broker = IbkrBroker(ib)
+    (account,) = await broker.accounts()
+    made = Desk(ib, broker, journal, trades, account.account_id, on_step)
+    await made.gateway.recover()
+    return made

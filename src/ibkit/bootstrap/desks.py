@@ -211,8 +211,12 @@ async def desk_of(
     live_confirmed: bool = False,
     asker: Asker = unasked,
     observe: Observer = unobserved,
+    account_id: AccountId | None = None,
 ) -> Desk:
-    """A desk around what is open already. asker: whom to show questions that the policy alone would decline."""
+    """A desk around what is open already.
+
+    asker: whom to show questions that the policy alone would decline. account_id: before that of the settings.
+    """
     broker = IbkrBroker(client)
     await broker.identify()
     gateway = OrderGateway(
@@ -234,7 +238,7 @@ async def desk_of(
         broker=broker,
         books=books,
         gateway=gateway,
-        account_id=await client.selected_account(settings.account_id),
+        account_id=account_id or await client.selected_account(settings.account_id),
         observe=observe,
     )
 

@@ -12,6 +12,7 @@ docs/facts/orders.md §14.4 asks for (+1 min, +10 min, next open). Source: requi
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -67,14 +68,30 @@ class Rounds:
         """All parts, each also where another failed: a stop is not left off because a heartbeat cannot be read."""
         failures: list[IbkitError] = []
         recovered: tuple[Intent, ...] = ()
-        exits: tuple[Alert, ...] = ()
-        watched = WatchReport()
-        unknown: tuple[Alert, ...] = ()
         silenced: tuple[str, ...] = ()
         try:
             recovered = await self.gateway.recover(self.account_id)
         except IbkitError as error:
             failures.append(error)
+        looked = await self.look()
+        try:
+            if self.dead_man is not None and self.watchdog.acts:
+                silenced = await self.dead_man.run()
+        except IbkitError as error:
+            failures.append(error)
+        return dataclasses.replace(
+            looked,
+            recovered=recovered,
+            done=(*looked.done, *silenced),
+            failures=(*failures, *looked.failures),
+        )
+
+    async def look(self) -> RoundReport:
+        """The part about what was sold, which an event of the stream asks for."""
+        failures: list[IbkitError] = []
+        exits: tuple[Alert, ...] = ()
+        watched = WatchReport()
+        unknown: tuple[Alert, ...] = ()
         try:
             if self.watchdog.acts:
                 exits = await TimeExits(watchdog=self.watchdog).run()
@@ -82,18 +99,15 @@ class Rounds:
         except IbkitError as error:
             failures.append(error)
         try:
-            if self.dead_man is not None and self.watchdog.acts:
-                silenced = await self.dead_man.run()
             unknown = await self._unknown()
         except IbkitError as error:
             failures.append(error)
         return RoundReport(
             at=self.clock.now(),
-            recovered=recovered,
             unprotected=(*exits, *watched.alerts),
             unknown=unknown,
             unmanaged=watched.unmanaged,
-            done=(*watched.done, *silenced),
+            done=watched.done,
             failures=tuple(failures),
             next_exit=watched.next_exit,
         )
