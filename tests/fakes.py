@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -727,6 +727,14 @@ class MemoryJournal:
             if i.planned.account_id == account_id and i.order_id == order_id and i.operation in kinds
         )
         return next(found, None)
+
+    async def usernames(self, account_ids: Collection[AccountId]) -> tuple[Username, ...]:
+        names = (
+            i.planned.username
+            for i in self._sorted()
+            if i.planned.account_id in account_ids and (not i.final or (i.state.denies and not i.resolved))
+        )
+        return tuple(sorted(set(names)))
 
     @asynccontextmanager
     async def conversation(self, username: Username, *, wait_s: float) -> AsyncIterator[Lane]:

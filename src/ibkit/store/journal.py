@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -218,6 +218,17 @@ class SqliteJournal:
     async def by_order(self, account_id: AccountId, order_id: OrderId) -> Intent | None:
         whose = "account_id = ? AND order_id = ? AND operation IN ('place', 'external')"
         return next(iter(await self._where(whose, account_id, order_id)), None)
+
+    async def usernames(self, account_ids: Collection[AccountId]) -> tuple[Username, ...]:
+        marks = ", ".join("?" for _ in account_ids)
+        asked = (
+            f"SELECT DISTINCT username FROM intents WHERE account_id IN ({marks})"  # noqa: S608  # question marks alone
+            " AND (final = 0 OR (denies = 1 AND resolved = 0)) ORDER BY username"
+        )
+        values = tuple(account_ids)
+        return await self._database.read(
+            lambda connection: tuple(Username(name) for (name,) in connection.exec_driver_sql(asked, values))
+        )
 
     async def controls(self, account_id: AccountId) -> tuple[int, int]:
         return await self._database.read(lambda connection: fences.controls(connection, account_id))
