@@ -69,7 +69,12 @@ class ExitOrder:
 
     @property
     def protects(self) -> bool:
-        """It bounds the loss: a stop of some kind."""
+        """It bounds the loss: a stop of some kind, by the broker's word where it is shown.
+
+        The intent of a group whose answer was lost may have the number of the order beside its stop.
+        """
+        if self.row is not None:
+            return self.row.order_type in _PROTECTIVE_WORDS
         return self.intent.ticket.order_type in _PROTECTIVE
 
     @property

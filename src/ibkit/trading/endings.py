@@ -21,6 +21,7 @@ from ibkit.errors import IbkitError
 from ibkit.model import Fill, OrderId, Position, Right, SecType, Side, average_price
 from ibkit.trading import book
 from ibkit.trading.coverage import Watched
+from ibkit.trading.intent import Intent
 from ibkit.trading.ports import Broker, FillsRead, Journal, Trades
 from ibkit.trading.timeline import Observer, Step, StepKind
 from ibkit.trading.trade import ExitReason, OrderLink, OrderRole, Trade, TradeStatus
@@ -53,7 +54,7 @@ def how_it_ended(
     )
     if not gone:
         last = max((each.intent for each in watched.exits if each.intent.filled), key=lambda one: one.updated_at)
-        return Ending(reason=_reason_of(last.planned.purpose), price=average_price(ours))
+        return Ending(reason=_reason_of(last), price=average_price(ours))
     others = _bought_by_others(watched, fills)
     if others:
         paid = tuple((fill.price, fill.quantity) for fill in others)
@@ -66,8 +67,11 @@ def how_it_ended(
     return Ending(reason=ExitReason.MANUAL, price=None)
 
 
-def _reason_of(purpose: str) -> ExitReason:
-    return {"stop": ExitReason.STOPPED_OUT, "take profit": ExitReason.TAKE_PROFIT}.get(purpose, ExitReason.MANUAL)
+def _reason_of(intent: Intent) -> ExitReason:
+    """The orders of one exit group share their purpose, so their kind tells them apart."""
+    if intent.planned.purpose not in ("stop", "take profit"):
+        return ExitReason.MANUAL
+    return ExitReason.STOPPED_OUT if intent.ticket.order_type.waits else ExitReason.TAKE_PROFIT
 
 
 def _bought_by_others(watched: Watched, fills: Iterable[Fill]) -> tuple[Fill, ...]:

@@ -96,7 +96,7 @@ class Looker:
             if linked_intent is not None:
                 found[linked_intent.intent_id] = linked_intent
         exits = (each for each in found.values() if each.operation is Operation.PLACE)
-        in_order = sorted(exits, key=lambda each: (each.planned.at, each.ref))
+        in_order = _each_order_once(sorted(exits, key=lambda each: (each.planned.at, each.ref)))
         busy = "" if entry is None else await self._busy(entry, in_order)
         return Watched(trade=trade, entry=entry, exits=tuple(ExitOrder(intent=each) for each in in_order), busy=busy)
 
@@ -146,3 +146,9 @@ class Looker:
     async def _owner(self, intent: Intent) -> str:
         events = await self.gateway.journal.events(intent.intent_id)
         return next((event.owner for event in reversed(events) if isinstance(event, Claimed | TakenOver)), "")
+
+
+def _each_order_once(exits: list[Intent]) -> list[Intent]:
+    """Without the intents of groups that were found by an order which is followed as a leg by itself."""
+    legs = {each.order_id for each in exits if each.planned.leg_of is not None and each.order_id is not None}
+    return [each for each in exits if each.planned.leg_of is not None or each.order_id not in legs]

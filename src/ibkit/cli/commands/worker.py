@@ -82,7 +82,7 @@ def worker(
 
 @app.command
 def status(*, json: Json = False) -> int:
-    """Whether a worker runs, and how it is doing; exit code 5 where none does."""
+    """Whether a worker runs, and how it is doing; exit code 2 where none does."""
     from ibkit.bootstrap.worker import worker_status
 
     said = worker_status(context.load_settings())
@@ -92,7 +92,7 @@ def status(*, json: Json = False) -> int:
         output.say("No worker runs for this login. `ibkit worker` starts one.")
     else:
         output.say(_status_text(said))
-    return 0 if said is not None else 5
+    return 0 if said is not None else 2
 
 
 @app.command
