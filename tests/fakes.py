@@ -576,7 +576,9 @@ class MemoryAlerts:
     async def put(self, alert: Alert) -> Alert:
         for index, there in enumerate(self.all):
             if (there.kind, there.subject) == (alert.kind, alert.subject) and there.closed_at is None:
-                self.all[index] = dataclasses.replace(there, message=alert.message, severity=alert.severity)
+                self.all[index] = dataclasses.replace(
+                    there, message=alert.message, severity=alert.severity, details=alert.details
+                )
                 return self.all[index]
         stored = dataclasses.replace(alert, alert_id=f"a-{len(self.all) + 1}")
         self.all.append(stored)

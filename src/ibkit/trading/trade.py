@@ -9,6 +9,7 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from ibkit.model import AccountId, Conid, Environment, Fill, Key, OrderId, Ref, Right
+from ibkit.trading.exits import ExitPlan
 
 __all__ = ["ExitReason", "OrderLink", "OrderRole", "RecordState", "Trade", "TradeResult", "TradeStatus"]
 
@@ -84,6 +85,7 @@ class Trade:
     take_profit_price: Decimal | None = None
     realized_pnl: Decimal | None = None
     market_snapshot: Mapping[str, str] = field(default_factory=dict)
+    exit_plan: ExitPlan | None = None
     links: tuple[OrderLink, ...] = ()
     fills: tuple[Fill, ...] = ()
 
