@@ -13,13 +13,14 @@ from ibkit.errors import IbkitError
 from ibkit.model import AccountId, Key, Position
 from ibkit.trading import book
 from ibkit.trading.alert import Alert, AlertKind, Severity
+from ibkit.trading.exit_orders import exit_keys
 from ibkit.trading.gateway import OrderGateway
 from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.ports import Alerts, Broker, Trades
-from ibkit.trading.protection import STOP_TRIES, close_key, stop_key
+from ibkit.trading.standing import exit_reason_of, role_of
 from ibkit.trading.timeline import Observer, Step, StepKind, unobserved
 from ibkit.trading.tracking import is_working_or_final
-from ibkit.trading.trade import ExitReason, OrderRole, Trade, TradeStatus
+from ibkit.trading.trade import OrderRole, Trade, TradeStatus
 
 __all__ = ["ProtectionGuard"]
 
@@ -66,7 +67,8 @@ class ProtectionGuard:
             if done is not None and done.state is IntentState.FILLED:
                 await self._write_exit(trade, entry, done)
                 return ""
-        if any(stop is not None and stop.state is IntentState.ACKED and is_working_or_final(stop) for stop in exits):
+        alive = [each for each in exits if each is not None and each.state is IntentState.ACKED]
+        if any(is_working_or_final(each) and role_of(each) is not OrderRole.PROFIT for each in alive):
             return ""
         short = sum(p.quantity for p in positions if p.contract.conid == trade.conid)
         if short >= 0:
@@ -76,17 +78,16 @@ class ProtectionGuard:
     def _exit_keys(self, trade: Trade, entry: Key) -> tuple[Key, ...]:
         """The keys of all orders that may have ended or may protect the trade, whether recorded in it or not."""
         linked = (link.key for link in trade.links if link.role is not OrderRole.ENTRY)
-        derived = (*(stop_key(entry, attempt) for attempt in range(1, STOP_TRIES + 1)), close_key(entry))
-        return tuple(dict.fromkeys((*linked, *derived)))
+        return tuple(dict.fromkeys((*linked, *exit_keys(entry))))
 
     async def _intent(self, key: Key | None) -> Intent | None:
         known = None if key is None else await self.gateway.find(key)
         return None if known is None else await self.gateway.tracker.refresh(known)
 
     async def _write_exit(self, trade: Trade, entry: Intent, done: Intent) -> None:
-        stopped = done.planned.purpose == "stop"
+        role = role_of(done)
+        stopped = role is OrderRole.STOP
         now = self.clock.now()
-        role = OrderRole.STOP if stopped else OrderRole.CLOSE
         linked = book.with_links(trade, book.link_of(entry, OrderRole.ENTRY), book.link_of(done, role))
         recorded = book.sold(
             linked,
@@ -94,8 +95,9 @@ class ProtectionGuard:
             at=now,
             stop=done if stopped else None,
             stop_loss=done.ticket.stop_price if stopped else trade.stop_loss_price,
+            profit=done if role is OrderRole.PROFIT else None,
         )
-        reason = ExitReason.STOPPED_OUT if stopped else ExitReason.MANUAL
+        reason = exit_reason_of(done)
         ended = book.closed(recorded, at=now, price=done.average_price, reason=reason)
         try:
             read = await self.broker.read_fills(self.account_id, days=7)
