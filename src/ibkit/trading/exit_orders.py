@@ -8,6 +8,7 @@ Source: requirement TRD-14; docs/facts/orders.md §1.7 item 9, §1.8.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -23,7 +24,7 @@ from ibkit.trading.ref import child_key, leg_ref, same_ref
 from ibkit.trading.standing import Exits, Standing, standing_of
 from ibkit.trading.timeline import Observer, Step, StepKind
 
-__all__ = ["STOP_TRIES", "ExitKeys", "ExitOrders", "Placed", "close_key", "exit_keys", "stop_key"]
+__all__ = ["STOP_TRIES", "ExitKeys", "ExitOrders", "Placed", "close_key"]
 
 STOP_TRIES = 3
 STOP_WINDOW_S = 10.0
@@ -33,28 +34,8 @@ _SIBLING_S = 5.0
 """How long the broker may take to cancel the other of two exits of which one is over (reliability fault F54)."""
 
 
-def stop_key(entry: Key, attempt: int, covered: Decimal = Decimal(0)) -> Key:
-    """covered: what earlier stops protect already; a stop for what was sold since is another order."""
-    return child_key(entry, f"stop-{attempt}{_beyond(covered)}")
-
-
-def group_key(entry: Key, covered: Decimal = Decimal(0)) -> Key:
-    return child_key(entry, f"exits{_beyond(covered)}")
-
-
 def close_key(entry: Key) -> Key:
     return child_key(entry, "close")
-
-
-def _beyond(covered: Decimal) -> str:
-    return f"-beyond-{covered.normalize():f}" if covered else ""
-
-
-def exit_keys(entry: Key) -> tuple[Key, ...]:
-    """The keys of every order that a sale of `entry` may have placed to end it, recorded in its trade or not."""
-    group = group_key(entry)
-    stops = (stop_key(entry, attempt) for attempt in range(1, STOP_TRIES + 1))
-    return (group, child_key(group, "leg-1"), *stops, close_key(entry))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +46,14 @@ class ExitKeys:
     stop: Callable[[int], Key]
 
     @classmethod
-    def of_entry(cls, entry: Key, covered: Decimal) -> ExitKeys:
-        return cls(group_key(entry, covered), lambda attempt: stop_key(entry, attempt, covered))
+    def of_entry(cls, entry: Key, *, covered: Decimal = Decimal(0), left: Decimal | None = None) -> ExitKeys:
+        """covered: what earlier stops protect already; a stop for what was sold since is another order.
+
+        left: what is left of the rest, where a person has closed a part of it: another order, too.
+        """
+        beyond = f"-beyond-{covered.normalize():f}" if covered else ""
+        part = f"{beyond}-left-{left.normalize():f}" if left is not None else beyond
+        return cls(child_key(entry, f"exits{part}"), lambda attempt: child_key(entry, f"stop-{attempt}{part}"))
 
     @classmethod
     def of_restoring(cls, close: Key) -> ExitKeys:
@@ -212,6 +199,8 @@ class ExitOrders:
         if stop.planned.group is not GroupKind.OCA:
             return Exits(stop), ""
         profit = await self._profit_of(stop)
+        if profit is not None and profit.order_id == stop.order_id:
+            return await self._without_its_stop(stop, profit), ""
         if profit is not None:
             over = stop.final or profit.final
             stop, profit = await self._ended(stop, over), await self._ended(profit, over)
@@ -233,6 +222,21 @@ class ExitOrders:
             self.tell(StepKind.STOP, f"the order beside stop {stop.order_id} is not known: {error.message}")
             return None
         return await self.gateway.refreshed(legs[0]) if legs else None
+
+    async def _without_its_stop(self, stop: Intent, profit: Intent) -> Exits:
+        """A group whose answer was lost, and of which only the take profit is at IBKR: any of its orders proves it.
+
+        A limit order alone protects nothing, so it is taken off. The intent of the group has its number, too, so it is
+        shown here as what it is: no stop.
+        """
+        self.tell(StepKind.STOP, f"of the group only order {profit.order_id} is at IBKR, which is no stop")
+        if not profit.final:
+            profit = await self.taken_off(profit)
+        await self.gateway.refreshed(stop)
+        absent = dataclasses.replace(
+            stop, state=IntentState.NOT_PLACED, order_id=None, filled=Decimal(0), average_price=None
+        )
+        return Exits(absent, profit)
 
     async def _ended(self, intent: Intent, over: bool) -> Intent:
         """`intent` once the broker ended it because the other is over, or we did after some seconds."""

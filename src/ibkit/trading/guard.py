@@ -13,7 +13,6 @@ from ibkit.errors import IbkitError
 from ibkit.model import AccountId, Key, Position
 from ibkit.trading import book
 from ibkit.trading.alert import Alert, AlertKind, Severity
-from ibkit.trading.exit_orders import exit_keys
 from ibkit.trading.gateway import OrderGateway
 from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.ports import Alerts, Broker, Trades
@@ -62,12 +61,12 @@ class ProtectionGuard:
             return ""
         if not entry.filled:
             return f"the entry order {entry.order_id or entry.ref} is {entry.state.value} and may fill without a stop"
-        exits = [await self._intent(key) for key in self._exit_keys(trade, entry.key)]
+        exits = [await self.gateway.refreshed(each) for each in await self._exits(trade, entry)]
         for done in exits:
-            if done is not None and done.state is IntentState.FILLED:
+            if done.state is IntentState.FILLED:
                 await self._write_exit(trade, entry, done)
                 return ""
-        alive = [each for each in exits if each is not None and each.state is IntentState.ACKED]
+        alive = [each for each in exits if each.state is IntentState.ACKED]
         if any(is_working_or_final(each) and role_of(each) is not OrderRole.PROFIT for each in alive):
             return ""
         short = sum(p.quantity for p in positions if p.contract.conid == trade.conid)
@@ -75,10 +74,14 @@ class ProtectionGuard:
             return ""  # expired, assigned or closed by hand: nothing is left to protect
         return f"{entry.filled:f} sold, the account is short {-short:f}, and no stop of ours is working"
 
-    def _exit_keys(self, trade: Trade, entry: Key) -> tuple[Key, ...]:
-        """The keys of all orders that may have ended or may protect the trade, whether recorded in it or not."""
-        linked = (link.key for link in trade.links if link.role is not OrderRole.ENTRY)
-        return tuple(dict.fromkeys((*linked, *exit_keys(entry))))
+    async def _exits(self, trade: Trade, entry: Intent) -> tuple[Intent, ...]:
+        """All orders that may have ended or may protect the trade, whether recorded in it or not."""
+        undoing = {each.intent_id: each for each in await self.gateway.journal.reducing(entry.intent_id)}
+        for link in trade.links:
+            found = await self.gateway.find(link.key) if link.role is not OrderRole.ENTRY else None
+            if found is not None:
+                undoing.setdefault(found.intent_id, found)
+        return tuple(undoing.values())
 
     async def _intent(self, key: Key | None) -> Intent | None:
         known = None if key is None else await self.gateway.find(key)

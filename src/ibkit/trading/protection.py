@@ -85,7 +85,7 @@ class Protection:
         """
         earlier = await self.orders.standing(entry)
         covered = sum((found.quantity for found in earlier), Decimal(0))
-        left = entry.filled - covered
+        left, part = entry.filled - covered, None
         if left > 0 and earlier_run and not await self._begun(entry):
             held = await self.held.of(entry, expected=entry.filled)
             if held is not None and held.short <= covered:
@@ -94,10 +94,12 @@ class Protection:
             if held is not None and held.whole <= covered:
                 why = f"the account is short {held.short:f} of the sold leg, but the legs no longer match"
                 return Protected(standing=Standing.UNPROTECTED, reasons=(why,))
-            left = left if held is None else min(left, held.whole - covered)
+            if held is not None and held.whole - covered < left:
+                left = part = held.whole - covered
         if left <= 0 and earlier:
             return self._stand(earlier)
-        done = await self._protect_rest(entry, left, covered, prices, increments, on_failure, confirm, hurried)
+        keys = ExitKeys.of_entry(entry.key, covered=covered, left=part)
+        done = await self._protect_rest(entry, left, keys, prices, increments, on_failure, confirm, hurried)
         if not earlier:
             return done
         sure = all(standing_of(found) is Standing.PROTECTED for found in earlier)
@@ -123,7 +125,7 @@ class Protection:
         self,
         entry: Intent,
         quantity: Decimal,
-        covered: Decimal,
+        keys: ExitKeys,
         prices: ExitPrices | None,
         increments: Increments,
         on_failure: OnStopFailure,
@@ -138,7 +140,7 @@ class Protection:
                 entry,
                 stop,
                 profit,
-                keys=ExitKeys.of_entry(entry.key, covered),
+                keys=keys,
                 increments=increments,
                 confirm=confirm,
                 hurried=hurried,

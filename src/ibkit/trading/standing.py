@@ -10,7 +10,7 @@ import enum
 from dataclasses import dataclass
 from decimal import Decimal
 
-from ibkit.model import GroupKind, average_price
+from ibkit.model import average_price
 from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.tracking import is_working_or_final
 from ibkit.trading.trade import ExitReason, OrderRole
@@ -76,8 +76,8 @@ class Exits:
 
     @property
     def group_unseen(self) -> bool:
-        """It is a group whose other order nobody has found yet."""
-        return self.stop.planned.group is GroupKind.OCA and not self.stop.grouped
+        """It is a group that was taken, whose other order nobody has found yet."""
+        return self.stop.group_open
 
 
 def standing_of(exits: Exits) -> Standing | None:
