@@ -225,9 +225,9 @@ class PositionCloser:
         held = Decimal(0)
         if known is None:
             held = held_of(trade.contract, await self._broker.positions(self._account_id)).whole
-            if held <= 0:
-                raise NotFound(f"The account holds nothing of {trade.label}", code="E-NOT-FOUND")
-        off = await self._exits.take_off(trade, begun=known is not None)
+        off = await self._exits.take_off(trade, begun=known is not None or held <= 0)
+        if known is None and held <= 0 and off.ended_by is None:
+            raise NotFound(f"The account holds nothing of {trade.label}", code="E-NOT-FOUND")
         if off.ended_by is not None:
             return await self._ended_by_exit(trade, off.ended_by)
         entry = await self._entry_of(trade)

@@ -8,6 +8,7 @@
 | filled       | begun       | the sale goes on where it was                                             |
 
 Both steps have keys made of the roll's key, so a crash anywhere leaves one of these rows, and the same command goes on.
+A step whose order is proven never to have reached IBKR counts as not begun: it is taken again, with a key of its own.
 Between the steps the account holds nothing of it: the exits come off only for the close, and come back where it fails.
 
 Close and sale are two orders on purpose. As one combination they would fill at one net price, which tells neither the
@@ -34,7 +35,7 @@ from ibkit.trading.ref import child_key
 from ibkit.trading.sale import NEW_YORK
 from ibkit.trading.trade import Trade, TradeResult, TradeStatus
 
-__all__ = ["PositionRoller", "RollResult", "RollTo", "plan_for", "roll_keys"]
+__all__ = ["PositionRoller", "RollResult", "RollTo", "plan_for", "step_key"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +66,13 @@ class RollResult:
     unsure: bool = False
 
 
-def roll_keys(key: Key) -> tuple[Key, Key]:
-    """Of the close, of the sale."""
-    return child_key(key, "roll-close"), child_key(key, "roll-sell")
+CLOSE, SELL = "roll-close", "roll-sell"
+_MOST_TRIES = 9
+"""Of one step, over all runs of a roll: the next begins where the one before is proven never to have been placed."""
+
+
+def step_key(key: Key, step: str, attempt: int = 1) -> Key:
+    return child_key(key, step if attempt == 1 else f"{step}-{attempt}")
 
 
 def plan_for(trade: Trade, expiry: date) -> ExitPlan:
@@ -98,8 +103,9 @@ def _moved(at: datetime | None, old: date, new: date) -> datetime | None:
 class _State:
     trade: Trade
     to: RollTo
-    key: Key
+    close_key: Key
     closing: Intent | None
+    sell_key: Key
     selling: Intent | None
 
     @property
@@ -134,14 +140,18 @@ class PositionRoller:
         )
 
     async def _state(self, trade: Trade, to: RollTo, key: Key) -> _State:
-        close_key, sell_key = roll_keys(key)
-        return _State(
-            trade=trade,
-            to=to,
-            key=key,
-            closing=await self.gateway.find(close_key),
-            selling=await self.gateway.find(sell_key),
-        )
+        close_key, closing = await self._latest(key, CLOSE)
+        sell_key, selling = await self._latest(key, SELL)
+        return _State(trade=trade, to=to, close_key=close_key, closing=closing, sell_key=sell_key, selling=selling)
+
+    async def _latest(self, key: Key, step: str) -> tuple[Key, Intent | None]:
+        """The key that a step goes on with, and what is known of it."""
+        for attempt in range(1, _MOST_TRIES + 1):
+            own = step_key(key, step, attempt)
+            known = await self.gateway.find(own)
+            if known is None or known.state not in _NEVER_PLACED:
+                break
+        return own, known
 
     async def preview(self, trade: Trade, to: RollTo, *, quantity: Decimal, **options: object) -> TradeResult:
         """The new sale as it would be; nothing is sent."""
@@ -165,10 +175,9 @@ class PositionRoller:
         return RollResult(success=False, message=message, code=looked.code, remedy=looked.remedy, sale=looked)
 
     async def _close(self, state: _State, options: dict[str, object]) -> RollResult | None:
-        close_key, _ = roll_keys(state.key)
         confirm = options.get("confirm", ())
         assert isinstance(confirm, tuple), "question ids are a tuple"
-        done = await self.closer.close_trade(state.trade, key=close_key, confirm=confirm)
+        done = await self.closer.close_trade(state.trade, key=state.close_key, confirm=confirm)
         if done.success and not done.by_exit:
             return None
         if done.success:
@@ -186,8 +195,7 @@ class PositionRoller:
     async def _sell(self, state: _State, options: dict[str, object]) -> RollResult:
         closing = state.closing
         assert closing is not None, "sold only after the close was filled"
-        _, sell_key = roll_keys(state.key)
-        sale = await self._sale(state.trade, state.to, closing.filled, key=sell_key, **options)
+        sale = await self._sale(state.trade, state.to, closing.filled, key=state.sell_key, **options)
         close = CloseResult(
             success=True,
             message=f"Closed {closing.filled.normalize():f} {closing.ticket.contract.label} at {closing.average_price}",
@@ -226,6 +234,9 @@ class PositionRoller:
             **options,  # type: ignore[arg-type]  # keyword arguments of the sale, passed through
         )
 
+
+_NEVER_PLACED = frozenset({IntentState.NOT_PLACED, IntentState.EXPIRED_LOCAL})
+"""Ends that prove that the broker has no such order, and that are nobody's refusal."""
 
 _Step = Callable[[_State, dict[str, object]], Awaitable[RollResult | None]]
 

@@ -53,6 +53,7 @@ class TradeExits:
         """Cancel what works of the trade's exits, the take profit first; an error where one cannot be proven dead.
 
         begun: the close was sent by an earlier run, so that what stands now was put back on purpose: only looked at.
+               So are those of a trade of which nothing is held.
         """
         found = []
         for link in trade.links:
