@@ -20,10 +20,10 @@ from ibkit.trading.exit_orders import ExitKeys
 from ibkit.trading.exits import ExitPrices, exit_prices, exit_tickets
 from ibkit.trading.gateway import OrderGateway
 from ibkit.trading.intent import Intent, IntentState
-from ibkit.trading.limits import Facts
 from ibkit.trading.market_hours import MarketHours
 from ibkit.trading.ports import Broker
 from ibkit.trading.ref import child_key
+from ibkit.trading.risk import Facts
 from ibkit.trading.timeline import Observer, Step, StepKind
 
 __all__ = ["Mended", "Remedies"]
