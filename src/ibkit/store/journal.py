@@ -225,13 +225,15 @@ class SqliteJournal:
 
     async def usernames(self, account_ids: Collection[AccountId]) -> tuple[Username, ...]:
         marks = ", ".join("?" for _ in account_ids)
-        asked = (
-            f"SELECT DISTINCT username FROM intents WHERE account_id IN ({marks})"  # noqa: S608  # question marks alone
-            " AND (final = 0 OR (denies = 1 AND resolved = 0)) ORDER BY username"
+        asked = " UNION ".join(  # two halves, each with a partial index of its own
+            f"SELECT username FROM intents WHERE {open_} AND account_id IN ({marks})"  # noqa: S608  # literals alone
+            for open_ in ("final = 0", "denies = 1 AND resolved = 0")
         )
-        values = tuple(account_ids)
+        values = tuple(account_ids) * 2
         return await self._database.read(
-            lambda connection: tuple(Username(name) for (name,) in connection.exec_driver_sql(asked, values))
+            lambda connection: tuple(
+                Username(name) for (name,) in connection.exec_driver_sql(f"{asked} ORDER BY username", values)
+            )
         )
 
     async def controls(self, account_id: AccountId) -> tuple[int, int]:
