@@ -177,7 +177,7 @@ class Remedies:
             return Mended(ok=False, text=f"order {intent.order_id} could not be changed: {error.message}")
         if outcome.error is not None:
             return Mended(ok=False, text=f"order {intent.order_id} could not be changed: {outcome.error.message}")
-        return Mended(ok=True, text=f"order {intent.order_id} is for {left:f} now")
+        return Mended(ok=True, text=f"order {intent.order_id} is for {left.normalize():f} now")
 
     async def _free_key(self, name: Callable[[int], Key]) -> Key | None:
         for number in range(1, _MOST_OTHERS + 1):

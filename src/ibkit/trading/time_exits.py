@@ -72,7 +72,7 @@ class TimeExits:
         if not await self.watchdog.hours.is_open(watched.contract, self.watchdog.clock.now()):
             self._tell(StepKind.WATCH, f"{_label(verdict)}: its exit waits for the market to open")
             return None
-        self._tell(StepKind.WATCH, f"{_label(verdict)}: its time has come, buying back {quantity:f}")
+        self._tell(StepKind.WATCH, f"{_label(verdict)}: its time has come, buying back {quantity.normalize():f}")
         why = ""
         for each in watched.working:
             why = why or await self.watchdog.remedies.end(each)
