@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
 from ibkit.clock import Clock
 from ibkit.errors import LimitExceeded
-from ibkit.model import AccountId, OrderTicket, Position, SecType, Side
-from ibkit.trading.events import Operation, Planned
+from ibkit.model import AccountId, Contract, OrderTicket, Position, Quote, SecType, Side
+from ibkit.trading.events import IntentId, Operation, Planned
+from ibkit.trading.grids import grid_of
 from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.limits import Facts, Limits
 from ibkit.trading.ports import Broker, Journal
+from ibkit.trading.structure import net_quote
 from ibkit.trading.tracking import Tracker
 
 __all__ = ["FactFinder"]
@@ -43,7 +46,7 @@ class FactFinder:
             facts = await self._with_positions(ticket, facts)
         has_price = ticket.limit_price is not None or ticket.stop_price is not None
         if has_price and facts.increments is None:
-            grid = await self.broker.increments(ticket.contract, side=ticket.side)
+            grid = await grid_of(self.broker, ticket.contract, side=ticket.side)
             facts = dataclasses.replace(facts, increments=grid)
         if facts.reduces:
             return facts
@@ -62,10 +65,17 @@ class FactFinder:
             raise LimitExceeded(
                 f"{ticket.label} does not undo what {reduces} filled", details={"control": "nothing_to_reduce"}
             )
-        left = parent.filled
+        filled: defaultdict[IntentId, Decimal] = defaultdict(Decimal)
+        waiting: defaultdict[IntentId, Decimal] = defaultdict(Decimal)
         for other in await self.journal.reducing(reduces):
-            if other.operation is Operation.PLACE and other.state not in _UNSENT and other.ref != planned.ref:
-                left -= other.filled if other.final and not other.state.denies else _may_fill(other)
+            # The orders of one group end each other: what they filled counts in full, of what may yet fill the largest.
+            group = other.planned.leg_of or other.intent_id
+            if other.operation is not Operation.PLACE or other.state in _UNSENT or group == planned.intent_id:
+                continue
+            filled[group] += other.filled
+            if not other.final or other.state.denies:
+                waiting[group] = max(waiting[group], _may_fill(other))
+        left = parent.filled - sum((max(filled[group], waiting[group]) for group in filled), Decimal(0))
         if left < ticket.quantity:
             raise LimitExceeded(
                 f"{ticket.label}: only {left:f} of {parent.filled:f} are left to undo",
@@ -98,7 +108,7 @@ class FactFinder:
         now = self.clock.now()
         fresh = facts.quote_at is not None and now - facts.quote_at <= timedelta(seconds=self.limits.quote_age_s)
         if facts.quote is None or not fresh:
-            quote = await self.broker.quote(ticket.contract.conid)
+            quote = await self._quote(ticket.contract)
             facts = dataclasses.replace(facts, quote=quote, quote_at=self.clock.now())
         option = ticket.contract.sec_type is SecType.OPTION
         needs_spot = option and ticket.side is Side.SELL and facts.planned_stop is None
@@ -107,6 +117,11 @@ class FactFinder:
             spot = (await self.broker.quote(underlying)).best
             facts = dataclasses.replace(facts, underlying_price=spot, quote_at=self.clock.now())
         return facts
+
+    async def _quote(self, contract: Contract) -> Quote:
+        if not contract.legs:
+            return await self.broker.quote(contract.conid)
+        return net_quote(contract, await self.broker.quotes(tuple(leg.contract.conid for leg in contract.legs)))
 
 
 _UNSENT = (
@@ -129,7 +144,7 @@ def _undoes(ticket: OrderTicket, parent: Intent) -> bool:
     return (
         parent.operation is Operation.PLACE
         and parent.planned.account_id == ticket.account_id
-        and parent.ticket.contract.conid == ticket.contract.conid
+        and parent.ticket.contract.conidex == ticket.contract.conidex
         and parent.ticket.side is ticket.side.opposite
         and parent.filled >= ticket.quantity
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ibkit.store.migrating import Migration
-from ibkit.store.migrations import journal_0001, journal_0002, trades_0001
+from ibkit.store.migrations import journal_0001, journal_0002, trades_0001, trades_0002
 
 __all__ = ["JOURNAL", "TRADES"]
 
@@ -11,4 +11,7 @@ JOURNAL = (
     Migration(1, "intents, their events, alerts", journal_0001.upgrade),
     Migration(2, "lanes, groups, sends, retention, the journal's own number", journal_0002.upgrade),
 )
-TRADES = (Migration(1, "trades, executions, order links", trades_0001.upgrade),)
+TRADES = (
+    Migration(1, "trades, executions, order links", trades_0001.upgrade),
+    Migration(2, "plans of exits, legs of spreads", trades_0002.upgrade),
+)
