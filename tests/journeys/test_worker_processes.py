@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from ibkit.store.lease import Lease
-from journeys.test_processes import Person, killed_between_fill_and_stop, side_by_side
+from journeys.test_processes import SALE, SOLD_AND_PROTECTED, Person, killed_between_fill_and_stop, side_by_side
 from running import RunningSimulator, until
 
 pytestmark = [
@@ -53,14 +53,20 @@ def working(person: Person, *words: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def found_after_a_kill(person: Person) -> None:
-    """kill -9 between fill and stop: the next round tells of it, with exit code 7, and the alert stays."""
+    """kill -9 between fill and stop: the next round tells of it, with exit code 7, and places the stop; once."""
     killed_between_fill_and_stop(person)
     code, out, err = person.run("worker", "--once", "--json")
     assert code == 7, (out, err)
     (alert,) = json.loads(out)["unprotected"]
-    assert alert.startswith("CRITICAL: SPY 20261120 629 P has no working stop: 3 short")
+    assert alert.startswith("CRITICAL: SPY 20261120 629 P has no working stop: 3 short"), alert
     _, out, _ = person.run("status", "--json")
     assert any("has no working stop" in alert for alert in json.loads(out)["alerts"])
+    assert sorted(person.orders()) == sorted(SOLD_AND_PROTECTED)
+    code, out, err = person.run("worker", "--once", "--json")
+    assert (code, json.loads(out)["safe"]) == (0, True), err
+    code, out, err = person.run(*SALE)
+    assert code == 0, err
+    assert sorted(person.orders()) == sorted(SOLD_AND_PROTECTED)
 
 
 def one_for_a_login(person: Person) -> None:

@@ -14,24 +14,21 @@ from decimal import Decimal
 
 from ibkit.clock import Clock
 from ibkit.errors import IbkitError
-from ibkit.model import GroupKind, Key, OrderTicket, OrderType, Side
+from ibkit.model import Key, OrderTicket, OrderType, Side
 from ibkit.trading.coverage import ExitOrder, Missing, TooMuch, Watched
-from ibkit.trading.exit_orders import ExitKeys
+from ibkit.trading.exit_orders import STOP_TRIES, ExitKeys, ExitOrders
 from ibkit.trading.exits import ExitPrices, exit_prices, exit_tickets
 from ibkit.trading.gateway import OrderGateway
+from ibkit.trading.grids import grid_of
 from ibkit.trading.intent import Intent, IntentState
-from ibkit.trading.limits import Facts
 from ibkit.trading.market_hours import MarketHours
 from ibkit.trading.ports import Broker
 from ibkit.trading.ref import child_key
+from ibkit.trading.standing import Standing
 from ibkit.trading.timeline import Observer, Step, StepKind
 
 __all__ = ["Mended", "Remedies"]
 
-STOP_TRIES = 3
-"""In one round, each after a certain refusal of the one before."""
-_BETWEEN_TRIES_S = 2.0
-_WORKING_WITHIN_S = 10.0
 MOST_STOPS = 30
 """Of one sale, over all rounds: whoever cancels a stop so often means it."""
 _MOST_OTHERS = 30
@@ -76,8 +73,8 @@ class Remedies:
         average = entry.average_price or trade.entry_price
         if trade.exit_plan is None or average is None:
             return None if trade.stop_loss_price is None else ExitPrices(stop=trade.stop_loss_price)
-        grid = await self.broker.increments(watched.contract, side=Side.BUY)
-        return exit_prices(trade.exit_plan, average, grid, most=_width(watched))
+        grid = await grid_of(self.broker, watched.contract, side=Side.BUY)
+        return exit_prices(trade.exit_plan, average, grid, most=trade.width)
 
     async def _without_lone_profit_taker(self, watched: Watched) -> tuple[Watched, str]:
         """A take profit whose stop is gone is cancelled: the new pair has one of its own, and they end each other."""
@@ -90,48 +87,47 @@ class Remedies:
         return watched, ""
 
     async def _try_stops(self, watched: Watched, quantity: Decimal, prices: ExitPrices) -> Mended:
+        """Under the keys that the sale itself would use next, so that the sale and we place one stop between us."""
         assert watched.entry is not None, "what stands was sold"
         entry = watched.entry
         stop, profit = exit_tickets(entry.ticket, quantity=quantity, prices=prices)
         if watched.stops:
             profit = None  # beside a stop that works, the pair of that one has it
-        covered = sum((each.left for each in watched.stops), Decimal(0))
-        used = {each.intent.key for each in watched.exits}
-        keys = ExitKeys.of_entry(entry.key, covered=covered)
-        free = [key for key in map(keys.stop, range(1, MOST_STOPS + 1)) if key not in used]
-        reason = f"{MOST_STOPS} stops of this sale have come to nothing"
-        for attempt, key in enumerate(free[:STOP_TRIES]):
-            if attempt:
-                await self.clock.sleep(_BETWEEN_TRIES_S)
-            self._tell(StepKind.STOP, f"placing the stop again: {stop.label}")
-            placed, reason = await self._submit_stop(stop, profit, key, entry)
-            if placed is not None and placed.state in (IntentState.ACKED, IntentState.FILLED):
-                self._tell(StepKind.STOP_WORKING, f"stop order {placed.order_id}: {_status(placed)}")
-                return Mended(ok=True, text=f"a new stop works: order {placed.order_id} at {stop.stop_price}")
-            if placed is not None and not _surely_nothing(placed):
-                return Mended(ok=False, text=f"the new stop is {placed.state.value}: {reason}")
-        return Mended(ok=False, text=f"no stop could be placed: {reason}")
-
-    async def _submit_stop(
-        self, stop: OrderTicket, profit: OrderTicket | None, key: Key, entry: Intent
-    ) -> tuple[Intent | None, str]:
-        """The stop's intent, as far as there is one, and why it does not work."""
+        keys = self._free_keys(watched)
+        if keys is None:
+            return Mended(ok=False, text=f"{MOST_STOPS} stops of this sale have come to nothing")
         try:
-            grid = await self.broker.increments(stop.contract, side=Side.BUY)
-            outcome = await self.gateway.submit(
-                stop,
-                key=key,
-                others=() if profit is None else (profit,),
-                group=None if profit is None else GroupKind.OCA,
-                purpose="stop",
-                reduces=entry.intent_id,
-                facts=Facts(increments=grid),
-            )
-            if outcome.state is not IntentState.ACKED:
-                return outcome.intent, "" if outcome.error is None else outcome.error.message
-            return await self.gateway.confirm_working(outcome.intent, within_s=_WORKING_WITHIN_S), ""
+            grid = await grid_of(self.broker, stop.contract, side=Side.BUY)
         except IbkitError as error:
-            return await self.gateway.find(key), error.message
+            return Mended(ok=False, text=f"no stop could be placed: {error.message}")
+        orders = ExitOrders(broker=self.broker, gateway=self.gateway, clock=self.clock, observe=self.observe)
+        placed = await orders.place(entry, stop, profit, keys=keys, increments=grid)
+        why = "; ".join(placed.reasons)
+        match placed.standing:
+            case Standing.PROTECTED if placed.exits is not None:
+                return Mended(
+                    ok=True, text=f"a new stop works: order {placed.exits.stop.order_id} at {stop.stop_price}"
+                )
+            case Standing.STOPPED_OUT | Standing.PROFIT_TAKEN as standing:
+                return Mended(ok=True, text=f"the new stop has ended it: {standing.value}")
+            case None:
+                return Mended(ok=False, text=f"no stop could be placed: {why}")
+            case standing:
+                return Mended(ok=False, text=f"the new stop is in an unknown state ({standing.value}): {why}")
+
+    @staticmethod
+    def _free_keys(watched: Watched) -> ExitKeys | None:
+        """The next keys that the look did not show; None where there are none left."""
+        assert watched.entry is not None, "what stands was sold"
+        covered = sum((each.left for each in watched.stops), Decimal(0))
+        own = ExitKeys.of_entry(watched.entry.key, covered=covered)
+        used = {each.intent.key for each in watched.exits}
+        more = (child_key(own.group, f"again-{number}") for number in range(2, MOST_STOPS + 1))
+        group = next((key for key in (own.group, *more) if key not in used), None)
+        stops = [key for key in map(own.stop, range(1, MOST_STOPS + STOP_TRIES + 1)) if key not in used]
+        if group is None or len(stops) < STOP_TRIES:
+            return None
+        return ExitKeys(group, lambda attempt: stops[attempt - 1])
 
     # -- another size -------------------------------------------------------------------------------------------------
 
@@ -237,17 +233,6 @@ class Remedies:
 
     def _tell(self, kind: StepKind, text: str, **details: str) -> None:
         self.observe(Step(kind=kind, at=self.clock.now(), text=text, details=details))
-
-
-def _width(watched: Watched) -> Decimal | None:
-    """What a combination of two strikes can cost at most; None where nothing bounds it."""
-    strikes = [leg.contract.strike for leg in watched.contract.legs if leg.contract.strike is not None]
-    return max(strikes) - min(strikes) if len(strikes) == 2 else None
-
-
-def _surely_nothing(intent: Intent) -> bool:
-    """It came to nothing for certain, so another may be tried."""
-    return intent.state.final and intent.state is not IntentState.UNKNOWN_NEEDS_HUMAN and not intent.filled
 
 
 def _status(intent: Intent) -> str:
