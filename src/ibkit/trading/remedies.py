@@ -8,9 +8,11 @@ Source: requirements TRD-14, TRD-15, TRD-20.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import takewhile
 
 from ibkit.clock import Clock
 from ibkit.errors import IbkitError
@@ -24,14 +26,19 @@ from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.market_hours import MarketHours
 from ibkit.trading.ports import Broker
 from ibkit.trading.ref import child_key
-from ibkit.trading.standing import Standing
+from ibkit.trading.standing import Standing, role_of
 from ibkit.trading.timeline import Observer, Step, StepKind
+from ibkit.trading.trade import OrderRole
 
 __all__ = ["Mended", "Remedies"]
 
-MOST_STOPS = 30
+MOST_STOPS = 200
 """Of one sale, over all rounds: whoever cancels a stop so often means it."""
-_MOST_OTHERS = 30
+MOST_BUY_BACKS = 100
+_MOST_CHANGES = 30
+QUICK_TRIES = 6
+"""So many refusals in a row, then one try in `SLOW`: IBKR counts orders, and a person has been told."""
+SLOW = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +69,9 @@ class Remedies:
         prices = await self._prices(watched)
         if prices is None:
             return Mended(ok=False, text="nobody says at what price was sold, so no stop can be placed")
+        stops = [each.intent for each in watched.exits if role_of(each.intent) is OrderRole.STOP]
+        if _too_soon(stops, self.clock.now()):
+            return Mended(ok=False, text="it was refused again and again and is tried every ten minutes")
         watched, why = await self._without_lone_profit_taker(watched)
         if why:
             return Mended(ok=False, text=why)
@@ -177,7 +187,7 @@ class Remedies:
         return Mended(ok=True, text=f"order {intent.order_id} is for {left.normalize():f} now")
 
     async def _free_key(self, name: Callable[[int], Key]) -> Key | None:
-        for number in range(1, _MOST_OTHERS + 1):
+        for number in range(1, _MOST_CHANGES + 1):
             known = await self.gateway.find(name(number))
             if known is None or not known.final:
                 return name(number)
@@ -209,12 +219,14 @@ class Remedies:
             order_type=OrderType.MARKET,
             quantity=quantity,
         )
-        used = {each.intent.key for each in watched.exits}
-        key = next(
-            (k for n in range(1, _MOST_OTHERS + 1) if (k := child_key(entry.key, f"{keys}-{n}")) not in used), None
-        )
+        own = [child_key(entry.key, f"{keys}-{number}") for number in range(1, MOST_BUY_BACKS + 1)]
+        tried = [each.intent for each in watched.exits if each.intent.key in own]
+        used = {intent.key for intent in tried}
+        key = next((key for key in own if key not in used), None)
         if key is None:
             return None, "it was tried too often"
+        if _too_soon(tried, self.clock.now()):
+            return None, "it was refused again and again and is tried every ten minutes"
         self._tell(StepKind.BUY_BACK, f"buying back: {ticket.label}")
         try:
             outcome = await self.gateway.submit(ticket, key=key, purpose="close", reduces=entry.intent_id)
@@ -233,6 +245,18 @@ class Remedies:
 
     def _tell(self, kind: StepKind, text: str, **details: str) -> None:
         self.observe(Step(kind=kind, at=self.clock.now(), text=text, details=details))
+
+
+def _too_soon(tries: Sequence[Intent], now: datetime) -> bool:
+    """Whether the last of these, oldest first, all came to nothing, and the last of them just now."""
+    vain = list(takewhile(_vain, reversed(tries)))
+    return len(vain) >= QUICK_TRIES and now - vain[0].planned.at < SLOW
+
+
+def _vain(intent: Intent) -> bool:
+    """It never worked: refused, or not filled in its time. A stop that somebody cancelled had worked."""
+    worked = intent.state is IntentState.CANCELLED and intent.ticket.order_type is not OrderType.MARKET
+    return intent.state.final and not worked and intent.state is not IntentState.FILLED
 
 
 def _status(intent: Intent) -> str:

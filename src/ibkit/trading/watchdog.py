@@ -147,7 +147,9 @@ class Watchdog:
             case TooMuch():
                 return await self._too_much(verdict)
             case Doubtful():
-                return await self._alert(verdict.watched.trade, f"has no stop that surely works: {verdict.reason}"), ""
+                return await self._alert(
+                    verdict.watched.trade, f"has no working stop for certain: {verdict.reason}"
+                ), ""
         assert_never(verdict)
 
     async def _unprotected(self, missing: Missing) -> tuple[Alert, str]:
