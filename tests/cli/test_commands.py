@@ -25,6 +25,7 @@ async def leave_unknown(path: Path, key: str) -> None:
     async with open_journal(path, clock=clock) as journal:
         journal._busy = set()  # type: ignore[attr-defined]  # what a Room clears; files need no clearing
         room = make_room(clock=clock, journal=journal)
+        await room.started()
         room.broker.plans.append(Plan("lost_before"))
         room.broker.read_faults.extend([True] * 1000)
         outcome = await room.gateway.submit(stock_ticket(), key=Key(key))

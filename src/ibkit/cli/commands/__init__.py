@@ -40,7 +40,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("contracts", "Find contracts and list option strikes.", "Look"),
     Command("quote", "Bid, ask and last of a stock or an option.", "Look"),
     Command("sell-option", "Sell a put, a call or both, each with a stop.", "Trade"),
-    Command("orders", "List, show, cancel or modify orders.", "Trade"),
+    Command("orders", "List, show, place, cancel or modify orders.", "Trade"),
     Command("trades", "The trades of the option seller and how they went.", "Trade"),
     Command("trade", "Validate the whole way with one contract on paper.", "Trade"),
     Command("intents", "What the order journal holds.", "Trade"),
