@@ -178,7 +178,7 @@ class Worker:
             "unprotected": [alert.message for report in reports.values() for alert in report.unprotected],
             "unknown": [alert.message for report in reports.values() for alert in report.unknown],
             "unmanaged": [
-                f"{position.quantity:f} {position.contract.label}"
+                f"{position.quantity.normalize():f} {position.contract.label}"
                 for report in reports.values()
                 for position in report.unmanaged
             ],

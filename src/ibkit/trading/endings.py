@@ -23,6 +23,7 @@ from ibkit.trading import book
 from ibkit.trading.coverage import Watched
 from ibkit.trading.intent import Intent
 from ibkit.trading.ports import Broker, FillsRead, Journal, Trades
+from ibkit.trading.standing import exit_reason_of, role_of
 from ibkit.trading.timeline import Observer, Step, StepKind
 from ibkit.trading.trade import ExitReason, OrderLink, OrderRole, Trade, TradeStatus
 
@@ -54,7 +55,7 @@ def how_it_ended(
     )
     if not gone:
         last = max((each.intent for each in watched.exits if each.intent.filled), key=lambda one: one.updated_at)
-        return Ending(reason=_reason_of(last), price=average_price(ours))
+        return Ending(reason=exit_reason_of(last), price=average_price(ours))
     others = _bought_by_others(watched, fills)
     if others:
         paid = tuple((fill.price, fill.quantity) for fill in others)
@@ -65,13 +66,6 @@ def how_it_ended(
     if watched.past_expiry(now):
         return Ending(reason=ExitReason.EXPIRED, price=worthless)
     return Ending(reason=ExitReason.MANUAL, price=None)
-
-
-def _reason_of(intent: Intent) -> ExitReason:
-    """The orders of one exit group share their purpose, so their kind tells them apart."""
-    if intent.planned.purpose not in ("stop", "take profit"):
-        return ExitReason.MANUAL
-    return ExitReason.STOPPED_OUT if intent.ticket.order_type.waits else ExitReason.TAKE_PROFIT
 
 
 def _bought_by_others(watched: Watched, fills: Iterable[Fill]) -> tuple[Fill, ...]:
@@ -106,9 +100,6 @@ def _is_underlying(position: Position, watched: Watched) -> bool:
     )
 
 
-_ROLES = {"stop": OrderRole.STOP}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endings:
     """Writes the records of what is over, with executions and commissions."""
@@ -131,14 +122,16 @@ class Endings:
         ending = how_it_ended(watched, positions, fills, now=now, gone=gone)
         links = [book.link_of(watched.entry, OrderRole.ENTRY)]
         links += [
-            book.link_of(each.intent, _ROLES.get(each.intent.planned.purpose, OrderRole.CLOSE))
+            book.link_of(each.intent, role_of(each.intent))
             for each in watched.exits
             if each.intent.order_id is not None
         ]
         links += await self._links_of_others(watched, ending.others)
-        stop = next((each.intent for each in reversed(watched.exits) if each.protects and each.intent.order_id), None)
+        stop, profit = (_last(watched, role) for role in (OrderRole.STOP, OrderRole.PROFIT))
         price = watched.trade.stop_loss_price if stop is None else stop.ticket.stop_price
-        recorded = book.sold(book.with_links(watched.trade, *links), watched.entry, at=now, stop=stop, stop_loss=price)
+        recorded = book.sold(
+            book.with_links(watched.trade, *links), watched.entry, at=now, stop=stop, stop_loss=price, profit=profit
+        )
         ended = book.closed(recorded, at=now, price=ending.price, reason=ending.reason)
         ended = book.with_fills(ended, fills, at=now)
         await self.trades.put(ended)
@@ -179,6 +172,12 @@ class Endings:
 
     def _tell(self, text: str) -> None:
         self.observe(Step(kind=StepKind.RECORD, at=self.clock.now(), text=text))
+
+
+def _last(watched: Watched, role: OrderRole) -> Intent | None:
+    """The latest order of that role that was at the broker."""
+    ours = (each.intent for each in reversed(watched.exits))
+    return next((intent for intent in ours if intent.order_id is not None and role_of(intent) is role), None)
 
 
 def _lacks_fees(trade: Trade, now: datetime) -> bool:

@@ -147,7 +147,9 @@ class Watchdog:
             case TooMuch():
                 return await self._too_much(verdict)
             case Doubtful():
-                return await self._alert(verdict.watched.trade, f"has no stop that surely works: {verdict.reason}"), ""
+                return await self._alert(
+                    verdict.watched.trade, f"has no working stop for certain: {verdict.reason}"
+                ), ""
         assert_never(verdict)
 
     async def _unprotected(self, missing: Missing) -> tuple[Alert, str]:
@@ -178,7 +180,7 @@ class Watchdog:
 
     async def _too_much(self, too_much: TooMuch) -> tuple[Alert | None, str]:
         trade = too_much.watched.trade
-        problem = f"has orders that would buy {too_much.quantity:f} more than stands"
+        problem = f"has orders that would buy {too_much.quantity.normalize():f} more than stands"
         if not self.acts or too_much.watched.plan.on_missing is OnMissing.ALERT:
             return await self._alert(trade, problem), ""
         mended = await self.remedies.shrink(too_much)
@@ -222,8 +224,8 @@ class Watchdog:
                 note = "a stop works now"
                 await self.alerts.close(AlertKind.UNPROTECTED, subject, at=self.clock.now(), note=note)
                 continue
-            label = position.contract.label
-            text = f"CRITICAL: {-position.quantity:f} {label} short without a record of ours: {covered:f} have a stop"
+            short = f"{(-position.quantity).normalize():f} {position.contract.label} short without a record of ours"
+            text = f"CRITICAL: {short}: {covered.normalize():f} have a stop"
             alerts.append(await self._put(subject, text, {"account": self.account_id}))
         return alerts
 
@@ -314,12 +316,14 @@ def _name(verdict: Verdict) -> str:
 def _said(verdict: Verdict) -> str:
     match verdict:
         case Missing():
-            hand = f" ({verdict.grown:f} of it added by hand)" if verdict.grown else ""
-            return f"{verdict.stands:f} short{hand}, {verdict.quantity:f} without a working stop"
+            hand = f" ({verdict.grown.normalize():f} of it added by hand)" if verdict.grown else ""
+            return (
+                f"{verdict.stands.normalize():f} short{hand}, {verdict.quantity.normalize():f} without a working stop"
+            )
         case TooMuch():
-            return f"its orders would buy {verdict.quantity:f} more than stands"
+            return f"its orders would buy {verdict.quantity.normalize():f} more than stands"
         case Gone():
-            return f"{verdict.quantity:f} stand in our books and not at IBKR"
+            return f"{verdict.quantity.normalize():f} stand in our books and not at IBKR"
         case Doubtful():
             return verdict.reason
         case _:
