@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
 from fakes import ACCOUNT, stock_ticket
-from ibkit.errors import Unreachable
+from ibkit.errors import KeyReused, StorageError, Unreachable
 from ibkit.model import Key, OrderId, OrderStatus, OrderType, Ref, Side
 from ibkit.trading.alert import AlertKind
 from ibkit.trading.events import Doubted, Operation
@@ -216,3 +217,37 @@ async def test_a_key_planned_under_another_name_goes_on_under_its_own_lane(room)
 
     assert outcome.accepted
     assert len(room.broker.accepted) == 1
+
+
+@pytest.mark.requirement("OPS-03", "TRD-22")
+async def test_a_restored_journal_sends_nothing_but_cancels_until_a_person_has_looked(room):
+    """An older copy has forgotten keys: it would send their orders again (fault F100)."""
+    placed = await room.gateway.submit(FAR, key=KEY)
+    room.journal.restored = True
+    room.restart()
+    await room.started()
+
+    with pytest.raises(StorageError, match="older copy"):
+        await room.gateway.submit(FAR, key=Key("key-other-0123456789"))
+    cancelled = await room.gateway.cancel(ACCOUNT, placed.order_id, key=Key("cancel-0123456789abc"))
+    assert cancelled.state is IntentState.CANCELLED
+    assert room.broker.sent("place") == 0
+
+    await room.journal.clear_restored()
+    assert (await room.gateway.submit(FAR, key=Key("key-other-0123456789"))).accepted
+
+
+@pytest.mark.requirement("GWY-03")
+async def test_what_ended_long_ago_is_forgotten_at_a_start_and_its_key_is_never_executed_anew(room):
+    placed = await room.gateway.submit(FAR, key=KEY)
+    await room.gateway.cancel(ACCOUNT, placed.order_id, key=Key("cancel-0123456789abc"))
+    await room.gateway.refreshed(placed.intent)
+    room.clock.advance(timedelta(days=31).total_seconds())
+    room.restart()
+
+    await room.gateway.recover()
+
+    assert not room.journal.intents
+    with pytest.raises(KeyReused):
+        await room.gateway.submit(FAR, key=KEY)
+    assert room.broker.sent("place") == 1
