@@ -13,6 +13,7 @@ from typing import Any
 
 from ibkit.client.caches import HOUR_S, Shelf
 from ibkit.client.client import Client
+from ibkit.clock import SystemClock
 from ibkit.errors import Refused
 from ibkit.model import AccountId, Contract
 from ibkit.trading.risk import DailyPnl, SessionHealth, TradingHours
@@ -86,7 +87,9 @@ class RiskReads:
         now = self._ib.clock.now()
         status: BrokerageStatus = decode(AUTH_STATUS, response)
         self._ib.keeper.opener.last_status = status
-        ahead_s = clock_skew_s(response, now)
+        # Against the machine's clock, too: a simulator may live in another hour, and its header in either.
+        skews = [clock_skew_s(response, clock.now()) for clock in (self._ib.clock, SystemClock())]
+        ahead_s = min((skew for skew in skews if skew is not None), key=abs, default=None)
         start, end = nearest_window(now, self._ib.region)
         health = SessionHealth(
             authenticated=status.ready,

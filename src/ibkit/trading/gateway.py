@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 
 from ibkit.clock import Clock
 from ibkit.errors import IbkitError, InFlight, StorageError
@@ -25,7 +26,7 @@ from ibkit.trading.answering import Answering
 from ibkit.trading.cancel_all import CancelAllResult, CancelEverything
 from ibkit.trading.conversation import Conversation
 from ibkit.trading.deciding import Decisions
-from ibkit.trading.events import IntentId, Operation, Planned
+from ibkit.trading.events import IntentId, Operation, Planned, Stage
 from ibkit.trading.facts import FactFinder
 from ibkit.trading.group_keeper import GroupKeeper, OnBroken
 from ibkit.trading.intake import Asked, Intake
@@ -36,7 +37,7 @@ from ibkit.trading.questions import Asker, QuestionPolicy, unasked
 from ibkit.trading.reconcile import Reconciler
 from ibkit.trading.recovery import Recovery
 from ibkit.trading.ref import check_key, child_key
-from ibkit.trading.risk import Facts, RiskBook
+from ibkit.trading.risk import Facts, Reading, RiskBook, assess, case_of, scope_of
 from ibkit.trading.timeline import Observer, Step, StepKind, unobserved
 from ibkit.trading.tracking import Tracker
 
@@ -85,6 +86,7 @@ class OrderGateway:
         self._alerts = alerts
         self._journal = journal
         self._environment = environment
+        self._risk = risk
         self._clock = clock
         self._tenant = tenant
         self._observe = observe
@@ -170,6 +172,26 @@ class OrderGateway:
         )
         planned = self.intake.order(self._broker.username, ticket, key=key, others=others, group=group, asked=asked)
         return await self._run(planned, facts)
+
+    async def assess(
+        self,
+        ticket: OrderTicket,
+        *,
+        others: tuple[OrderTicket, ...] = (),
+        group: GroupKind | None = None,
+        facts: Facts | None = None,
+        asked: Asked | None = None,
+    ) -> tuple[Reading, ...]:
+        """What each control says of an order that is only wished for; nothing is stored and nothing is sent."""
+        planned = self.intake.order(
+            self._broker.username, ticket, key=_NO_KEY, others=others, group=group, asked=asked or Asked()
+        )
+        known = await self._facts.gather(planned, given=facts)
+        now = self._clock.now()
+        state = await self._risk.state(scope_of(planned), now, read_at=known.read_at)
+        expires_at = now + timedelta(seconds=state.limits.max_age_s)
+        planned = dataclasses.replace(planned, at=now, expires_at=expires_at)
+        return assess(case_of(planned, known, state, stage=Stage.INTAKE, now=now))
 
     async def resume(self, intent: Intent) -> Outcome:
         """Carry out what was taken in before, maybe by another process; as `submit` of the same key and order."""
@@ -400,3 +422,7 @@ class OrderGateway:
 
     def _tell(self, kind: StepKind, text: str, **details: str) -> None:
         self._observe(Step(kind=kind, at=self._clock.now(), text=text, details=details))
+
+
+_NO_KEY = Key("only-assessed-never-sent")
+"""Of an order that is looked at: nothing is stored under it."""

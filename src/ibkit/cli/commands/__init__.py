@@ -43,6 +43,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("orders", "List, show, place, cancel or modify orders.", "Trade"),
     Command("trades", "The trades of the option seller and how they went.", "Trade"),
     Command("trade", "Validate the whole way with one contract on paper.", "Trade"),
+    Command("risk", "Limits: show, change, confirm, and try them on an order.", "Trade"),
+    Command("kill", "Stop trading at once, see what is stopped, start it again.", "Trade"),
     Command("intents", "What the order journal holds.", "Trade"),
     Command("worker", "Watch over sold options and open orders.", "Trade"),
     Command("sim", "Simulate Interactive Brokers on this machine, until Ctrl-C.", "Tools"),

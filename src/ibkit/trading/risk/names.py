@@ -55,9 +55,9 @@ def read_value(name: str, text: str) -> Value:
     limit = limit_named(name)
     try:
         return limit.read(text.strip())
-    except (ValueError, InvalidOperation) as error:
+    except ValueError as error:
         raise ConfigError(
-            f"{text!r} is no value of {name}: {error or 'not a number'}",
+            f"{text!r} is no value of {name}: {error}",
             code="E-VALIDATION",
             remedy=f"{name}: {limit.meaning}.",
         ) from None
@@ -118,7 +118,10 @@ def _amount(text: str) -> Decimal | None:
 
 
 def _decimal(text: str) -> Decimal:
-    value = Decimal(text.replace(",", ""))
+    try:
+        value = Decimal(text.replace(",", ""))
+    except InvalidOperation:
+        raise ValueError("a number is needed") from None
     if not value.is_finite() or value < 0:
         raise ValueError("a number from 0 on is needed")
     return value
