@@ -128,7 +128,7 @@ class Broker:
         body = json.loads(first.body)
         if not confirmed:
             url = f"{request.url.rsplit('/', 1)[0]}/{self._first_of.get(name, name)}"
-            return self._handled(replace(request, url=url), again)
+            return self._handled(Request(request.method, url, request.headers, request.body), again)
         self.received += 1
         asked = str(uuid.UUID(int=self._dice.getrandbits(128), version=4))
         self._first_of[asked] = self._first_of.get(name, name)
