@@ -28,6 +28,7 @@ from .lies import body_of
 __all__ = ["CHANGING", "USERNAME", "Broker", "kind_of"]
 
 USERNAME = "simpaper1"
+_REFUSALS = (b'"error"', b'"dismissable"')
 CHANGING = frozenset({"place", "modify", "cancel", "reply"})
 
 
@@ -112,8 +113,14 @@ class Broker:
         self.deliveries.append(Delivery(0, self.clock.monotonic(), kind, key, False, name))
 
     def stale(self, outcome: Outcome, kind: str) -> Outcome:
-        """What an earlier call of this kind was answered, in this one's place (F14); this answer is kept for later."""
-        earlier, self._heard[kind] = self._heard.get(kind, outcome), outcome
+        """What an earlier call of this kind was answered, in this one's place (F14); this answer is kept for later.
+
+        Acknowledgements and questions alone. A refusal names no order, so that an earlier one cannot be told from ours:
+        that no connection is used again after a time-out is all that stands before it (tests/client/transports).
+        """
+        earlier = self._heard.get(kind, outcome)
+        if outcome.status == 200 and not any(word in outcome.body for word in _REFUSALS):
+            self._heard[kind] = outcome
         return earlier
 
     def never_ends(self, outcome: Outcome) -> Outcome:
@@ -128,7 +135,7 @@ class Broker:
         body = json.loads(first.body)
         if not confirmed:
             url = f"{request.url.rsplit('/', 1)[0]}/{self._first_of.get(name, name)}"
-            return self._handled(replace(request, url=url), again)
+            return self._handled(Request(request.method, url, request.headers, request.body), again)
         self.received += 1
         asked = str(uuid.UUID(int=self._dice.getrandbits(128), version=4))
         self._first_of[asked] = self._first_of.get(name, name)
