@@ -180,6 +180,11 @@ class Watchdog:
 
     async def _too_much(self, too_much: TooMuch) -> tuple[Alert | None, str]:
         trade = too_much.watched.trade
+        if too_much.foreign:
+            problem = (
+                f"has stops of others beside its own: together they would buy {too_much.quantity.normalize():f} more"
+            )
+            return await self._alert(trade, f"{problem} than stands"), ""
         problem = f"has orders that would buy {too_much.quantity.normalize():f} more than stands"
         if not self.acts or too_much.watched.plan.on_missing is OnMissing.ALERT:
             return await self._alert(trade, problem), ""
