@@ -9,7 +9,7 @@ from ibkit.client.broker import IbkrBroker
 from ibkit.client.market_hours import ScheduleHours
 from ibkit.model import AuthMethod, Environment
 from ibkit.store import open_journal, open_trades
-from ibkit.trading import OptionSeller, OrderGateway, PositionCloser, Watchdog, default_limits
+from ibkit.trading import OptionSeller, OrderGateway, PositionCloser, Watchdog
 
 __all__ = ["Desk", "desk", "made_desk"]
 
@@ -28,7 +28,7 @@ class Desk:
         self.client = ib
         self.broker = broker
         self.gateway = OrderGateway(
-            broker, journal, limits=default_limits(Environment.PAPER), clock=ib.clock, observe=observe
+            broker, journal, environment=Environment.PAPER, risk=journal.risk, clock=ib.clock, observe=observe
         )
         parts = {"trades": trades, "alerts": journal.alerts, "clock": ib.clock, "account_id": account_id}
         self.parts, self.observe = parts, observe

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from fakes import SPY, option, quote
 from ibkit.model import Environment, Right, SecType, Side
-from ibkit.trading.limits import default_limits
+from ibkit.trading.risk import default_limits
 from trading_room import Room, make_room
 
 KEY = "sale-0123456789abcdef"

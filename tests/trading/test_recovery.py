@@ -126,9 +126,10 @@ async def test_our_own_orders_are_not_taken_for_somebody_elses(room):
 
 @pytest.mark.requirement("TRD-20", "GWY-06")
 async def test_open_orders_are_followed_by_one_list_not_by_a_call_each(room):
-    for number in range(30):
+    for number in range(12):
+        room.clock.advance(61)  # no loop: the controls would stop one
         await room.gateway.submit(FAR, key=Key(f"key-{number:016d}"))
-    for held in room.broker.accepted[:10]:
+    for held in room.broker.accepted[:4]:
         room.broker.fill(held.order_id, Decimal(10), Decimal("600.00"))
     room.restart()
     asked = []
@@ -142,7 +143,7 @@ async def test_open_orders_are_followed_by_one_list_not_by_a_call_each(room):
     await room.gateway.recover(ACCOUNT)
 
     states = [intent.state for intent in room.journal.intents.values()]
-    assert states.count(IntentState.FILLED) == 10
+    assert states.count(IntentState.FILLED) == 4
     assert not asked
 
 

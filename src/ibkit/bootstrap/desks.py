@@ -28,9 +28,9 @@ from ibkit.trading import (
     OrderGateway,
     PositionCloser,
     QuestionPolicy,
+    RiskBook,
     Trades,
     Watchdog,
-    default_limits,
 )
 from ibkit.trading.dead_man import DeadMan
 from ibkit.trading.questions import Asker, unasked
@@ -60,6 +60,7 @@ class Books:
     journal: Journal
     trades: Trades
     alerts: Alerts
+    risk: RiskBook
     clock: Clock
 
     async def paper_validated(self) -> bool:
@@ -179,7 +180,7 @@ async def open_books(settings: Settings, *, no_db: bool = False, clock: Clock | 
             else await stack.enter_async_context(open_trades(settings.database_url.reveal()))
         )
         await trades.check()
-        yield Books(journal=journal, trades=trades, alerts=journal.alerts, clock=clock)
+        yield Books(journal=journal, trades=trades, alerts=journal.alerts, risk=journal.risk, clock=clock)
 
 
 @asynccontextmanager
@@ -222,7 +223,8 @@ async def desk_of(
     gateway = OrderGateway(
         broker,
         books.journal,
-        limits=default_limits(settings.environment),
+        environment=settings.environment,
+        risk=books.risk,
         clock=client.clock,
         questions=QuestionPolicy(frozenset(settings.trading.auto_confirm)),
         owner=owner_name(),

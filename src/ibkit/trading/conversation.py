@@ -15,6 +15,7 @@ from ibkit.errors import (
     ConfigError,
     Effect,
     IbkitError,
+    LimitExceeded,
     OutcomeUnknown,
     Refused,
     StorageError,
@@ -55,12 +56,12 @@ from ibkit.trading.events import (
 )
 from ibkit.trading.groups import acknowledged_legs
 from ibkit.trading.intent import Intent, IntentState
-from ibkit.trading.limits import Facts, Limits, Objection, check, check_age, check_environment
 from ibkit.trading.outcome import refusal_code
 from ibkit.trading.ports import Broker, ControlsMoved, Journal, Lane
 from ibkit.trading.questions import Asker, QuestionPolicy, Verdict, unasked
 from ibkit.trading.reconcile import Reconciler, alert_for, progressed
 from ibkit.trading.ref import same_ref
+from ibkit.trading.risk import Facts, Objection, RiskBook, RiskState, case_of, check, scope_of
 from ibkit.trading.shelter import sheltered
 from ibkit.trading.timeline import Observer, Step, StepKind
 
@@ -104,7 +105,7 @@ class Conversation:
     broker: Broker
     journal: Journal
     clock: Clock
-    limits: Limits
+    risk: RiskBook
     questions: QuestionPolicy
     reconciler: Reconciler
     owner: str
@@ -206,7 +207,7 @@ class Conversation:
         if self.clock.monotonic() > deadline:
             return await self._too_late(intent)
         self._tell(StepKind.SENT, f"sent: {intent.label}", ref=intent.ref)
-        permit = SendPermit(deadline)
+        permit = self._permit(intent, facts, Stage.SEND, decision.event, deadline)
         return await self._classified(intent, lambda: self._call(intent, permit), replied=False)
 
     async def _call(self, intent: Intent, permit: SendPermit) -> Answer | CancelAck:
@@ -230,36 +231,42 @@ class Conversation:
         reason = f"not sent: more than {SEND_DEADLINE_S:g} s passed since it was journaled"
         return await self.journal.append(intent, NotSent(at=self.clock.now(), reason=reason))
 
-    async def _decide(self, intent: Intent, facts: Facts, stage: Stage) -> _Decision:
-        generation, serial = await self.journal.controls(intent.planned.account_id)
-        objection = self._objection(intent, facts, stage)
+    async def _decide(self, intent: Intent, facts: Facts, stage: Stage, tied: tuple[str, ...] = ()) -> _Decision:
+        """What the controls say now, of limits, halts and sends as they are now. A halt they ask for is on disk."""
+        state = await self._risk_state(intent, facts)
+        now = self.clock.now()
+        found = check(case_of(intent.planned, facts, state, stage=stage, now=now, tied=tied))
+        if found.halts:
+            await self.risk.halt(*found.halts)
+        objection = found.objection
         event = Decided(
-            at=self.clock.now(),
+            at=now,
             stage=stage,
             passed=objection is None,
-            version=self.limits.version,
+            version=state.limits.version,
             control=objection.control if objection else "",
             note=objection.text if objection else "",
-            generation=generation,
-            serial=serial,
+            generation=state.generation,
+            serial=state.serial,
+            warnings=found.warnings,
+            value=found.value,
         )
         return _Decision(event=event, objection=objection)
 
-    def _objection(self, intent: Intent, facts: Facts, stage: Stage) -> Objection | None:
-        if intent.operation is Operation.CANCEL:
-            planned = intent.planned
-            max_age_s = (planned.expires_at - planned.at).total_seconds()
-            return check_environment(planned.account_id, facts, self.limits) or check_age(
-                self.clock.now(), planned.expires_at, max_age_s
-            )
-        return check(
-            intent.ticket,
-            facts,
-            self.limits,
-            stage=stage,
-            now=self.clock.now(),
-            expires_at=intent.planned.expires_at,
-        )
+    async def _risk_state(self, intent: Intent, facts: Facts) -> RiskState:
+        return await self.risk.state(scope_of(intent.planned), self.clock.now(), read_at=facts.read_at)
+
+    def _permit(self, intent: Intent, facts: Facts, stage: Stage, decided: Decided, send_by: float) -> SendPermit:
+        """Right before the first byte: was a kill switch pressed, or a limit changed, since it was decided?"""
+
+        async def check_again() -> None:
+            if (await self._risk_state(intent, facts)).generation == decided.generation:
+                return
+            objection = (await self._decide(intent, facts, stage)).objection
+            if objection is not None:
+                raise LimitExceeded(objection.text, code=objection.code, details={"control": objection.control})
+
+        return SendPermit(send_by, check_again)
 
     async def _refuse(self, intent: Intent, decision: _Decision) -> Intent:
         objection = decision.objection
@@ -290,13 +297,12 @@ class Conversation:
             return await self._doubt(intent, f"still asked after {MOST_REPLIES} replies and a no")
         if self._asked_for_s(intent) > 2 * QUESTIONS_S and intent.declined:
             return await self._doubt(intent, "the question could not be declined in time")
-        intent, verdict, deadline = await self._reply_stored(intent, question, verdict, facts)
-        if self.clock.monotonic() > deadline:
+        intent, verdict, permit = await self._reply_stored(intent, question, verdict, facts)
+        if self.clock.monotonic() > permit.send_by:
             return await self._too_late(intent)
         word = "yes" if verdict.confirmed else "no"
         ids = ", ".join(question.message_ids)
         self._tell(StepKind.ANSWER, f"answered {word} to {ids or 'it'}: {verdict.why}", ref=intent.ref, ids=ids)
-        permit = SendPermit(deadline)
         try:
             return await self._classified(
                 intent,
@@ -310,13 +316,13 @@ class Conversation:
 
     async def _reply_stored(
         self, intent: Intent, question: Question, verdict: Verdict, facts: Facts | None
-    ) -> tuple[Intent, Verdict, float]:
-        """The reply on disk, and until when it may leave. A yes is decided by the controls, too, as they are now."""
+    ) -> tuple[Intent, Verdict, SendPermit]:
+        """The reply on disk, and the permit to send it. A yes is decided by the controls, too, as they are now."""
         for _ in range(_MOST_DECISIONS):
             decided: tuple[Decided, ...] = ()
             if verdict.confirmed:
                 assert facts is not None, "a yes has its facts"
-                decision = await self._decide(intent, facts, Stage.CONFIRM)
+                decision = await self._decide(intent, facts, Stage.CONFIRM, verdict.tied)
                 decided = (decision.event,)
                 if decision.objection is not None:
                     verdict = Verdict(False, question.message_ids, decision.objection.text)
@@ -328,9 +334,12 @@ class Conversation:
                 why=verdict.why,
             )
             try:
-                return await self.journal.append(intent, *decided, replying), verdict, deadline
+                stored = await self.journal.append(intent, *decided, replying)
             except ControlsMoved:
                 continue
+            if not verdict.confirmed or facts is None:
+                return stored, verdict, SendPermit(deadline)
+            return stored, verdict, self._permit(intent, facts, Stage.CONFIRM, decided[0], deadline)
         raise Unreachable("the limits kept changing while a question was to be answered")
 
     async def _verdict(self, intent: Intent, facts: Facts | None) -> Verdict:
@@ -349,7 +358,7 @@ class Conversation:
         verdict = self.questions.decide(
             question,
             ticket=intent.ticket,
-            limits=self.limits,
+            limits=(await self._risk_state(intent, facts)).limits,
             confirm=frozenset(intent.planned.confirm),
             own_quotes=facts.quote is not None and facts.quote.usable and facts.quote.availability.value == "R",
             parked_elsewhere=await self._parked_elsewhere(intent),

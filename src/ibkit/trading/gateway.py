@@ -28,13 +28,13 @@ from ibkit.trading.facts import FactFinder
 from ibkit.trading.group_keeper import GroupKeeper, OnBroken
 from ibkit.trading.intake import Asked, Intake
 from ibkit.trading.intent import Intent, IntentState
-from ibkit.trading.limits import Facts, Limits
 from ibkit.trading.outcome import Outcome
 from ibkit.trading.ports import Alerts, Broker, Journal
 from ibkit.trading.questions import Asker, QuestionPolicy, unasked
 from ibkit.trading.reconcile import Reconciler
 from ibkit.trading.recovery import Recovery
 from ibkit.trading.ref import check_key, child_key
+from ibkit.trading.risk import Facts, RiskBook
 from ibkit.trading.timeline import Observer, Step, StepKind, unobserved
 from ibkit.trading.tracking import Tracker
 
@@ -50,6 +50,8 @@ MOST_CANCELS = 9
 class OrderGateway:
     """Places, changes and cancels orders of one IBKR login, each at most once for its key.
 
+    environment:     paper or live, as the settings say; its limits hold.
+    risk:            limits, halts and counters, in one file with the journal: decisions and sends are one truth.
     tenant:          whose keys these are; keys of different tenants do not meet.
     live_confirmed:  a person has asked for live trading by name (control RC-01).
     resend_same_ref: the opt-in of ORDER_RESEND_SAME_COID.
@@ -63,7 +65,8 @@ class OrderGateway:
         broker: Broker,
         journal: Journal,
         *,
-        limits: Limits,
+        environment: Environment,
+        risk: RiskBook,
         clock: Clock,
         questions: QuestionPolicy | None = None,
         tenant: str = "local",
@@ -78,15 +81,13 @@ class OrderGateway:
         self._broker = broker
         self._alerts = alerts
         self._journal = journal
-        self._limits = limits
+        self._environment = environment
         self._clock = clock
         self._tenant = tenant
         self._observe = observe
         self.tracker = Tracker(broker, journal, clock)
-        self._facts = FactFinder(broker, journal, self.tracker, clock, limits, live_confirmed)
-        self.intake = Intake(
-            journal=journal, clock=clock, tenant=tenant, environment=limits.environment, max_age_s=limits.max_age_s
-        )
+        self._facts = FactFinder(broker, journal, self.tracker, clock, risk, live_confirmed)
+        self.intake = Intake(journal=journal, clock=clock, tenant=tenant, environment=environment, risk=risk)
         self._groups = GroupKeeper(broker, journal, clock, observe, self, on_broken)
         self._recovery = Recovery(
             broker=broker,
@@ -95,13 +96,13 @@ class OrderGateway:
             tracker=self.tracker,
             observe=observe,
             tenant=tenant,
-            environment=limits.environment,
+            environment=environment,
         )
         self._conversation = Conversation(
             broker=broker,
             journal=journal,
             clock=clock,
-            limits=limits,
+            risk=risk,
             questions=questions or QuestionPolicy(),
             reconciler=Reconciler(broker, journal, clock, observe, resend_same_ref),
             owner=owner or "ibkit",
@@ -112,7 +113,7 @@ class OrderGateway:
 
     @property
     def environment(self) -> Environment:
-        return self._limits.environment
+        return self._environment
 
     @property
     def tenant(self) -> str:
@@ -371,7 +372,7 @@ class OrderGateway:
     async def _gather(self, planned: Planned, given: Facts | None) -> Facts:
         if planned.ticket is None:
             return await self._facts.login()
-        return await self._facts.gather(planned.ticket, given=given, planned=planned)
+        return await self._facts.gather(planned, given=given)
 
     async def _store(self, planned: Planned) -> Intent:
         intent, new = await self.intake.store(planned)

@@ -13,8 +13,8 @@ from ibkit.model import Contract, Increments, Quote, Side
 from ibkit.trading.exits import ExitPrices, exit_prices
 from ibkit.trading.grids import grid_of
 from ibkit.trading.intent import Intent
-from ibkit.trading.limits import Facts
 from ibkit.trading.ports import Broker
+from ibkit.trading.risk import Facts
 from ibkit.trading.sale import SaleRequest
 from ibkit.trading.sale_checks import check_exit_at, check_last_minute, check_quote, check_strike
 from ibkit.trading.structure import Structure, long_strike, net_quote
