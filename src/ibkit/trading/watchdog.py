@@ -42,7 +42,6 @@ from ibkit.trading.endings import Endings
 from ibkit.trading.exits import OnMissing
 from ibkit.trading.gateway import OrderGateway
 from ibkit.trading.looking import Looker, Sight
-from ibkit.trading.market_hours import MarketHours
 from ibkit.trading.ports import Alerts, Broker, Trades
 from ibkit.trading.remedies import Mended, Remedies
 from ibkit.trading.timeline import Observer, Step, StepKind, unobserved
@@ -86,7 +85,6 @@ class Watchdog:
     alerts: Alerts
     clock: Clock
     account_id: AccountId
-    hours: MarketHours
     observe: Observer = unobserved
     fill_timeout_s: float = 20.0
     acts: bool = True
@@ -280,7 +278,6 @@ class Watchdog:
             broker=self.broker,
             gateway=self.gateway,
             clock=self.clock,
-            hours=self.hours,
             observe=self.observe,
             fill_timeout_s=self.fill_timeout_s,
         )
