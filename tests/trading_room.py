@@ -10,7 +10,6 @@ from ibkit.clock import ManualClock
 from ibkit.model import Environment
 from ibkit.trading.closing import PositionCloser
 from ibkit.trading.gateway import OrderGateway
-from ibkit.trading.market_hours import WeekdayHours
 from ibkit.trading.option_seller import OptionSeller
 from ibkit.trading.questions import Asker, QuestionPolicy, unasked
 from ibkit.trading.risk import Limits, default_limits
@@ -96,7 +95,6 @@ class Room:
                 "alerts": self.journal.alerts,
                 "clock": self.clock,
                 "account_id": ACCOUNT,
-                "hours": WeekdayHours(),
                 "observe": self.steps.append,
                 "me": "ibkit",
                 **changes,

@@ -242,6 +242,14 @@ async def test_only_what_nothing_covers_gets_a_stop(watch: Watch) -> None:
     assert sorted(stop.ticket.quantity for stop in watch.stops) == [1, 2]
 
 
+async def test_a_stop_of_somebody_else_beside_ours_is_told_and_neither_is_touched(watch: Watch) -> None:
+    """Both would fill: three short would become three long."""
+    watch.enter_by_hand(Side.BUY, "3", OrderType.STOP, stop_price=Decimal("2.00"))
+    (alert,) = (await watch.room.watchdog().round()).alerts
+    assert "stops of others beside its own" in alert.message
+    assert watch.orders() == []
+
+
 # -- another size -----------------------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,6 @@ from ibkit.bootstrap.clients import client_of, clock_of
 from ibkit.bootstrap.edge import edges
 from ibkit.bootstrap.processes import is_alive, owner_name
 from ibkit.client import Client, IbkrBroker
-from ibkit.client.market_hours import ScheduleHours
 from ibkit.clock import Clock
 from ibkit.errors import StorageError
 from ibkit.model import AccountId, Environment
@@ -123,7 +122,6 @@ class Desk:
             alerts=self.books.alerts,
             clock=self.clock,
             account_id=self.account_id,
-            hours=ScheduleHours(self.client),
             observe=self.observe,
             fill_timeout_s=self.settings.trading.fill_timeout,
             acts=acts,
@@ -143,6 +141,7 @@ class Desk:
             dead_man=DeadMan(
                 gateway=self.gateway,
                 heartbeats=FileHeartbeats(heartbeats_path(self.settings)),
+                risk=self.books.risk,
                 clock=self.clock,
                 account_id=self.account_id,
                 observe=self.observe,

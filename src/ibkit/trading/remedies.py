@@ -23,7 +23,7 @@ from ibkit.trading.exits import ExitPrices, exit_prices, exit_tickets
 from ibkit.trading.gateway import OrderGateway
 from ibkit.trading.grids import grid_of
 from ibkit.trading.intent import Intent, IntentState
-from ibkit.trading.market_hours import MarketHours
+from ibkit.trading.market_hours import is_open
 from ibkit.trading.ports import Broker
 from ibkit.trading.ref import child_key
 from ibkit.trading.standing import Standing, role_of
@@ -54,7 +54,6 @@ class Remedies:
     broker: Broker
     gateway: OrderGateway
     clock: Clock
-    hours: MarketHours
     observe: Observer
     fill_timeout_s: float = 20.0
 
@@ -210,7 +209,7 @@ class Remedies:
         """
         assert watched.entry is not None, "what is bought back was sold"
         entry = watched.entry
-        if not await self.hours.is_open(watched.contract, self.clock.now()):
+        if not await is_open(self.broker, watched.contract, self.clock.now()):
             return None, "the market is closed; it is tried again when it opens"
         ticket = OrderTicket(
             account_id=entry.ticket.account_id,

@@ -17,6 +17,7 @@ from datetime import timedelta
 from ibkit.model import Key
 from ibkit.trading.alert import Alert, AlertKind, Severity
 from ibkit.trading.coverage import Covered, Doubtful, Missing, TooMuch, Verdict, Watched
+from ibkit.trading.market_hours import is_open
 from ibkit.trading.ref import child_key
 from ibkit.trading.remedies import MOST_BUY_BACKS
 from ibkit.trading.timeline import Step, StepKind
@@ -70,7 +71,7 @@ class TimeExits:
             return await self._alert(watched, f"is not bought back at its time: {verdict.reason}")
         assert isinstance(verdict, Covered | Missing | TooMuch), "what is due stands"
         quantity = min(verdict.stands, watched.remaining)
-        if not await self.watchdog.hours.is_open(watched.contract, self.watchdog.clock.now()):
+        if not await is_open(self.watchdog.broker, watched.contract, self.watchdog.clock.now()):
             self._tell(StepKind.WATCH, f"{_label(verdict)}: its exit waits for the market to open")
             return None
         self._tell(StepKind.WATCH, f"{_label(verdict)}: its time has come, buying back {quantity.normalize():f}")

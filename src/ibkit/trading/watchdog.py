@@ -42,7 +42,6 @@ from ibkit.trading.endings import Endings
 from ibkit.trading.exits import OnMissing
 from ibkit.trading.gateway import OrderGateway
 from ibkit.trading.looking import Looker, Sight
-from ibkit.trading.market_hours import MarketHours
 from ibkit.trading.ports import Alerts, Broker, Trades
 from ibkit.trading.remedies import Mended, Remedies
 from ibkit.trading.timeline import Observer, Step, StepKind, unobserved
@@ -86,7 +85,6 @@ class Watchdog:
     alerts: Alerts
     clock: Clock
     account_id: AccountId
-    hours: MarketHours
     observe: Observer = unobserved
     fill_timeout_s: float = 20.0
     acts: bool = True
@@ -180,6 +178,11 @@ class Watchdog:
 
     async def _too_much(self, too_much: TooMuch) -> tuple[Alert | None, str]:
         trade = too_much.watched.trade
+        if too_much.foreign:
+            problem = (
+                f"has stops of others beside its own: together they would buy {too_much.quantity.normalize():f} more"
+            )
+            return await self._alert(trade, f"{problem} than stands"), ""
         problem = f"has orders that would buy {too_much.quantity.normalize():f} more than stands"
         if not self.acts or too_much.watched.plan.on_missing is OnMissing.ALERT:
             return await self._alert(trade, problem), ""
@@ -275,7 +278,6 @@ class Watchdog:
             broker=self.broker,
             gateway=self.gateway,
             clock=self.clock,
-            hours=self.hours,
             observe=self.observe,
             fill_timeout_s=self.fill_timeout_s,
         )

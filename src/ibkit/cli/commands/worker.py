@@ -212,8 +212,7 @@ def _status_text(said: Mapping[str, Any]) -> str:
         f"Stream:     {said.get('stream', '-')} since {said.get('stream_since') or '-'}",
     ]
     for name, title in (
-        ("unprotected", "Unprotected"),
-        ("unknown", "Unknown"),
+        ("alerts", "Alert"),
         ("unmanaged", "Unmanaged"),
         ("failures", "Failures"),
     ):
