@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -579,7 +579,9 @@ class MemoryAlerts:
     async def put(self, alert: Alert) -> Alert:
         for index, there in enumerate(self.all):
             if (there.kind, there.subject) == (alert.kind, alert.subject) and there.closed_at is None:
-                self.all[index] = dataclasses.replace(there, message=alert.message, severity=alert.severity)
+                self.all[index] = dataclasses.replace(
+                    there, message=alert.message, severity=alert.severity, details=alert.details
+                )
                 return self.all[index]
         stored = dataclasses.replace(alert, alert_id=f"a-{len(self.all) + 1}")
         self.all.append(stored)
@@ -728,6 +730,14 @@ class MemoryJournal:
             if i.planned.account_id == account_id and i.order_id == order_id and i.operation in kinds
         )
         return next(found, None)
+
+    async def usernames(self, account_ids: Collection[AccountId]) -> tuple[Username, ...]:
+        names = (
+            i.planned.username
+            for i in self._sorted()
+            if i.planned.account_id in account_ids and (not i.final or (i.state.denies and not i.resolved))
+        )
+        return tuple(sorted(set(names)))
 
     @asynccontextmanager
     async def conversation(self, username: Username, *, wait_s: float) -> AsyncIterator[Lane]:

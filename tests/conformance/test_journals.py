@@ -452,3 +452,11 @@ async def test_a_journal_that_is_nobodys_copy_says_so(journal):
     assert not journal.restored
     await journal.clear_restored()
     assert not journal.restored
+
+
+async def test_the_latest_are_fifty_unless_more_are_asked_for(journal):
+    for number in range(52):
+        await journal.plan(planned(other_key(number), at=later(number)))
+
+    assert [i.key for i in await journal.recent()] == [other_key(number) for number in range(51, 1, -1)]
+    assert len(await journal.recent(limit=51)) == 51

@@ -8,7 +8,7 @@ from decimal import Decimal
 import anyio
 import pytest
 
-from clients import make_client
+from clients import make_client, permit
 from ibkit.client.broker import IbkrBroker
 from ibkit.errors import AuthError, IbkitError, SessionTaken
 from ibkit.model import Accepted, Answer, Asked, AuthMethod, OrderStatus, OrderTicket, OrderType, Ref, Right, Side
@@ -48,9 +48,9 @@ def test_sign_in_look_order_and_leave(method) -> None:
                 order_type=OrderType.MARKET,
                 quantity=Decimal(3),
             )
-            answer: Answer = await broker.place(ticket, ref=Ref("conformance-1"))
+            answer: Answer = await broker.place(ticket, ref=Ref("conformance-1"), permit=permit(ib))
             while isinstance(answer, Asked):
-                answer = await broker.reply(answer.question.question_id, confirmed=True)
+                answer = await broker.reply(answer.question.question_id, confirmed=True, permit=permit(ib))
             assert isinstance(answer, Accepted)
             simulator.advance(5)
             order = await broker.order(answer.order_id)
@@ -223,7 +223,7 @@ def test_an_order_is_not_repeated_after_a_401(method) -> None:
                 quantity=Decimal(1),
             )
             with pytest.raises(IbkitError) as caught:
-                await broker.place(ticket, ref=Ref("conformance-401"))
+                await broker.place(ticket, ref=Ref("conformance-401"), permit=permit(ib))
             assert caught.value.effect.value == "unknown"
             assert caught.value.details["status"] == 401
             generation = ib.keeper.generation

@@ -8,10 +8,12 @@ from contextlib import asynccontextmanager
 from datetime import date, timedelta
 from decimal import Decimal
 
+import anyio
 import pytest
 
 from fakes import ACCOUNT, START, MemoryTrades, option
-from ibkit.clock import ManualClock
+from ibkit.clock import ManualClock, SystemClock
+from ibkit.errors import StorageError
 from ibkit.model import AccountId, Environment, Fill, Key, OrderId, Ref, Right, Side, Trail, TrailKind
 from ibkit.store import import_json_lines, open_json_lines, open_trades, upgrade_database
 from ibkit.trading.exits import ExitPlan, OnMissing
@@ -57,7 +59,7 @@ async def _opened(kind, tmp_path):
         async with open_trades(f"sqlite:///{tmp_path}/state/trades.sqlite") as trades:
             yield trades
     elif kind == "json lines":
-        async with open_json_lines(tmp_path / "trades.jsonl", clock=ManualClock(START)) as trades:
+        async with open_json_lines(tmp_path / "trades.jsonl", clock=SystemClock()) as trades:
             yield trades
     else:
         url = os.environ.get("IBKIT_TEST_POSTGRES")
@@ -240,3 +242,25 @@ def test_the_table_has_the_stated_columns_and_exact_values(tmp_path):
         ]
     finally:
         connection.close()
+
+
+@pytest.mark.requirement("OPT-07")
+async def test_many_records_at_once_are_all_stored_and_a_broken_one_alone_is_not(trades):
+    """On a database they share a transaction, each in a savepoint of its own."""
+    ids = [f"0b8f9a52-0000-5000-8000-0000000001{number:02}" for number in range(20)]
+    failed = []
+
+    async def put(trade):
+        try:
+            await trades.put(trade)
+        except (StorageError, AssertionError):
+            failed.append(trade.trade_id)
+
+    async with anyio.create_task_group() as tasks:
+        for number, name in enumerate(ids):
+            twice = (dataclasses.replace(FILL, execution_id=name),) * (2 if number == 7 else 1)
+            tasks.start_soon(put, dataclasses.replace(TRADE, trade_id=name, fills=twice))
+
+    stored = {trade.trade_id for trade in await trades.trades()}
+    assert stored == set(ids) - set(failed)
+    assert set(failed) <= {ids[7]}

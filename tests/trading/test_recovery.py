@@ -10,7 +10,7 @@ from fakes import ACCOUNT, stock_ticket
 from ibkit.errors import Unreachable
 from ibkit.model import Key, OrderId, OrderStatus, OrderType, Ref, Side
 from ibkit.trading.alert import AlertKind
-from ibkit.trading.events import Operation
+from ibkit.trading.events import Doubted, Operation
 from ibkit.trading.intent import IntentState
 
 pytestmark = pytest.mark.anyio
@@ -183,3 +183,35 @@ async def test_cancel_all_goes_on_over_reads_that_fail(room):
     result = await room.gateway.cancel_all(ACCOUNT, key=Key("cancel-all-0123456789"))
 
     assert result.complete
+
+
+@pytest.mark.requirement("TRD-22")
+async def test_what_was_planned_under_another_name_of_the_login_is_settled(room):
+    """Where IBKR does not tell the user name the settings stand in for it; the next start may know better."""
+    room.broker.username = "consumer"
+    room.plan("lost_after")
+    room.journal.fail = lambda events: any(isinstance(event, Doubted) for event in events)
+    with pytest.raises(Exception, match="disk is full"):
+        await room.gateway.submit(FAR, key=KEY)
+    room.journal.fail = lambda events: False
+    room.restart()
+    room.broker.username = "edge1234"
+
+    (settled,) = await room.gateway.recover()
+
+    assert settled.state is IntentState.ACKED
+    assert settled.planned.username == "consumer"
+
+
+@pytest.mark.requirement("TRD-22")
+async def test_a_key_planned_under_another_name_goes_on_under_its_own_lane(room):
+    room.broker.username = "consumer"
+    room.plan("unsent")
+    with pytest.raises(Unreachable):
+        await room.gateway.submit(FAR, key=KEY)
+    room.broker.username = "edge1234"
+
+    outcome = await room.gateway.submit(FAR, key=KEY)
+
+    assert outcome.accepted
+    assert len(room.broker.accepted) == 1

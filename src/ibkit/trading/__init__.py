@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from ibkit.trading.closing import CloseResult, PositionCloser
     from ibkit.trading.events import Operation
     from ibkit.trading.gateway import OrderGateway
-    from ibkit.trading.guard import ProtectionGuard
     from ibkit.trading.intent import Intent, IntentState
     from ibkit.trading.limits import Facts, Limits, default_limits
     from ibkit.trading.option_seller import OptionSeller
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from ibkit.trading.resolving import resolve_intent
     from ibkit.trading.timeline import Observer, Step, StepKind
     from ibkit.trading.trade import Trade, TradeResult
+    from ibkit.trading.watchdog import Watchdog, WatchReport
 
 __all__ = [
     "Alert",
@@ -44,7 +44,6 @@ __all__ = [
     "OrderGateway",
     "Outcome",
     "PositionCloser",
-    "ProtectionGuard",
     "QuestionPolicy",
     "Severity",
     "Step",
@@ -52,6 +51,8 @@ __all__ = [
     "Trade",
     "TradeResult",
     "Trades",
+    "WatchReport",
+    "Watchdog",
     "check_key",
     "child_key",
     "default_limits",
@@ -65,7 +66,6 @@ _HOMES = {
     "closing": ("CloseResult", "PositionCloser"),
     "events": ("Operation",),
     "gateway": ("OrderGateway",),
-    "guard": ("ProtectionGuard",),
     "intent": ("Intent", "IntentState"),
     "limits": ("Facts", "Limits", "default_limits"),
     "option_seller": ("OptionSeller",),
@@ -76,6 +76,7 @@ _HOMES = {
     "resolving": ("resolve_intent",),
     "timeline": ("Observer", "Step", "StepKind"),
     "trade": ("Trade", "TradeResult"),
+    "watchdog": ("WatchReport", "Watchdog"),
 }
 
 

@@ -6,7 +6,7 @@ question. Source: docs/facts/orders.md §3.1-3.2, reliability decisions 2, 3, 7,
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -31,6 +31,7 @@ from ibkit.model import (
     Question,
     Rejected,
     SendPermit,
+    Username,
 )
 from ibkit.trading.alert import Alert, AlertKind, Severity
 from ibkit.trading.events import (
@@ -95,7 +96,10 @@ class _Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
-    """lane: the right to talk, held by the caller; its epoch goes into every send. asker: a person to ask, if any."""
+    """lanes: the rights to talk, by user name, held by the caller; their epochs go into every send.
+
+    asker: a person to ask, if any.
+    """
 
     broker: Broker
     journal: Journal
@@ -105,7 +109,7 @@ class Conversation:
     reconciler: Reconciler
     owner: str
     observe: Observer
-    lane: Lane
+    lanes: Mapping[Username, Lane]
     asker: Asker = unasked
 
     async def carry_out(self, intent: Intent, facts: Facts | None, *, wanted: bool) -> Intent:
@@ -114,9 +118,9 @@ class Conversation:
         facts:  for the controls; None where nothing may be sent any more.
         wanted: somebody asks for it now; otherwise nothing is sent, and an open question is declined.
         """
-        if intent.state.in_progress and intent.state is not IntentState.INTENT and intent.epoch != self.lane.epoch:
-            taken = TakenOver(at=self.clock.now(), owner=self.owner, epoch=self.lane.epoch)
-            intent = await self.journal.append(intent, taken)
+        epoch = self._epoch(intent)
+        if intent.state.in_progress and intent.state is not IntentState.INTENT and intent.epoch != epoch:
+            intent = await self.journal.append(intent, TakenOver(at=self.clock.now(), owner=self.owner, epoch=epoch))
         while intent.state.in_progress:
             if intent.state in _DONE:
                 intent = await self._settled(intent)
@@ -128,6 +132,10 @@ class Conversation:
             else:
                 intent = await self._exchange_sheltered(intent, facts, wanted)
         return intent
+
+    def _epoch(self, intent: Intent) -> int:
+        """Of the lane that it was planned in; whoever carries it out holds that one, whatever the broker's name now."""
+        return self.lanes[intent.planned.username].epoch
 
     async def _settled(self, intent: Intent) -> Intent:
         try:
@@ -172,7 +180,7 @@ class Conversation:
         if decision.objection is not None:
             return await self._refuse(intent, decision)
         self._tell(StepKind.CHECKS, "risk controls passed", ref=intent.ref, version=decision.event.version)
-        claimed = Claimed(at=self.clock.now(), owner=self.owner, epoch=self.lane.epoch)
+        claimed = Claimed(at=self.clock.now(), owner=self.owner, epoch=self._epoch(intent))
         return await self.journal.append(intent, decision.event, claimed)
 
     async def _send(self, intent: Intent, facts: Facts) -> Intent:

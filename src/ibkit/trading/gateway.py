@@ -14,7 +14,8 @@ Source: reliability rules §0, §4; requirements TRD-10, TRD-11, TRD-22.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from ibkit.clock import Clock
 from ibkit.errors import IbkitError, InFlight
@@ -29,7 +30,7 @@ from ibkit.trading.intake import Asked, Intake
 from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.limits import Facts, Limits
 from ibkit.trading.outcome import Outcome
-from ibkit.trading.ports import Alerts, Broker, Journal, Lane
+from ibkit.trading.ports import Alerts, Broker, Journal
 from ibkit.trading.questions import Asker, QuestionPolicy, unasked
 from ibkit.trading.reconcile import Reconciler
 from ibkit.trading.recovery import Recovery
@@ -106,7 +107,7 @@ class OrderGateway:
             owner=owner or "ibkit",
             observe=observe,
             asker=asker,
-            lane=_NO_LANE,
+            lanes={},
         )
 
     @property
@@ -252,16 +253,37 @@ class OrderGateway:
 
         accounts: those to look at besides the ones that have something open.
         """
-        async with self._journal.conversation(self._broker.username, wait_s=CONVERSATION_WAIT_S) as lane:
-            settled = await self._recovery.settle_left_overs(self._talk(lane))
+        async with self._conversation_of((self._broker.username,), CONVERSATION_WAIT_S) as talk:
+            settled = [*await self._recovery.settle_left_overs(talk)]
             adopted: list[Intent] = []
             for account_id in dict.fromkeys((*await self._recovery.open_accounts(), *accounts)):
                 try:
                     adopted.extend(await self._recovery.agree(account_id))
                 except IbkitError as error:
                     self._tell(StepKind.RECOVERY, f"orders of {account_id} could not be compared: {error.message}")
+        settled += await self._settle_other_names(accounts)
         await self.look_after_groups()
         return (*settled, *adopted)
+
+    async def _settle_other_names(self, accounts: tuple[AccountId, ...]) -> tuple[Intent, ...]:
+        """What was planned under another name of the same login, unless somebody who lives talks under it."""
+        settled: list[Intent] = []
+        ours = self._broker.username
+        for name in await self._journal.usernames(accounts or await self._accounts()):
+            if name == ours:
+                continue
+            try:
+                async with self._conversation_of((name,), 0.0) as talk:
+                    settled += await self._recovery.settle_left_overs(talk)
+            except InFlight:
+                continue  # it is looked after
+        return tuple(settled)
+
+    async def _accounts(self) -> tuple[AccountId, ...]:
+        try:
+            return tuple(account.account_id for account in await self._broker.accounts())
+        except IbkitError:
+            return ()  # the next start looks again
 
     async def look_after_groups(self) -> None:
         """Finish what is open about brackets and OCA groups: find their orders, undo broken ones, end siblings."""
@@ -288,8 +310,8 @@ class OrderGateway:
         if known is not None and not known.state.in_progress:
             return Outcome(await self._whole(known), cached=True)
         wait_s = TWIN_WAIT_S if known is not None else CONVERSATION_WAIT_S
-        async with self._in_conversation(planned, wait_s) as lane:
-            talk = self._talk(lane)
+        names = {planned.username, planned.username if known is None else known.planned.username}
+        async with self._conversation_of(sorted(names), wait_s, planned) as talk:
             await self._recovery.settle_left_overs(talk, but=planned.intent_id)
             known = await self.intake.known(planned)
             if known is not None and not known.state.in_progress:
@@ -328,11 +350,23 @@ class OrderGateway:
             return intent
         return await self._groups.settle(intent)
 
-    def _talk(self, lane: Lane) -> Conversation:
-        return dataclasses.replace(self._conversation, lane=lane)
-
-    def _in_conversation(self, planned: Planned, wait_s: float) -> _Busy:
-        return _Busy(self._journal, planned, wait_s)
+    @asynccontextmanager
+    async def _conversation_of(
+        self, names: Sequence[Username], wait_s: float, planned: Planned | None = None
+    ) -> AsyncIterator[Conversation]:
+        """The conversation under these user names, in this order. InFlight, naming the order that waits."""
+        async with AsyncExitStack() as stack:
+            try:
+                lanes = {
+                    name: await stack.enter_async_context(self._journal.conversation(name, wait_s=wait_s))
+                    for name in names
+                }
+            except InFlight as error:
+                if planned is None:
+                    raise
+                details = {"intent": planned.intent_id}
+                raise InFlight(f"Order {planned.intent_id} waits: {error.message}", details=details) from error
+            yield dataclasses.replace(self._conversation, lanes=lanes)
 
     async def _gather(self, planned: Planned, given: Facts | None) -> Facts:
         if planned.ticket is None:
@@ -347,27 +381,3 @@ class OrderGateway:
 
     def _tell(self, kind: StepKind, text: str, **details: str) -> None:
         self._observe(Step(kind=kind, at=self._clock.now(), text=text, details=details))
-
-
-class _Busy:
-    """The conversation lock, with an InFlight that names the order it waits behind."""
-
-    def __init__(self, journal: Journal, planned: Planned, wait_s: float) -> None:
-        self._lock = journal.conversation(planned.username, wait_s=wait_s)
-        self._planned = planned
-
-    async def __aenter__(self) -> Lane:
-        try:
-            return await self._lock.__aenter__()
-        except InFlight as error:
-            raise InFlight(
-                f"Order {self._planned.intent_id} waits: {error.message}",
-                details={"intent": self._planned.intent_id},
-            ) from error
-
-    async def __aexit__(self, *error: object) -> bool | None:
-        return await self._lock.__aexit__(*error)  # type: ignore[arg-type]  # the three of the protocol, passed through
-
-
-_NO_LANE = Lane(Username(""), -1)
-"""Of a conversation that nobody holds: whatever is stored under it is fenced off."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -288,6 +289,13 @@ class Journal(Protocol):
 
     async def by_order(self, account_id: AccountId, order_id: OrderId) -> Intent | None:
         """The intent whose order the broker knows by that number: placed, a leg of a group, or external."""
+        ...
+
+    async def usernames(self, account_ids: Collection[AccountId]) -> tuple[Username, ...]:
+        """Under which user names these accounts have something that is not final, or denied and unresolved.
+
+        More than one where the broker did not always tell the name, and the settings stood in for it.
+        """
         ...
 
     def conversation(self, username: Username, *, wait_s: float) -> AbstractAsyncContextManager[Lane]:

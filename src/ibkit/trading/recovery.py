@@ -55,7 +55,8 @@ class Recovery:
     async def settle_left_overs(self, talk: Conversation, *, but: IntentId | None = None) -> tuple[Intent, ...]:
         """With the conversation in our hands, whatever is in progress was left by somebody who is gone."""
         settled = []
-        for intent in await self.journal.unfinished(self._username):
+        left = [intent for name in talk.lanes for intent in await self.journal.unfinished(name)]
+        for intent in left:
             if intent.intent_id == but or intent.operation is Operation.EXTERNAL:
                 continue
             if intent.state.may_have_left:

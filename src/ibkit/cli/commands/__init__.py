@@ -44,6 +44,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("trades", "The trades of the option seller and how they went.", "Trade"),
     Command("trade", "Validate the whole way with one contract on paper.", "Trade"),
     Command("intents", "What the order journal holds.", "Trade"),
+    Command("worker", "Watch over sold options and open orders.", "Trade"),
     Command("sim", "Simulate Interactive Brokers on this machine, until Ctrl-C.", "Tools"),
     Command("demo", "See the main job done on the simulator.", "Tools"),
     Command("errors", "The error codes, what they mean and what to do.", "Tools"),

@@ -1,0 +1,254 @@
+"""What the watchdog sends: a stop again, a buy-back, a stop of another size, the end of an order without a position.
+
+Each is an intent with a key derived from the sale's; its counter goes on from what the journal held before the look.
+Two watchdogs, a restart or a repeat therefore ask for the same key, and the gateway sends one order.
+Source: requirements TRD-14, TRD-15, TRD-20.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from ibkit.clock import Clock
+from ibkit.errors import IbkitError
+from ibkit.model import GroupKind, Key, OrderTicket, OrderType, Side
+from ibkit.trading.coverage import ExitOrder, Missing, TooMuch, Watched
+from ibkit.trading.exit_orders import stop_key
+from ibkit.trading.exits import ExitPrices, exit_prices, exit_tickets
+from ibkit.trading.gateway import OrderGateway
+from ibkit.trading.grids import grid_of
+from ibkit.trading.intent import Intent, IntentState
+from ibkit.trading.limits import Facts
+from ibkit.trading.market_hours import MarketHours
+from ibkit.trading.ports import Broker
+from ibkit.trading.ref import child_key
+from ibkit.trading.timeline import Observer, Step, StepKind
+
+__all__ = ["Mended", "Remedies"]
+
+STOP_TRIES = 3
+"""In one round, each after a certain refusal of the one before."""
+_BETWEEN_TRIES_S = 2.0
+_WORKING_WITHIN_S = 10.0
+MOST_STOPS = 30
+"""Of one sale, over all rounds: whoever cancels a stop so often means it."""
+_MOST_OTHERS = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mended:
+    """ok: it is as the plan wants it now, or about to be. text: what was done, for people."""
+
+    ok: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remedies:
+    broker: Broker
+    gateway: OrderGateway
+    clock: Clock
+    hours: MarketHours
+    observe: Observer
+    fill_timeout_s: float = 20.0
+
+    # -- a stop -------------------------------------------------------------------------------------------------------
+
+    async def place(self, missing: Missing) -> Mended:
+        """A stop for what nothing covers: a new one for what the sale sold, a larger one for what was added by hand."""
+        watched = missing.watched
+        quantity = min(missing.quantity, watched.remaining - watched.covered)
+        if quantity <= 0:
+            return await self._enlarge(missing)
+        prices = await self._prices(watched)
+        if prices is None:
+            return Mended(ok=False, text="nobody says at what price was sold, so no stop can be placed")
+        watched, why = await self._without_lone_profit_taker(watched)
+        if why:
+            return Mended(ok=False, text=why)
+        return await self._try_stops(watched, quantity, prices)
+
+    async def _prices(self, watched: Watched) -> ExitPrices | None:
+        assert watched.entry is not None, "what stands was sold"
+        trade, entry = watched.trade, watched.entry
+        average = entry.average_price or trade.entry_price
+        if trade.exit_plan is None or average is None:
+            return None if trade.stop_loss_price is None else ExitPrices(stop=trade.stop_loss_price)
+        grid = await grid_of(self.broker, watched.contract, side=Side.BUY)
+        return exit_prices(trade.exit_plan, average, grid, most=_width(watched))
+
+    async def _without_lone_profit_taker(self, watched: Watched) -> tuple[Watched, str]:
+        """A take profit whose stop is gone is cancelled: the new pair has one of its own, and they end each other."""
+        lone = [each for each in watched.working if not each.protects and not each.closes]
+        if watched.stops or not lone:
+            return watched, ""
+        for each in lone:
+            if why := await self.end(each):
+                return watched, f"the take profit beside it could not be cancelled: {why}"
+        return watched, ""
+
+    async def _try_stops(self, watched: Watched, quantity: Decimal, prices: ExitPrices) -> Mended:
+        assert watched.entry is not None, "what stands was sold"
+        entry = watched.entry
+        stop, profit = exit_tickets(entry.ticket, quantity=quantity, prices=prices)
+        if watched.stops:
+            profit = None  # beside a stop that works, the pair of that one has it
+        covered = sum((each.left for each in watched.stops), Decimal(0))
+        used = {each.intent.key for each in watched.exits}
+        free = [key for key in (stop_key(entry.key, n, covered) for n in range(1, MOST_STOPS + 1)) if key not in used]
+        reason = f"{MOST_STOPS} stops of this sale have come to nothing"
+        for attempt, key in enumerate(free[:STOP_TRIES]):
+            if attempt:
+                await self.clock.sleep(_BETWEEN_TRIES_S)
+            self._tell(StepKind.STOP, f"placing the stop again: {stop.label}")
+            placed, reason = await self._submit_stop(stop, profit, key, entry)
+            if placed is not None and placed.state in (IntentState.ACKED, IntentState.FILLED):
+                self._tell(StepKind.STOP_WORKING, f"stop order {placed.order_id}: {_status(placed)}")
+                return Mended(ok=True, text=f"a new stop works: order {placed.order_id} at {stop.stop_price}")
+            if placed is not None and not _surely_nothing(placed):
+                return Mended(ok=False, text=f"the new stop is {placed.state.value}: {reason}")
+        return Mended(ok=False, text=f"no stop could be placed: {reason}")
+
+    async def _submit_stop(
+        self, stop: OrderTicket, profit: OrderTicket | None, key: Key, entry: Intent
+    ) -> tuple[Intent | None, str]:
+        """The stop's intent, as far as there is one, and why it does not work."""
+        try:
+            grid = await grid_of(self.broker, stop.contract, side=Side.BUY)
+            outcome = await self.gateway.submit(
+                stop,
+                key=key,
+                others=() if profit is None else (profit,),
+                group=None if profit is None else GroupKind.OCA,
+                purpose="stop",
+                reduces=entry.intent_id,
+                facts=Facts(increments=grid),
+            )
+            if outcome.state is not IntentState.ACKED:
+                return outcome.intent, "" if outcome.error is None else outcome.error.message
+            return await self.gateway.confirm_working(outcome.intent, within_s=_WORKING_WITHIN_S), ""
+        except IbkitError as error:
+            return await self.gateway.find(key), error.message
+
+    # -- another size -------------------------------------------------------------------------------------------------
+
+    async def _enlarge(self, missing: Missing) -> Mended:
+        stops = missing.watched.stops
+        if not stops:
+            return Mended(ok=False, text="it was added by hand, and there is no stop of ours to enlarge")
+        return await self._resize(stops[-1], stops[-1].left + missing.quantity)
+
+    async def shrink(self, too_much: TooMuch) -> Mended:
+        """No order buys more than stands: the newest become smaller or end, stops and take profits by themselves."""
+        done = []
+        for kind in (True, False):
+            beyond = sum((e.left for e in too_much.watched.working if e.protects is kind), Decimal(0)) - too_much.stands
+            for each in reversed([e for e in too_much.watched.working if e.protects is kind]):
+                if beyond <= 0:
+                    break
+                done.append(await self._resize(each, max(each.left - beyond, Decimal(0))))
+                beyond -= each.left
+        return Mended(ok=all(one.ok for one in done), text="; ".join(one.text for one in done))
+
+    async def _resize(self, order: ExitOrder, left: Decimal) -> Mended:
+        """The order with `left` to buy; prices that somebody has changed by hand stay as they are."""
+        intent, row = order.intent, order.row
+        assert intent.order_id is not None, "a working order has its number"
+        if not left:
+            why = await self.end(order)
+            return Mended(ok=not why, text=why or f"order {intent.order_id} is cancelled")
+        filled = intent.filled if row is None else row.filled
+        ticket = dataclasses.replace(intent.ticket, quantity=left + filled)
+        if row is not None and ticket.trail is None:
+            ticket = dataclasses.replace(
+                ticket,
+                stop_price=row.stop_price or ticket.stop_price if ticket.stop_price is not None else None,
+                limit_price=row.limit_price or ticket.limit_price if ticket.limit_price is not None else None,
+            )
+        key = await self._free_key(lambda n: child_key(intent.key, f"resize-{n}"))
+        if key is None:
+            return Mended(ok=False, text=f"order {intent.order_id} was changed too often")
+        self._tell(StepKind.STOP, f"changing order {intent.order_id} to {ticket.label}")
+        try:
+            outcome = await self.gateway.modify(intent.order_id, ticket, key=key)
+        except IbkitError as error:
+            return Mended(ok=False, text=f"order {intent.order_id} could not be changed: {error.message}")
+        if outcome.error is not None:
+            return Mended(ok=False, text=f"order {intent.order_id} could not be changed: {outcome.error.message}")
+        return Mended(ok=True, text=f"order {intent.order_id} is for {left:f} now")
+
+    async def _free_key(self, name: Callable[[int], Key]) -> Key | None:
+        for number in range(1, _MOST_OTHERS + 1):
+            known = await self.gateway.find(name(number))
+            if known is None or not known.final:
+                return name(number)
+        return None
+
+    # -- ends ---------------------------------------------------------------------------------------------------------
+
+    async def end(self, order: ExitOrder) -> str:
+        """Cancel what an order may still buy; why it still works, empty where it does not. A fill may win the race."""
+        self._tell(StepKind.CANCEL, f"cancelling order {order.intent.order_id}: {order.intent.label}")
+        try:
+            after = await self.gateway.cancel_rest(order.intent)
+        except IbkitError as error:
+            return error.message
+        return "" if after.state.final else f"its cancel is not confirmed, it is {_status(after)}"
+
+    async def buy_back(self, watched: Watched, quantity: Decimal, *, keys: str) -> tuple[Intent | None, str]:
+        """Buy `quantity` of what was sold at market, in trading hours only: the intent once it ended, and why it is not
+        filled. Its key is the next of `keys` that the look did not show.
+        """
+        assert watched.entry is not None, "what is bought back was sold"
+        entry = watched.entry
+        if not await self.hours.is_open(watched.contract, self.clock.now()):
+            return None, "the market is closed; it is tried again when it opens"
+        ticket = OrderTicket(
+            account_id=entry.ticket.account_id,
+            contract=watched.contract,
+            side=Side.BUY,
+            order_type=OrderType.MARKET,
+            quantity=quantity,
+        )
+        used = {each.intent.key for each in watched.exits}
+        key = next(
+            (k for n in range(1, _MOST_OTHERS + 1) if (k := child_key(entry.key, f"{keys}-{n}")) not in used), None
+        )
+        if key is None:
+            return None, "it was tried too often"
+        self._tell(StepKind.BUY_BACK, f"buying back: {ticket.label}")
+        try:
+            outcome = await self.gateway.submit(ticket, key=key, purpose="close", reduces=entry.intent_id)
+            intent = outcome.intent
+            if intent.state is IntentState.ACKED:
+                intent = await self.gateway.wait_for_fill(intent, within_s=self.fill_timeout_s)
+            if intent.state is IntentState.ACKED:
+                intent = await self.gateway.cancel_rest(intent)
+        except IbkitError as error:
+            return await self.gateway.find(key), error.message
+        if intent.state is IntentState.FILLED:
+            self._tell(StepKind.BUY_BACK, f"bought back at {intent.average_price}", order=intent.order_id or "")
+            return intent, ""
+        refused = outcome.error
+        return intent, refused.message if refused is not None else f"order {intent.order_id} is {_status(intent)}"
+
+    def _tell(self, kind: StepKind, text: str, **details: str) -> None:
+        self.observe(Step(kind=kind, at=self.clock.now(), text=text, details=details))
+
+
+def _width(watched: Watched) -> Decimal | None:
+    """What a combination of two strikes can cost at most; None where nothing bounds it."""
+    strikes = [leg.contract.strike for leg in watched.contract.legs if leg.contract.strike is not None]
+    return max(strikes) - min(strikes) if len(strikes) == 2 else None
+
+
+def _surely_nothing(intent: Intent) -> bool:
+    """It came to nothing for certain, so another may be tried."""
+    return intent.state.final and intent.state is not IntentState.UNKNOWN_NEEDS_HUMAN and not intent.filled
+
+
+def _status(intent: Intent) -> str:
+    return intent.order_status.value if intent.order_status else intent.state.value
