@@ -21,6 +21,7 @@ from ibkit.errors import IbkitError
 from ibkit.model import Fill, OrderId, Position, Right, SecType, Side, average_price
 from ibkit.trading import book
 from ibkit.trading.coverage import Watched
+from ibkit.trading.intent import Intent
 from ibkit.trading.ports import Broker, FillsRead, Journal, Trades
 from ibkit.trading.standing import exit_reason_of, role_of
 from ibkit.trading.timeline import Observer, Step, StepKind
