@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from benchmarks import handshake, simulator, startup
+from benchmarks import handshake, journal, simulator, startup
 
 ROUNDS = 7
 COUNTS = {"one": 1500, "hundred": 8000}
@@ -151,8 +151,33 @@ def simulator_rows() -> list[str]:
     ]
 
 
+def journal_rows() -> list[str]:
+    found = journal.measure()
+    ms = {name: f"{found[name] * 1e3:.2f} ms" for name in ("raw", "commit", "order", "order_p99")}
+    share, p99 = found["share"], found["order_p99"]
+    rows = [
+        row("disk: 4 KB written and synced; one commit of bare sqlite3, synced", f"{ms['raw']}; {ms['commit']}"),
+        row(
+            f"journal of one order, {journal.COMMITS} commits in a row, against as many of bare sqlite3",
+            f"{share:.2f}x ({ms['order']})",
+            "≤ 3x",
+            met=share <= 3,
+        ),
+        row("the same, slowest of a hundred", ms["order_p99"], "p99 ≤ 15 ms", met=p99 <= 0.015),
+        row("durable intake, one by one", f"{found['intake_1']:.0f} a second"),
+    ]
+    for tasks in (32, 128):
+        rate = found[f"intake_{tasks}"]
+        rows.append(row(f"durable intake, {tasks} at once", f"{rate:.0f} a second", "≥ 1000", met=rate >= 1000))
+    p50, p99, loading = found["paced_p50"], found["paced_p99"], found["loading"]
+    figure = f"p50 {p50 * 1e3:.1f} ms, p99 {p99 * 1e3:.1f} ms"
+    rows.append(row(f"durable intake at {journal.PACE} a second", figure, "p99 ≤ 50 ms", met=p99 <= 0.05))
+    rows.append(row(f"loading {journal.OPEN} open intents", f"{loading:.2f} s", "≤ 2 s", met=loading <= 2))
+    return rows
+
+
 def report() -> str:
-    rows = [*call_rows(), handshake_row(), *startup_rows(), *simulator_rows()]
+    rows = [*call_rows(), handshake_row(), *startup_rows(), *simulator_rows(), *journal_rows()]
     how = "client and server pinned to a core each" if TWO_CORES else "nothing pinned to cores"
     return "\n".join(
         [

@@ -272,9 +272,11 @@ class FakeBroker:
     async def positions(self, account_id: AccountId) -> tuple[Position, ...]:
         held: dict[Conid, tuple[Contract, Decimal]] = {}
         for order in self.accepted:
-            contract, quantity = held.get(order.ticket.contract.conid, (order.ticket.contract, Decimal(0)))
+            whole = order.ticket.contract
             signed = order.filled if order.ticket.side is Side.BUY else -order.filled
-            held[contract.conid] = (contract, quantity + signed)
+            for part, ratio in [(leg.contract, leg.ratio) for leg in whole.legs] or [(whole, 1)]:
+                contract, quantity = held.get(part.conid, (part, Decimal(0)))
+                held[contract.conid] = (contract, quantity + signed * ratio)
         return tuple(
             Position(
                 account_id=account_id,
@@ -571,7 +573,8 @@ class FakeBroker:
             held.reason = "margin"
         self.accepted.append(held)
         if self.fills and ticket.order_type is OrderType.MARKET and status is OrderStatus.SUBMITTED:
-            price = self.fill_price or (Decimal("0.62") if ticket.contract.sec_type is SecType.OPTION else Decimal(630))
+            derivative = ticket.contract.sec_type in (SecType.OPTION, SecType.COMBO)
+            price = self.fill_price or (Decimal("0.62") if derivative else Decimal(630))
             self.fill(held.order_id, self.fill_part or ticket.quantity, price)
         return held
 
@@ -625,7 +628,9 @@ class MemoryAlerts:
     async def put(self, alert: Alert) -> Alert:
         for index, there in enumerate(self.all):
             if (there.kind, there.subject) == (alert.kind, alert.subject) and there.closed_at is None:
-                self.all[index] = dataclasses.replace(there, message=alert.message, severity=alert.severity)
+                self.all[index] = dataclasses.replace(
+                    there, message=alert.message, severity=alert.severity, details=alert.details
+                )
                 return self.all[index]
         stored = dataclasses.replace(alert, alert_id=f"a-{len(self.all) + 1}")
         self.all.append(stored)

@@ -8,9 +8,9 @@ from clients import make_client
 from ibkit.client.broker import IbkrBroker
 from ibkit.model import AuthMethod, Environment
 from ibkit.store import open_journal, open_trades
-from ibkit.trading import OptionSeller, OrderGateway, PositionCloser, ProtectionGuard
+from ibkit.trading import OptionSeller, OrderGateway, PositionCloser, Watchdog
 
-__all__ = ["Desk", "desk"]
+__all__ = ["Desk", "desk", "made_desk"]
 
 
 class Desk:
@@ -24,16 +24,22 @@ class Desk:
             if on_step is not None:
                 on_step(step)
 
+        self.client = ib
         self.broker = broker
         self.gateway = OrderGateway(
             broker, journal, environment=Environment.PAPER, risk=journal.risk, clock=ib.clock, observe=observe
         )
         parts = {"trades": trades, "alerts": journal.alerts, "clock": ib.clock, "account_id": account_id}
+        self.parts, self.observe = parts, observe
         self.seller = OptionSeller(broker, self.gateway, **parts, random=lambda size: b"\x07" * size, observe=observe)
         self.closer = PositionCloser(broker, self.gateway, **parts, observe=observe)
-        self.guard = ProtectionGuard(broker=broker, gateway=self.gateway, **parts, observe=observe)
         self.trades = trades
         self.steps = steps
+        self.guard = self.watchdog(acts=False)
+
+    def watchdog(self, **changes):
+        parts = {"broker": self.broker, "gateway": self.gateway, "observe": self.observe}
+        return Watchdog(**{**parts, **self.parts, "me": "ibkit", **changes})
 
 
 @asynccontextmanager
@@ -44,8 +50,13 @@ async def desk(simulator, tmp_path, method=AuthMethod.OAUTH1A, *, on_step=None):
         open_journal(tmp_path / "journal.sqlite", clock=ib.clock) as journal,
         open_trades(f"sqlite:///{tmp_path}/trades.sqlite") as trades,
     ):
-        broker = IbkrBroker(ib)
-        (account,) = await broker.accounts()
-        made = Desk(ib, broker, journal, trades, account.account_id, on_step)
-        await made.gateway.recover()
-        yield made
+        yield await made_desk(ib, journal, trades, on_step=on_step)
+
+
+async def made_desk(ib, journal, trades, *, on_step=None):
+    """A desk after a start, over what is open already."""
+    broker = IbkrBroker(ib)
+    (account,) = await broker.accounts()
+    made = Desk(ib, broker, journal, trades, account.account_id, on_step)
+    await made.gateway.recover()
+    return made

@@ -10,11 +10,11 @@ from ibkit.clock import ManualClock
 from ibkit.model import Environment
 from ibkit.trading.closing import PositionCloser
 from ibkit.trading.gateway import OrderGateway
-from ibkit.trading.guard import ProtectionGuard
 from ibkit.trading.option_seller import OptionSeller
 from ibkit.trading.questions import Asker, QuestionPolicy, unasked
 from ibkit.trading.risk import Limits, default_limits
 from ibkit.trading.timeline import Step
+from ibkit.trading.watchdog import Watchdog
 
 
 @dataclass
@@ -82,15 +82,23 @@ class Room:
         )
 
     @property
-    def guard(self) -> ProtectionGuard:
-        return ProtectionGuard(
-            broker=self.broker,
-            gateway=self.gateway,
-            trades=self.trades,
-            alerts=self.journal.alerts,
-            clock=self.clock,
-            account_id=ACCOUNT,
-            observe=self.steps.append,
+    def guard(self) -> Watchdog:
+        """Looks and tells, and sends nothing."""
+        return self.watchdog(acts=False)
+
+    def watchdog(self, **changes: object) -> Watchdog:
+        return Watchdog(
+            **{  # type: ignore[arg-type]
+                "broker": self.broker,
+                "gateway": self.gateway,
+                "trades": self.trades,
+                "alerts": self.journal.alerts,
+                "clock": self.clock,
+                "account_id": ACCOUNT,
+                "observe": self.steps.append,
+                "me": "ibkit",
+                **changes,
+            }
         )
 
     async def started(self) -> None:

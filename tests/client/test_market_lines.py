@@ -65,24 +65,53 @@ def test_prefixed_prices_are_known_as_such(text: str, close: bool, halted: bool)
 
 def test_a_line_is_renewed_every_nine_minutes() -> None:
     made = lines()
-    for second in range(1, 540, 10):
+    for second in range(0, 540, 10):
         made.hear(frame(second, _84=str(second)), second)
         assert made.due(second, {SPY}) == []
     assert made.due(540.0, {SPY}) == [ASK]
     assert made.gone_stale(540.0) == []
 
 
-def test_a_silent_line_is_told_once_and_asked_for_three_times_more() -> None:
+def test_f79_a_silent_line_is_asked_for_three_times_more_and_told_once() -> None:
     made = lines()
     made.hear(frame(1000, _84="1"), 0)
     asked, stale = [], []
-    for second in range(0, 300, 5):
+    for second in range(300):
         asked += [second for _ in made.due(second, {SPY})]
         stale += made.gone_stale(second)
-    assert asked == [30, 60, 90]
-    assert stale == [("smd+756733", 30)]
+        at = made.next_at()
+        assert at is not None
+        assert at > second, "no busy waiting"
+    assert asked == [22, 44, 66]
+    assert stale == [("smd+756733", 29)]
     assert made.hear(frame(2000, _84="2"), 300).was_stale
     assert not made.hear(frame(3000, _84="2"), 301).was_stale
+
+
+def test_f79_a_quiet_market_is_no_silent_line() -> None:
+    """Nothing changes for minutes, but each time it is asked for the line answers."""
+    made = lines()
+    for second in range(300):
+        if made.due(second, {SPY}):
+            assert not made.hear(frame(second, _84="1"), second + 0.5).was_stale
+        assert made.gone_stale(second) == []
+
+
+def test_f79_the_moments_told_are_those_at_which_something_is_due() -> None:
+    made = lines()
+    assert made.next_at() == 22
+    assert made.due(22, {SPY}) == [ASK]
+    assert made.next_at() == 29
+    assert made.gone_stale(28.9) == []
+    assert made.gone_stale(29) == [("smd+756733", 29)]
+    assert made.next_at() == 44
+
+
+def test_f79_a_process_that_slept_asks_before_it_calls_a_line_silent() -> None:
+    made = lines()
+    assert made.due(500, {SPY}) == [ASK]
+    assert made.gone_stale(500) == []
+    assert made.gone_stale(507) == [("smd+756733", 507)]
 
 
 def test_a_new_connection_mixes_nothing_old_into_what_comes() -> None:

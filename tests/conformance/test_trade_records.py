@@ -8,13 +8,16 @@ from contextlib import asynccontextmanager
 from datetime import date, timedelta
 from decimal import Decimal
 
+import anyio
 import pytest
 
 from fakes import ACCOUNT, START, MemoryTrades, option
-from ibkit.clock import ManualClock
-from ibkit.model import AccountId, Environment, Fill, Key, OrderId, Ref, Right, Side
+from ibkit.clock import ManualClock, SystemClock
+from ibkit.errors import StorageError
+from ibkit.model import AccountId, Environment, Fill, Key, OrderId, Ref, Right, Side, Trail, TrailKind
 from ibkit.store import import_json_lines, open_json_lines, open_trades, upgrade_database
-from ibkit.trading.trade import ExitReason, OrderLink, OrderRole, RecordState, Trade, TradeStatus
+from ibkit.trading.exits import ExitPlan, OnMissing
+from ibkit.trading.trade import ExitReason, OrderLink, OrderRole, RecordState, Trade, TradeLeg, TradeStatus
 
 pytestmark = pytest.mark.anyio
 
@@ -56,7 +59,7 @@ async def _opened(kind, tmp_path):
         async with open_trades(f"sqlite:///{tmp_path}/state/trades.sqlite") as trades:
             yield trades
     elif kind == "json lines":
-        async with open_json_lines(tmp_path / "trades.jsonl", clock=ManualClock(START)) as trades:
+        async with open_json_lines(tmp_path / "trades.jsonl", clock=SystemClock()) as trades:
             yield trades
     else:
         url = os.environ.get("IBKIT_TEST_POSTGRES")
@@ -115,6 +118,62 @@ async def test_a_record_comes_back_exactly(trades):
     assert await trades.get("nothing") is None
 
 
+@pytest.mark.requirement("OPT-07")
+@pytest.mark.parametrize(
+    "plan",
+    [
+        ExitPlan(stop_multiple=Decimal("5.0"), take_profit=Decimal("0.25"), exit_at=START + timedelta(hours=2)),
+        ExitPlan(trail=Trail(Decimal("0.50")), on_missing=OnMissing.ALERT),
+        ExitPlan(trail=Trail(Decimal(50), TrailKind.PERCENT)),
+    ],
+)
+async def test_a_plan_of_exits_and_the_legs_of_a_spread_come_back_exactly(trades, plan):
+    spread = dataclasses.replace(
+        TRADE,
+        exit_plan=plan,
+        legs=(
+            TradeLeg(conid=option("629").conid, strike=Decimal("629"), right=Right.PUT, ratio=1),
+            TradeLeg(conid=option("624").conid, strike=Decimal("624.5"), right=Right.PUT, ratio=-1),
+        ),
+        take_profit_order_id=OrderId("17437897934"),
+        take_profit_price=Decimal("0.15"),
+    )
+    await trades.put(spread)
+
+    assert await trades.get(TRADE.trade_id) == spread
+
+
+@pytest.mark.requirement("OPT-07")
+async def test_a_database_from_before_plans_is_upgraded_with_its_trades(tmp_path):
+    """The released first step, with a row in it: what it has not, is not known."""
+    from sqlalchemy import text
+
+    from ibkit.store.database import to_engine
+    from ibkit.store.migrating import migrate
+    from ibkit.store.migrations import TRADES
+
+    url = f"sqlite:///{tmp_path}/t.sqlite"
+    engine = to_engine(url)
+    with engine.begin() as connection:
+        assert migrate(connection, "trades", TRADES[:1]) == (0, 1)
+        connection.execute(
+            text(
+                "INSERT INTO trades (trade_id, symbol, strike_price, option_type, expiration, quantity, status, "
+                "record_state, market_snapshot, account_id, environment, conid, multiplier, created_at, updated_at) "
+                "VALUES ('old', 'SPY', '629', 'PUT', '2026-11-20', 3, 'open', 'complete', '{}', 'DU1', 'paper', 7, "
+                "'100', '2026-11-20T15:30:00.000000+00:00', '2026-11-20T15:30:00.000000+00:00')"
+            )
+        )
+    engine.dispose()
+
+    async with open_trades(url) as opened:
+        old = await opened.get("old")
+
+        assert (old.exit_plan, old.legs, old.strike_price) == (None, (), Decimal(629))
+        await opened.put(dataclasses.replace(old, exit_plan=ExitPlan(stop_multiple=Decimal(5))))
+        assert (await opened.get("old")).exit_plan == ExitPlan(stop_multiple=Decimal(5))
+
+
 @pytest.mark.requirement("OPT-07", "OPT-10")
 async def test_records_are_found_by_what_they_are(trades):
     call = dataclasses.replace(
@@ -159,8 +218,8 @@ async def test_json_lines_are_imported_once(tmp_path):
 def test_an_upgrade_of_a_new_database_makes_it_and_a_second_one_changes_nothing(tmp_path):
     url = f"sqlite:///{tmp_path}/t.sqlite"
 
-    assert upgrade_database(url) == (0, 1)
-    assert upgrade_database(url) == (1, 1)
+    assert upgrade_database(url) == (0, 2)
+    assert upgrade_database(url) == (2, 2)
 
 
 @pytest.mark.requirement("OPT-07")
@@ -183,3 +242,25 @@ def test_the_table_has_the_stated_columns_and_exact_values(tmp_path):
         ]
     finally:
         connection.close()
+
+
+@pytest.mark.requirement("OPT-07")
+async def test_many_records_at_once_are_all_stored_and_a_broken_one_alone_is_not(trades):
+    """On a database they share a transaction, each in a savepoint of its own."""
+    ids = [f"0b8f9a52-0000-5000-8000-0000000001{number:02}" for number in range(20)]
+    failed = []
+
+    async def put(trade):
+        try:
+            await trades.put(trade)
+        except (StorageError, AssertionError):
+            failed.append(trade.trade_id)
+
+    async with anyio.create_task_group() as tasks:
+        for number, name in enumerate(ids):
+            twice = (dataclasses.replace(FILL, execution_id=name),) * (2 if number == 7 else 1)
+            tasks.start_soon(put, dataclasses.replace(TRADE, trade_id=name, fills=twice))
+
+    stored = {trade.trade_id for trade in await trades.trades()}
+    assert stored == set(ids) - set(failed)
+    assert set(failed) <= {ids[7]}

@@ -178,6 +178,20 @@ def test_a_bracket_around_a_spread_stops_the_loss() -> None:
     assert vertical.held == (0, 0)
 
 
+def test_a_child_may_name_the_legs_the_other_way_round() -> None:
+    """As a client does: a STP child with reversed ratios. Source: docs/facts/orders.md §1.6."""
+    vertical = Vertical()
+    short, long = vertical.short.conid, vertical.long.conid
+    credit = vertical.ticket("BUY", 1, "LMT", price=-0.95, cOID="credit")
+    credit["conidex"] = f"28812380;;;{short}/-1,{long}/1"
+    _, rows = vertical.desk.send(credit, vertical.ticket("BUY", 1, "STP", price=2.00, tif="GTC", parentId="credit"))
+    stop, parent = (vertical.desk.order(row["order_id"]) for row in rows)
+    assert (parent.state, stop.parent, vertical.held) == ("filled", parent, (-1, 1))
+    vertical.quote("3.10", "3.30", "1.05", "1.10")
+    vertical.desk.pass_time(2)
+    assert (stop.state, vertical.held) == ("filled", (0, 0))
+
+
 def test_a_bracket_around_a_spread_takes_the_profit() -> None:
     vertical = Vertical()
     _, stop, target = bracket(vertical)

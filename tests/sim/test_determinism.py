@@ -6,6 +6,7 @@ import hashlib
 
 import pytest
 
+from desks import Desk
 from ibkit.sim.serving.inprocess import Simulator
 from simulators import Caller, OAuth1Caller, OAuth2Caller, make_simulator
 
@@ -68,3 +69,48 @@ def test_a_reset_world_answers_as_at_the_first_time() -> None:
     first = play(simulator)
     simulator.control("POST", "reset")
     assert play(simulator) == first
+
+
+def trade_everything(seed: int) -> str:
+    """A day with every form of order and all that is read of them, as one digest of every byte."""
+    desk = Desk(seed=seed, value_limit="1e12", stop_question="no", size_limit="1e6")
+    desk.brokerage.suppressed.update({"o403", "o10164", "o10223"})
+    put, long, stock = desk.option(days=3), desk.option(offset=-8, days=3), desk.stock("TSLA")
+    spread = {"conid": None, "conidex": f"28812380;;;{put.conid}/1,{long.conid}/-1"}
+    trail = {"trailingAmt": 0.3, "trailingType": "%"}
+    last = float(desk.quote(stock).last)
+    requests = [
+        [
+            desk.ticket(put, "SELL", 60, "LMT", price=0.5, cOID="p"),
+            desk.ticket(put, "BUY", 60, "TRAIL", parentId="p", **trail),
+        ],
+        [
+            desk.ticket(put, "SELL", 3, "MKT", **spread),
+            desk.ticket(put, "BUY", 3, "STP", price=9, parentId="x", **spread),
+        ],
+        [desk.ticket(put, "SELL", 3, "MKT", **spread)],
+        [desk.ticket(stock, "BUY", 5, "MOC")],
+        [desk.ticket(stock, "SELL", 5, "TRAIL", isSingleGroup=True, **trail)],
+        [desk.ticket(stock, "BUY", 5, "REL", price=round(last + 1, 2), auxPrice=0.01)],
+        [desk.ticket(stock, "BUY", 5, "MIDPRICE")],
+        [desk.ticket(stock, "BUY", None, "MIT", price=round(last - 1, 2), cashQty=2000)],
+    ]
+    said: list[object] = []
+    for tickets in requests:
+        said.append(desk.send(*tickets))
+        said.append(desk.call("POST", f"/iserver/account/{desk.account}/orders/whatif", {"orders": tickets}, wait=6))
+    for _ in range(4):
+        desk.pass_time(2 * 3600)
+        said += [desk.call("GET", f"/iserver/account/{what}", wait=6) for what in ("orders", "trades?days=1")]
+        said += [desk.call("GET", f"/iserver/account/order/status/{id_}") for id_ in desk.exchange.orders]
+    desk.get("/portfolio/accounts", wait=6)
+    said.append(desk.get(f"/portfolio/{desk.account}/combo/positions"))
+    said.append(desk.simulator.control("GET", "ledger"))
+    assert sum(len(order.executions) for order in desk.exchange.orders.values()) >= 5, "there is something to compare"
+    return hashlib.sha256(repr(said).encode()).hexdigest()
+
+
+@pytest.mark.requirement("TST-01", "TRD-12")
+def test_every_form_of_order_comes_to_the_same_bytes() -> None:
+    assert trade_everything(7) == trade_everything(7)
+    assert trade_everything(7) != trade_everything(8)

@@ -119,6 +119,13 @@ def test_an_ioc_order_fills_what_it_can_and_is_gone() -> None:
     assert desk.place(put, "BUY", 1, "LMT", price=1.05, tif="IOC").state == "filled"
 
 
+def test_a_stop_for_the_opening_cannot_trade_there() -> None:
+    desk = Desk(start=EVENING)
+    order = desk.place(desk.stock(), "BUY", 1, "STP", price=700.0, tif="OPG")
+    desk.pass_time((OPEN - desk.now).total_seconds() + 10)
+    assert (order.state, order.filled) == ("cancelled", 0)
+
+
 def test_an_opening_order_has_one_chance_at_the_next_open() -> None:
     desk = Desk(start=EVENING)
     stock = desk.stock()
@@ -344,9 +351,29 @@ def test_the_control_face_types_orders_and_fills_them() -> None:
         desk.simulator.control("POST", "order", {"account": "U9", "ticket": ticket})
 
 
+KINDS = ["MKT", "LMT", "STP", "TRAIL", "TRAILLMT", "MIT", "LIT", "MOC", "REL", "MIDPRICE", "combo", "OCA"]
+KINDS += ["cancel", "wait", "night"]
 moves = st.lists(
     st.tuples(
-        st.sampled_from(["MKT", "LMT", "STP", "cancel", "wait", "night"]),
+        st.sampled_from(
+            [
+                "MKT",
+                "LMT",
+                "STP",
+                "TRAIL",
+                "TRAILLMT",
+                "MIT",
+                "LIT",
+                "MOC",
+                "REL",
+                "MIDPRICE",
+                "combo",
+                "OCA",
+                "cancel",
+                "wait",
+                "night",
+            ]
+        ),
         st.sampled_from(["BUY", "SELL"]),
         st.integers(1, 40),
         st.integers(-6, 6),
@@ -361,7 +388,10 @@ moves = st.lists(
 @settings(max_examples=80, deadline=None)
 def test_whatever_is_traded_cash_positions_and_summary_follow_from_the_executions(rows: list) -> None:
     desk = Desk(margin_refusal="later", value_limit="1e12")
+    desk.brokerage.suppressed.add("o403")
     put, stock = desk.option(offset=-30, days=40), desk.stock("AAPL")
+    other = desk.option(offset=-35, days=40)
+    spread = {"conid": None, "conidex": f"28812380;;;{put.conid}/1,{other.conid}/-2"}
     for kind, side, quantity, distance, option in rows:
         contract = put if option else stock
         if kind == "cancel":
@@ -370,18 +400,26 @@ def test_whatever_is_traded_cash_positions_and_summary_follow_from_the_execution
             desk.pass_time(900 if kind == "wait" else 20 * 3600)
         else:
             middle = (desk.quote(contract).bid or Decimal("0.05")) + Decimal(distance) / 100
-            prices = {} if kind == "MKT" else {"price": float(max(middle, Decimal("0.01")))}
-            desk.send(desk.ticket(contract, side, quantity, kind, **prices))
-    executions = [e for order in desk.exchange.orders.values() for e in order.executions]
-    signs = [1 if e.order.ticket.side == "BUY" else -1 for e in executions]
+            price = float(max(middle, Decimal("0.01")))
+            terms = {"price": price, "auxPrice": price, "trailingAmt": 0.05, "trailingType": "amt"}
+            terms |= {"auxPrice": 0.01} if kind == "REL" else {}
+            if kind == "combo":
+                desk.send(desk.ticket(put, side, quantity, "LMT", price=distance / 20, **spread))
+            elif kind == "OCA":
+                pair = [desk.ticket(contract, side, quantity, k, isSingleGroup=True, **terms) for k in ("LMT", "STP")]
+                desk.send(*pair)
+            else:
+                desk.send(desk.ticket(contract, side, quantity, kind, **terms))
+    fills = [e for order in desk.exchange.orders.values() for e in order.executions]
+    executions = [part for fill in fills for part in fill.legs or (fill,)]
+    assert sum((f.commission for f in fills), Decimal(0)) == sum((e.commission for e in executions), Decimal(0))
+    signs = [1 if e.side == "BUY" else -1 for e in executions]
     flows = sum((-s * e.net_amount - e.commission for s, e in zip(signs, executions, strict=True)), Decimal(0))
     seen = desk.world.books.portfolio(desk.account, desk.now)
     assert desk.book.cash == desk.book.started_with + flows
     assert desk.book.balanced
-    for contract in (put, stock):
-        held = sum(
-            (s * e.quantity for s, e in zip(signs, executions, strict=True) if e.order.conid == contract.conid), 0
-        )
+    for contract in (put, other, stock):
+        held = sum((s * e.quantity for s, e in zip(signs, executions, strict=True) if e.instrument == contract), 0)
         assert desk.book.quantity(contract.conid) == held
     assert seen.values.net_liquidation == to_cents(desk.book.cash) + sum(p.market_value for p in seen.positions)
     for order in desk.exchange.orders.values():

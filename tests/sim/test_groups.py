@@ -186,6 +186,29 @@ def test_both_siblings_fill_and_the_position_turns_round() -> None:
     assert events[-2:] == ["elected", "filled"]
 
 
+def test_a_group_breaks_as_often_as_the_scenario_says() -> None:
+    desk = Desk("bracket-child-reject=1", "oca-sibling-stays=1")
+    put = desk.option()
+    desk.hold(put, "1.00", "1.05")
+    first, second = (
+        desk.send(
+            desk.ticket(put, "SELL", 2, "LMT", price=1.20, cOID=ref),
+            desk.ticket(put, "BUY", 2, "STP", price=3.00, tif="GTC", parentId=ref),
+            desk.ticket(put, "BUY", 2, "LMT", price=0.50, tif="GTC", parentId=ref),
+        )[1]
+        for ref in ("p", "q")
+    )
+    assert [row["order_id"] == "-1" for row in first] == [True, True, False], "both children of one request"
+    stop, target, parent = (desk.order(row["order_id"]) for row in second)
+    desk.exchange.fill(parent.id, Decimal("1.20"), None, desk.now)
+    desk.exchange.fill(target.id, Decimal("0.50"), Decimal(1), desk.now)
+    assert stop.total == 2, "the first fill does not reach it"
+    desk.exchange.fill(target.id, Decimal("0.50"), Decimal(1), desk.now)
+    assert stop.total == 1, "the second does"
+    with pytest.raises(ValueError, match="how often"):
+        desk.world.faults.set_scenarios(["oca-both-fill=often"])
+
+
 def test_a_sleeping_child_is_not_filled_along() -> None:
     desk = Desk("oca-both-fill")
     put = desk.option()

@@ -161,6 +161,17 @@ def test_a_trail_asks_about_stops_and_knows_when_it_would_trigger_at_once() -> N
     assert question["messageIds"] == ["o10331"]
 
 
+def test_a_preview_warns_of_stops_and_takes_the_stop_for_its_price() -> None:
+    desk = Desk(quiet=False, no_data_question="no")
+    put = desk.option()
+    desk.hold(put, "2.00", "2.10")
+    body = {"orders": [desk.ticket(put, "BUY", 2, "TRAIL", **trailing(0.50))]}
+    row = desk.call("POST", f"/iserver/account/{desk.account}/orders/whatif", body)[1]
+    assert row["warn"].startswith("You are about to submit a stop order.")
+    assert row["amount"]["amount"] == "500 USD (2 Contracts)", "two at the stop of 2.50"
+    assert (row["position"]["after"], row["error"]) == ("2", None)
+
+
 @pytest.mark.parametrize(
     "changes",
     [

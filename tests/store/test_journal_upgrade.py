@@ -107,7 +107,7 @@ async def test_an_upgrade_that_breaks_off_leaves_the_first_release(path, monkeyp
         JOURNAL[1].upgrade(connection)
         raise RuntimeError("the lights went out")
 
-    monkeypatch.setattr("ibkit.store.journal.JOURNAL", (JOURNAL[0], Migration(2, "breaks", breaks)))
+    monkeypatch.setattr("ibkit.store.journal_file.JOURNAL", (JOURNAL[0], Migration(2, "breaks", breaks)))
     with pytest.raises(RuntimeError):
         async with open_journal(path, clock=CLOCK):
             pass

@@ -14,6 +14,7 @@ from ibkit.errors import StorageError
 from ibkit.store import open_journal
 from ibkit.store.locks import take
 from ibkit.store.mark import Mark, MarkFile
+from ibkit.trading.events import Doubted
 from journal_words import claim, other_key, planned, send
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requirement("GWY-06")]
@@ -62,6 +63,21 @@ async def test_an_older_copy_is_noticed_at_the_next_start_and_at_every_one_after
     for number in range(1, 4):  # reconciling takes lanes and must not make it look new
         assert await order(path, clock, number)
     assert numbers(path)[1] > int(mark_of(path).read_text().split()[1])
+
+
+async def test_only_what_takes_an_order_closer_to_the_broker_moves_the_journal_on(path, clock):
+    async with open_journal(path, clock=clock) as journal:
+        intent, _ = await journal.plan(planned())
+        assert numbers(path)[1] == 0
+        async with journal.conversation(USER, wait_s=0) as lane:
+            assert numbers(path)[1] == 1
+            intent = await journal.append(intent, *claim(lane.epoch))
+            assert numbers(path)[1] == 2
+            intent = await journal.append(intent, *send())
+            assert numbers(path)[1] == 3
+            await journal.append(intent, Doubted(at=START, reason="lost"))
+            assert numbers(path)[1] == 3
+        assert int(mark_of(path).read_text().split()[1]) == 3
 
 
 async def test_a_person_clears_it_and_older_copies_are_noticed_again(path, clock, tmp_path):

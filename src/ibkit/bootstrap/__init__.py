@@ -43,6 +43,7 @@ __all__ = [
     "read_settings",
     "ring_of",
     "run",
+    "start_worker_if_none",
     "test_connection",
     "token_cache_of",
     "using",
@@ -64,6 +65,7 @@ _HOMES = {
     "desks": ("Books", "Desk", "open_books", "open_desk"),
     "edge": ("Edges", "edges", "run", "using"),
     "probing": ("ConnectionTest", "probe", "test_connection"),
+    "worker": ("start_worker_if_none",),
     "trading_client": ("TradingClient",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

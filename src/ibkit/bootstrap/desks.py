@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,12 +11,14 @@ from pathlib import Path
 
 from ibkit.bootstrap.clients import client_of, clock_of
 from ibkit.bootstrap.edge import edges
+from ibkit.bootstrap.processes import is_alive, owner_name
 from ibkit.client import Client, IbkrBroker
 from ibkit.clock import Clock
 from ibkit.errors import StorageError
 from ibkit.model import AccountId, Environment
 from ibkit.settings import Settings
 from ibkit.store import open_journal, open_json_lines, open_trades
+from ibkit.store.heartbeats import FileHeartbeats
 from ibkit.trading import (
     Alerts,
     Journal,
@@ -25,16 +26,27 @@ from ibkit.trading import (
     OptionSeller,
     OrderGateway,
     PositionCloser,
-    ProtectionGuard,
     QuestionPolicy,
     RiskBook,
     Trades,
+    Watchdog,
 )
+from ibkit.trading.dead_man import DeadMan
 from ibkit.trading.questions import Asker, unasked
+from ibkit.trading.rounds import Rounds
 from ibkit.trading.timeline import unobserved
 from ibkit.trading.trade import ExitReason, RecordState, Trade, TradeStatus
 
-__all__ = ["VALIDATION_KEY", "Books", "Desk", "journal_path", "open_books", "open_desk", "trades_journal_path"]
+__all__ = [
+    "VALIDATION_KEY",
+    "Books",
+    "Desk",
+    "heartbeats_path",
+    "journal_path",
+    "open_books",
+    "open_desk",
+    "trades_journal_path",
+]
 
 VALIDATION_KEY = "paper-validation-"
 """Keys of `ibkit trade validate` begin so; a closed trade of such a key is the proof that it passed (OPT-08)."""
@@ -98,8 +110,12 @@ class Desk:
             observe=self.observe,
         )
 
-    def guard(self) -> ProtectionGuard:
-        return ProtectionGuard(
+    def guard(self) -> Watchdog:
+        """Looks after sold options at the start of a command: alerts, but no orders; those are the worker's."""
+        return self.watchdog(acts=False)
+
+    def watchdog(self, *, acts: bool = True) -> Watchdog:
+        return Watchdog(
             broker=self.broker,
             gateway=self.gateway,
             trades=self.books.trades,
@@ -107,11 +123,38 @@ class Desk:
             clock=self.clock,
             account_id=self.account_id,
             observe=self.observe,
+            fill_timeout_s=self.settings.trading.fill_timeout,
+            acts=acts,
+            all_shorts=self.settings.trading.watch_all_shorts,
+            alive=is_alive,
+            me=owner_name(),
+        )
+
+    def rounds(self) -> Rounds:
+        """What the worker does again and again."""
+        return Rounds(
+            gateway=self.gateway,
+            watchdog=self.watchdog(),
+            alerts=self.books.alerts,
+            clock=self.clock,
+            account_id=self.account_id,
+            dead_man=DeadMan(
+                gateway=self.gateway,
+                heartbeats=FileHeartbeats(heartbeats_path(self.settings)),
+                risk=self.books.risk,
+                clock=self.clock,
+                account_id=self.account_id,
+                observe=self.observe,
+            ),
         )
 
 
 def journal_path(settings: Settings) -> Path:
     return settings.state_dir / "journal.db"
+
+
+def heartbeats_path(settings: Settings) -> Path:
+    return settings.state_dir / "heartbeats"
 
 
 def trades_journal_path(settings: Settings) -> Path:
@@ -168,8 +211,12 @@ async def desk_of(
     live_confirmed: bool = False,
     asker: Asker = unasked,
     observe: Observer = unobserved,
+    account_id: AccountId | None = None,
 ) -> Desk:
-    """A desk around what is open already. asker: whom to show questions that the policy alone would decline."""
+    """A desk around what is open already.
+
+    asker: whom to show questions that the policy alone would decline. account_id: before that of the settings.
+    """
     broker = IbkrBroker(client)
     await broker.identify()
     gateway = OrderGateway(
@@ -179,7 +226,7 @@ async def desk_of(
         risk=books.risk,
         clock=client.clock,
         questions=QuestionPolicy(frozenset(settings.trading.auto_confirm)),
-        owner=f"{socket.gethostname()}:{os.getpid()}",
+        owner=owner_name(),
         live_confirmed=live_confirmed,
         resend_same_ref=settings.trading.resend_same_coid,
         asker=asker,
@@ -192,7 +239,7 @@ async def desk_of(
         broker=broker,
         books=books,
         gateway=gateway,
-        account_id=await client.selected_account(settings.account_id),
+        account_id=account_id or await client.selected_account(settings.account_id),
         observe=observe,
     )
 

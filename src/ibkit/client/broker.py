@@ -17,6 +17,7 @@ from ibkit.client.api.marketdata import open_line
 from ibkit.client.client import Client
 from ibkit.client.opening import Opening
 from ibkit.client.risk_reads import RiskReads
+from ibkit.errors import OutcomeUnknown
 from ibkit.model import (
     Account,
     AccountId,
@@ -60,6 +61,7 @@ class IbkrBroker:
         self._orders_read: set[tuple[str, AccountId]] = set()
         self._fills_read: set[tuple[str, AccountId]] = set()
         self._question_open = False
+        self._asked: set[QuestionId] = set()
         self._told: Username | None = None
         self._last_mark: SessionMark | None = None
         self._reads = RiskReads(ib)
@@ -207,6 +209,14 @@ class IbkrBroker:
     def _heard(self, answer: Answer) -> Answer:
         """An open question keeps the conversation open, so that no renewal comes between it and the reply."""
         if isinstance(answer, Asked):
+            if answer.question.question_id in self._asked:
+                # A question names no order. One that was asked before is the answer to an earlier call, come late over
+                # a connection in between: to reply would confirm that call's order, not this one's.
+                self._close_question()
+                raise OutcomeUnknown(
+                    "IBKR's answer repeats an earlier question", code="E-UPSTREAM", details={"cause": "stale"}
+                )
+            self._asked.add(answer.question.question_id)
             if not self._question_open:
                 self._question_open = True
                 self._ib.keeper.conversations += 1

@@ -18,21 +18,22 @@ __all__ = ["Heard", "MarketLines"]
 
 RENEW_AFTER_S: Final = 540.0
 """IBKR ends a stream silently after 10 to 15 minutes. F126."""
+ASK_S: Final = 22.0
+"""A quiet market is no dead line: after so long it is asked for anew, which brings a full frame (§5.1). F125, F127."""
 STALE_S: Final = 29.0
-"""A line that fell silent is told within 30 s, the time its telling takes included. F79."""
+"""A line that does not answer then is told as silent within 30 s, the time its telling takes included. F79."""
 TRIES: Final = 3
 """How often a line that stays silent is asked for again before its next renewal. F125."""
 
 
 @dataclass(slots=True)
 class _Line:
-    """asked_at: None while it waits to be asked for. tries: since something was heard."""
+    """asked_at: None while it waits to be asked for. tries: asked for anew so often since something was heard."""
 
     fields: dict[str, None]
     asked_at: float | None = None
     heard_at: float = 0.0
     tries: int = 0
-    stale: bool = False
     told_stale: bool = False
     updated_ms: int = 0
     known: dict[str, Any] = field(default_factory=dict)
@@ -88,10 +89,9 @@ class MarketLines:
             if self._lines.pop(conid).asked_at is not None:
                 commands.append(wire.unsubscribe_market(conid))
         for conid, line in self._lines.items():
-            silent = line.asked_at is not None and line.tries < TRIES and now - self._since(line) >= STALE_S
+            silent = line.asked_at is not None and line.tries < TRIES and now - self._since(line) >= ASK_S
             if line.asked_at is None or now - line.asked_at >= RENEW_AFTER_S or silent:
                 line.tries = line.tries + 1 if silent else 0
-                line.stale = line.stale or silent
                 if line.asked_at is None:
                     line.heard_at = now
                 line.asked_at = now
@@ -102,20 +102,22 @@ class MarketLines:
         """Lines that fell silent and were not told of yet, with the seconds since their last frame."""
         found = []
         for conid, line in self._lines.items():
-            if line.stale and not line.told_stale:
+            if line.tries and not line.told_stale and now >= self._stale_at(line):
                 line.told_stale = True
                 found.append((f"smd+{conid}", now - line.heard_at))
         return found
 
     def next_at(self) -> float | None:
-        """When `due` has something to do again."""
+        """When `due` or `gone_stale` has something to do again."""
         moments = []
         for line in self._lines.values():
             if line.asked_at is None:
                 return 0.0
             moments.append(line.asked_at + RENEW_AFTER_S)
             if line.tries < TRIES:
-                moments.append(self._since(line) + STALE_S)
+                moments.append(self._since(line) + ASK_S)
+            if line.tries and not line.told_stale:
+                moments.append(self._stale_at(line))
         return min(moments, default=None)
 
     def hear(self, frame: wire.Market, now: float) -> Heard:
@@ -123,7 +125,7 @@ class MarketLines:
         line = None if frame.conid is None else self._lines.get(frame.conid)
         if line is None:
             return Heard(None)  # F87: nobody asked for it
-        was_stale, line.stale, line.told_stale = line.told_stale, False, False
+        was_stale, line.told_stale = line.told_stale, False
         line.heard_at, line.tries = now, 0
         if frame.updated_ms is not None and frame.updated_ms < line.updated_ms:
             return Heard(None, was_stale)  # F81: out of order
@@ -134,6 +136,11 @@ class MarketLines:
         line.updated_ms = frame.updated_ms or line.updated_ms
         changed, line.known, line.quote = known != line.known, known, quote
         return Heard(quote if changed else None, was_stale)
+
+    @staticmethod
+    def _stale_at(line: _Line) -> float:
+        """It had its time to answer: also where we slept through the moment at which it was to be asked."""
+        return max(line.heard_at + STALE_S, (line.asked_at or 0.0) + STALE_S - ASK_S)
 
     @staticmethod
     def _since(line: _Line) -> float:

@@ -351,7 +351,12 @@ class Opener:
         )
         for start in range(0, len(suppressed), SUPPRESS_AT_ONCE):
             ids = list(suppressed[start : start + SUPPRESS_AT_ONCE])
-            await self.ask(SUPPRESS_QUESTIONS, SuppressRequest(ids))
+            response = await self.ask(SUPPRESS_QUESTIONS, SuppressRequest(ids))
+            if response.status not in (
+                200,
+                400,
+            ):  # 400: an id that IBKR does not know; the others are worth the session
+                raise refusal(SUPPRESS_QUESTIONS, response, self._ib.method)
         self._moved(SessionEvent.ACCOUNTS_ASKED)
 
     async def ask(self, endpoint: Endpoint, body: Any = None) -> Response:

@@ -256,6 +256,12 @@ class Trading:
     fill_timeout: float = variable(
         "FILL_TIMEOUT", "20", duration(unit="s", minimum=1, maximum=600), "Seconds to wait for a fill"
     )
+    watch_all_shorts: bool = variable(
+        "WATCH_ALL_SHORTS",
+        "false",
+        boolean,
+        "The worker raises an alert for every short option without a stop, also for those that ibkit did not sell",
+    )
     max_strike_distance_pct: Decimal = variable(
         "MAX_STRIKE_DISTANCE_PCT", "5", decimal("0.1", "100"), "Farthest strike from the underlying's price, percent"
     )

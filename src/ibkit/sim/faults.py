@@ -64,6 +64,8 @@ SCENARIOS: dict[str, str] = {
 
 _ONCE = {"lost-order-reply": 1, "sso-dh-500": 1}
 """Scenarios that strike a number of times and are then spent; all others last."""
+_COUNTED = frozenset({"bracket-child-reject", "bracket-refused", "oca-sibling-stays", "oca-both-fill"})
+"""Scenarios that last, or strike as often as their argument says: `bracket-child-reject=1`."""
 
 FAULTS: dict[str, str] = {
     "drop-request": "the connection breaks before the call is carried out (F07)",
@@ -166,7 +168,7 @@ class Faults:
         return tuple(self._scenarios)
 
     def set_scenarios(self, names: Iterable[str]) -> None:
-        """Replace the scenarios that are on. Raises ValueError for an unknown name; then nothing changes.
+        """Replace the scenarios that are on. Raises ValueError for an unknown name or count; then nothing changes.
 
         `endpoint-404=/iserver/secdef/search` gives a scenario its argument.
         """
@@ -175,8 +177,13 @@ class Faults:
         if unknown:
             raise ValueError(f"no scenario is called {unknown[0]}; there are: {', '.join(sorted(SCENARIOS))}")
         parsed.pop("ok", None)
+        counts = {name: text for name, text in parsed.items() if name in _COUNTED and text}
+        wrong = [name for name, text in counts.items() if not text.isdecimal()]
+        if wrong:
+            raise ValueError(f"{wrong[0]}: how often, as a number, not {counts[wrong[0]]}")
         self._scenarios = parsed
         self._left = {name: times for name, times in _ONCE.items() if name in parsed}
+        self._left |= {name: int(text) for name, text in counts.items()}
 
     def on(self, name: str) -> bool:
         """Whether a scenario is on and not yet spent."""

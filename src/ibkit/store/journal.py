@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any
 
 import anyio.to_thread
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from ibkit.clock import Clock
 from ibkit.errors import StorageError
@@ -27,12 +27,10 @@ from ibkit.store import fences
 from ibkit.store import journal_rows as rows
 from ibkit.store.alerts import SqlAlerts, put_alert
 from ibkit.store.columns import instant_text
-from ibkit.store.database import Database, sqlite_file
-from ibkit.store.failures import failures_of
+from ibkit.store.database import Database
+from ibkit.store.journal_file import name_of, open_file
 from ibkit.store.locks import file_lock
 from ibkit.store.mark import Mark, MarkFile
-from ibkit.store.migrating import migrate
-from ibkit.store.migrations import JOURNAL
 from ibkit.store.retention import purge_some
 from ibkit.store.risk_book import SqlRiskBook
 from ibkit.trading.alert import Alert
@@ -42,7 +40,6 @@ from ibkit.trading.ports import Lane, Leg
 
 __all__ = ["SqliteJournal"]
 
-COMPONENT = "journal"
 _SYNC_MARK_S = 60.0
 """The mark is synced no more often: one that a power cut takes back only notices less."""
 
@@ -68,10 +65,10 @@ class SqliteJournal:
 
     async def __aenter__(self) -> SqliteJournal:
         if self._inline:
-            engine, self._mark, self._restored = _open(self._path, self._mark_file)
+            engine, self._mark, self._restored = open_file(self._path, self._mark_file)
         else:
-            engine, self._mark, self._restored = await anyio.to_thread.run_sync(_open, self._path, self._mark_file)
-        self._opened = Database(engine, name=_name(self._path), run_inline=self._inline)
+            engine, self._mark, self._restored = await anyio.to_thread.run_sync(open_file, self._path, self._mark_file)
+        self._opened = Database(engine, name=name_of(self._path), run_inline=self._inline)
         self._alerts, self._risk = SqlAlerts(self._opened), SqlRiskBook(self._opened)
         self._owner = f"{os.getpid()}-{secrets.token_hex(4)}"
         return self
@@ -228,13 +225,15 @@ class SqliteJournal:
 
     async def usernames(self, account_ids: Collection[AccountId]) -> tuple[Username, ...]:
         marks = ", ".join("?" for _ in account_ids)
-        asked = (
-            f"SELECT DISTINCT username FROM intents WHERE account_id IN ({marks})"  # noqa: S608  # question marks alone
-            " AND (final = 0 OR (denies = 1 AND resolved = 0)) ORDER BY username"
+        asked = " UNION ".join(  # two halves, each with a partial index of its own
+            f"SELECT username FROM intents WHERE {open_} AND account_id IN ({marks})"  # noqa: S608  # literals alone
+            for open_ in ("final = 0", "denies = 1 AND resolved = 0")
         )
-        values = tuple(account_ids)
+        values = tuple(account_ids) * 2
         return await self._database.read(
-            lambda connection: tuple(Username(name) for (name,) in connection.exec_driver_sql(asked, values))
+            lambda connection: tuple(
+                Username(name) for (name,) in connection.exec_driver_sql(f"{asked} ORDER BY username", values)
+            )
         )
 
     async def controls(self, account_id: AccountId) -> tuple[int, int]:
@@ -261,45 +260,3 @@ class SqliteJournal:
     def _raise_mark(self, *, sync: bool) -> None:
         if not self._restored:  # of a restored copy what stands there is the proof, until a person has looked
             self._mark_file.rise(self._mark, sync=sync)
-
-
-def _name(path: Path) -> str:
-    return f"order journal {path}"
-
-
-def _open(path: Path, mark_file: MarkFile) -> tuple[Engine, Mark, bool]:
-    """The engine, where the journal stands, and whether it is a restored copy."""
-    engine = sqlite_file(path)
-    try:
-        with failures_of(_name(path)):
-            told = mark_file.read()  # before the database: another process may move on in between
-            mark, restored = _stand(engine, path)
-            if not restored and not mark.fits(told):
-                # Once more: the mark may have been missing only because another process was making both.
-                told = mark_file.read()
-                mark, restored = _stand(engine, path)
-            if not restored and not mark.fits(told):
-                restored = True
-                with engine.begin() as connection:
-                    connection.exec_driver_sql("UPDATE lineage SET restored = 1")
-        if told is None and not restored:
-            mark_file.rise(mark, sync=True)
-    except StorageError:
-        engine.dispose()
-        raise
-    return engine, mark, restored
-
-
-def _stand(engine: Engine, path: Path) -> tuple[Mark, bool]:
-    with engine.begin() as connection:
-        damage = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
-        if damage != "ok":
-            raise StorageError(
-                f"Database problem: {_name(path)}: damaged ({damage})",
-                remedy="Do not delete it: move it aside, check `ibkit orders list` at IBKR, then start anew.",
-            )
-        migrate(connection, COMPONENT, JOURNAL)
-        journal_id, changes, restored = connection.exec_driver_sql(
-            "SELECT journal_id, changes, restored FROM lineage WHERE id = 1"
-        ).one()
-        return Mark(journal_id, changes), bool(restored)

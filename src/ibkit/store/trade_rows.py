@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 from sqlalchemy import JSON, BigInteger, Column, Date, Integer, MetaData, String, Table
 
 from ibkit.model import AccountId, Conid, Environment, Fill, Key, OrderId, Ref, Right, Side
 from ibkit.store.columns import Exact, Instant
 from ibkit.store.database import SCHEMA
-from ibkit.trading.trade import ExitReason, OrderLink, OrderRole, RecordState, Trade, TradeStatus
+from ibkit.trading.exits import ExitPlan
+from ibkit.trading.trade import ExitReason, OrderLink, OrderRole, RecordState, Trade, TradeLeg, TradeStatus
 
 __all__ = ["EXECUTIONS", "LINKS", "TRADES", "execution_rows", "link_rows", "trade_from_rows", "trade_row"]
 
@@ -45,6 +47,8 @@ TRADES = Table(
     Column("multiplier", Exact),
     Column("created_at", Instant),
     Column("updated_at", Instant),
+    Column("exit_plan", JSON(none_as_null=True)),
+    Column("legs", JSON(none_as_null=True)),
 )
 EXECUTIONS = Table(
     "executions",
@@ -107,6 +111,8 @@ def trade_row(trade: Trade) -> dict[str, Any]:
         "record_state": trade.record_state.value,
         "market_snapshot": dict(trade.market_snapshot),
         "environment": trade.environment.value,
+        "exit_plan": None if trade.exit_plan is None else msgspec.to_builtins(trade.exit_plan),
+        "legs": msgspec.to_builtins(trade.legs) if trade.legs else None,
     }
 
 
@@ -147,7 +153,7 @@ def trade_from_rows(
     row: Mapping[str, Any], executions: Iterable[Mapping[str, Any]], links: Iterable[Mapping[str, Any]]
 ) -> Trade:
     """links in their order (`position`), executions in the order of their time."""
-    reason = row["exit_reason"]
+    reason, plan = row["exit_reason"], row["exit_plan"]
     return Trade(
         **{name: row[name] for name in _SAME},
         right=Right.PUT if row["option_type"] == "PUT" else Right.CALL,
@@ -159,6 +165,8 @@ def trade_from_rows(
         environment=Environment(row["environment"]),
         links=tuple(_link(link) for link in links),
         fills=tuple(_fill(execution) for execution in executions),
+        exit_plan=None if plan is None else msgspec.convert(plan, ExitPlan),
+        legs=msgspec.convert(row["legs"] or (), tuple[TradeLeg, ...]),
     )
 
 

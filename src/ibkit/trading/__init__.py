@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from ibkit.trading.closing import CloseResult, PositionCloser
     from ibkit.trading.events import Operation
     from ibkit.trading.gateway import OrderGateway
-    from ibkit.trading.guard import ProtectionGuard
     from ibkit.trading.intent import Intent, IntentState
     from ibkit.trading.option_seller import OptionSeller
     from ibkit.trading.outcome import Outcome
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from ibkit.trading.risk import Facts, Limits, RiskBook, default_limits
     from ibkit.trading.timeline import Observer, Step, StepKind
     from ibkit.trading.trade import Trade, TradeResult
+    from ibkit.trading.watchdog import Watchdog, WatchReport
 
 __all__ = [
     "Alert",
@@ -44,7 +44,6 @@ __all__ = [
     "OrderGateway",
     "Outcome",
     "PositionCloser",
-    "ProtectionGuard",
     "QuestionPolicy",
     "RiskBook",
     "Severity",
@@ -53,6 +52,8 @@ __all__ = [
     "Trade",
     "TradeResult",
     "Trades",
+    "WatchReport",
+    "Watchdog",
     "check_key",
     "child_key",
     "default_limits",
@@ -66,7 +67,6 @@ _HOMES = {
     "closing": ("CloseResult", "PositionCloser"),
     "events": ("Operation",),
     "gateway": ("OrderGateway",),
-    "guard": ("ProtectionGuard",),
     "intent": ("Intent", "IntentState"),
     "option_seller": ("OptionSeller",),
     "outcome": ("Outcome",),
@@ -77,6 +77,7 @@ _HOMES = {
     "risk": ("Facts", "Limits", "RiskBook", "default_limits"),
     "timeline": ("Observer", "Step", "StepKind"),
     "trade": ("Trade", "TradeResult"),
+    "watchdog": ("WatchReport", "Watchdog"),
 }
 
 

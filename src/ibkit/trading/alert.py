@@ -26,6 +26,8 @@ class AlertKind(enum.Enum):
     """An acknowledgement that belongs to another order."""
     UNPROTECTED = "unprotected"
     """A sold option stands without a working stop."""
+    TIME_EXIT = "time_exit"
+    """A position that was to be bought back at a given moment stands."""
     BROKEN_GROUP = "broken_group"
     """An order of a bracket or OCA group was refused, or is not to be seen, while others stand."""
     BOTH_FILLED = "both_filled"

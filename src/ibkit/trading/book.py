@@ -7,19 +7,27 @@ from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 
-from ibkit.model import Environment, Fill, Key, OrderId, OrderTicket, Ref
+from ibkit.model import Contract, Environment, Fill, Key, OrderId, OrderTicket, Ref
+from ibkit.trading.exits import ExitPlan
 from ibkit.trading.intent import Intent
 from ibkit.trading.sale import trade_id_of
-from ibkit.trading.trade import ExitReason, OrderLink, OrderRole, RecordState, Trade, TradeStatus
+from ibkit.trading.trade import ExitReason, OrderLink, OrderRole, RecordState, Trade, TradeLeg, TradeStatus
 
-__all__ = ["closed", "failed", "link_of", "new_trade", "realized_pnl", "sold", "with_fills", "with_links", "with_stop"]
+__all__ = ["closed", "failed", "link_of", "new_trade", "realized_pnl", "sold", "with_exits", "with_fills", "with_links"]
 
 
 def new_trade(
-    ticket: OrderTicket, *, key: Key, ref: Ref, environment: Environment, snapshot: Mapping[str, str], at: datetime
+    ticket: OrderTicket,
+    *,
+    key: Key,
+    ref: Ref,
+    environment: Environment,
+    snapshot: Mapping[str, str],
+    at: datetime,
+    plan: ExitPlan | None = None,
 ) -> Trade:
     """The record before the entry order `ticket` leaves: pending, with nothing sold."""
-    contract = ticket.contract
+    contract = _sold_leg(ticket.contract)
     assert contract.strike is not None, "an option has a strike"
     assert contract.right is not None, "an option has a right"
     assert contract.expiry is not None, "an option has an expiry"
@@ -38,11 +46,31 @@ def new_trade(
         updated_at=at,
         market_snapshot=dict(snapshot),
         links=(OrderLink(role=OrderRole.ENTRY, key=key, ref=ref),),
+        exit_plan=plan,
+        legs=tuple(_leg(leg.contract, leg.ratio) for leg in ticket.contract.legs),
     )
 
 
-def sold(trade: Trade, entry: Intent, *, at: datetime, stop: Intent | None, stop_loss: Decimal | None) -> Trade:
-    """The record after the fill: what was sold at which average, and its stop where there is one."""
+def _sold_leg(contract: Contract) -> Contract:
+    return next((leg.contract for leg in contract.legs if leg.ratio > 0), contract)
+
+
+def _leg(contract: Contract, ratio: int) -> TradeLeg:
+    assert contract.strike is not None, "an option has a strike"
+    assert contract.right is not None, "an option has a right"
+    return TradeLeg(conid=contract.conid, strike=contract.strike, right=contract.right, ratio=ratio)
+
+
+def sold(
+    trade: Trade,
+    entry: Intent,
+    *,
+    at: datetime,
+    stop: Intent | None,
+    stop_loss: Decimal | None,
+    profit: Intent | None = None,
+) -> Trade:
+    """The record after the fill: what was sold at which average, and its exits where there are any."""
     return dataclasses.replace(
         trade,
         record_state=RecordState.COMPLETE,
@@ -53,14 +81,22 @@ def sold(trade: Trade, entry: Intent, *, at: datetime, stop: Intent | None, stop
         entry_price=entry.average_price,
         stop_loss_order_id=None if stop is None else stop.order_id,
         stop_loss_price=stop_loss,
+        take_profit_order_id=None if profit is None else profit.order_id,
+        take_profit_price=None if profit is None else profit.ticket.limit_price,
         updated_at=at,
     )
 
 
-def with_stop(trade: Trade, stop: Intent, *, at: datetime) -> Trade:
-    """The record with `stop` as the stop that protects it now."""
-    price = stop.ticket.stop_price
-    return dataclasses.replace(trade, stop_loss_order_id=stop.order_id, stop_loss_price=price, updated_at=at)
+def with_exits(trade: Trade, stop: Intent, profit: Intent | None, *, at: datetime) -> Trade:
+    """The record with `stop` as the stop that protects it now, and `profit` as the order beside it."""
+    return dataclasses.replace(
+        trade,
+        stop_loss_order_id=stop.order_id,
+        stop_loss_price=stop.ticket.stop_price,
+        take_profit_order_id=None if profit is None else profit.order_id,
+        take_profit_price=None if profit is None else profit.ticket.limit_price,
+        updated_at=at,
+    )
 
 
 def failed(trade: Trade, *, at: datetime) -> Trade:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 
 from ibkit.clock import Clock
 from ibkit.errors import (
     ConfigError,
     Effect,
     IbkitError,
-    LimitExceeded,
     OutcomeUnknown,
     Refused,
     StorageError,
@@ -35,6 +33,8 @@ from ibkit.model import (
     Username,
 )
 from ibkit.trading.alert import Alert, AlertKind, Severity
+from ibkit.trading.answering import MOST_REPLIES, QUESTIONS_S, Answering, asked_for_s
+from ibkit.trading.deciding import Decision, Decisions
 from ibkit.trading.events import (
     Acknowledged,
     Claimed,
@@ -52,34 +52,27 @@ from ibkit.trading.events import (
     Sending,
     Stage,
     TakenOver,
-    UnknownReason,
 )
 from ibkit.trading.groups import acknowledged_legs
 from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.outcome import refusal_code
 from ibkit.trading.ports import Broker, ControlsMoved, Journal, Lane
-from ibkit.trading.questions import Asker, QuestionPolicy, Verdict, unasked
+from ibkit.trading.questions import Verdict
 from ibkit.trading.reconcile import Reconciler, alert_for, progressed
 from ibkit.trading.ref import same_ref
-from ibkit.trading.risk import Facts, Objection, RiskBook, RiskState, case_of, check, scope_of
+from ibkit.trading.risk import Facts
 from ibkit.trading.shelter import sheltered
 from ibkit.trading.timeline import Observer, Step, StepKind
 
-__all__ = ["MOST_REPLIES", "QUESTIONS_S", "SEND_DEADLINE_S", "Conversation"]
+__all__ = ["SEND_DEADLINE_S", "Conversation"]
 
 SEND_DEADLINE_S = 2.0
 """Between the journal row and the first byte; a process that slept longer does not write (fault F91)."""
-MOST_REPLIES = 5
-QUESTIONS_S = 30.0
 _EXCHANGE_S = 120.0
 """Bound of the sheltered span: one order call of 30 s, questions of 30 s, and their last reply of 30 s."""
 _REPLY_RETRY_S = 1.0
 _MOST_DECISIONS = 8
 """Of one send: each time the limits, a kill switch or the account's sends change in between, it is decided anew."""
-_ASKING_SPARES_S = 5.0
-"""A person's time to answer ends this long before IBKR's patience does."""
-_PARKED_WATCH = timedelta(days=3)
-"""A parked DAY order ends with its trading day; a long weekend is the longest one."""
 
 _REFUSING = (400, 403, 411, 429)
 """Statuses that IBKR refuses with; a proxy may, too, so each is believed only after one look (requirement TRD-22)."""
@@ -88,30 +81,18 @@ _DONE = (IntentState.AMBIGUOUS, IntentState.RECONCILING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Decision:
-    """What the controls say of an intent at one moment. event: to be stored with what follows from it."""
-
-    event: Decided
-    objection: Objection | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
-    """lanes: the rights to talk, by user name, held by the caller; their epochs go into every send.
-
-    asker: a person to ask, if any.
-    """
+    """lanes: the rights to talk, by user name, held by the caller; their epochs go into every send."""
 
     broker: Broker
     journal: Journal
     clock: Clock
-    risk: RiskBook
-    questions: QuestionPolicy
+    decisions: Decisions
+    answering: Answering
     reconciler: Reconciler
     owner: str
     observe: Observer
     lanes: Mapping[Username, Lane]
-    asker: Asker = unasked
 
     async def carry_out(self, intent: Intent, facts: Facts | None, *, wanted: bool) -> Intent:
         """`intent` brought to rest, or to INTENT where it may be sent anew. The caller holds the conversation.
@@ -177,7 +158,7 @@ class Conversation:
     # -- before the bytes -----------------------------------------------------------------------------------------
 
     async def _claim(self, intent: Intent, facts: Facts) -> Intent:
-        decision = await self._decide(intent, facts, Stage.INTAKE)
+        decision = await self.decisions.decide(intent, facts, Stage.INTAKE)
         if decision.objection is not None:
             return await self._refuse(intent, decision)
         self._tell(StepKind.CHECKS, "risk controls passed", ref=intent.ref, version=decision.event.version)
@@ -187,7 +168,7 @@ class Conversation:
     async def _send(self, intent: Intent, facts: Facts) -> Intent:
         mark = await self.broker.mark()
         for _ in range(_MOST_DECISIONS):
-            decision = await self._decide(intent, facts, Stage.SEND)
+            decision = await self.decisions.decide(intent, facts, Stage.SEND)
             if decision.objection is not None:
                 return await self._refuse(intent, decision)
             deadline = self.clock.monotonic() + SEND_DEADLINE_S
@@ -207,7 +188,7 @@ class Conversation:
         if self.clock.monotonic() > deadline:
             return await self._too_late(intent)
         self._tell(StepKind.SENT, f"sent: {intent.label}", ref=intent.ref)
-        permit = self._permit(intent, facts, Stage.SEND, decision.event, deadline)
+        permit = self.decisions.permit(intent, facts, Stage.SEND, decision.event, deadline)
         return await self._classified(intent, lambda: self._call(intent, permit), replied=False)
 
     async def _call(self, intent: Intent, permit: SendPermit) -> Answer | CancelAck:
@@ -231,44 +212,7 @@ class Conversation:
         reason = f"not sent: more than {SEND_DEADLINE_S:g} s passed since it was journaled"
         return await self.journal.append(intent, NotSent(at=self.clock.now(), reason=reason))
 
-    async def _decide(self, intent: Intent, facts: Facts, stage: Stage, tied: tuple[str, ...] = ()) -> _Decision:
-        """What the controls say now, of limits, halts and sends as they are now. A halt they ask for is on disk."""
-        state = await self._risk_state(intent, facts)
-        now = self.clock.now()
-        found = check(case_of(intent.planned, facts, state, stage=stage, now=now, tied=tied))
-        if found.halts:
-            await self.risk.halt(*found.halts)
-        objection = found.objection
-        event = Decided(
-            at=now,
-            stage=stage,
-            passed=objection is None,
-            version=state.limits.version,
-            control=objection.control if objection else "",
-            note=objection.text if objection else "",
-            generation=state.generation,
-            serial=state.serial,
-            warnings=found.warnings,
-            value=found.value,
-        )
-        return _Decision(event=event, objection=objection)
-
-    async def _risk_state(self, intent: Intent, facts: Facts) -> RiskState:
-        return await self.risk.state(scope_of(intent.planned), self.clock.now(), read_at=facts.read_at)
-
-    def _permit(self, intent: Intent, facts: Facts, stage: Stage, decided: Decided, send_by: float) -> SendPermit:
-        """Right before the first byte: was a kill switch pressed, or a limit changed, since it was decided?"""
-
-        async def check_again() -> None:
-            if (await self._risk_state(intent, facts)).generation == decided.generation:
-                return
-            objection = (await self._decide(intent, facts, stage)).objection
-            if objection is not None:
-                raise LimitExceeded(objection.text, code=objection.code, details={"control": objection.control})
-
-        return SendPermit(send_by, check_again)
-
-    async def _refuse(self, intent: Intent, decision: _Decision) -> Intent:
+    async def _refuse(self, intent: Intent, decision: Decision) -> Intent:
         objection = decision.objection
         assert objection is not None, "a refusal has its objection"
         if objection.control == "RC-26" and intent.earlier_send_may_act:
@@ -292,10 +236,10 @@ class Conversation:
         """Answer the open question; without facts (nobody wants the order any more) the answer is no."""
         question = intent.question
         assert question is not None, "a questioned intent has its question"
-        verdict = await self._verdict(intent, facts)
+        verdict = await self.answering.verdict(intent, facts)
         if intent.replies > MOST_REPLIES:
             return await self._doubt(intent, f"still asked after {MOST_REPLIES} replies and a no")
-        if self._asked_for_s(intent) > 2 * QUESTIONS_S and intent.declined:
+        if asked_for_s(intent, self.clock) > 2 * QUESTIONS_S and intent.declined:
             return await self._doubt(intent, "the question could not be declined in time")
         intent, verdict, permit = await self._reply_stored(intent, question, verdict, facts)
         if self.clock.monotonic() > permit.send_by:
@@ -322,7 +266,7 @@ class Conversation:
             decided: tuple[Decided, ...] = ()
             if verdict.confirmed:
                 assert facts is not None, "a yes has its facts"
-                decision = await self._decide(intent, facts, Stage.CONFIRM, verdict.tied)
+                decision = await self.decisions.decide(intent, facts, Stage.CONFIRM, verdict.tied)
                 decided = (decision.event,)
                 if decision.objection is not None:
                     verdict = Verdict(False, question.message_ids, decision.objection.text)
@@ -339,60 +283,15 @@ class Conversation:
                 continue
             if not verdict.confirmed or facts is None:
                 return stored, verdict, SendPermit(deadline)
-            return stored, verdict, self._permit(intent, facts, Stage.CONFIRM, decided[0], deadline)
+            return stored, verdict, self.decisions.permit(intent, facts, Stage.CONFIRM, decided[0], deadline)
         raise Unreachable("the limits kept changing while a question was to be answered")
-
-    async def _verdict(self, intent: Intent, facts: Facts | None) -> Verdict:
-        question = intent.question
-        assert question is not None, "a questioned intent has its question"
-        ids = question.message_ids
-        if facts is None:
-            return Verdict(False, ids, "the order is not wanted any more")
-        if intent.declined:
-            return Verdict(False, ids, intent.reason)
-        if intent.replies >= MOST_REPLIES:
-            return Verdict(False, ids, f"more than {MOST_REPLIES} questions")
-        asked_for = self._asked_for_s(intent)
-        if asked_for > QUESTIONS_S:
-            return Verdict(False, ids, f"asked for longer than {QUESTIONS_S:.0f} s")
-        verdict = self.questions.decide(
-            question,
-            ticket=intent.ticket,
-            limits=(await self._risk_state(intent, facts)).limits,
-            confirm=frozenset(intent.planned.confirm),
-            own_quotes=facts.quote is not None and facts.quote.usable and facts.quote.availability.value == "R",
-            parked_elsewhere=await self._parked_elsewhere(intent),
-        )
-        if not verdict.confirmed and verdict.askable:
-            within_s = QUESTIONS_S - asked_for - _ASKING_SPARES_S
-            return await self._ask_a_person(intent, question, verdict, within_s)
-        return verdict
-
-    async def _ask_a_person(self, intent: Intent, question: Question, verdict: Verdict, within_s: float) -> Verdict:
-        """The person's word, if there is somebody to ask and time left; otherwise the policy's no stands."""
-        if within_s <= 0:
-            return verdict
-        said = await self.asker(intent, question, within_s)
-        if said is None:
-            return verdict
-        if said.yes:
-            return Verdict(True, (), f"{', '.join(question.message_ids)} allowed by {said.who}")
-        return Verdict(False, verdict.refused, f"declined by {said.who}")
-
-    def _asked_for_s(self, intent: Intent) -> float:
-        return 0.0 if intent.asked_at is None else (self.clock.now() - intent.asked_at).total_seconds()
-
-    async def _parked_elsewhere(self, intent: Intent) -> bool:
-        since = self.clock.now() - _PARKED_WATCH
-        denied = await self.journal.denied(self.broker.username, since=since)
-        return any(other.unknown is UnknownReason.PARKED and other.ref != intent.ref for other in denied)
 
     async def _reply_not_sent(self, intent: Intent, error: IbkitError) -> Intent:
         """The reply surely did not leave: try again until the time for questions is over, then look."""
         now = await self.journal.get(intent.intent_id)
         if now is None or now.state is not IntentState.QUESTIONED:
             raise error
-        if self._asked_for_s(now) > QUESTIONS_S:
+        if asked_for_s(now, self.clock) > QUESTIONS_S:
             return await self._doubt(now, f"the question could not be answered: {error.message}")
         await self.clock.sleep(_REPLY_RETRY_S)
         return now

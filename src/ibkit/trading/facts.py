@@ -7,6 +7,7 @@ quotes last, because they age fastest. An order that our own journal proves to c
 from __future__ import annotations
 
 import dataclasses
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,7 +20,6 @@ from ibkit.model import (
     ComboLeg,
     Conid,
     Contract,
-    Increments,
     Order,
     OrderTicket,
     Position,
@@ -28,6 +28,7 @@ from ibkit.model import (
     Side,
 )
 from ibkit.trading.events import IntentId, Operation, Planned
+from ibkit.trading.grids import grid_of
 from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.ports import Broker, Journal
 from ibkit.trading.ref import same_ref
@@ -91,10 +92,17 @@ class FactFinder:
                     f"{ticket.label} does not undo what {reduces} filled", details={"control": "nothing_to_reduce"}
                 )
         assert parent is not None, "there is at least one ticket"
-        left = parent.filled
+        filled: defaultdict[IntentId, Decimal] = defaultdict(Decimal)
+        waiting: defaultdict[IntentId, Decimal] = defaultdict(Decimal)
         for other in await self.journal.reducing(reduces):
-            if other.operation is Operation.PLACE and other.state not in _UNSENT and other.ref != planned.ref:
-                left -= other.filled if other.final and not other.state.denies else _may_fill(other)
+            # The orders of one group end each other: what they filled counts in full, of what may yet fill the largest.
+            group = other.planned.leg_of or other.intent_id
+            if other.operation is not Operation.PLACE or other.state in _UNSENT or group == planned.intent_id:
+                continue
+            filled[group] += other.filled
+            if not other.final or other.state.denies:
+                waiting[group] = max(waiting[group], _may_fill(other))
+        left = parent.filled - sum((max(filled[group], waiting[group]) for group in filled), Decimal(0))
         largest = max(ticket.quantity for ticket in tickets)
         if left < largest:
             raise LimitExceeded(
@@ -187,15 +195,9 @@ class FactFinder:
             if ticket.limit_price is None and ticket.stop_price is None:
                 continue
             if _market(facts, tickets, ticket.contract).increments is None:
-                grid = await self._grid(ticket.contract, ticket.side)
+                grid = await grid_of(self.broker, ticket.contract, side=ticket.side)
                 facts = _known(facts, tickets, ticket.contract, increments=grid)
         return facts
-
-    async def _grid(self, contract: Contract, side: Side) -> Increments:
-        """Of a combination the finest of its legs'. Source: assumed, no rule for combinations is told."""
-        legs = contract.legs or (ComboLeg(contract, 1),)
-        grids = [await self.broker.increments(leg.contract, side=side) for leg in legs]
-        return min(grids, key=lambda grid: grid.steps[0][1])
 
     async def _with_hours(self, tickets: tuple[OrderTicket, ...], facts: Facts) -> Facts:
         for contract in _parts(tickets):

@@ -19,11 +19,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
 from ibkit.clock import Clock
-from ibkit.errors import IbkitError, InFlight
+from ibkit.errors import IbkitError, InFlight, StorageError
 from ibkit.model import AccountId, Environment, GroupKind, Key, OrderId, OrderStatus, OrderTicket, Username
 from ibkit.trading.alert import Alert
+from ibkit.trading.answering import Answering
 from ibkit.trading.cancel_all import CancelAllResult, CancelEverything
 from ibkit.trading.conversation import Conversation
+from ibkit.trading.deciding import Decisions
 from ibkit.trading.events import IntentId, Operation, Planned, Stage
 from ibkit.trading.facts import FactFinder
 from ibkit.trading.group_keeper import GroupKeeper, OnBroken
@@ -46,6 +48,7 @@ CONVERSATION_WAIT_S = 60.0
 CANCEL_WAIT_S = 15.0
 MOST_CANCELS = 9
 """Of one order, over all runs of its key."""
+_DAY_S = 86_400.0
 
 
 class OrderGateway:
@@ -87,6 +90,7 @@ class OrderGateway:
         self._clock = clock
         self._tenant = tenant
         self._observe = observe
+        self._forgotten_at: float | None = None
         self.tracker = Tracker(broker, journal, clock)
         self._facts = FactFinder(broker, journal, self.tracker, clock, risk, live_confirmed)
         self.intake = Intake(journal=journal, clock=clock, tenant=tenant, environment=environment, risk=risk)
@@ -100,16 +104,16 @@ class OrderGateway:
             tenant=tenant,
             environment=environment,
         )
+        decisions = Decisions(risk, clock)
         self._conversation = Conversation(
             broker=broker,
             journal=journal,
             clock=clock,
-            risk=risk,
-            questions=questions or QuestionPolicy(),
+            decisions=decisions,
+            answering=Answering(questions or QuestionPolicy(), decisions, journal, clock, asker),
             reconciler=Reconciler(broker, journal, clock, observe, resend_same_ref),
             owner=owner or "ibkit",
             observe=observe,
-            asker=asker,
             lanes={},
         )
 
@@ -285,8 +289,16 @@ class OrderGateway:
                 except IbkitError as error:
                     self._tell(StepKind.RECOVERY, f"orders of {account_id} could not be compared: {error.message}")
         settled += await self._settle_other_names(accounts)
+        await self._forget()
         await self.look_after_groups()
         return (*settled, *adopted)
+
+    async def _forget(self) -> None:
+        """What the journal need not keep any longer, once a day of this process."""
+        now = self._clock.monotonic()
+        if self._forgotten_at is None or now - self._forgotten_at >= _DAY_S:
+            self._forgotten_at = now
+            await self._journal.purge(self._clock.now())
 
     async def _settle_other_names(self, accounts: tuple[AccountId, ...]) -> tuple[Intent, ...]:
         """What was planned under another name of the same login, unless somebody who lives talks under it."""
@@ -356,6 +368,12 @@ class OrderGateway:
         """
         if known is not None and known.state.may_have_left and known.state is not IntentState.QUESTIONED:
             return None  # it will be looked for, not sent: nothing has to be read for the controls
+        if self._journal.restored and planned.operation is not Operation.CANCEL:
+            raise StorageError(
+                "Database problem: the order journal is an older copy of itself and may not know what was sent since",
+                remedy="Compare `ibkit intents list` with IBKR's own order window and positions, then run "
+                "`ibkit db accept-restored`. Cancels work meanwhile.",
+            )
         problem: IbkitError | None = None
         if planned.operation is not Operation.CANCEL and planned.reduces is None:
             try:

@@ -1,4 +1,4 @@
-"""One sale of an option as asked for, and the arithmetic and checks that need no broker."""
+"""One sale of an option, or of a vertical spread, as asked for."""
 
 from __future__ import annotations
 
@@ -6,44 +6,39 @@ import enum
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from zoneinfo import ZoneInfo
 
-from ibkit.errors import ConfigError, InvalidRequest, NotFound, NotPermitted, TradingError
+from ibkit.errors import ConfigError
 from ibkit.model import (
     AccountId,
-    Availability,
     Contract,
     Increments,
     Key,
     OrderTicket,
     OrderType,
-    Quote,
     Ref,
     Right,
     Rounding,
     Side,
-    TimeInForce,
+    Trail,
     round_price,
 )
+from ibkit.trading.exits import ExitPlan
 
 __all__ = [
+    "NEW_YORK",
+    "Number",
     "OnStopFailure",
     "SaleRequest",
-    "check_last_minute",
-    "check_quote",
-    "check_strike",
     "entry_ticket",
     "new_york_day",
     "request_of",
-    "stop_price",
-    "stop_ticket",
     "trade_id_of",
 ]
 
 NEW_YORK = ZoneInfo("America/New_York")
-_LAST_MINUTE = time(15, 55)
 _TRADE_NAMESPACE = uuid.UUID("6d1f0b0e-6a55-5f0e-9a1c-1bb17a51e3c4")
 
 Number = Decimal | int | float | str
@@ -58,10 +53,13 @@ class OnStopFailure(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SaleRequest:
+    """strike: what is sold. width: how far beyond it the protection of a vertical is bought; None: the option alone."""
+
     symbol: str
     strike: Decimal
     right: Right
-    stop_multiple: Decimal
+    width: Decimal | None
+    exits: ExitPlan
     quantity: Decimal
     expiry: date
     order_type: OrderType
@@ -91,17 +89,24 @@ def request_of(
     dry_run: bool,
     force: bool,
     now: datetime,
+    width: Number | None = None,
+    trail: Trail | None = None,
+    take_profit: Number | None = None,
+    exit_at: datetime | None = None,
 ) -> SaleRequest:
-    """The request in our own words. Raises ConfigError (E-VALIDATION) naming the argument that is wrong."""
-    multiple = _decimal("stop_multiple", stop_multiple)
-    if multiple <= 1:
-        raise _invalid("stop_multiple", f"{multiple}: the stop must lie above the entry, so more than 1")
+    """The request in our own words. Raises ConfigError (E-VALIDATION) naming the argument that is wrong.
+
+    take_profit: the part of the entry price at which it is bought back with gain, between 0 and 1.
+    """
     amount = _decimal("quantity", quantity)
     if amount <= 0 or amount != amount.to_integral_value():
         raise _invalid("quantity", f"{quantity}: a whole number of contracts, at least 1")
     price = _decimal("strike", strike)
     if price <= 0:
         raise _invalid("strike", f"{strike}: must be positive")
+    wide = None if width is None else _decimal("width", width)
+    if wide is not None and not 0 < wide < price:
+        raise _invalid("width", f"{width}: the distance of the strikes, above 0 and below the strike")
     kind = order_type if isinstance(order_type, OrderType) else _ORDER_TYPES.get(order_type.casefold())
     if kind is None or kind not in (OrderType.MARKET, OrderType.LIMIT):
         raise _invalid("order_type", f"{order_type!r}: market or limit")
@@ -116,7 +121,8 @@ def request_of(
         symbol=symbol.strip().upper(),
         strike=price,
         right=right if isinstance(right, Right) else _right(right),
-        stop_multiple=multiple,
+        width=wide,
+        exits=_plan(stop_multiple, trail, take_profit, exit_at),
         quantity=amount,
         expiry=_expiry(expiry, now),
         order_type=kind,
@@ -128,6 +134,23 @@ def request_of(
         dry_run=dry_run,
         force=force,
     )
+
+
+def _plan(
+    stop_multiple: Number,
+    trail: Trail | None,
+    take_profit: Number | None,
+    exit_at: datetime | None,
+) -> ExitPlan:
+    multiple = _decimal("stop_multiple", stop_multiple)
+    if multiple <= 1:
+        raise _invalid("stop_multiple", f"{multiple}: the stop must lie above the entry, so more than 1")
+    part = None if take_profit is None else _decimal("take_profit", take_profit)
+    if part is not None and not 0 < part < 1:
+        raise _invalid("take_profit", f"{take_profit}: a part of the entry price, between 0 and 1")
+    if exit_at is not None and exit_at.tzinfo is None:
+        raise _invalid("exit_at", f"{exit_at}: an instant needs its time zone")
+    return ExitPlan(stop_multiple=multiple if trail is None else None, trail=trail, take_profit=part, exit_at=exit_at)
 
 
 _ORDER_TYPES: Mapping[str, OrderType] = {
@@ -184,85 +207,6 @@ def _expiry(expiry: str | date | None, now: datetime) -> date:
         raise _invalid("expiry", f"{expiry!r}: YYYYMMDD") from error
 
 
-# -- checks before the order --------------------------------------------------------------------------------------
-
-
-def check_last_minute(request: SaleRequest, now: datetime) -> None:
-    """No expiry in the past; a same-day sale after 15:55 New York time only with force (requirement OPT-04)."""
-    local = now.astimezone(NEW_YORK)
-    if request.expiry < local.date():
-        raise NotFound(f"Expiry {request.expiry:%Y%m%d} is in the past", code="E-EXPIRY")
-    if request.expiry == local.date() and local.time() >= _LAST_MINUTE and not request.force:
-        raise NotFound(
-            f"{local:%H:%M} in New York: too late to sell an option that expires today",
-            code="E-EXPIRY",
-            remedy="Choose a later expiry with --expiry, or repeat with --force.",
-        )
-
-
-def check_strike(
-    request: SaleRequest, *, underlying: Decimal | None, strikes: tuple[Decimal, ...], most_pct: Decimal
-) -> str:
-    """A warning for a strike in the money, else empty. Raises TradingError (E-STRIKE-GUARD, E-QUOTE).
-
-    strikes: those listed, for a suggestion. most_pct: MAX_STRIKE_DISTANCE_PCT.
-    """
-    if underlying is None or underlying <= 0:
-        if request.force:
-            return f"no price of {request.symbol} is known: the strike was not checked"
-        raise InvalidRequest(
-            f"No price of {request.symbol} is known, so the strike cannot be checked",
-            code="E-QUOTE",
-            remedy="Wait for market hours, or repeat with --force.",
-        )
-    distance = abs(request.strike - underlying) / underlying * 100
-    if distance > most_pct and not request.force:
-        near = _nearest_out_of_the_money(request.right, underlying, strikes)
-        suggestion = (
-            f" Nearest out of the money: {', '.join(f'{strike.normalize():f}' for strike in near)}." if near else ""
-        )
-        raise TradingError(
-            f"Strike {request.strike.normalize():f} is {distance:.1f} % away from {request.symbol} at {underlying}",
-            code="E-STRIKE-GUARD",
-            remedy=f"Pass a nearer strike, or --force.{suggestion}",
-            details={"distance_pct": f"{distance:.1f}", "suggested": [str(strike) for strike in near]},
-        )
-    inside = request.strike > underlying if request.right is Right.PUT else request.strike < underlying
-    return f"strike {request.strike.normalize():f} is in the money ({request.symbol} at {underlying})" if inside else ""
-
-
-def _nearest_out_of_the_money(right: Right, underlying: Decimal, strikes: tuple[Decimal, ...]) -> tuple[Decimal, ...]:
-    if right is Right.PUT:
-        return tuple(sorted((strike for strike in strikes if strike < underlying), reverse=True)[:3])
-    return tuple(sorted(strike for strike in strikes if strike > underlying)[:3])
-
-
-def check_quote(request: SaleRequest, quote: Quote) -> None:
-    """Whether an order may be based on `quote` (requirements TRD-07, TRD-08)."""
-    match quote.availability:
-        case Availability.NOT_SUBSCRIBED:
-            raise NotPermitted("No market data available: not subscribed", code="E-MD-NONE")
-        case Availability.NO_ACKNOWLEDGEMENT:
-            raise NotPermitted(code="E-MD-ACK")
-        case Availability.DELAYED | Availability.FROZEN | Availability.FROZEN_DELAYED if not request.allow_delayed:
-            word = quote.availability.name.lower().replace("_", " ")
-            raise NotPermitted(
-                f"Quote not usable for an order: it is only {word}",
-                code="E-QUOTE",
-                remedy="Repeat with --allow-delayed to sell on it all the same.",
-            )
-        case _:
-            pass  # real time, or not said: judged by its prices
-    if quote.bid is None and quote.ask is None:
-        raise NotPermitted("No market data available: neither bid nor ask came", code="E-MD-NONE")
-    if not quote.usable or quote.halted:
-        halted = ", halted" if quote.halted else ""
-        raise NotPermitted(f"Quote not usable (bid {quote.bid}, ask {quote.ask}{halted})", code="E-QUOTE")
-
-
-# -- the orders of a sale -----------------------------------------------------------------------------------------
-
-
 def entry_ticket(
     request: SaleRequest, contract: Contract, account_id: AccountId, increments: Increments
 ) -> OrderTicket:
@@ -274,29 +218,6 @@ def entry_ticket(
         order_type=request.order_type,
         quantity=request.quantity,
         limit_price=None if limit is None else round_price(limit, increments, Rounding.DOWN),
-    )
-
-
-def stop_price(entry: Decimal, multiple: Decimal, increments: Increments) -> Decimal:
-    """Average fill x multiple, upwards to the grid: a stop to buy must not be nearer than asked.
-
-    >>> grid = Increments(((Decimal(0), Decimal("0.05")),))
-    >>> stop_price(Decimal("0.62"), Decimal(5), grid)
-    Decimal('3.10')
-    """
-    return round_price(entry * multiple, increments, Rounding.UP)
-
-
-def stop_ticket(entry: OrderTicket, *, quantity: Decimal, stop: Decimal) -> OrderTicket:
-    """The protective order of a short option: BUY STP, good till cancelled, so that it outlives the day."""
-    return OrderTicket(
-        account_id=entry.account_id,
-        contract=entry.contract,
-        side=Side.BUY,
-        order_type=OrderType.STOP,
-        quantity=quantity,
-        stop_price=stop,
-        tif=TimeInForce.GTC,
     )
 
 

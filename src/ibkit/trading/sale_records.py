@@ -9,9 +9,10 @@ from decimal import Decimal
 
 from ibkit.clock import Clock
 from ibkit.errors import Effect, IbkitError, StorageError
-from ibkit.model import AccountId, Environment, Fill, Key, OrderTicket, Ref
+from ibkit.model import AccountId, Contract, Environment, Fill, Key, OrderTicket, Ref, average_price, net
 from ibkit.trading import book
 from ibkit.trading.alert import Alert, AlertKind, Severity
+from ibkit.trading.exits import ExitPlan
 from ibkit.trading.intent import Intent
 from ibkit.trading.ports import Alerts, Broker, Trades
 from ibkit.trading.protection import Protected
@@ -38,13 +39,17 @@ class SaleRecords:
     waiting: list[str] = field(default_factory=list)
     started: bool = False
 
-    async def before(self, ticket: OrderTicket, *, key: Key, ref: Ref, snapshot: Mapping[str, str]) -> Trade:
+    async def before(
+        self, ticket: OrderTicket, *, key: Key, ref: Ref, snapshot: Mapping[str, str], plan: ExitPlan
+    ) -> Trade:
         """The record of the sale, on disk before its order leaves; StorageError: nothing may be sold (OPT-07)."""
         known = await self.trades.get(trade_id_of(ref))
         if known is not None:
             return known
         at = self.clock.now()
-        trade = book.new_trade(ticket, key=key, ref=ref, environment=self.environment, snapshot=snapshot, at=at)
+        trade = book.new_trade(
+            ticket, key=key, ref=ref, environment=self.environment, snapshot=snapshot, plan=plan, at=at
+        )
         await self.trades.put(trade)
         self._tell(StepKind.RECORD, f"trade {trade.trade_id} recorded as pending", trade=trade.trade_id)
         return trade
@@ -114,9 +119,8 @@ class SaleRecords:
 
     async def average_of(self, entry: Intent) -> Decimal | None:
         """The average price of what `entry` sold, from its executions; None where IBKR does not show them."""
-        fills = [fill for fill in await self._executions() if same_ref(entry.ref, fill.ref)]
-        sold = sum((fill.quantity for fill in fills), Decimal(0))
-        return sum((fill.price * fill.quantity for fill in fills), Decimal(0)) / sold if sold else None
+        fills = tuple(fill for fill in await self._executions() if same_ref(entry.ref, fill.ref))
+        return _average(entry.ticket.contract, fills)
 
     async def _executions(self) -> tuple[Fill, ...]:
         """The executions of the account; a session's first read is empty, so it is made twice."""
@@ -158,3 +162,19 @@ class SaleRecords:
 
     def _tell(self, kind: StepKind, text: str, **details: str) -> None:
         self.observe(Step(kind=kind, at=self.clock.now(), text=text, details=details))
+
+
+def _average(contract: Contract, fills: tuple[Fill, ...]) -> Decimal | None:
+    """The average of one order's executions, of a combination net.
+
+    Assumed: a combination's executions are told by leg, as its positions are (docs/facts/orders.md §11 shows none); one
+    told as a whole is taken as it is.
+    """
+    by_conid = {
+        conid: average_price(tuple((fill.price, fill.quantity) for fill in fills if fill.conid == conid))
+        for conid in {fill.conid for fill in fills}
+    }
+    known = {conid: price for conid, price in by_conid.items() if price is not None}
+    if contract.legs and all(leg.contract.conid in known for leg in contract.legs):
+        return net(contract.legs, known)
+    return known.get(contract.conid)

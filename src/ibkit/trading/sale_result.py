@@ -8,12 +8,15 @@ from decimal import Decimal
 from typing import Any
 
 from ibkit.errors import IbkitError, Refused
-from ibkit.model import Contract, Increments, Preview, Quote
 from ibkit.trading import book
+from ibkit.trading.exit_orders import close_key
 from ibkit.trading.intent import Intent
+from ibkit.trading.option_market import Market
 from ibkit.trading.outcome import refusal_code
-from ibkit.trading.protection import Protected, Standing
-from ibkit.trading.sale import OnStopFailure, SaleRequest, stop_price, trade_id_of
+from ibkit.trading.protection import Protected
+from ibkit.trading.sale import NEW_YORK, OnStopFailure, SaleRequest, trade_id_of
+from ibkit.trading.standing import Standing, role_of
+from ibkit.trading.structure import long_strike
 from ibkit.trading.trade import ExitReason, OrderRole, Trade, TradeResult
 
 __all__ = [
@@ -22,52 +25,40 @@ __all__ = [
     "failure",
     "named",
     "numbers",
-    "planned_entry",
-    "preview_figures",
     "protected_result",
     "rejected",
 ]
 
 
-def named(request: SaleRequest, contract: Contract | None) -> dict[str, Any]:
-    """The fields of a TradeResult that name the option and the sale."""
+def named(request: SaleRequest, market: Market | None) -> dict[str, Any]:
+    """The fields of a TradeResult that name what is sold, and the sale."""
+    wide = request.width
     return {
         "symbol": request.symbol,
         "strike": request.strike,
+        "long_strike": None if wide is None else long_strike(request.strike, request.right, wide),
         "right": request.right.value,
         "expiry": request.expiry,
         "key": request.key,
-        "contract_id": None if contract is None else contract.conid,
+        "contract_id": None if market is None else market.structure.short.conid,
+        "exit_at": request.exits.exit_at,
     }
 
 
-def numbers(
-    request: SaleRequest, contract: Contract, grid: Increments, entry: Decimal, quantity: Decimal
-) -> dict[str, Any]:
+def numbers(request: SaleRequest, market: Market, entry: Decimal, quantity: Decimal) -> dict[str, Any]:
     """credit = entry x multiplier x quantity; max_risk = (stop - entry) x multiplier x quantity."""
-    stop = stop_price(entry, request.stop_multiple, grid)
-    units = contract.multiplier * quantity
+    prices = market.prices(request, entry)
+    units = market.contract.multiplier * quantity
+    credit = entry * units
     return {
         "entry_price": entry,
-        "stop_loss": stop,
-        "credit": entry * units,
-        "max_risk": (stop - entry) * units,
+        "stop_loss": prices.stop,
+        "trail": prices.trail,
+        "take_profit": prices.profit,
+        "credit": credit,
+        "max_risk": (prices.stop - entry) * units,
+        "max_loss": market.structure.max_loss(credit, quantity),
     }
-
-
-def planned_entry(request: SaleRequest, quote: Quote) -> Decimal | None:
-    """What the sale will bring at worst, before it is made."""
-    return request.limit_price or quote.bid
-
-
-def preview_figures(preview: Preview) -> dict[str, str]:
-    figures = {
-        "initial_margin_change": preview.initial_margin_change,
-        "maintenance_margin_change": preview.maintenance_margin_change,
-        "commission": preview.commission,
-        "equity_after": preview.equity_after,
-    }
-    return {name: f"{value:f}" for name, value in figures.items() if value is not None}
 
 
 def rejected(entry: Intent) -> IbkitError:
@@ -95,7 +86,8 @@ def failure(request: SaleRequest, error: IbkitError, *, trade_id: str) -> TradeR
 def closed_result(request: SaleRequest, trade: Trade) -> TradeResult:
     """The result of a repeated key whose trade is over: told from its record, nothing is sent."""
     reason = "" if trade.exit_reason is None else f" ({trade.exit_reason.value.replace('_', ' ')})"
-    bad = trade.exit_reason is ExitReason.MANUAL and trade.stop_loss_price is None
+    backs = {link.key for link in trade.links if link.role is OrderRole.CLOSE}
+    bad = trade.exit_reason is ExitReason.MANUAL and close_key(request.key) in backs
     message = f"Sold {trade.quantity:f} {trade.label} at {trade.entry_price}; closed at {trade.exit_price}{reason}"
     entry, stop = trade.entry_price, trade.stop_loss_price
     units = trade.multiplier * trade.quantity
@@ -109,6 +101,8 @@ def closed_result(request: SaleRequest, trade: Trade) -> TradeResult:
         message=message,
         order_id=trade.ibkr_order_id,
         stop_order_id=trade.stop_loss_order_id,
+        take_profit=trade.take_profit_price,
+        take_profit_order_id=trade.take_profit_order_id,
         filled_quantity=trade.quantity,
         trade_id=trade.trade_id,
         closed=True,
@@ -118,63 +112,87 @@ def closed_result(request: SaleRequest, trade: Trade) -> TradeResult:
 
 def protected_result(
     request: SaleRequest,
-    contract: Contract,
-    grid: Increments,
+    market: Market,
     entry: Intent,
     protected: Protected,
     *,
     warnings: tuple[str, ...],
-    details: dict[str, str],
 ) -> TradeResult:
     """The result of a sale that sold something, however its protection went."""
     average = entry.average_price or Decimal(0)
+    stop, profit = protected.stop, protected.profit
     base = TradeResult(
         success=False,
-        **named(request, contract),
-        **numbers(request, contract, grid, average, entry.filled),
+        **named(request, market),
+        **numbers(request, market, average, entry.filled),
         order_id=entry.order_id,
         filled_quantity=entry.filled,
-        stop_order_id=None if protected.stop is None else protected.stop.order_id,
+        stop_order_id=None if stop is None else stop.order_id,
+        take_profit_order_id=None if profit is None else profit.order_id,
         trade_id=trade_id_of(entry.ref),
         warnings=warnings,
-        details=details,
+        details=dict(market.snapshot),
     )
-    if protected.stop is not None and protected.stop.ticket.stop_price != base.stop_loss:
+    if profit is None:
+        base = dataclasses.replace(base, take_profit=None)
+    if stop is not None and stop.ticket.stop_price != base.stop_loss:
         # A repeated key: what stands at IBKR counts, not what this run would have asked for.
-        base = _with_stop(base, protected.stop.ticket.stop_price, contract)
+        base = _with_stop(base, stop.ticket.stop_price, market.contract.multiplier)
     rest = "" if entry.filled == request.quantity else f" (of {request.quantity.normalize():f}; the rest was cancelled)"
-    sold = f"Sold {entry.filled.normalize():f} {contract.label} at {average}{rest}"
+    sold = f"Sold {entry.filled.normalize():f} {market.label} at {average}{rest}"
+    return _standing_told(request, base, market.label, entry, protected, sold)
+
+
+def _standing_told(
+    request: SaleRequest, base: TradeResult, label: str, entry: Intent, protected: Protected, sold: str
+) -> TradeResult:
     why = "; ".join(protected.reasons)
+    price = protected.exit_average
     match protected.standing:
         case Standing.PROTECTED:
-            message = f"{sold}, stop {base.stop_loss} is working (order {base.stop_order_id})"
+            message = f"{sold}, {_exits_told(request, base)}"
             if not entry.final:
                 message = f"{message}, but the rest of the entry order may still fill"
                 return _critical(base, message, "E-ORD-UNKNOWN", unsure=True)
+            if request.exits.take_profit is not None and base.take_profit is None:
+                lacks = f"without its take profit{f' ({why})' if why else ''}"
+                base = dataclasses.replace(base, warnings=(*base.warnings, f"the stop stands {lacks}"))
             return dataclasses.replace(base, success=True, message=message)
         case Standing.STOPPED_OUT:
-            price = None if protected.stop is None else protected.stop.average_price
             message = f"{sold}; its stop has filled already at {price}"
             return dataclasses.replace(base, success=True, closed=True, message=message)
+        case Standing.PROFIT_TAKEN:
+            message = f"{sold}; it was bought back with gain at {price}, which ended its stop"
+            return dataclasses.replace(base, success=True, closed=True, message=message)
+        case Standing.CLOSED_BY_HAND:
+            message = f"{sold}; the account holds it no more: closed by hand, so no stop was placed"
+            return dataclasses.replace(base, success=True, closed=True, message=message)
         case Standing.BOUGHT_BACK:
-            price = None if protected.close is None else protected.close.average_price
-            message = f"stop loss not placed for {contract.label}: {sold}, bought back at {price} ({why})"
+            message = f"stop loss not placed for {label}: {sold}, bought back at {price} ({why})"
             return dataclasses.replace(_critical(base, message, "E-STOP-FAILED"), closed=True)
         case Standing.UNPROTECTED:
             tried = "could not be bought back" if request.on_stop_failure is OnStopFailure.CLOSE else "was left"
-            message = (
-                f"stop loss not placed for {contract.label}: {sold}; the position {tried} and is still open ({why})"
-            )
+            message = f"stop loss not placed for {label}: {sold}; the position {tried} and is still open ({why})"
             return _critical(base, message, "E-STOP-FAILED", unsure=True)
         case Standing.UNSURE:
-            message = f"{sold}, but the state of its stop or buy-back is not known ({why})"
+            message = f"{sold}, but the state of its exits or buy-back is not known ({why})"
             return _critical(base, message, "E-ORD-UNKNOWN", unsure=True)
 
 
-def _with_stop(base: TradeResult, stop: Decimal | None, contract: Contract) -> TradeResult:
+def _exits_told(request: SaleRequest, base: TradeResult) -> str:
+    trailing = f"trailing by {base.trail.label} " if base.trail is not None else ""
+    text = f"stop {base.stop_loss} {trailing}is working (order {base.stop_order_id})"
+    if base.take_profit is not None:
+        text += f", take profit {base.take_profit} (order {base.take_profit_order_id})"
+    if request.exits.exit_at is not None:
+        text += f", to be closed at {request.exits.exit_at.astimezone(NEW_YORK):%Y-%m-%d %H:%M} New York"
+    return text
+
+
+def _with_stop(base: TradeResult, stop: Decimal | None, multiplier: Decimal) -> TradeResult:
     if stop is None or base.entry_price is None:
         return dataclasses.replace(base, stop_loss=stop, max_risk=None)
-    risk = (stop - base.entry_price) * contract.multiplier * base.filled_quantity
+    risk = (stop - base.entry_price) * multiplier * base.filled_quantity
     return dataclasses.replace(base, stop_loss=stop, max_risk=risk)
 
 
@@ -185,19 +203,26 @@ def _critical(base: TradeResult, message: str, code: str, *, unsure: bool = Fals
 
 def completed_trade(trade: Trade, entry: Intent, protected: Protected, *, at: datetime) -> Trade:
     """The record after the sale: what was sold, its orders, and its exit where it has ended already."""
-    working = protected.stop if protected.standing in (Standing.PROTECTED, Standing.UNSURE) else None
-    stop_loss = working.ticket.stop_price if working is not None else None
-    trade = book.sold(trade, entry, at=at, stop=working, stop_loss=stop_loss)
-    links = [book.link_of(entry, OrderRole.ENTRY), *(book.link_of(tried, OrderRole.STOP) for tried in protected.tries)]
+    stands = protected.standing in (Standing.PROTECTED, Standing.UNSURE)
+    stop = protected.stop if stands else None
+    profit = protected.profit if stands or protected.standing is Standing.PROFIT_TAKEN else None
+    stop_loss = stop.ticket.stop_price if stop is not None else None
+    trade = book.sold(trade, entry, at=at, stop=stop, stop_loss=stop_loss, profit=profit)
+    links = [book.link_of(entry, OrderRole.ENTRY), *(book.link_of(tried, role_of(tried)) for tried in protected.tries)]
     if protected.close is not None:
         links.append(book.link_of(protected.close, OrderRole.CLOSE))
     trade = book.with_links(trade, *links)
-    match protected.standing:
-        case Standing.STOPPED_OUT if protected.stop is not None:
-            price = protected.stop.average_price
-            return book.closed(trade, at=at, price=price, reason=ExitReason.STOPPED_OUT)
-        case Standing.BOUGHT_BACK if protected.close is not None:
-            price = protected.close.average_price
-            return book.closed(trade, at=at, price=price, reason=ExitReason.MANUAL)
-        case _:
-            return trade
+    reason = _ENDS.get(protected.standing)
+    if reason is None:
+        return trade
+    if protected.standing is Standing.CLOSED_BY_HAND and trade.expiration < at.astimezone(NEW_YORK).date():
+        reason = ExitReason.EXPIRED
+    return book.closed(trade, at=at, price=protected.exit_average, reason=reason)
+
+
+_ENDS = {
+    Standing.STOPPED_OUT: ExitReason.STOPPED_OUT,
+    Standing.PROFIT_TAKEN: ExitReason.TAKE_PROFIT,
+    Standing.BOUGHT_BACK: ExitReason.MANUAL,
+    Standing.CLOSED_BY_HAND: ExitReason.MANUAL,
+}

@@ -13,6 +13,7 @@ __all__ = ["Observer", "Step", "StepKind", "unobserved"]
 
 class StepKind(enum.Enum):
     RECOVERY = "recovery"
+    WATCH = "watch"
     CONTRACT = "contract"
     QUOTE = "quote"
     INTENT = "intent"

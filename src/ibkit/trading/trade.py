@@ -8,9 +8,24 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 
-from ibkit.model import AccountId, Conid, Environment, Fill, Key, OrderId, Ref, Right
+from ibkit.model import (
+    AccountId,
+    Conid,
+    Contract,
+    Environment,
+    Fill,
+    Key,
+    OrderId,
+    Ref,
+    Right,
+    SecType,
+    Trail,
+    combo_of,
+)
+from ibkit.trading.exits import ExitPlan
+from ibkit.trading.sale_preview import SalePreview
 
-__all__ = ["ExitReason", "OrderLink", "OrderRole", "RecordState", "Trade", "TradeResult", "TradeStatus"]
+__all__ = ["ExitReason", "OrderLink", "OrderRole", "RecordState", "Trade", "TradeLeg", "TradeResult", "TradeStatus"]
 
 
 class TradeStatus(enum.Enum):
@@ -37,6 +52,7 @@ class ExitReason(enum.Enum):
 class OrderRole(enum.Enum):
     ENTRY = "entry"
     STOP = "stop"
+    PROFIT = "profit"
     CLOSE = "close"
 
 
@@ -51,8 +67,22 @@ class OrderLink:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TradeLeg:
+    """One option of a spread. ratio: as in the combination, +1 what a sale sells, -1 what it buys."""
+
+    conid: Conid
+    strike: Decimal
+    right: Right
+    ratio: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trade:
-    """Prices per unit, commissions positive and in total. Columns of requirement OPT-07; None: not known (yet)."""
+    """Prices per unit, commissions positive and in total. Columns of requirement OPT-07; None: not known (yet).
+
+    Of a spread `conid`, `strike_price` and `right` are those of the sold leg, prices are of the combination, and `legs`
+    has both. exit_plan: how it is to end; None for trades from before plans were kept: their stop price tells.
+    """
 
     trade_id: str
     account_id: AccountId
@@ -86,6 +116,32 @@ class Trade:
     market_snapshot: Mapping[str, str] = field(default_factory=dict)
     links: tuple[OrderLink, ...] = ()
     fills: tuple[Fill, ...] = ()
+    exit_plan: ExitPlan | None = None
+    legs: tuple[TradeLeg, ...] = ()
+
+    @property
+    def contract(self) -> Contract:
+        """What an order on this trade names: the option, or the combination of its legs."""
+        if not self.legs:
+            return self._option(self.conid, self.strike_price, self.right)
+        return combo_of([(self._option(leg.conid, leg.strike, leg.right), leg.ratio) for leg in self.legs])
+
+    def _option(self, conid: Conid, strike: Decimal, right: Right) -> Contract:
+        return Contract(
+            conid=conid,
+            symbol=self.symbol,
+            sec_type=SecType.OPTION,
+            multiplier=self.multiplier,
+            expiry=self.expiration,
+            strike=strike,
+            right=right,
+        )
+
+    @property
+    def width(self) -> Decimal | None:
+        """Between the strikes of a spread."""
+        strikes = [leg.strike for leg in self.legs]
+        return max(strikes) - min(strikes) if strikes else None
 
     @property
     def option_type(self) -> str:
@@ -93,13 +149,17 @@ class Trade:
 
     @property
     def label(self) -> str:
-        """`SPY 20261120 629 P`."""
-        return f"{self.symbol} {self.expiration:%Y%m%d} {self.strike_price.normalize():f} {self.right.value}"
+        """`SPY 20261120 629 P`, of a spread `SPY 20261120 629/624 P`."""
+        strikes = "/".join(f"{leg.strike.normalize():f}" for leg in self.legs) or f"{self.strike_price.normalize():f}"
+        return f"{self.symbol} {self.expiration:%Y%m%d} {strikes} {self.right.value}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TradeResult:
-    """What `sell_option_with_stop` did. Prices per unit; credit and max_risk in the contract's currency.
+    """What `sell_option_with_stop` did. Prices per unit; credit, max_risk and max_loss in the contract's currency.
+
+    max_risk: what is lost when the stop buys back at its price. max_loss: at expiry without it; None: unbounded.
+    strike:   of the sold leg. long_strike: of the bought leg of a spread.
 
     success: sold and protected (or, for a dry run, everything up to the order went well).
     code:    of the error catalogue; empty with success.
@@ -127,7 +187,15 @@ class TradeResult:
     dry_run: bool = False
     unsure: bool = False
     closed: bool = False
-    """The sold quantity was bought back because no stop could be placed."""
+    """Nothing of it is open any more: bought back for want of a stop, stopped out, profit taken, or closed by hand."""
+    long_strike: Decimal | None = None
+    trail: Trail | None = None
+    take_profit: Decimal | None = None
+    take_profit_order_id: OrderId | None = None
+    exit_at: datetime | None = None
+    max_loss: Decimal | None = None
+    preview: SalePreview | None = None
+    """Of a dry run."""
     warnings: tuple[str, ...] = ()
     details: Mapping[str, str] = field(default_factory=dict)
     """Facts for machines: bid, ask, underlying price, margin effect of a dry run."""

@@ -22,6 +22,7 @@ from ibkit.sim.exchange.questions import (
     messages_for,
     modify_messages,
 )
+from ibkit.sim.exchange.refs import Refs
 from ibkit.sim.exchange.tickets import SimTicket
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ __all__ = ["Answer", "Asked", "Caller", "OrderDesk", "Prompted", "Refused", "Row
 
 _REJECT_AFTER = timedelta(milliseconds=350)
 """A late margin rejection comes this long after acceptance. Source: docs/facts/orders.md §8 [forum]."""
-_MANY_REFS = 10_000
+_BREAKS_BRACKETS = ("bracket-child-reject", "bracket-refused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ class OrderDesk:
     def __init__(self, world: World, exchange: Exchange) -> None:
         self._world = world
         self._exchange = exchange
-        self._refs: dict[tuple[str, str], datetime] = {}
+        self._refs = Refs(world)
         self._questions: dict[str, OpenQuestion] = {}
         self._prompts: dict[int, str] = {}
 
@@ -95,18 +96,22 @@ class OrderDesk:
     def place(self, caller: Caller, tickets: Sequence[SimTicket], now: datetime) -> Answer:
         """Take one order, a bracket or an OCA group: accept, ask, or refuse."""
         self._void_questions(caller.username)
-        taken = self._taken_ref(caller, tickets, now)
+        taken = self._refs.taken(caller.username, caller.account, tickets, now)
         if taken is not None:
             text = f"Order couldn't be submitted: Local order ID={taken} is already registered."
             return Refused(text, self._world.quirks.coid_duplicate_status)
         refused = refusals.for_request(self._world, caller.account, tickets, now)
         if refused is not None:
             if self._world.quirks.coid_refusal_consumes:
-                self._register(caller, tickets, now)
+                self._refs.register(caller.username, caller.account, tickets, now)
             return Refused(refused)
         orders, failed = self._book(caller, tickets, now)
-        self._register(caller, tickets, now)
-        if failed and not (orders and self._lives_on()):
+        self._refs.register(caller.username, caller.account, tickets, now)
+        live_on = not failed or (orders and self._lives_on())
+        if any(text.startswith(refusals.CHILD_REFUSED) for text in failed):
+            for scenario in _BREAKS_BRACKETS:
+                self._world.faults.take(scenario)
+        if not live_on:
             return self._refused_as_group(orders, failed, now)
         return self._ask_or_accept(caller, tuple(orders), tuple(failed), now)
 
@@ -145,9 +150,9 @@ class OrderDesk:
 
     def _child_refusal(self, ticket: SimTicket, placed: Collection[str]) -> str | None:
         """Scenarios that refuse a child in the request that brings its parent; one hung on later is taken."""
-        for scenario in ("bracket-child-reject", "bracket-refused"):
+        for scenario in _BREAKS_BRACKETS:
             if ticket.parent in placed and self._world.faults.on(scenario):
-                return refusals.CHILD_REFUSED.format(scenario=scenario)
+                return f"{refusals.CHILD_REFUSED} (scenario {scenario})"
         return None
 
     def _live_parent(self, account: str, parent: str) -> SimOrder | None:
@@ -344,29 +349,6 @@ class OrderDesk:
         order.ended_at = at
         order.note(at, "forgotten", 0)
         self._questions = {id_: q for id_, q in self._questions.items() if order not in q.orders}
-
-    # --- cOIDs ---------------------------------------------------------------------------------------------------
-
-    def _ref_key(self, caller: Caller, ref: str) -> tuple[str, str]:
-        return (caller.username if self._world.quirks.coid_scope == "user" else caller.account, ref)
-
-    def _taken_ref(self, caller: Caller, tickets: Sequence[SimTicket], now: datetime) -> str | None:
-        life = timedelta(hours=self._world.quirks.coid_hours)
-        seen: set[str] = set()
-        for ref in (ticket.ref for ticket in tickets if ticket.ref is not None):
-            registered = self._refs.get(self._ref_key(caller, ref))
-            if ref in seen or (registered is not None and now - registered < life):
-                return ref
-            seen.add(ref)
-        return None
-
-    def _register(self, caller: Caller, tickets: Sequence[SimTicket], now: datetime) -> None:
-        if len(self._refs) > _MANY_REFS:
-            life = timedelta(hours=self._world.quirks.coid_hours)
-            self._refs = {key: at for key, at in self._refs.items() if now - at < life}
-        for ticket in tickets:
-            if ticket.ref is not None:
-                self._refs[self._ref_key(caller, ticket.ref)] = now
 
     # --- changing and cancelling -----------------------------------------------------------------------------------
 

@@ -255,7 +255,7 @@ class Exchange:
 
     def _trade(self, order: SimOrder, at: datetime, price: Decimal | None) -> None:
         """Fill what is active of an order at a price, or at the touch if the quote allows it."""
-        if price is None:
+        if price is None and not order.waits:
             price = matching.touch_price(order, self.quote(order, at))
         if price is not None:
             self._fill(order, at, price, self._quantity_to_fill(order))
@@ -372,9 +372,9 @@ class Exchange:
         quantity = order.remaining if quantity is None else quantity
         if not order.working or not 0 < quantity <= order.remaining:
             raise ValueError(f"order {order_id} is {order.state} with {order.remaining} remaining")
+        self._fill(order, now, price, quantity)
         if order.waits:
             order.elected_at = now
-        self._fill(order, now, price, quantity)
         return order
 
     def fill_in_a_rush(self, order: SimOrder, at: datetime) -> None:

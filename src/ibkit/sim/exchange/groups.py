@@ -31,14 +31,16 @@ def reduce_group(world: World, order: SimOrder, quantity: Decimal, at: datetime)
 
     Scenario oca-sibling-stays: they do not. Scenario oca-both-fill: they are filled as well, as in a fast market.
     """
-    exchange, faults = world.exchange, world.faults
-    if order.group is None or faults.on("oca-sibling-stays"):
+    exchange = world.exchange
+    others = [other for other in group_of(exchange, order) if other.working]
+    if not others or world.faults.take("oca-sibling-stays"):
         return
-    for other in group_of(exchange, order):
-        if not other.working:
-            continue
-        if faults.on("oca-both-fill") and exchange.active_quantity(other) > 0:
+    rush = world.faults.take("oca-both-fill")
+    for other in others:
+        if rush and exchange.active_quantity(other) > 0:
             exchange.fill_in_a_rush(other, at)
+            continue
+        if not other.working:
             continue
         size = max(other.filled, other.total - quantity)
         if size == other.filled:

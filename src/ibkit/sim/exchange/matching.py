@@ -286,13 +286,14 @@ def _relative_hit(order: SimOrder, ticks: Ticks, start: int) -> Hit | None:
     buys, reach = order.ticket.buys, -NOBODY if order.ticket.buys else NOBODY
     rests = _rests(order, ticks, start)
     before = np.concatenate(([reach if order.limit_now is None else int(order.limit_now * 100)], rests[:-1]))
-    best = np.maximum(rests, before) if buys else np.minimum(rests, before)
-    if buys:
-        found = ticks.has_ask[start:] & (ticks.ask_cents[start:] <= best)
-    else:
-        found = ticks.has_bid[start:] & (ticks.bid_cents[start:] >= best)
-    index = _first(found)
-    return None if index is None else Hit(_at(ticks, start + index), "trade", _price(best[index]))
+    other = (ticks.ask_cents if buys else ticks.bid_cents)[start:]
+    there = (ticks.has_ask if buys else ticks.has_bid)[start:]
+    came = there & ((other <= before) if buys else (other >= before))
+    index = _first(came | (there & ((other <= rests) if buys else (other >= rests))))
+    if index is None:
+        return None
+    # Where it rested, if the market came to it; the touch, if it has just moved into the market.
+    return Hit(_at(ticks, start + index), "trade", _price(before[index]) if came[index] else None)
 
 
 def _middle_hit(order: SimOrder, ticks: Ticks, start: int) -> Hit | None:

@@ -41,7 +41,7 @@ UNAVAILABLE = "The security is not available or allowed for this account."
 PERMISSION = f"{UNAVAILABLE} No trading permissions."
 """§12.2 row permission, and TWS's code 460 (assumed to be worded alike here)."""
 _BOTH_SIDES = "You cannot have both sides"
-CHILD_REFUSED = "Order couldn't be submitted: bracket children are refused (scenario {scenario})"
+CHILD_REFUSED = "Order couldn't be submitted: bracket children are refused"
 _STOPS_REFUSED = "Order couldn't be submitted: stop orders are refused (scenario stop-reject)"
 _ZERO = Decimal(0)
 _CENT = Decimal("0.01")

@@ -140,17 +140,26 @@ def _combo_value(case: Case, ticket: OrderTicket) -> Decimal | None:
 
 
 def _cost(case: Case, ticket: OrderTicket, legs: Sequence[ComboLeg]) -> Decimal | None:
-    """What one costs us: by its limit, else by what the legs' quotes ask and bid."""
+    """What one costs us: by its limit, else by what the legs' quotes ask and bid.
+
+    A leg that is bought needs its ask alone: nobody bids for an option that is all but worthless.
+    """
     if ticket.limit_price is not None:
         return ticket.limit_price if ticket.side is Side.BUY else -ticket.limit_price
     total = _ZERO
     for leg in legs:
         quote = case.market(leg.contract).quote
-        price = None if quote is None or not quote.usable else quote.ask if leg.ratio > 0 else quote.bid
+        price = None if quote is None else _side(quote, buys=leg.ratio > 0)
         if price is None:
             return None
         total += leg.ratio * price
     return total
+
+
+def _side(quote: Quote, *, buys: bool) -> Decimal | None:
+    if quote.usable:
+        return quote.ask if buys else quote.bid
+    return quote.ask if buys and quote.ask and not quote.bid else None
 
 
 def _payoff(legs: Sequence[ComboLeg], spot: Decimal) -> Decimal:

@@ -1,0 +1,43 @@
+"""Processes by name: who we are in the journal, and whether somebody who is named there still lives."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+__all__ = ["is_alive", "lives", "owner_name"]
+
+
+def owner_name() -> str:
+    """`host:pid`, as intents name their owner."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def is_alive(owner: str) -> bool:
+    """Whether the process `host:pid` runs; True where that cannot be said (another host, another user's process)."""
+    host, _, number = owner.rpartition(":")
+    if host != socket.gethostname() or not number.isdigit():
+        return True
+    return lives(int(number))
+
+
+def lives(pid: int) -> bool:
+    if os.name == "nt":
+        return True  # there a signal to a process ends it; nothing small asks
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return not _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """Dead, and only not yet collected by its parent. Where /proc is not, nobody can say so cheaply."""
+    try:
+        with Path(f"/proc/{pid}/stat").open(encoding="ascii", errors="replace") as stat:
+            return stat.read().rpartition(")")[2].split()[0] == "Z"
+    except (OSError, IndexError):
+        return False

@@ -1,0 +1,278 @@
+"""The worker as a process: one for each login of a state directory, found, started and stopped through its lease.
+
+Two locks: one by the settings' login, taken before the network is touched, so that others find the worker at once; one
+by the user name that IBKR tells, because two sign-ins of one user name must not both be watched.
+Source: requirements SES-05, SES-07, OPT-11, OPS-10.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import anyio
+
+from ibkit.bootstrap.clients import client_of
+from ibkit.bootstrap.desks import Books, Desk, desk_of, open_books
+from ibkit.bootstrap.worker_loop import Outage, WorkerLoop
+from ibkit.client import Client
+from ibkit.clock import SystemClock
+from ibkit.errors import ConfigError, IbkitError, TradingError
+from ibkit.model import AccountId, Environment
+from ibkit.settings import Settings
+from ibkit.store.lease import Lease
+from ibkit.trading import Observer
+from ibkit.trading.rounds import RoundReport
+from ibkit.trading.timeline import unobserved
+
+__all__ = ["Worker", "open_worker", "start_worker_if_none", "stop_worker", "worker_lease", "worker_status"]
+
+STARTS_WITHIN_S = 20.0
+STOPS_WITHIN_S = 10.0
+_ASK_EVERY_S = 0.1
+
+
+def worker_lease(settings: Settings) -> Lease:
+    """Of the settings' login: the environment, the address and what names the login there, none of it secret."""
+    method = settings.method
+    names = (settings.oauth1.consumer_key, settings.oauth2.client_id, settings.oauth2.credential)
+    login = "|".join((settings.environment.value, method.value, settings.address.api, *(name or "" for name in names)))
+    return Lease(settings.state_dir / "worker", f"login-{hashlib.sha256(login.encode()).hexdigest()[:16]}")
+
+
+def worker_status(settings: Settings) -> Mapping[str, Any] | None:
+    """What the running worker says of itself; None where none runs."""
+    lease = worker_lease(settings)
+    return lease.read() or ({"state": "starting"} if lease.held() else None)
+
+
+def stop_worker(settings: Settings) -> bool:
+    """Ask the worker to end and wait for it, at most 10 s; False where none runs. TradingError where it stays."""
+    lease = worker_lease(settings)
+    status = lease.read()
+    if status is None:
+        return False
+    os.kill(int(status["pid"]), signal.SIGTERM)
+    if not _comes(lambda: not lease.held(), within_s=STOPS_WITHIN_S + 2):
+        raise TradingError(
+            f"The worker (process {status['pid']}) has not ended within {STOPS_WITHIN_S:.0f} s",
+            code="E-IDEM-BUSY",
+            remedy=f"Look at its log; `kill -9 {status['pid']}` ends it without losing anything.",
+        )
+    return True
+
+
+def start_worker_if_none(settings: Settings) -> bool:
+    """Start a worker in the background unless one runs: True where it was started, False where one ran already.
+
+    It outlives this process and writes to `worker/….log` of the state directory. It is never started for live money,
+    which a person has to ask for, nor for the simulated broker inside this process: ConfigError, TradingError.
+    """
+    if settings.mock:
+        raise ConfigError("There is nothing to watch: the simulated broker ends with this process", code="E-VALIDATION")
+    lease = worker_lease(settings)
+    if lease.held():
+        return False
+    if settings.environment is Environment.LIVE:
+        raise TradingError(
+            "Live trading not confirmed: a worker that trades live money is not started by itself",
+            code="E-LIVE",
+            remedy="Start it with `ibkit worker --live`.",
+        )
+    process = _spawn(settings)
+    if not _comes(lambda: lease.held() or process.poll() is not None, within_s=STARTS_WITHIN_S) or not lease.held():
+        raise IbkitError(
+            "The worker could not be started",
+            code="E-INTERNAL",
+            remedy=f"Look into {settings.state_dir / 'worker'}, or start it by hand: `ibkit worker`.",
+        )
+    return True
+
+
+def _spawn(settings: Settings) -> subprocess.Popen[bytes]:
+    words = [sys.executable, "-m", "ibkit"]
+    if settings.file is not None:
+        words += ["--env-file", str(settings.file.resolve())]
+    # What flags of this command have set holds for the worker, too.
+    flags = {name: found.value.reveal() for name, found in settings.sources.items() if found.source == "flag"}
+    folder = settings.state_dir / "worker"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    log = os.open(folder / "worker.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+    try:
+        return subprocess.Popen(  # noqa: S603  - our own program, its words are ours
+            [*words, "worker"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **flags},
+            start_new_session=True,  # a Ctrl-C at this terminal is not meant for it
+        )
+    finally:
+        os.close(log)
+
+
+def _comes(met: Callable[[], bool], *, within_s: float) -> bool:
+    """Another process is waited for, so the machine's own time counts."""
+    clock = SystemClock()
+    until = clock.monotonic() + within_s
+    while not met():
+        if clock.monotonic() >= until:
+            return False
+        time.sleep(_ASK_EVERY_S)
+    return True
+
+
+@dataclass(kw_only=True)
+class Worker:
+    """A signed-in login under watch. desks: one for each account."""
+
+    settings: Settings
+    client: Client
+    desks: tuple[Desk, ...]
+    loop: WorkerLoop
+    lease: Lease
+    since: datetime
+
+    async def once(self) -> tuple[RoundReport, ...]:
+        """One whole round of every account."""
+        reports = await self.loop.once()
+        self.publish()
+        return reports
+
+    async def run(self, stop: anyio.Event) -> None:
+        """Round after round until `stop`, then to the end of the round under way, at most 8 s."""
+        self.publish()
+        await self.loop.run(stop)
+
+    def publish(self) -> None:
+        self.lease.write(self.status())
+
+    def status(self) -> dict[str, Any]:
+        """What `ibkit worker status` shows."""
+        standing = self.loop.standing
+        reports = standing.reports
+        return {
+            "pid": os.getpid(),
+            "since": self.since.isoformat(),
+            "state": "running",
+            "username": self.desks[0].broker.username,
+            "environment": self.settings.environment.value,
+            "accounts": [desk.account_id for desk in self.desks],
+            "poll_s": self.loop.poll_s,
+            "rounds": standing.rounds,
+            "last_round_at": standing.last_round_at.isoformat() if standing.last_round_at else None,
+            "session": self.client.state.name.lower().replace("_", " "),
+            "stream": standing.stream,
+            "stream_since": standing.stream_since.isoformat() if standing.stream_since else None,
+            "alerts": sorted({alert.message for report in reports.values() for alert in report.open_alerts}),
+            "unmanaged": [
+                f"{position.quantity.normalize():f} {position.contract.label}"
+                for report in reports.values()
+                for position in report.unmanaged
+            ],
+            "failures": [f"{error.code}: {error.message}" for report in reports.values() for error in report.failures],
+        }
+
+
+@asynccontextmanager
+async def open_worker(
+    settings: Settings,
+    *,
+    poll_s: float,
+    compete: bool = False,
+    patient: bool = True,
+    confirm: Callable[[AccountId, bool], bool] = lambda account_id, validated: False,
+    observe: Observer = unobserved,
+) -> AsyncIterator[Worker]:
+    """The lease, the books, the login and a desk for each account (that of the settings, or all of the login's).
+
+    patient: wait for a login that is not there yet, instead of failing. InFlight where another worker has the lease.
+    confirm: of live money, asked for each account, with whether paper was validated: whether a person asked for it.
+    """
+    async with AsyncExitStack() as stack:
+        client = client_of(settings, compete=compete or None, upto=None)
+        clock = client.clock
+        lease = worker_lease(settings)
+        what = "the watch over this login"
+        await stack.enter_async_context(lease.hold(clock=clock, what=what))
+        since = clock.now()
+        lease.write({"pid": os.getpid(), "since": since.isoformat(), "state": "signing in"})
+        books = await stack.enter_async_context(open_books(settings, clock=clock))
+        await stack.enter_async_context(client)
+        outage = Outage("sign-in", clock, observe, random.random)
+        while True:
+            try:
+                desks = await _desks(settings, client, books, confirm, observe)
+                break
+            except IbkitError as error:
+                if not patient or isinstance(error, ConfigError | TradingError):
+                    raise
+                wait = outage.failed(error)
+                lease.write(
+                    {
+                        "pid": os.getpid(),
+                        "since": since.isoformat(),
+                        "state": "waiting for a login",
+                        "failures": [f"{error.code}: {error.message}"],
+                    }
+                )
+                await clock.sleep(wait)
+        outage.ends()
+        username = desks[0].broker.username
+        user = hashlib.sha256(username.encode()).hexdigest()[:16]
+        by_name = Lease(settings.state_dir / "worker", f"user-{user}")
+        await stack.enter_async_context(by_name.hold(clock=clock, what=f"the watch over IBKR user {username}"))
+        yield _worker(settings, client, desks, lease, poll_s=poll_s, since=since, observe=observe)
+
+
+def _worker(
+    settings: Settings,
+    client: Client,
+    desks: tuple[Desk, ...],
+    lease: Lease,
+    *,
+    poll_s: float,
+    since: datetime,
+    observe: Observer,
+) -> Worker:
+    loop = WorkerLoop(
+        rounds=[desk.rounds() for desk in desks],
+        stream=client.stream,
+        clock=client.clock,
+        poll_s=poll_s,
+        observe=observe,
+        chance=random.random,
+    )
+    worker = Worker(settings=settings, client=client, desks=desks, loop=loop, lease=lease, since=since)
+    loop.published = worker.publish
+    return worker
+
+
+async def _desks(
+    settings: Settings,
+    client: Client,
+    books: Books,
+    confirm: Callable[[AccountId, bool], bool],
+    observe: Observer,
+) -> tuple[Desk, ...]:
+    await client.connect()
+    if settings.account_id is not None:
+        accounts = [settings.account_id]
+    else:
+        accounts = [account.account_id for account in await client.accounts()]
+    live = settings.environment is Environment.LIVE
+    validated = await books.paper_validated() if live else True
+    confirmed = live and all(confirm(account_id, validated) for account_id in accounts)
+    first = await desk_of(settings, client, books, live_confirmed=confirmed, observe=observe, account_id=accounts[0])
+    return tuple(dataclasses.replace(first, account_id=account_id) for account_id in accounts)

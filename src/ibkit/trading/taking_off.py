@@ -1,0 +1,108 @@
+"""Taking the exits of a trade off before it is closed, and putting them back where the close fails.
+
+The order matters: a stop that fills beside the close would turn the position round. Source: requirement TRD-19.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from decimal import Decimal
+
+from ibkit.errors import IbkitError
+from ibkit.model import Key, OrderTicket, Side
+from ibkit.trading.exit_orders import ExitKeys, ExitOrders, Placed
+from ibkit.trading.grids import grid_of
+from ibkit.trading.intent import Intent, IntentState
+from ibkit.trading.standing import Exits, Standing, standing_of
+from ibkit.trading.timeline import StepKind
+from ibkit.trading.trade import OrderRole, Trade
+
+__all__ = ["TakenOff", "TradeExits"]
+
+
+@dataclass(frozen=True, slots=True)
+class TakenOff:
+    """The exits of a trade, none of which works any more (or, for a close begun earlier, as they stand)."""
+
+    exits: tuple[Exits, ...] = ()
+
+    @property
+    def filled(self) -> Decimal:
+        """What they bought back before they were off."""
+        return sum((each.filled for each in self.exits), Decimal(0))
+
+    @property
+    def ended_by(self) -> Exits | None:
+        """The exits that closed the position themselves."""
+        return next(
+            (each for each in self.exits if standing_of(each) in (Standing.STOPPED_OUT, Standing.PROFIT_TAKEN)), None
+        )
+
+    @property
+    def removed(self) -> Exits | None:
+        """The latest that were cancelled and so may be put back."""
+        return next((each for each in reversed(self.exits) if each.stop.state is IntentState.CANCELLED), None)
+
+
+@dataclass(frozen=True, slots=True)
+class TradeExits:
+    orders: ExitOrders
+
+    async def take_off(self, trade: Trade, *, begun: bool) -> TakenOff:
+        """Cancel what works of the trade's exits, the take profit first; an error where one cannot be proven dead.
+
+        begun: the close was sent by an earlier run, so that what stands now was put back on purpose: only looked at.
+               So are those of a trade of which nothing is held.
+        """
+        found = []
+        for link in trade.links:
+            stop = await self.orders.gateway.find(link.key) if link.role is OrderRole.STOP else None
+            if stop is None or not stop.order_id or stop.planned.leg_of is not None:
+                continue
+            exits, doubt = await self.orders.look(stop)
+            if not begun:
+                if doubt:
+                    raise _stands(exits.stop, doubt)
+                exits = await self._off(exits)
+            found.append(exits)
+        return TakenOff(tuple(found))
+
+    async def _off(self, exits: Exits) -> Exits:
+        profit, stop = exits.profit, exits.stop
+        if profit is not None and not profit.final:
+            profit = await self.orders.taken_off(profit)
+            if not profit.final:
+                raise _stands(profit)
+            stop = await self.orders.gateway.refreshed(stop)  # a group may end with one of its orders
+        if stop.state is IntentState.ACKED and (profit is None or profit.state is not IntentState.FILLED):
+            stop = await self.orders.taken_off(stop)
+        elif stop.state is IntentState.ACKED:
+            stop = await self.orders.gateway.wait_for_fill(stop, within_s=5.0)
+        if not stop.final:
+            raise _stands(stop)
+        return Exits(stop, profit)
+
+    async def put_back(self, entry: Intent, removed: Exits, *, quantity: Decimal, key: Key) -> Placed:
+        """The exits again, on the same terms, for what is left; a trail begins where it once began."""
+        stop = _again(removed.stop.ticket, quantity)
+        profit = None if removed.profit is None else _again(removed.profit.ticket, quantity)
+        self.orders.tell(StepKind.STOP, f"placing the stop again: {stop.label}")
+        try:
+            grid = await grid_of(self.orders.broker, stop.contract, side=Side.BUY)
+        except IbkitError as error:
+            return Placed(standing=None, reasons=(error.message,))
+        return await self.orders.place(entry, stop, profit, keys=ExitKeys.of_restoring(key), increments=grid)
+
+
+def _again(ticket: OrderTicket, quantity: Decimal) -> OrderTicket:
+    return dataclasses.replace(ticket, quantity=quantity)
+
+
+def _stands(order: Intent, why: str = "") -> IbkitError:
+    return IbkitError(
+        f"The {'stop' if order.ticket.order_type.waits else 'take profit'}, order {order.order_id}, could not be "
+        f"cancelled: nothing was closed{f' ({why})' if why else ''}",
+        code="E-ORD-TIMEOUT",
+        remedy="Look at the order with `ibkit orders show`, then try again with a new key.",
+    )
