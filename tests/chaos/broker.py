@@ -125,6 +125,10 @@ class Broker:
             self._heard[kind] = outcome
         return earlier
 
+    def connect_anew(self) -> None:
+        """A new process has new connections: no earlier answer waits in them."""
+        self._heard.clear()
+
     def never_ends(self, outcome: Outcome) -> Outcome:
         """The question in this answer is followed by another for every yes, until somebody says no (F37)."""
         if outcome.body.startswith(b'[{"id"') and outcome.status == 200:
