@@ -276,7 +276,7 @@ class PositionCloser:
 
     def _closed(self, intent: Intent, trade: Trade | None, done: Trade | None = None) -> CloseResult:
         price = intent.average_price
-        message = f"Closed {intent.filled:f} {intent.ticket.contract.label} at {price}"
+        message = f"Closed {intent.filled.normalize():f} {intent.ticket.contract.label} at {price}"
         self._tell(StepKind.FILL, message, order=intent.order_id or "")
         return CloseResult(
             success=True,

@@ -231,10 +231,12 @@ def check_age(now: datetime, expires_at: datetime, max_age_s: float) -> Objectio
 
 
 def _kind(case: _Case) -> Objection | None:
-    """RC-05."""
-    kind = case.ticket.contract.sec_type
-    if kind in case.limits.sec_types:
+    """RC-05: a combination is as allowed as its legs."""
+    contract = case.ticket.contract
+    kinds = {leg.contract.sec_type for leg in contract.legs} or {contract.sec_type}
+    if kinds <= case.limits.sec_types:
         return None
+    kind = min(kinds - case.limits.sec_types, key=lambda each: each.value)
     allowed = ", ".join(sorted(allowed.value for allowed in case.limits.sec_types))
     return Objection(
         control="RC-05",
@@ -250,7 +252,7 @@ def _quantity(case: _Case) -> Objection | None:
     kind, quantity = case.ticket.contract.sec_type, case.ticket.quantity
     if kind is SecType.CASH:
         return None
-    derivative = kind in (SecType.OPTION, SecType.FUTURE, SecType.FUTURE_OPTION)
+    derivative = kind in (SecType.OPTION, SecType.FUTURE, SecType.FUTURE_OPTION, SecType.COMBO)
     most = case.limits.max_option_contracts if derivative else case.limits.max_shares
     if derivative and quantity != quantity.to_integral_value():
         return Objection(

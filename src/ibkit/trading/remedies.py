@@ -16,7 +16,7 @@ from ibkit.clock import Clock
 from ibkit.errors import IbkitError
 from ibkit.model import GroupKind, Key, OrderTicket, OrderType, Side
 from ibkit.trading.coverage import ExitOrder, Missing, TooMuch, Watched
-from ibkit.trading.exit_orders import stop_key
+from ibkit.trading.exit_orders import ExitKeys
 from ibkit.trading.exits import ExitPrices, exit_prices, exit_tickets
 from ibkit.trading.gateway import OrderGateway
 from ibkit.trading.grids import grid_of
@@ -98,7 +98,8 @@ class Remedies:
             profit = None  # beside a stop that works, the pair of that one has it
         covered = sum((each.left for each in watched.stops), Decimal(0))
         used = {each.intent.key for each in watched.exits}
-        free = [key for key in (stop_key(entry.key, n, covered) for n in range(1, MOST_STOPS + 1)) if key not in used]
+        keys = ExitKeys.of_entry(entry.key, covered=covered)
+        free = [key for key in map(keys.stop, range(1, MOST_STOPS + 1)) if key not in used]
         reason = f"{MOST_STOPS} stops of this sale have come to nothing"
         for attempt, key in enumerate(free[:STOP_TRIES]):
             if attempt:
