@@ -2,7 +2,7 @@
 #   make demo    the main job, on the simulator          make test    all tests
 #   make check   format, lint, strict types, imports     make bench   benchmarks, by hand
 #   make docs    regenerate the generated pages          make lock    renew requirements.lock
-#   make chaos   the order path under crashes and faults (SEED=n repeats one run)
+#   make chaos   the order path under crashes and faults (SEED=n tells one failure in short)
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV   := .venv
@@ -12,7 +12,7 @@ DEMO   ?=
 TESTS  ?= tests
 JOBS   ?= 2
 
-.PHONY: help demo test check bench docs lock wheel clean format chaos chaos-nightly
+.PHONY: help demo test check bench docs lock wheel clean format chaos chaos-gate chaos-nightly
 .DEFAULT_GOAL := help
 
 help:
@@ -37,12 +37,18 @@ test: $(READY)
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile $(TESTS)
 
 # One schedule again, told step by step: make chaos SEED=17 (or .venv/bin/python -m tests.chaos --seed 17).
-CHAOS ?= --schedules 2000 --models 100000 --kills 50 --bugs 300
+CHAOS ?= --schedules 10000 --streams 300 --models 100000 --kills 100 --bugs 300
 chaos: $(READY)
-	@$(BIN)/python -m tests.chaos --jobs $(JOBS) $(if $(SEED),--seed $(SEED),$(CHAOS) --report docs/chaos.md)
+	@$(BIN)/python -m tests.chaos --jobs $(JOBS) $(if $(SEED),--seed $(SEED) --shrink,$(CHAOS) --report docs/chaos.md)
+
+# What every change must pass: 5,000 schedules that are always the same, and 5,000 that nobody has seen.
+chaos-gate: $(READY)
+	@$(BIN)/python -m tests.chaos --jobs $(JOBS) --schedules 5000 --fresh 5000 --fresh-first $(shell date +%s)00 \
+	   --streams 100 --models 100000 --kills 100
 
 chaos-nightly: $(READY)
-	@$(BIN)/python -m tests.chaos --jobs $(JOBS) --first $(shell date +%s)00 --schedules 100000 --models 1000000 --kills 2000 --bugs 2000
+	@$(BIN)/python -m tests.chaos --jobs $(JOBS) --first $(shell date +%s)00 --schedules 100000 --streams 3000 \
+	   --models 1000000 --kills 2000 --bugs 2000
 
 check: $(READY)
 	@$(BIN)/ruff format --check .

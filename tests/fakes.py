@@ -24,6 +24,7 @@ from ibkit.errors import (
     OutcomeUnknown,
     RateLimited,
     StorageError,
+    TradingError,
     Unreachable,
 )
 from ibkit.model import (
@@ -79,6 +80,32 @@ from ibkit.trading.events import (
 from ibkit.trading.intent import Intent, IntentState, fold, fold_all
 from ibkit.trading.ports import ControlsMoved, Fenced, FillsRead, Lane, Leg, OrdersRead, SessionMark
 from ibkit.trading.ref import leg_ref
+from ibkit.trading.risk import (
+    DailyPnl,
+    Halt,
+    LimitChange,
+    Limits,
+    OpenOrder,
+    Released,
+    RiskState,
+    Scope,
+    Sent,
+    SessionHealth,
+    TradingHours,
+    Usage,
+    default_limits,
+    layered,
+)
+from ibkit.trading.risk.bookkeeping import (
+    REJECTS_FOR,
+    confirmable,
+    day_start,
+    open_orders,
+    people_needed,
+    prepared,
+    same_halt,
+    same_person,
+)
 from ibkit.trading.trade import Trade, TradeStatus
 
 ACCOUNT = AccountId("DU1234567")
@@ -182,6 +209,8 @@ class FakeBroker:
     orders_read: bool = False
     fills_read: bool = False
     known_refs: set[Ref] = field(default_factory=set)
+    net_liquidation: Decimal = Decimal(1_000_000)
+    rates: dict[str, Decimal] = field(default_factory=dict)
     serial: int = 0
 
     # -- what a test says --------------------------------------------------------------------------------------
@@ -255,7 +284,7 @@ class FakeBroker:
                 quantity=quantity,
                 average_price=None,
                 market_price=None,
-                market_value=None,
+                market_value=quantity * contract.multiplier,
                 realized_pnl=None,
                 unrealized_pnl=None,
             )
@@ -417,6 +446,26 @@ class FakeBroker:
         rows = [self._row(held) for held in self.accepted if held.visible_at <= self.clock.now()]
         rows += [self._parked_row(ref, sent.ticket) for ref, (sent, _) in self.parked.items()]
         return OrdersRead(tuple(rows), complete=True, first=False, mark=mark)
+
+    async def recent_orders(self, account_id: AccountId, *, within_s: float) -> OrdersRead:
+        """The truth, as the controls see it; what reads may lie about is the business of the other lists."""
+        self._work_off()
+        rows = [self._row(held) for held in self.accepted if not held.status.terminal]
+        rows += [self._parked_row(ref, sent.ticket) for ref, (sent, _) in self.parked.items()]
+        return OrdersRead(tuple(rows), complete=True, first=False, mark=await self.mark())
+
+    async def daily_pnl(self, account_id: AccountId) -> DailyPnl | None:
+        return DailyPnl(daily=Decimal(0), net_liquidation=self.net_liquidation, at=self.clock.now())
+
+    async def trading_hours(self, contract: Contract) -> TradingHours | None:
+        day = (self.clock.now() - timedelta(hours=1), self.clock.now() + timedelta(hours=5))
+        return TradingHours(regular=(day,), extended=(day,), until=self.clock.now() + timedelta(days=6))
+
+    async def exchange_rate(self, currency: str) -> Decimal | None:
+        return self.rates.get(currency)
+
+    async def session_health(self) -> SessionHealth:
+        return SessionHealth(authenticated=True, competing=False, at=self.clock.now(), skew_s=0.0)
 
     async def read_fills(self, account_id: AccountId, *, days: int = 1) -> FillsRead:
         self._work_off()
@@ -616,6 +665,7 @@ class MemoryJournal:
         self.serials: dict[AccountId, int] = {}
         self.epochs: dict[Username, int] = {}
         self.tombstones: dict[tuple[str, Environment, Key], datetime] = {}
+        self.risk = MemoryRiskBook(self)
         self._busy: set[Username] = set()
 
     async def plan(self, planned: Planned) -> tuple[Intent, bool]:
@@ -799,3 +849,153 @@ class MemoryTrades:
             and (until is None or trade.created_at < until)
         ]
         return tuple(sorted(found, key=lambda trade: trade.created_at, reverse=True))
+
+
+class MemoryRiskBook:
+    """Fits `trading.risk.RiskBook`; what left and what is open it reads from the journal's events."""
+
+    def __init__(self, journal: MemoryJournal, *, base: Callable[[Environment], Limits] = default_limits) -> None:
+        self._journal = journal
+        self.base = base
+        self.changes: list[LimitChange] = []
+        self.halted: list[Halt] = []
+
+    async def state(self, scope: Scope, at: datetime, *, read_at: datetime | None = None) -> RiskState:
+        limits, sources = layered(self.base(scope.environment), self.changes, scope)
+        standing = (h for h in self.halted if h.environment is scope.environment and h.released_at is None)
+        return RiskState(
+            limits=limits,
+            halts=tuple(halt for halt in standing if halt.until is None or at < halt.until),
+            usage=self._usage(scope.account_id, at, read_at or at),
+            generation=self._journal.generation,
+            serial=self._journal.serials.get(scope.account_id, 0),
+            sources=sources,
+        )
+
+    async def change(self, change: LimitChange) -> LimitChange:
+        wanted = prepared(change, self.changes, self.base(change.environment))
+        self.changes.append(dataclasses.replace(wanted, number=len(self.changes) + 1))
+        self._journal.generation += 1
+        return self.changes[-1]
+
+    async def confirm(self, number: int, *, by: str, at: datetime) -> LimitChange:
+        confirmed = confirmable(self.changes, number, by=by, at=at)
+        self.changes[number - 1] = confirmed
+        self._journal.generation += 1
+        return confirmed
+
+    async def halt(self, *halts: Halt) -> tuple[Halt, ...]:
+        return tuple([self._put(halt) for halt in halts])
+
+    async def release(self, *numbers: int, by: str, note: str, at: datetime) -> Released:
+        for number in numbers:
+            if not any(halt.number == number and halt.released_at is None for halt in self.halted):
+                raise NotFound(f"There is no halt {number} to release")
+            halt = self.halted[number - 1]
+            if any(self._is_unknown(i, halt) for i in self._journal.intents.values()):
+                raise TradingError(f"Halt {number} stays", code="E-ORD-UNKNOWN")
+        for number in numbers:
+            self._say(number, by.strip(), at)
+        asked = [self.halted[number - 1] for number in numbers]
+        return Released(
+            ended=tuple(halt for halt in asked if halt.released_at is not None),
+            waiting=tuple(halt for halt in asked if halt.released_at is None),
+        )
+
+    async def history(self, *, limit: int = 100) -> tuple[LimitChange | Halt, ...]:
+        return tuple(sorted([*self.changes, *self.halted], key=lambda entry: entry.at, reverse=True)[:limit])
+
+    async def halts(self) -> tuple[Halt, ...]:
+        return tuple(halt for halt in reversed(self.halted) if halt.released_at is None)
+
+    def _put(self, halt: Halt) -> Halt:
+        for other in self.halted:
+            over = other.released_at is not None or (other.until is not None and halt.at >= other.until)
+            if same_halt(halt, other) and not over:
+                return other
+        self.halted.append(dataclasses.replace(halt, number=len(self.halted) + 1))
+        self._journal.generation += 1
+        return self.halted[-1]
+
+    def _say(self, number: int, by: str, at: datetime) -> None:
+        halt = self.halted[number - 1]
+        said = [name for name in halt.released_by.split("\n") if name]
+        if not any(same_person(name, by) for name in said):
+            ends = len(said) + 1 >= people_needed(halt.environment)
+            self.halted[number - 1] = dataclasses.replace(
+                halt, released_by="\n".join([*said, by]), released_at=at if ends else None
+            )
+            self._journal.generation += 1
+
+    @staticmethod
+    def _is_unknown(intent: Intent, halt: Halt) -> bool:
+        return (
+            intent.state is IntentState.UNKNOWN_NEEDS_HUMAN
+            and not intent.resolved
+            and intent.planned.environment is halt.environment
+            and halt.account_id in ("", intent.planned.account_id)
+        )
+
+    def _sent(self, account_id: AccountId) -> list[Sent]:
+        found = []
+        for intent in self._journal.intents.values():
+            ticket, value = intent.planned.ticket, None
+            if ticket is None or intent.planned.account_id != account_id or intent.operation is Operation.CANCEL:
+                continue
+            for event in self._journal.log[intent.intent_id]:
+                value = event.value if isinstance(event, Decided) else value
+                if isinstance(event, Sending):
+                    found.append(
+                        Sent(
+                            intent_id=intent.intent_id,
+                            at=event.at,
+                            operation=intent.operation,
+                            contract=ticket.contract.conidex,
+                            side=ticket.side,
+                            quantity=ticket.quantity,
+                            price=ticket.limit_price if ticket.limit_price is not None else ticket.stop_price,
+                            value_usd=value,
+                        )
+                    )
+        return found
+
+    def _usage(self, account_id: AccountId, at: datetime, read_at: datetime) -> Usage:
+        sent = self._sent(account_id)
+        today = [each for each in sent if each.at >= day_start(at)]
+        values = [each.value_usd for each in today]
+        mine = [i for i in self._journal.intents.values() if i.planned.account_id == account_id]
+        refused = (IntentState.REJECTED_BROKER, IntentState.REJECTED_LATE)
+        unknown = [i for i in mine if i.state is IntentState.UNKNOWN_NEEDS_HUMAN and not i.resolved]
+        tickets = [t for i in unknown if i.planned.ticket for t in (i.planned.ticket, *i.planned.others)]
+        return Usage(
+            sent=tuple(each for each in sent if each.at > at - timedelta(seconds=60)),
+            sent_today=len(today),
+            value_today=None if None in values else sum((value for value in values if value is not None), Decimal(0)),
+            rejects=tuple(i.updated_at for i in mine if i.state in refused and i.updated_at > at - REJECTS_FOR),
+            unknown=frozenset(t.contract.conidex for t in tickets)
+            | {leg.contract.conidex for t in tickets for leg in t.contract.legs},
+            open=tuple(order for i in mine if self._counts(i, read_at) for order in self._orders(i, sent)),
+        )
+
+    @staticmethod
+    def _counts(intent: Intent, read_at: datetime) -> bool:
+        if intent.operation not in (Operation.PLACE, Operation.MODIFY):
+            return False
+        if intent.state is IntentState.UNKNOWN_NEEDS_HUMAN:
+            return not intent.resolved
+        if intent.final:
+            ended = (IntentState.FILLED, IntentState.CANCELLED, IntentState.REJECTED_LATE)
+            return intent.operation is Operation.PLACE and intent.state in ended and intent.updated_at >= read_at
+        return intent.state not in (IntentState.INTENT, IntentState.CLAIMED)
+
+    def _orders(self, intent: Intent, sent: list[Sent]) -> tuple[OpenOrder, ...]:
+        own = [each for each in sent if each.intent_id == (intent.planned.leg_of or intent.intent_id)]
+        parent = self._journal.intents.get(intent.planned.leg_of) if intent.planned.leg_of else None
+        return open_orders(
+            intent.planned,
+            intent.state,
+            order_id=intent.order_id or "",
+            sent=sum((each.quantity for each in own), Decimal(0)),
+            value_usd=own[-1].value_usd if own else None,
+            parent=None if parent is None else parent.planned,
+        )

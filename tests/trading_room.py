@@ -10,10 +10,9 @@ from ibkit.clock import ManualClock
 from ibkit.model import Environment
 from ibkit.trading.closing import PositionCloser
 from ibkit.trading.gateway import OrderGateway
-from ibkit.trading.limits import Limits, default_limits
-from ibkit.trading.market_hours import WeekdayHours
 from ibkit.trading.option_seller import OptionSeller
 from ibkit.trading.questions import Asker, QuestionPolicy, unasked
+from ibkit.trading.risk import Limits, default_limits
 from ibkit.trading.timeline import Step
 from ibkit.trading.watchdog import Watchdog
 
@@ -39,10 +38,12 @@ class Room:
 
     def restart(self) -> None:
         self.journal._busy.clear()
+        self.journal.risk.base = lambda _environment: self.limits
         self.gateway = OrderGateway(
             self.broker,
             self.journal,
-            limits=self.limits,
+            environment=self.limits.environment,
+            risk=self.journal.risk,
             clock=self.clock,
             questions=self.questions,
             live_confirmed=self.live_confirmed,
@@ -94,7 +95,6 @@ class Room:
                 "alerts": self.journal.alerts,
                 "clock": self.clock,
                 "account_id": ACCOUNT,
-                "hours": WeekdayHours(),
                 "observe": self.steps.append,
                 "me": "ibkit",
                 **changes,

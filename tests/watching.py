@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 from fakes import ACCOUNT, Held, option
 from ibkit.model import Contract, Key, OrderId, OrderStatus, OrderTicket, OrderType, Side, TimeInForce
 from ibkit.trading.exits import ExitPlan
+from ibkit.trading.risk import TradingHours
 from ibkit.trading.trade import Trade
 from trading_room import Room, make_room
 
@@ -17,6 +20,7 @@ __all__ = ["KEY", "MULTIPLE", "PUT", "Watch", "sold"]
 KEY = Key("watched-0123456789abcdef")
 PUT = option()
 MULTIPLE = Decimal(3)
+NEW_YORK = ZoneInfo("America/New_York")
 
 
 @dataclass
@@ -92,6 +96,7 @@ def _is_stop(held: Held) -> bool:
 async def sold(plan: ExitPlan | None = None, *, quantity: int = 3, room: Room | None = None) -> Watch:
     """`quantity` puts sold at 0.62 with a stop at 1.86, two minutes ago."""
     room = room or make_room()
+    keep_hours(room)
     await room.gateway.recover(ACCOUNT)
     result = await room.seller.sell_option_with_stop("SPY", 629, "P", MULTIPLE, quantity, "20261120", key=KEY)
     assert result.success, result
@@ -101,3 +106,17 @@ async def sold(plan: ExitPlan | None = None, *, quantity: int = 3, room: Room | 
     room.broker.calls.clear()
     room.steps.clear()
     return watch
+
+
+def keep_hours(room: Room) -> None:
+    """The market is open from Monday to Friday, 9:30 to 16:00 in New York."""
+
+    async def trading_hours(contract: Contract) -> TradingHours:
+        today = room.clock.now().astimezone(NEW_YORK).replace(second=0, microsecond=0)
+        days = [today + timedelta(days=number) for number in range(6)]
+        spans = tuple(
+            (day.replace(hour=9, minute=30), day.replace(hour=16, minute=0)) for day in days if day.weekday() < 5
+        )
+        return TradingHours(regular=spans, extended=spans, until=days[-1])
+
+    room.broker.trading_hours = trading_hours  # type: ignore[method-assign]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import uuid
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,6 +28,7 @@ from .lies import body_of
 __all__ = ["CHANGING", "USERNAME", "Broker", "kind_of"]
 
 USERNAME = "simpaper1"
+_REFUSALS = (b'"error"', b'"dismissable"')
 CHANGING = frozenset({"place", "modify", "cancel", "reply"})
 
 
@@ -72,6 +74,8 @@ class Broker:
         self._questions: dict[str, str] = {}
         self._opened_by_us: set[str] = set()
         self._heard: dict[str, Outcome] = {}
+        self._endless: dict[str, Outcome] = {}
+        self._first_of: dict[str, str] = {}
         self.note: Callable[[str], None] = lambda _text: None
         self.received = 0
 
@@ -93,7 +97,8 @@ class Broker:
             self.note(breach)
         if kind == "cancel":
             self._race_with_a_fill(name)
-        outcome = self._handled(request, again)
+        outcome = self._asked_on(request, name, confirmed, again) if name in self._endless else None
+        outcome = outcome or self._handled(request, again)
         if not outcome.late:
             self.deliveries.append(Delivery(self.received, self.clock.monotonic(), kind, key, True, name))
             self._remember_question(outcome, key)
@@ -108,15 +113,44 @@ class Broker:
         self.deliveries.append(Delivery(0, self.clock.monotonic(), kind, key, False, name))
 
     def stale(self, outcome: Outcome, kind: str) -> Outcome:
-        """What an earlier call of this kind was answered, in this one's place (F14); this answer is kept for later."""
-        earlier, self._heard[kind] = self._heard.get(kind, outcome), outcome
+        """What an earlier call of this kind was answered, in this one's place (F14); this answer is kept for later.
+
+        Acknowledgements and questions alone. A refusal names no order, so that an earlier one cannot be told from ours:
+        that no connection is used again after a time-out is all that stands before it (tests/client/transports).
+        """
+        earlier = self._heard.get(kind, outcome)
+        if outcome.status == 200 and not any(word in outcome.body for word in _REFUSALS):
+            self._heard[kind] = outcome
         return earlier
+
+    def never_ends(self, outcome: Outcome) -> Outcome:
+        """The question in this answer is followed by another for every yes, until somebody says no (F37)."""
+        if outcome.body.startswith(b'[{"id"') and outcome.status == 200:
+            self._endless[json.loads(outcome.body)[0]["id"]] = outcome
+            self.seen["endless chain"] += 1
+        return outcome
+
+    def _asked_on(self, request: Request, name: str, confirmed: bool | None, again: bool) -> Outcome:
+        first = self._endless.pop(name)
+        body = json.loads(first.body)
+        if not confirmed:
+            url = f"{request.url.rsplit('/', 1)[0]}/{self._first_of.get(name, name)}"
+            return self._handled(Request(request.method, url, request.headers, request.body), again)
+        self.received += 1
+        asked = str(uuid.UUID(int=self._dice.getrandbits(128), version=4))
+        self._first_of[asked] = self._first_of.get(name, name)
+        following = replace(first, body=json.dumps([{**body[0], "id": asked}]).encode())
+        self._endless[asked] = following
+        return following
 
     def _handled(self, request: Request, again: bool) -> Outcome:
         self.received += 1
         known, before = len(self.simulator.world.exchange.orders), self.brokerage
+        accepted = self._accepted
         outcome = self.simulator.server.handle(request, face=self.face, late=again)
         self._remember_new(known)
+        self.seen["release of parked orders"] += self._accepted > accepted + 1
+        self.seen["prompt p12"] += b'"dismissable"' in outcome.body
         after = self.brokerage
         if after is not None and after is not before and request.url.endswith("/ssodh/init"):
             self._opened_by_us.add(after.id)
@@ -163,6 +197,10 @@ class Broker:
             return logins.gateway.brokerage if logins.gateway is not None else None
         ours = [s for s in sessions.sessions_of(self.simulator.world, USERNAME) if s.method != "gateway"]
         return next((session.brokerage for session in reversed(ours) if session.brokerage is not None), None)
+
+    @property
+    def _accepted(self) -> int:
+        return sum(order.accepted_at is not None for order in self.simulator.world.exchange.orders.values())
 
     def _key_of(self, kind: str, path: str, body: bytes) -> str:
         if kind == "reply":

@@ -3,46 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
-from . import model
+from . import coverage, model
 from .bugs import BUGS, WHERE, planted
 from .crashes import POINTS
-from .faults import ORDER_FAULTS, READ_FAULTS, SESSION_FAULTS
 from .findings import OPEN, finding_of
 from .schedule import Result, run
 from .shrink import shrink
+from .stream_schedule import StreamResult, run_stream
 from .watch import Stopwatch
 
 __all__ = ["SEEDS", "Tally", "campaign", "caught_by", "hashes", "known_seeds", "replay", "run_all", "shrunk"]
 
+T = TypeVar("T")
+
 SEEDS = Path(__file__).with_name("seeds.txt")
 """Seeds that failed once; they are run for ever."""
-_ENDS = (
-    "acked",
-    "filled",
-    "cancelled",
-    "rejected_late",
-    "rejected_local",
-    "rejected_policy",
-    "rejected_broker",
-    "expired_local",
-    "not_placed",
-    "unknown_needs_human",
-)
-_SEEN = (
-    "twins",
-    "replay",
-    "caller left",
-    "other body: KeyReused",
-    "external order",
-    "recovered acked",
-    "error InFlight",
-)
 _SHRUNK = 3
 """So many failures of a run are told in short at once."""
 _COVERAGE_FROM = 2_000
@@ -65,9 +47,11 @@ class Tally:
     slowest_heal_s: float = 0.0
     deaths: Counter[str] = field(default_factory=Counter)
     fired: Counter[str] = field(default_factory=Counter)
+    pairs: Counter[tuple[str, str]] = field(default_factory=Counter)
     seen: Counter[str] = field(default_factory=Counter)
     ends: Counter[str] = field(default_factory=Counter)
     modes: Counter[str] = field(default_factory=Counter)
+    methods: Counter[str] = field(default_factory=Counter)
     known: Counter[str] = field(default_factory=Counter)
     """Breaches that an open finding explains."""
     failed: dict[int, list[str]] = field(default_factory=dict)
@@ -78,9 +62,11 @@ class Tally:
         self.crashes += result.crashes
         self.slowest_heal_s = max(self.slowest_heal_s, result.heal_s)
         self.modes[result.mode] += 1
+        self.methods[result.method] += 1
         for mine, theirs in (
             (self.deaths, result.deaths),
             (self.fired, result.fired),
+            (self.pairs, result.pairs),
             (self.seen, result.seen),
             (self.ends, result.ends),
         ):
@@ -94,16 +80,17 @@ class Tally:
         if news:
             self.failed[result.seed] = news
 
-    def unmet(self, least: int = 1) -> list[str]:
-        """What this run never saw: each crash point, each fault, each end, each thing a caller can meet."""
-        wanted = [
-            (f"crash at {name}", sum(n for at, n in self.deaths.items() if at.split()[0] == name)) for name in POINTS
-        ]
-        wanted += [(fault.name, self.fired[fault.name]) for fault in (*ORDER_FAULTS, *READ_FAULTS)]
-        wanted += [(name, self.fired[name]) for name in SESSION_FAULTS]
-        wanted += [(f"end {name}", self.ends[name]) for name in _ENDS]
-        wanted += [(name, self.seen[name]) for name in _SEEN]
-        return [f"{name} ({count})" for name, count in wanted if count < least]
+    @property
+    def met(self) -> Counter[str]:
+        """Everything that `coverage.wanted` asks for, by its name there."""
+        crashes = Counter({f"crash at {name}": 0 for name in POINTS})
+        for at, times in self.deaths.items():
+            crashes[f"crash at {at.split()[0]}"] += times
+        return self.fired + self.seen + crashes + Counter({f"end {name}": times for name, times in self.ends.items()})
+
+    def unmet(self) -> list[str]:
+        """What this run has seen too seldom."""
+        return coverage.gaps(self.met, self.pairs, self.runs)
 
 
 def _run(seed: int) -> Result:
@@ -115,18 +102,18 @@ def _run(seed: int) -> Result:
 
 def run_all(seeds: Iterable[int], *, jobs: int = 1) -> Tally:
     tally, watch = Tally(), Stopwatch()
-    for result in _results(list(seeds), jobs):
+    for result in _results(_run, list(seeds), jobs):
         tally.add(result)
     tally.seconds = watch.seconds
     return tally
 
 
-def _results(seeds: list[int], jobs: int) -> Iterator[Result]:
+def _results(work: Callable[[int], T], seeds: list[int], jobs: int) -> Iterator[T]:
     if jobs <= 1:
-        yield from map(_run, seeds)
+        yield from map(work, seeds)
         return
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_run, seeds, chunksize=20)
+        yield from pool.map(work, seeds, chunksize=20)
 
 
 def caught_by(bug: str, seeds: Iterable[int]) -> tuple[int, str] | None:
@@ -141,6 +128,32 @@ def caught_by(bug: str, seeds: Iterable[int]) -> tuple[int, str] | None:
         if new:
             return seed, new[0]
     return None
+
+
+@dataclass(slots=True)
+class StreamTally:
+    """The sum of many runs of the stream."""
+
+    runs: int = 0
+    seconds: float = 0.0
+    fired: Counter[str] = field(default_factory=Counter)
+    seen: Counter[str] = field(default_factory=Counter)
+    failed: dict[int, list[str]] = field(default_factory=dict)
+
+    def add(self, result: StreamResult) -> None:
+        self.runs += 1
+        self.fired.update(result.fired)
+        self.seen.update(result.seen)
+        if result.breaches:
+            self.failed[result.seed] = result.breaches
+
+
+def run_streams(seeds: Iterable[int], *, jobs: int = 1) -> StreamTally:
+    tally, watch = StreamTally(), Stopwatch()
+    for result in _results(run_stream, list(seeds), jobs):
+        tally.add(result)
+    tally.seconds = watch.seconds
+    return tally
 
 
 def hashes(first: int, count: int) -> None:
@@ -159,6 +172,14 @@ def replay(seed: int, mode: str = "") -> int:
     return 1 if first.breaches else 0
 
 
+def replay_stream(seed: int) -> int:
+    """One run of the stream, told; 0 where it breaks no rule."""
+    result = run_stream(seed)
+    print("\n".join(result.trace))
+    print(f"stream seed {seed}: trace {result.hash}")
+    return 1 if result.breaches else 0
+
+
 def shrunk(seed: int, mode: str = "") -> int:
     """Tell the seed's story with as few misfortunes as it needs; 0 where it does not fail."""
     found = shrink(seed, mode=mode)
@@ -171,10 +192,10 @@ def shrunk(seed: int, mode: str = "") -> int:
 
 def campaign(
     *,
-    first: int,
-    schedules: int,
+    seeds: Sequence[int],
     models: int,
     kills: int,
+    streams: Sequence[int],
     bugs: int,
     jobs: int,
     report: Path | None,
@@ -182,8 +203,7 @@ def campaign(
 ) -> int:
     """All tiers, told as they go. 0 where nothing was broken and, in a large run, everything was met."""
     watch = Stopwatch()
-    seeds = [*(known_seeds() if known else ()), *range(first, first + schedules)]
-    tally = run_all(seeds, jobs=jobs)
+    tally = run_all([*(known_seeds() if known else ()), *seeds], jobs=jobs)
     _tell(tally)
     for name, (text, _) in OPEN.items():
         print(f"open finding {name}: {text}: {tally.known[name]} times")
@@ -193,6 +213,10 @@ def campaign(
         found = shrink(seed)
         print(found.story() if found is not None else f"seed {seed} does not fail again")
     _remember(tally)
+    streamed = run_streams(streams, jobs=jobs)
+    print(f"stream: {streamed.runs} schedules, {len(streamed.failed)} failed")
+    for seed, breaches in streamed.failed.items():
+        print(f"stream seed {seed}: {'; '.join(breaches)}\n  replay: python -m tests.chaos --stream-seed {seed}")
     modelled = model.tally(models)
     print(f"model: {models} schedules, {modelled or 'no'} violations")
     found = {name: caught_by(name, range(bugs)) for name in BUGS} if bugs else {}
@@ -204,14 +228,16 @@ def campaign(
 
         killed = kill.campaign(kills)
         print(killed.line())
-    unmet = tally.unmet() if schedules >= _COVERAGE_FROM else []
+    unmet = tally.unmet() if len(seeds) >= _COVERAGE_FROM else []
     if unmet:
-        print("never met:", ", ".join(unmet))
+        print(f"met too seldom: {len(unmet)}", *unmet, sep="\n  ")
     if report is not None:
         from . import report as pages
 
-        pages.write(report, tally, models, modelled, found, killed, watch.seconds)
-    broken = tally.failed or modelled or unmet or (killed and killed.breaches) or not all(found.values())
+        pages.write(report, tally, streamed, models, modelled, found, killed, watch.seconds)
+    broken = (
+        tally.failed or streamed.failed or modelled or unmet or (killed and killed.breaches) or not all(found.values())
+    )
     return 1 if broken else 0
 
 

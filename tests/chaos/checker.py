@@ -343,7 +343,7 @@ def _judge_history(
             verdict.say("S3", f"{each.key} was answered {each.state}, but the journal does not know it")
             continue
         if each.state in TAKEN:
-            gone = refused if each.state == "rejected_late" else ()
+            gone = refused if row["state"] == "rejected_late" else ()
             if wishes[each.key].operation == "place" and not placed.get(each.key) and each.key not in gone:
                 verdict.say("S3", f"{each.key} was told {each.state}, but there is no order")
             if row["state"] not in TAKEN:

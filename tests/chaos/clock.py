@@ -7,9 +7,12 @@ import itertools
 from collections.abc import Callable
 from datetime import datetime
 
+import anyio
+import anyio.lowlevel
+
 from ibkit.clock import ManualClock
 
-__all__ = ["ChaosClock"]
+__all__ = ["ChaosClock", "StandingClock"]
 
 
 class ChaosClock(ManualClock):
@@ -29,3 +32,25 @@ class ChaosClock(ManualClock):
             super().advance(max(0.0, at - self.monotonic()))
             act()
         super().advance(max(0.0, end - self.monotonic()))
+
+
+class StandingClock(ManualClock):
+    """A clock that only `advance` moves: whoever sleeps waits until somebody else has let the time pass."""
+
+    def __init__(self, start: datetime) -> None:
+        super().__init__(start)
+        self._sleepers: list[tuple[float, int, anyio.Event]] = []
+        self._serial = itertools.count()
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds <= 0:
+            await anyio.lowlevel.checkpoint()
+            return
+        woken = anyio.Event()
+        heapq.heappush(self._sleepers, (self.monotonic() + seconds, next(self._serial), woken))
+        await woken.wait()
+
+    def advance(self, seconds: float) -> None:
+        super().advance(seconds)
+        while self._sleepers and self._sleepers[0][0] <= self.monotonic():
+            heapq.heappop(self._sleepers)[2].set()

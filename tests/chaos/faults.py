@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,6 +113,7 @@ ORDER_FAULTS: tuple[Fault, ...] = (
     Fault("ack without id", "F32", _SENDING, lie="no id"),
     Fault("unknown status", "F33", _CHANGING, lie="status"),
     Fault("question in ten kilobytes of HTML", "F43", frozenset({"place", "modify", "reply"}), lie="text", weight=2),
+    Fault("chain that never ends", "F37", frozenset({"place"}), lie="endless", weight=2),
     Fault("two question objects", "F38", frozenset({"place", "modify", "reply"}), lie="two questions", weight=2),
     Fault("reply expired, 400", "F39", frozenset({"reply"}), **_status(400, "reply id not found")),
     Fault("reply expired, 503", "F39", frozenset({"reply"}), **_status(503, "Service Unavailable")),
@@ -167,8 +169,19 @@ DISK_FAULTS: dict[str, str] = {
 class Weather:
     """The faults of one schedule: each call draws from weights that the schedule drew for itself (swarm)."""
 
-    def __init__(self, fates: Fates, dice: random.Random, *, swarm: bool, rate: float, read_rate: float) -> None:
+    def __init__(
+        self,
+        fates: Fates,
+        dice: random.Random,
+        *,
+        swarm: bool,
+        rate: float,
+        read_rate: float,
+        rates: Mapping[str, float] | None = None,
+    ) -> None:
+        """rate: chance of a fault at an order call; rates: another one for some kinds of it."""
         self._fates = fates
+        self._rates = rates or {}
         self.rate = rate
         self.read_rate = read_rate
         self.calm = False
@@ -189,7 +202,9 @@ class Weather:
             return None
         changing = kind in _CHANGING
         # What settles an order is read under fire; the rest fails more seldom, or nothing would ever be sent.
-        rate = self.rate if changing else self.read_rate if kind != "read" else self.read_rate / 8
+        rate = (
+            self._rates.get(kind, self.rate) if changing else self.read_rate if kind != "read" else self.read_rate / 8
+        )
         dice = self._fates.roll("call" if changing else "read", rate)
         if dice is None:
             return None

@@ -30,7 +30,6 @@ from ibkit.model import AccountId, Environment, Key, OrderTicket, OrderType, Sid
 from ibkit.settings import load
 from ibkit.store.journal import SqliteJournal
 from ibkit.trading.gateway import OrderGateway
-from ibkit.trading.limits import default_limits
 from ibkit.wire.http import Request, Response
 
 from .broker import kind_of
@@ -235,7 +234,12 @@ async def _live(env: Path, path: Path, told: Path, clock: FastClock, wish: _Wish
             wrote=lambda _text: None,  # type: ignore[arg-type]
         )
         gateway = OrderGateway(
-            IbkrBroker(client), journal, limits=default_limits(Environment.PAPER), clock=clock, owner=str(os.getpid())
+            IbkrBroker(client),
+            journal,
+            environment=Environment.PAPER,
+            risk=journal.risk,
+            clock=clock,
+            owner=str(os.getpid()),
         )
         said: dict[str, Any] = {"key": wish.key}
         try:

@@ -20,6 +20,7 @@ _CONNECT_TIMEOUT_S = 5.0
 _LATEST_S = 55.0
 """So long a request may be on its way after we gave up: less than the settle window of 60 s."""
 _TURN_S = 0.02
+_LOST = frozenset({"request lost", "answer lost", "reset in the request", "answer cut", "peer stalls", "late delivery"})
 
 
 class Line:
@@ -102,6 +103,8 @@ class Line:
                 broker.stale(outcome, kind)
             return broker.filtered(kind, outcome)
         fault, dice = struck
+        if kind == "reply" and b"false" in request.body and fault.name in _LOST:
+            broker.seen["decline lost"] += 1
         if fault.slow:
             return await self._slow(request, kind, fault, dice, timeout_s)
         if fault.lie == "400 now, carried out later":
@@ -118,8 +121,8 @@ class Line:
         if outcome.late:
             return await self._late(request, kind, outcome, timeout_s)
         await self._wait(outcome.delay_s, timeout_s)
-        if fault.lie == "stale":
-            return broker.stale(outcome, kind)
+        if fault.lie in ("stale", "endless"):
+            return broker.stale(outcome, kind) if fault.lie == "stale" else broker.never_ends(outcome)
         outcome = broker.filtered(kind, outcome)
         return lying(outcome, fault.lie, kind) if fault.lie else outcome
 

@@ -16,7 +16,6 @@ from ibkit.model import AccountId, AuthMethod, GatewayLogin
 from ibkit.sim.serving.inprocess import CLOUD_URL, GATEWAY_URL
 from ibkit.store.journal import SqliteJournal
 from ibkit.trading.gateway import OrderGateway
-from ibkit.trading.limits import default_limits
 
 from .clock import ChaosClock
 from .crashes import Crash, MortalJournal
@@ -98,7 +97,8 @@ class Process:
         self.gateway = OrderGateway(
             broker,
             self.journal,
-            limits=default_limits(schedule.environment),
+            environment=schedule.environment,
+            risk=self.journal.risk,
             clock=schedule.wall,
             owner="chaos",
             resend_same_ref=schedule.resend,

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from .campaign import Tally
+from .campaign import StreamTally, Tally
 from .crashes import POINTS
-from .faults import ORDER_FAULTS, READ_FAULTS, SESSION_FAULTS
+from .faults import DISK_FAULTS, ORDER_FAULTS, READ_FAULTS, SESSION_FAULTS
 from .findings import OPEN
 from .kill import Killed
+from .rows import ROWS
+from .stream_schedule import LINE_FAULTS
+from .stream_schedule import SESSION_FAULTS as STREAM_SESSION_FAULTS
 
 __all__ = ["write"]
 
@@ -17,6 +20,7 @@ __all__ = ["write"]
 def write(
     page: Path,
     tally: Tally,
+    streamed: StreamTally,
     models: int,
     modelled: Mapping[str, int],
     found: Mapping[str, tuple[int, str] | None],
@@ -39,6 +43,7 @@ def write(
             f" {tally.crashes:,} crashes | {len(tally.failed)} |"
         ),
     ]
+    lines.append(f"| S | the stream on virtual time | {streamed.runs:,} schedules | {len(streamed.failed)} |")
     if killed is not None:
         lines.append(f"| K | real processes, SIGKILL | {killed.kills:,} kills | {len(killed.breaches)} |")
     each = tally.seconds / max(1, tally.runs) * 1000
@@ -57,9 +62,11 @@ def write(
         ),
         *_table("Where processes died (tier D)", _deaths(tally, killed), ("point", "what", "tier D", "tier K")),
         *_table("Faults that fired", _faults(tally), ("fault", "row", "times")),
+        *_table("Faults of the stream that fired", _stream_faults(streamed), ("fault", "row", "times")),
         *_table("How intents ended", sorted(tally.ends.items()), ("state", "intents")),
         *_table("What callers met", sorted(tally.seen.items()), ("what", "times")),
-        *_table("Kinds of schedule", sorted(tally.modes.items()), ("mode", "schedules")),
+        *_table("Kinds of schedule", sorted((tally.modes + tally.methods).items()), ("kind", "schedules")),
+        *_table("The fault model, row by row", _rows(), ("row", "made here", "checked by", "not yet, because")),
     ]
     if found:
         rows = [(name, f"seed {hit[0]}: {hit[1]}" if hit else "**not caught**") for name, hit in found.items()]
@@ -71,10 +78,6 @@ def _failures(tally: Tally, killed: Killed | None) -> list[str]:
     rows = [(str(seed), "; ".join(breaches)) for seed, breaches in sorted(tally.failed.items())]
     rows += [("kill", breach) for breach in (killed.breaches if killed is not None else [])]
     return _table("Violations", rows, ("seed", "what")) if rows else []
-
-
-def _open(tally: Tally) -> list[tuple[object, ...]]:
-    return [(name, text, tally.known[name]) for name, (text, _) in OPEN.items()]
 
 
 def _deaths(tally: Tally, killed: Killed | None) -> list[tuple[object, ...]]:
@@ -90,8 +93,21 @@ def _faults(tally: Tally) -> list[tuple[object, ...]]:
         (fault.name, fault.row, tally.fired[fault.name]) for fault in (*ORDER_FAULTS, *READ_FAULTS)
     ]
     rows += [(name, text, tally.fired[name]) for name, text in SESSION_FAULTS.items()]
+    rows += [(f"disk {name}", text, tally.fired[f"disk {name}"]) for name, text in DISK_FAULTS.items()]
     known = {str(row[0]) for row in rows}
     return rows + [(name, "", times) for name, times in sorted(tally.fired.items()) if name not in known]
+
+
+def _stream_faults(tally: StreamTally) -> list[tuple[object, ...]]:
+    rows = {name: row for name, (row, _) in LINE_FAULTS.items()} | STREAM_SESSION_FAULTS
+    return [(name, row, tally.fired[name]) for name, row in rows.items()]
+
+
+def _rows() -> list[tuple[object, ...]]:
+    return [
+        (name, ", ".join(row.here), ", ".join(f"`{test}`" for test in row.tests), row.later)
+        for name, row in ROWS.items()
+    ]
 
 
 def _table(title: str, rows: object, head: tuple[str, ...]) -> list[str]:

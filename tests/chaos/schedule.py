@@ -33,11 +33,12 @@ from ibkit.store.journal import SqliteJournal
 from ibkit.trading.outcome import Outcome
 
 from .broker import USERNAME, Broker
-from .checker import PENDING, TAKEN, States, Told, Verdict, judge, read_journal
+from .checker import PENDING, TAKEN, JournalCopy, States, Told, Verdict, judge, read_journal
 from .clock import ChaosClock
 from .crashes import Mortality, is_crash
 from .fates import Fates
 from .faults import Weather
+from .power import Disk
 from .process import ACCOUNT, Process, SkewedClock
 from .troubles import Troubles
 from .workload import Wish, Workload
@@ -47,8 +48,27 @@ __all__ = ["MODES", "Result", "Schedule", "place_of_files", "quiet", "run"]
 WORLDS = 8
 """Price paths are few: a new world is then made from what the process has in memory. They decide nothing here."""
 KEYS = Path(__file__).resolve().parents[1] / "keys"
-MODES: dict[str, int] = {"swarm": 24, "plain": 8, "adversarial": 4, "resend": 2, "skew": 2, "overnight": 4}
-"""Kind of schedule → its share. In one of ten orders show up after the settle window (adversarial)."""
+MODES: dict[str, int] = {
+    "swarm": 20,
+    "plain": 6,
+    "adversarial": 4,
+    "resend": 2,
+    "skew": 2,
+    "overnight": 3,
+    "changes": 8,
+    "questions": 6,
+    "disk": 3,
+}
+"""Kind of schedule → its share. In one of ten orders show up after the settle window (adversarial); the last three see
+to it that changes, cancels, replies and each row of the journal meet every fault."""
+RATES: dict[str, dict[str, float]] = {
+    "changes": {"place": 0.05, "modify": 0.7, "cancel": 0.7},
+    "questions": {"place": 0.1, "reply": 0.6},
+}
+WISHES: dict[str, dict[str, Any]] = {
+    "changes": {"kinds": ("far",), "followed": 1.0},
+    "questions": {"kinds": ("stop", "stop", "far")},
+}
 MOMENTS: tuple[datetime, ...] = (
     TRADING_MOMENT,
     datetime(2026, 10, 30, 15, 30, tzinfo=UTC),  # New York changes its clocks on the Sunday after (F102)
@@ -109,7 +129,8 @@ def _empty_journal() -> bytes:
 class Schedule:
     """One seed. mode: one of MODES, else the seed's own. only: the fates that may strike; None for all.
 
-    aim: the one point at which the process dies. crash_only: an honest broker and a good line.
+    aim: the one point at which the process dies. crash_only: an honest broker and a good line. power: the disk under
+    the journal, from which each crash takes what was not synced.
     """
 
     def __init__(
@@ -121,8 +142,10 @@ class Schedule:
         aim: str = "",
         crash_only: bool = False,
         only: Collection[str] | None = None,
+        power: Disk | None = None,
     ) -> None:
         self.seed = seed
+        self.power = power
         self.path = folder / "journal.db"
         self.states = States(self.path)
         self.fates = Fates(seed, only)
@@ -164,6 +187,7 @@ class Schedule:
             swarm=self.mode != "plain",
             rate=self._rate(0.0, 0.1, 0.3, 0.6),
             read_rate=self._rate(0.0, 0.05, 0.2, 0.6),
+            rates=None if crash_only else RATES.get(self.mode),
         )
         self.mortality = Mortality(
             self.fates,
@@ -182,12 +206,12 @@ class Schedule:
             method=self.method,
             scenarios=self._scenarios(),
         )
-        self.troubles.disk_rate = self._rate(0.0, 0.0, 0.0, 0.02)
+        self.troubles.disk_rate = self._rate(0.0, 0.0, 0.0, 0.02) if self.mode != "disk" or crash_only else 0.15
         self.troubles.pause_rate = self._rate(0.0, 0.0, 0.0, 0.05)
         self.troubles.session_rate = self._rate(0.0, 0.0, 0.05, 0.15)
         self.troubles.skew_rate = 0.3 if self.mode == "skew" else 0.0
         self.disk_fault = self.troubles.disk_fault
-        self.workload = Workload(seed, self.fates, self.simulator, self.broker, self.note)
+        self.workload = Workload(seed, self.fates, self.simulator, self.broker, self.note, **WISHES.get(self.mode, {}))
         self._external_at = 0 if crash_only else work.choice([0, 0, 3, 8])
 
     @property
@@ -239,7 +263,8 @@ class Schedule:
         delays: tuple[float, ...] = work.choice([(0.0,), (0.0, 2.0), (0.0, 2.0, 8.0), (0.0, 8.0, latest)])
         broker.scope = work.choice(["day", "session"])
         style = work.choice(["", "", "", "", "upper", "cut", "missing"])
-        broker.suppress = frozenset({"o10331"}) if work.random() < 0.3 else frozenset()
+        suppressed = work.random() < 0.3 and self.mode != "questions"
+        broker.suppress = frozenset({"o10331"}) if suppressed else frozenset()
         race = work.choice([0.0, 0.3])
         if not self.crash_only:
             broker.delays, broker.ref_style, broker.race = delays, style, race
@@ -397,6 +422,11 @@ class Schedule:
                     return
             await work(*args)
         except BaseException as error:
+            if self.power is not None and is_crash(error):
+                self.power.freeze()
+                self.states.close()
+                await self._bury()
+                self.power.restore()
             if not is_crash(error):
                 if not isinstance(error, Exception):
                     raise
@@ -409,6 +439,18 @@ class Schedule:
         process, self.process = self.process, None
         if process is not None:
             await process.stop()
+
+    def _count(self, journal: JournalCopy) -> None:
+        """Settings and events that the coverage gate asks for."""
+        broker, seen = self.broker, self.seen
+        seen["lists of the session"] += broker.scope == "session"
+        seen["refs misspelt"] += bool(broker.ref_style)
+        seen["short tokens"] += self.method is AuthMethod.OAUTH1A and self.simulator.world.quirks.lst_hours < 1
+        seen["late delivery of a reply"] += self.weather.pairs["late delivery", "reply after Replying"]
+        for row in journal.intents.values():
+            asked = [body["question"]["message_ids"] for kind, body in row["events"] if kind == "Questioned"]
+            seen["chain of questions"] += len(asked) > 1
+            seen["messages together"] += any(len(ids) > 1 for ids in asked)
 
     def _at_rest(self, wish: Wish) -> bool:
         state = self.states.now().get(wish.key)
@@ -479,6 +521,7 @@ class Schedule:
             hidden=frozenset(order.id for order in exchange.orders.values() if not self.broker.visible(order)),
             phantoms=bool(self.weather.fired["two rows with our ref"]),
         )
+        self._count(journal)
         if self.environment is Environment.LIVE and self.broker.deliveries:
             verdict.say("S10", "an order call left under settings that say live, at a paper login")
         for row in journal.intents.values():

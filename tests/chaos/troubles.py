@@ -167,6 +167,7 @@ class Troubles:
         world = self._simulator.world
         world.advance(self._clock.now())
         self._weather.calm = True
+        self._wall.offset_s = 0.0
         self.session_rate = self.disk_rate = self.pause_rate = self.skew_rate = 0.0
         self._now = {name for name in self.scenarios if "question" not in name}
         world.faults.set_scenarios(sorted(self._now))

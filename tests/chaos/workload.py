@@ -19,9 +19,10 @@ from .checker import Asked
 from .fates import Fates
 from .process import ACCOUNT
 
-__all__ = ["SPY", "Wish", "Workload"]
+__all__ = ["KINDS", "SPY", "Wish", "Workload"]
 
 MOST_ORDERS = 5
+KINDS = ("market", "near", "far", "far", "stop", "option")
 SPY = Contract(
     conid=Conid(756733), symbol="SPY", sec_type=SecType.STOCK, exchange="ARCA", currency="USD", multiplier=Decimal(1)
 )
@@ -53,8 +54,19 @@ class Workload:
     """The wishes of one schedule. The quantity is the tracer: no two orders of a schedule share one."""
 
     def __init__(
-        self, seed: int, fates: Fates, simulator: Simulator, broker: Broker, note: Callable[[str], None]
+        self,
+        seed: int,
+        fates: Fates,
+        simulator: Simulator,
+        broker: Broker,
+        note: Callable[[str], None],
+        *,
+        kinds: tuple[str, ...] = KINDS,
+        followed: float = 0.65,
     ) -> None:
+        """kinds: of order, one drawn for each wish. followed: share of working orders that are changed or cancelled."""
+        self._kinds = kinds
+        self._followed = followed
         self._seed = seed
         self._fates = fates
         self._simulator = simulator
@@ -75,9 +87,9 @@ class Workload:
         number, price = int(wish.ticket.quantity), wish.ticket.limit_price
         dice = self._fates.dice(f"after wish {number}")
         draw = dice.random()
-        if draw < 0.35:
+        if draw < self._followed * 0.54:
             self._wish("cancel", None, number, str(outcome.order_id))
-        elif draw < 0.65 and price is not None:
+        elif draw < self._followed and price is not None:
             option = wish.ticket.contract.sec_type is SecType.OPTION
             quantity = Decimal(5 + number) if option else Decimal(50 + number)
             step = _CENT * 5 if option else Decimal(1)
@@ -92,14 +104,14 @@ class Workload:
         self._note(f"wish {wish.key}: {ticket.label if ticket else 'cancel'} {target}")
 
     def _ticket(self, dice: random.Random, quantity: Decimal) -> OrderTicket:
-        if dice.random() < 0.2:
+        kind = dice.choice(self._kinds)
+        if kind == "option":
             return self._option_ticket(dice, quantity)
         contract = dice.choice([SPY, SPY, AAPL])
         side = dice.choice([Side.BUY, Side.SELL])
         price = self._price(contract.conid).quantize(Decimal(1))
         more: dict[str, Any] = {"order_type": OrderType.MARKET}
         away = Decimal(1) if side is Side.SELL else Decimal(-1)
-        kind = dice.choice(["market", "near", "far", "far", "stop"])
         if kind == "near":
             more = {"order_type": OrderType.LIMIT, "limit_price": price - away * 2}
         elif kind == "far":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ async def leave_unknown(path: Path, key: str) -> None:
     async with open_journal(path, clock=clock) as journal:
         journal._busy = set()  # type: ignore[attr-defined]  # what a Room clears; files need no clearing
         room = make_room(clock=clock, journal=journal)
+        await room.started()
         room.broker.plans.append(Plan("lost_before"))
         room.broker.read_faults.extend([True] * 1000)
         outcome = await room.gateway.submit(stock_ticket(), key=Key(key))
@@ -380,3 +382,95 @@ def test_an_order_in_unknown_state_is_shown_until_a_person_settles_it(bench: Mak
     assert ib.run("status", "--json").json["alerts"] == []
     events = ib.run("intents", "show", leg, "--json").json["events"]
     assert (events[-1]["event"], events[-1]["note"]) == ("Resolved", "cancelled in TWS")
+
+
+@pytest.mark.requirement("OPS-03")
+def test_a_journal_from_a_backup_is_used_only_after_a_person_said_so(bench: Make, tmp_path: Path) -> None:
+    ib = bench()
+    assert ib.run("orders", "place", "buy", "1", "SPY", "--limit-price", "600", "--yes").code == 0
+    journal = next(tmp_path.rglob("journal.db"))
+    copy = tmp_path / "copy.db"
+    source, target = sqlite3.connect(journal), sqlite3.connect(copy)
+    source.backup(target)
+    source.close()
+    target.close()
+    assert ib.run("orders", "place", "buy", "2", "SPY", "--limit-price", "600", "--yes").code == 0
+    for beside in journal.parent.glob("journal.db-*"):
+        beside.unlink()
+    journal.write_bytes(copy.read_bytes())
+
+    ran = ib.run("orders", "place", "buy", "3", "SPY", "--limit-price", "600", "--yes")
+    assert (ran.code, "older copy" in ran.err) == (1, True), ran.err
+    assert "accept-restored" in ib.run("status").out
+
+    assert ib.run("db", "accept-restored").code == 2
+    assert "in use again" in ib.run("db", "accept-restored", "--yes").out
+    assert ib.run("orders", "place", "buy", "3", "SPY", "--limit-price", "600", "--yes").code == 0
+    assert "nothing to accept" in ib.run("db", "accept-restored", "--yes").out
+
+
+@pytest.mark.requirement("TRD-09", "TRD-12")
+def test_a_bracket_is_placed_by_one_command_and_repeated_by_its_key(bench: Make) -> None:
+    ib = bench()
+    command = (
+        "orders",
+        "place",
+        "buy",
+        "5",
+        "SPY",
+        "--limit-price",
+        "629",
+        "--take-profit",
+        "640",
+        "--stop-loss",
+        "620",
+    )
+    first = ib.run(*command, "--key", "bracket-0123456789abcdef", "--json").json
+    again = ib.run(*command, "--key", "bracket-0123456789abcdef", "--json").json
+
+    assert [leg["order_id"] is not None for leg in first["legs"]] == [True, True]
+    assert (again["cached"], again["order_id"]) == (True, first["order_id"])
+    posts = [
+        r for r in ib.simulator.control("GET", "requests") if r["method"] == "POST" and r["path"].endswith("/orders")
+    ]
+    assert len(posts) == 1
+
+
+@pytest.mark.requirement("TRD-09")
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("hold", "5", "SPY"), "side: hold is none of buy, sell"),
+        (("buy", "-5", "SPY"), "quantity: -5 is not above 0"),
+        (("buy", "abc", "SPY"), "quantity: abc is no number"),
+        (("buy", "1e400", "SPY", "--limit-price", "NaN"), "--limit-price: NaN is no number"),
+        (("buy", "5", "SPY", "--type", "lmt"), "--type: lmt is none of market, limit"),
+        (("buy", "5", "SPY", "--type", "limit"), "limit_price is needed for LMT"),
+        (("buy", "5", "SPY", "--type", "market", "--limit-price", "600"), "limit_price does not belong to MKT"),
+        (("buy", "5", "SPY", "--trail", "120%"), "--trail: trail must be below 100 %"),
+        (("buy", "5", "SPY", "--tif", "gtd"), "--tif: gtd is none of day, gtc"),
+        (("buy", "5", "SPY", "--expiry", "20261120"), "an option needs all of"),
+        (("buy", "5", "SPY", "--long-strike", "600"), "belongs to a spread of options"),
+        (("buy", "5", "SPY", "--limit-price", "629", "--take-profit", "600"), "bracket_profit"),
+        (("buy", "5", "SPY", "--limit-price", "629", "--stop-loss", "640"), "bracket_stop"),
+    ],
+)
+def test_an_order_that_makes_no_sense_is_refused_by_the_name_of_what_is_wrong(
+    bench: Make, arguments: tuple[str, ...], word: str
+) -> None:
+    ib = bench()
+    ran = ib.run("orders", "place", *arguments, "--yes")
+    assert ran.code == 2, ran.err
+    assert word in ran.err
+    assert not [
+        r for r in ib.simulator.control("GET", "requests") if r["path"].endswith("/orders") and r["method"] == "POST"
+    ]
+
+
+@pytest.mark.requirement("TRD-10")
+def test_the_questions_that_ibkr_may_ask_are_listed_with_what_is_answered(ibkit: Make) -> None:
+    rows = {row["id"]: row["answer"] for row in ibkit("orders", "questions", "--json").json}
+    assert rows["p12"] == "always no"
+    assert rows["o10331"] == "yes"
+    assert rows["o451"] == "yes, while RC-08 covers it"
+    assert rows["o354"] == "asks you, or no"

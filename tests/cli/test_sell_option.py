@@ -374,6 +374,19 @@ def test_after_a_paper_validation_a_named_live_account_may_trade(bench: Make, ho
     assert other.code == 5
     assert live.posted() == []
 
+    closed = live.run("sell-option", "--side", "put", "--quantity", "1", "--live", "--yes-live", "U3000001")
+    assert (closed.code, "Live trading is not enabled" in closed.err) == (5, True)  # nothing is allowed until listed
+    assert live.posted() == []
+    allowed = {
+        "live_enabled_until": "2026-12-15",
+        "allowed_accounts": "U3000001",
+        "allowed_symbols": "SPY",
+        "market_spread_pct": "10",
+    }
+    for number, (name, value) in enumerate(allowed.items(), start=1):
+        assert live.run("risk", "set", name, value, "--note", "begin", "--by", "ada").code == 0
+        assert live.run("risk", "confirm", str(number), "--by", "bob").code == 0
+
     ran = live.run("sell-option", "--side", "put", "--quantity", "1", "--live", "--yes-live", "U3000001", "--json")
     assert ran.code == 0, ran.err
     assert ran.json["environment"] == "live"

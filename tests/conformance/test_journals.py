@@ -460,3 +460,22 @@ async def test_the_latest_are_fifty_unless_more_are_asked_for(journal):
 
     assert [i.key for i in await journal.recent()] == [other_key(number) for number in range(51, 1, -1)]
     assert len(await journal.recent(limit=51)) == 51
+
+
+@pytest.mark.requirement("TRD-20")
+async def test_the_user_names_of_an_account_are_those_with_something_open_or_denied(journal):
+    elsewhere = AccountId("DU7654321")
+    for number, (name, account) in enumerate(
+        (("zoe", ACCOUNT), ("ada", ACCOUNT), ("eve", elsewhere), ("bob", ACCOUNT))
+    ):
+        wish = planned(other_key(number), username=name, account_id=account)
+        intent, _ = await journal.plan(wish)
+        if name == "bob":
+            await journal.append(intent, Expired(at=START, reason="too old"))
+        if name == "ada":
+            gave_up = GaveUp(at=START, unknown=UnknownReason.UNPROVEN, reason="lost")
+            await journal.append(intent, *sending(), Doubted(at=START, reason="lost"), gave_up)
+
+    assert await journal.usernames((ACCOUNT,)) == ("ada", "zoe")
+    assert await journal.usernames((elsewhere, ACCOUNT)) == ("ada", "eve", "zoe")
+    assert await journal.usernames(()) == ()

@@ -31,6 +31,7 @@ def test_every_setting_of_the_requirements_is_there(shared: Path) -> None:
         "IBKIT_STATE_DIR",
         "IB_KEY_PASSPHRASE",
         "IBKR_PRIVATE_KEY_PASSPHRASE",
+        "WATCH_ALL_SHORTS",
     }
 
 

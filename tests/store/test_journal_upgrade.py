@@ -85,6 +85,7 @@ async def test_every_open_intent_of_the_first_release_is_read_and_can_be_taken_o
     assert connection.execute("SELECT component, version FROM schema_versions ORDER BY version").fetchall() == [
         ("journal", 1),
         ("journal", 2),
+        ("journal", 3),
     ]
     connection.close()
 

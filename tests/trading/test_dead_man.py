@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import dataclasses
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import pytest
 from fakes import ACCOUNT, START, stock_ticket
 from ibkit.model import Key, OrderType, Side
 from ibkit.store.heartbeats import FileHeartbeats
-from ibkit.trading.dead_man import DeadMan, Heartbeat, overdue
+from ibkit.trading.dead_man import DeadMan
 from trading_room import Room
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requirement("TRD-18")]
@@ -25,7 +25,7 @@ def beats(tmp_path: Path) -> FileHeartbeats:
 
 
 def dead_man(room: Room, beats: FileHeartbeats) -> DeadMan:
-    return DeadMan(gateway=room.gateway, heartbeats=beats, clock=room.clock, account_id=ACCOUNT)
+    return DeadMan(gateway=room.gateway, heartbeats=beats, risk=room.journal.risk, clock=room.clock, account_id=ACCOUNT)
 
 
 async def resting(room: Room, strategy: str = "grid", key: Key = KEY) -> None:
@@ -34,10 +34,17 @@ async def resting(room: Room, strategy: str = "grid", key: Key = KEY) -> None:
     assert (await room.gateway.submit(ticket, key=key, strategy=strategy)).accepted
 
 
-@pytest.mark.parametrize(("silent_s", "due"), [(59, False), (60, False), (60.001, True), (3600, True)])
-def test_a_minute_of_silence_is_allowed(silent_s: float, due: bool) -> None:
-    beat = Heartbeat("grid", START)
-    assert bool(overdue([beat], START + timedelta(seconds=silent_s))) is due
+@pytest.mark.parametrize(("silent_s", "limit_s", "left"), [(60, None, 1), (61, None, 0), (61, 90.0, 1), (91, 90.0, 0)])
+async def test_a_minute_of_silence_is_allowed_or_what_the_limit_says(
+    room: Room, beats: FileHeartbeats, silent_s: float, limit_s: float | None, left: int
+) -> None:
+    room.limits = dataclasses.replace(room.limits, heartbeat_s=limit_s)
+    await room.started()
+    await resting(room)
+    await beats.beat("grid", room.clock.now())
+    room.clock.advance(silent_s)
+    await dead_man(room, beats).run()
+    assert sum(held.status.working for held in room.broker.accepted) == left
 
 
 async def test_orders_of_a_silent_strategy_are_cancelled(room: Room, beats: FileHeartbeats) -> None:
@@ -96,14 +103,14 @@ async def test_any_name_can_be_a_strategys(beats: FileHeartbeats) -> None:
     names = ("grid", "../up", "a b/c", "ünï", "x.beat")
     for name in names:
         await beats.beat(name, START)
-    assert {beat.strategy for beat in await beats.all()} == set(names)
+    assert set(await beats.all()) == set(names)
 
 
 async def test_a_sign_that_cannot_be_read_is_none(beats: FileHeartbeats, tmp_path: Path) -> None:
     await beats.beat("grid", START)
     (tmp_path / "heartbeats" / "grid.beat").write_text("yesterday")
-    assert len(overdue(await beats.all(), START)) == 1
+    assert (await beats.all())["grid"].year == 1970
 
 
 async def test_no_folder_is_no_strategy(beats: FileHeartbeats) -> None:
-    assert await beats.all() == ()
+    assert await beats.all() == {}

@@ -9,8 +9,8 @@ import pytest
 
 from fakes import stock_ticket
 from ibkit.model import Question, QuestionId
-from ibkit.trading.limits import LIVE_LIMITS, PAPER_LIMITS
 from ibkit.trading.questions import DEFAULT_AUTO_CONFIRM, QUESTIONS, QuestionPolicy
+from ibkit.trading.risk import LIVE_LIMITS, PAPER_LIMITS
 
 TICKET = stock_ticket()
 IBKR_OWN = Decimal(100_000)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
 from fakes import ACCOUNT, stock_ticket
-from ibkit.errors import Unreachable
+from ibkit.errors import KeyReused, StorageError, Unreachable
 from ibkit.model import Key, OrderId, OrderStatus, OrderType, Ref, Side
 from ibkit.trading.alert import AlertKind
 from ibkit.trading.events import Doubted, Operation
@@ -126,9 +127,10 @@ async def test_our_own_orders_are_not_taken_for_somebody_elses(room):
 
 @pytest.mark.requirement("TRD-20", "GWY-06")
 async def test_open_orders_are_followed_by_one_list_not_by_a_call_each(room):
-    for number in range(30):
+    for number in range(12):
+        room.clock.advance(61)  # no loop: the controls would stop one
         await room.gateway.submit(FAR, key=Key(f"key-{number:016d}"))
-    for held in room.broker.accepted[:10]:
+    for held in room.broker.accepted[:4]:
         room.broker.fill(held.order_id, Decimal(10), Decimal("600.00"))
     room.restart()
     asked = []
@@ -142,7 +144,7 @@ async def test_open_orders_are_followed_by_one_list_not_by_a_call_each(room):
     await room.gateway.recover(ACCOUNT)
 
     states = [intent.state for intent in room.journal.intents.values()]
-    assert states.count(IntentState.FILLED) == 10
+    assert states.count(IntentState.FILLED) == 4
     assert not asked
 
 
@@ -215,3 +217,37 @@ async def test_a_key_planned_under_another_name_goes_on_under_its_own_lane(room)
 
     assert outcome.accepted
     assert len(room.broker.accepted) == 1
+
+
+@pytest.mark.requirement("OPS-03", "TRD-22")
+async def test_a_restored_journal_sends_nothing_but_cancels_until_a_person_has_looked(room):
+    """An older copy has forgotten keys: it would send their orders again (fault F100)."""
+    placed = await room.gateway.submit(FAR, key=KEY)
+    room.journal.restored = True
+    room.restart()
+    await room.started()
+
+    with pytest.raises(StorageError, match="older copy"):
+        await room.gateway.submit(FAR, key=Key("key-other-0123456789"))
+    cancelled = await room.gateway.cancel(ACCOUNT, placed.order_id, key=Key("cancel-0123456789abc"))
+    assert cancelled.state is IntentState.CANCELLED
+    assert room.broker.sent("place") == 0
+
+    await room.journal.clear_restored()
+    assert (await room.gateway.submit(FAR, key=Key("key-other-0123456789"))).accepted
+
+
+@pytest.mark.requirement("GWY-03")
+async def test_what_ended_long_ago_is_forgotten_at_a_start_and_its_key_is_never_executed_anew(room):
+    placed = await room.gateway.submit(FAR, key=KEY)
+    await room.gateway.cancel(ACCOUNT, placed.order_id, key=Key("cancel-0123456789abc"))
+    await room.gateway.refreshed(placed.intent)
+    room.clock.advance(timedelta(days=31).total_seconds())
+    room.restart()
+
+    await room.gateway.recover()
+
+    assert not room.journal.intents
+    with pytest.raises(KeyReused):
+        await room.gateway.submit(FAR, key=KEY)
+    assert room.broker.sent("place") == 1

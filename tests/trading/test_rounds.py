@@ -63,6 +63,17 @@ async def test_an_unknown_order_that_nobody_shows_stays_an_open_alert(room: Room
     assert room.broker.sent("place") == 1
 
 
+@pytest.mark.requirement("TRD-22")
+async def test_an_unknown_order_of_friday_is_still_looked_for_at_mondays_open(room: Room) -> None:
+    await unknown(room)
+    monday = room.clock.now().replace(day=23, hour=14, minute=30)
+    for held in room.broker.accepted:
+        held.visible_at = monday
+    assert not (await rounds(room).run()).safe
+    room.clock.advance((monday - room.clock.now()).total_seconds())
+    assert (await rounds(room).run()).safe
+
+
 async def test_a_part_that_fails_leaves_the_others_their_turn() -> None:
     watch = await sold()
     watch.cancel_by_hand(watch.stops[0])

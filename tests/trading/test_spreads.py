@@ -142,7 +142,7 @@ async def test_of_the_bought_leg_only_the_ask_has_to_be_there(room, bid, ask, av
 
     result = await sell(room)
 
-    assert (result.code, result.success) == (code, not code)
+    assert (result.code, result.success) == (code, not code), result.message
 
 
 @pytest.mark.requirement("OPT-01")

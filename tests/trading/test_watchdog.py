@@ -125,6 +125,35 @@ async def test_a_refused_stop_is_tried_three_times_in_a_round_and_told(watch: Wa
     assert len(watch.stops) == 1
 
 
+async def test_a_stop_that_is_refused_again_and_again_is_tried_every_ten_minutes(watch: Watch) -> None:
+    watch.cancel_by_hand(watch.stops[0])
+    watch.room.broker.reject_stops = 1000
+    for _ in range(30):
+        report = await watch.room.watchdog().round()
+        assert len(report.alerts) == 1
+        watch.room.clock.advance(60)
+    sent = len(watch.orders())
+    assert 6 < sent <= 6 + 3 * 4
+    watch.room.broker.reject_stops = 0
+    watch.room.clock.advance(600)
+    await watch.room.watchdog().round()
+    assert len(watch.stops) == 1
+
+
+async def test_a_buy_back_that_is_refused_again_and_again_is_tried_every_ten_minutes(watch: Watch) -> None:
+    watch.plan(CLOSE)
+    watch.cancel_by_hand(watch.stops[0])
+    watch.room.broker.plans.extend([Plan("reject")] * 1000)
+    for _ in range(30):
+        await watch.room.watchdog().round()
+        watch.room.clock.advance(60)
+    assert 6 < len(watch.orders()) <= 10
+    watch.room.broker.plans.clear()
+    watch.room.clock.advance(600)
+    await watch.room.watchdog().round()
+    assert watch.position == 0
+
+
 @pytest.mark.requirement("TRD-14")
 async def test_by_the_plan_an_unprotected_position_is_bought_back_and_recorded(watch: Watch) -> None:
     watch.plan(CLOSE)
@@ -211,6 +240,14 @@ async def test_only_what_nothing_covers_gets_a_stop(watch: Watch) -> None:
     watch.enter_by_hand(Side.BUY, "1", OrderType.STOP, stop_price=Decimal("2.00"))
     await watch.room.watchdog().round()
     assert sorted(stop.ticket.quantity for stop in watch.stops) == [1, 2]
+
+
+async def test_a_stop_of_somebody_else_beside_ours_is_told_and_neither_is_touched(watch: Watch) -> None:
+    """Both would fill: three short would become three long."""
+    watch.enter_by_hand(Side.BUY, "3", OrderType.STOP, stop_price=Decimal("2.00"))
+    (alert,) = (await watch.room.watchdog().round()).alerts
+    assert "stops of others beside its own" in alert.message
+    assert watch.orders() == []
 
 
 # -- another size -----------------------------------------------------------------------------------------------------

@@ -13,7 +13,6 @@ from ibkit.bootstrap.clients import client_of, clock_of
 from ibkit.bootstrap.edge import edges
 from ibkit.bootstrap.processes import is_alive, owner_name
 from ibkit.client import Client, IbkrBroker
-from ibkit.client.market_hours import ScheduleHours
 from ibkit.clock import Clock
 from ibkit.errors import StorageError
 from ibkit.model import AccountId, Environment
@@ -28,9 +27,9 @@ from ibkit.trading import (
     OrderGateway,
     PositionCloser,
     QuestionPolicy,
+    RiskBook,
     Trades,
     Watchdog,
-    default_limits,
 )
 from ibkit.trading.close_all import CloseAll
 from ibkit.trading.dead_man import DeadMan
@@ -62,6 +61,7 @@ class Books:
     journal: Journal
     trades: Trades
     alerts: Alerts
+    risk: RiskBook
     clock: Clock
 
     async def paper_validated(self) -> bool:
@@ -136,7 +136,6 @@ class Desk:
             alerts=self.books.alerts,
             clock=self.clock,
             account_id=self.account_id,
-            hours=ScheduleHours(self.client),
             observe=self.observe,
             fill_timeout_s=self.settings.trading.fill_timeout,
             acts=acts,
@@ -156,6 +155,7 @@ class Desk:
             dead_man=DeadMan(
                 gateway=self.gateway,
                 heartbeats=FileHeartbeats(heartbeats_path(self.settings)),
+                risk=self.books.risk,
                 clock=self.clock,
                 account_id=self.account_id,
                 observe=self.observe,
@@ -193,7 +193,7 @@ async def open_books(settings: Settings, *, no_db: bool = False, clock: Clock | 
             else await stack.enter_async_context(open_trades(settings.database_url.reveal()))
         )
         await trades.check()
-        yield Books(journal=journal, trades=trades, alerts=journal.alerts, clock=clock)
+        yield Books(journal=journal, trades=trades, alerts=journal.alerts, risk=journal.risk, clock=clock)
 
 
 @asynccontextmanager
@@ -236,7 +236,8 @@ async def desk_of(
     gateway = OrderGateway(
         broker,
         books.journal,
-        limits=default_limits(settings.environment),
+        environment=settings.environment,
+        risk=books.risk,
         clock=client.clock,
         questions=QuestionPolicy(frozenset(settings.trading.auto_confirm)),
         owner=owner_name(),

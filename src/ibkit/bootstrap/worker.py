@@ -175,10 +175,9 @@ class Worker:
             "session": self.client.state.name.lower().replace("_", " "),
             "stream": standing.stream,
             "stream_since": standing.stream_since.isoformat() if standing.stream_since else None,
-            "unprotected": [alert.message for report in reports.values() for alert in report.unprotected],
-            "unknown": [alert.message for report in reports.values() for alert in report.unknown],
+            "alerts": sorted({alert.message for report in reports.values() for alert in report.open_alerts}),
             "unmanaged": [
-                f"{position.quantity:f} {position.contract.label}"
+                f"{position.quantity.normalize():f} {position.contract.label}"
                 for report in reports.values()
                 for position in report.unmanaged
             ],

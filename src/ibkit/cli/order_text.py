@@ -96,7 +96,10 @@ def cancelled_all(result: CancelAllResult, *, json: bool) -> int:
             }
         )
     else:
-        output.say(f"{len(result.cancelled)} orders cancelled." if result.cancelled else "No working orders.")
+        for order_id in result.cancelled:
+            output.say(f"Order {order_id} is cancelled.")
+        if not (result.cancelled or result.left):
+            output.say("No working orders.")
         for order_id, message in result.errors:
             output.warn(f"order {order_id}: {message}")
     if error is None:

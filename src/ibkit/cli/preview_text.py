@@ -65,7 +65,12 @@ def _change(change: Decimal | None, after: Decimal | None) -> str:
 
 
 def limits_table(limits: tuple[LimitReading, ...]) -> str:
-    """Every limit that measures something; those that are switched off say nothing."""
+    """The limits that leave a measurable rest, and whatever does not simply hold; the others as a number.
+
+    `--json` has all of them.
+    """
+    told = [limit for limit in limits if limit.state != "off" and (limit.headroom is not None or limit.state != "ok")]
+    others = sum(limit.state == "ok" for limit in limits) - sum(limit.state == "ok" for limit in told)
     rows = [
         (
             limit.name,
@@ -74,10 +79,10 @@ def limits_table(limits: tuple[LimitReading, ...]) -> str:
             "-" if limit.headroom is None else f"{limit.headroom:f}",
             limit.state,
         )
-        for limit in limits
-        if limit.state != "off"
+        for limit in told
     ]
-    return output.table(("Limit", "This order", "Limit is", "Left", "State"), rows, right={1, 2, 3})
+    table = output.table(("Limit", "This order", "Limit is", "Left", "State"), rows, right={1, 2, 3})
+    return f"{table}\n{others} other limits hold." if others else table
 
 
 def exit_time(at: datetime | None) -> str:

@@ -16,6 +16,7 @@ from ibkit.client.api import orders as api
 from ibkit.client.api.marketdata import open_line
 from ibkit.client.client import Client
 from ibkit.client.opening import Opening
+from ibkit.client.risk_reads import RiskReads
 from ibkit.errors import OutcomeUnknown
 from ibkit.model import (
     Account,
@@ -42,6 +43,7 @@ from ibkit.model import (
     Username,
 )
 from ibkit.trading.ports import FillsRead, OrdersRead, SessionMark
+from ibkit.trading.risk import DailyPnl, SessionHealth, TradingHours
 from ibkit.wire.orders import LIVE_ORDERS_ROWS
 
 __all__ = ["IbkrBroker"]
@@ -62,6 +64,8 @@ class IbkrBroker:
         self._asked: set[QuestionId] = set()
         self._told: Username | None = None
         self._last_mark: SessionMark | None = None
+        self._reads = RiskReads(ib)
+        self._complete: dict[AccountId, tuple[float, OrdersRead]] = {}
 
     async def identify(self) -> Username:
         """Ask IBKR whose login this is: another sign-in of the same user, in another process, must meet our lock.
@@ -161,12 +165,24 @@ class IbkrBroker:
         before = self._last_mark or await self._mark_now()
         orders, snapshot = await self._ib.orders(account_id)
         mark = await self._mark_now()
-        return OrdersRead(
+        read = OrdersRead(
             orders=tuple(order for order in orders if order.account_id == account_id),
             complete=snapshot and len(orders) < LIVE_ORDERS_ROWS,
             first=_first(self._orders_read, mark, account_id) or mark != before,
             mark=mark,
         )
+        if read.complete:
+            self._complete[account_id] = (self._ib.clock.monotonic(), read)
+        return read
+
+    async def recent_orders(self, account_id: AccountId, *, within_s: float) -> OrdersRead:
+        known = self._complete.get(account_id)
+        if known is not None:
+            read_at, read = known
+            same_session = read.mark.session == (await self.mark()).session
+            if same_session and self._ib.clock.monotonic() - read_at <= within_s:
+                return read
+        return await self.read_orders(account_id)
 
     async def read_fills(self, account_id: AccountId, *, days: int = 1) -> FillsRead:
         before = self._last_mark or await self._mark_now()
@@ -177,6 +193,18 @@ class IbkrBroker:
 
     async def order(self, order_id: OrderId) -> Order | None:
         return await self._ib.order(order_id)
+
+    async def daily_pnl(self, account_id: AccountId) -> DailyPnl | None:
+        return await self._reads.daily_pnl(account_id)
+
+    async def trading_hours(self, contract: Contract) -> TradingHours | None:
+        return await self._reads.trading_hours(contract)
+
+    async def exchange_rate(self, currency: str) -> Decimal | None:
+        return await self._reads.exchange_rate(currency)
+
+    async def session_health(self) -> SessionHealth:
+        return await self._reads.session_health()
 
     def _heard(self, answer: Answer) -> Answer:
         """An open question keeps the conversation open, so that no renewal comes between it and the reply."""

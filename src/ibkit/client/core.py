@@ -345,6 +345,11 @@ class Core:
         self._routes[id(endpoint)] = route
         return route
 
+    @property
+    def region(self) -> str:
+        """Whose reset windows hold for this login (wire/maintenance.py)."""
+        return self._region
+
     def explained(self, error: IbkitError) -> IbkitError:
         """The same error, or what it means within IBKR's reset window. LIM-08."""
         until = maintenance_until(self.clock.now(), self._region)

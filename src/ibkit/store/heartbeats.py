@@ -7,6 +7,7 @@ worth nothing after a restart. The name is the strategy's, percent-encoded; the 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -14,7 +15,6 @@ from urllib.parse import quote, unquote
 import anyio.to_thread
 
 from ibkit.errors import StorageError
-from ibkit.trading.dead_man import Heartbeat
 
 __all__ = ["FileHeartbeats"]
 
@@ -34,7 +34,7 @@ class FileHeartbeats:
     async def retire(self, strategy: str) -> None:
         await anyio.to_thread.run_sync(lambda: self._place(strategy).unlink(missing_ok=True))
 
-    async def all(self) -> tuple[Heartbeat, ...]:
+    async def all(self) -> Mapping[str, datetime]:
         return await anyio.to_thread.run_sync(self._read)
 
     def _place(self, strategy: str) -> Path:
@@ -50,14 +50,14 @@ class FileHeartbeats:
         except OSError as error:
             raise _failure(place, error) from error
 
-    def _read(self) -> tuple[Heartbeat, ...]:
-        found = []
+    def _read(self) -> Mapping[str, datetime]:
+        found = {}
         try:
             for place in sorted(self._folder.glob(f"*{_SUFFIX}")):
-                found.append(Heartbeat(unquote(place.name.removesuffix(_SUFFIX)), _moment(place)))
+                found[unquote(place.name.removesuffix(_SUFFIX))] = _moment(place)
         except OSError as error:
             raise _failure(self._folder, error) from error
-        return tuple(found)
+        return found
 
 
 def _moment(place: Path) -> datetime:

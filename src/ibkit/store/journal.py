@@ -32,6 +32,7 @@ from ibkit.store.journal_file import name_of, open_file
 from ibkit.store.locks import file_lock
 from ibkit.store.mark import Mark, MarkFile
 from ibkit.store.retention import purge_some
+from ibkit.store.risk_book import SqlRiskBook
 from ibkit.trading.alert import Alert
 from ibkit.trading.events import Event, IntentId, Planned
 from ibkit.trading.intent import Intent, fold, fold_all
@@ -55,6 +56,7 @@ class SqliteJournal:
         self._inline = run_inline
         self._opened: Database | None = None
         self._alerts: SqlAlerts | None = None
+        self._risk: SqlRiskBook | None = None
         self._mark_file = MarkFile(path.with_name(f"{path.name}.mark"))
         self._mark = Mark("", 0)
         self._synced_at = clock.monotonic()
@@ -67,7 +69,7 @@ class SqliteJournal:
         else:
             engine, self._mark, self._restored = await anyio.to_thread.run_sync(open_file, self._path, self._mark_file)
         self._opened = Database(engine, name=name_of(self._path), run_inline=self._inline)
-        self._alerts = SqlAlerts(self._opened)
+        self._alerts, self._risk = SqlAlerts(self._opened), SqlRiskBook(self._opened)
         self._owner = f"{os.getpid()}-{secrets.token_hex(4)}"
         return self
 
@@ -75,13 +77,18 @@ class SqliteJournal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._opened is not None:
-            database, self._opened, self._alerts = self._opened, None, None
+            database, self._opened, self._alerts, self._risk = self._opened, None, None, None
             await database.close()
 
     @property
     def alerts(self) -> SqlAlerts:
         assert self._alerts is not None, "the journal is open only inside `async with`"
         return self._alerts
+
+    @property
+    def risk(self) -> SqlRiskBook:
+        assert self._risk is not None, "the journal is open only inside `async with`"
+        return self._risk
 
     @property
     def path(self) -> Path:
@@ -218,13 +225,15 @@ class SqliteJournal:
 
     async def usernames(self, account_ids: Collection[AccountId]) -> tuple[Username, ...]:
         marks = ", ".join("?" for _ in account_ids)
-        asked = (
-            f"SELECT DISTINCT username FROM intents WHERE account_id IN ({marks})"  # noqa: S608  # question marks alone
-            " AND (final = 0 OR (denies = 1 AND resolved = 0)) ORDER BY username"
+        asked = " UNION ".join(  # two halves, each with a partial index of its own
+            f"SELECT username FROM intents WHERE {open_} AND account_id IN ({marks})"  # noqa: S608  # literals alone
+            for open_ in ("final = 0", "denies = 1 AND resolved = 0")
         )
-        values = tuple(account_ids)
+        values = tuple(account_ids) * 2
         return await self._database.read(
-            lambda connection: tuple(Username(name) for (name,) in connection.exec_driver_sql(asked, values))
+            lambda connection: tuple(
+                Username(name) for (name,) in connection.exec_driver_sql(f"{asked} ORDER BY username", values)
+            )
         )
 
     async def controls(self, account_id: AccountId) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """Intent to outcome: what may be sent, when, and what became of it. No I/O of its own.
 
-The way of an order: `gateway` (one door) → `limits` and `questions` (our rules) → `ports.Broker`. Loaded on first use.
+The way of an order: `gateway` (one door) → `risk` and `questions` (our rules) → `ports.Broker`. Loaded on first use.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from ibkit.trading.events import Operation
     from ibkit.trading.gateway import OrderGateway
     from ibkit.trading.intent import Intent, IntentState
-    from ibkit.trading.limits import Facts, Limits, default_limits
     from ibkit.trading.option_seller import OptionSeller
     from ibkit.trading.outcome import Outcome
     from ibkit.trading.ports import Alerts, Broker, Journal, Trades
     from ibkit.trading.questions import QuestionPolicy
     from ibkit.trading.ref import check_key, child_key, make_key
     from ibkit.trading.resolving import resolve_intent
+    from ibkit.trading.risk import Facts, Limits, RiskBook, default_limits
     from ibkit.trading.timeline import Observer, Step, StepKind
     from ibkit.trading.trade import Trade, TradeResult
     from ibkit.trading.watchdog import Watchdog, WatchReport
@@ -45,6 +45,7 @@ __all__ = [
     "Outcome",
     "PositionCloser",
     "QuestionPolicy",
+    "RiskBook",
     "Severity",
     "Step",
     "StepKind",
@@ -67,13 +68,13 @@ _HOMES = {
     "events": ("Operation",),
     "gateway": ("OrderGateway",),
     "intent": ("Intent", "IntentState"),
-    "limits": ("Facts", "Limits", "default_limits"),
     "option_seller": ("OptionSeller",),
     "outcome": ("Outcome",),
     "ports": ("Alerts", "Broker", "Journal", "Trades"),
     "questions": ("QuestionPolicy",),
     "ref": ("check_key", "child_key", "make_key"),
     "resolving": ("resolve_intent",),
+    "risk": ("Facts", "Limits", "RiskBook", "default_limits"),
     "timeline": ("Observer", "Step", "StepKind"),
     "trade": ("Trade", "TradeResult"),
     "watchdog": ("WatchReport", "Watchdog"),

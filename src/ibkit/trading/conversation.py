@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 
 from ibkit.clock import Clock
 from ibkit.errors import (
@@ -34,6 +33,8 @@ from ibkit.model import (
     Username,
 )
 from ibkit.trading.alert import Alert, AlertKind, Severity
+from ibkit.trading.answering import MOST_REPLIES, QUESTIONS_S, Answering, asked_for_s
+from ibkit.trading.deciding import Decision, Decisions
 from ibkit.trading.events import (
     Acknowledged,
     Claimed,
@@ -51,34 +52,27 @@ from ibkit.trading.events import (
     Sending,
     Stage,
     TakenOver,
-    UnknownReason,
 )
 from ibkit.trading.groups import acknowledged_legs
 from ibkit.trading.intent import Intent, IntentState
-from ibkit.trading.limits import Facts, Limits, Objection, check, check_age, check_environment
 from ibkit.trading.outcome import refusal_code
 from ibkit.trading.ports import Broker, ControlsMoved, Journal, Lane
-from ibkit.trading.questions import Asker, QuestionPolicy, Verdict, unasked
+from ibkit.trading.questions import Verdict
 from ibkit.trading.reconcile import Reconciler, alert_for, progressed
 from ibkit.trading.ref import same_ref
+from ibkit.trading.risk import Facts
 from ibkit.trading.shelter import sheltered
 from ibkit.trading.timeline import Observer, Step, StepKind
 
-__all__ = ["MOST_REPLIES", "QUESTIONS_S", "SEND_DEADLINE_S", "Conversation"]
+__all__ = ["SEND_DEADLINE_S", "Conversation"]
 
 SEND_DEADLINE_S = 2.0
 """Between the journal row and the first byte; a process that slept longer does not write (fault F91)."""
-MOST_REPLIES = 5
-QUESTIONS_S = 30.0
 _EXCHANGE_S = 120.0
 """Bound of the sheltered span: one order call of 30 s, questions of 30 s, and their last reply of 30 s."""
 _REPLY_RETRY_S = 1.0
 _MOST_DECISIONS = 8
 """Of one send: each time the limits, a kill switch or the account's sends change in between, it is decided anew."""
-_ASKING_SPARES_S = 5.0
-"""A person's time to answer ends this long before IBKR's patience does."""
-_PARKED_WATCH = timedelta(days=3)
-"""A parked DAY order ends with its trading day; a long weekend is the longest one."""
 
 _REFUSING = (400, 403, 411, 429)
 """Statuses that IBKR refuses with; a proxy may, too, so each is believed only after one look (requirement TRD-22)."""
@@ -87,30 +81,18 @@ _DONE = (IntentState.AMBIGUOUS, IntentState.RECONCILING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Decision:
-    """What the controls say of an intent at one moment. event: to be stored with what follows from it."""
-
-    event: Decided
-    objection: Objection | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
-    """lanes: the rights to talk, by user name, held by the caller; their epochs go into every send.
-
-    asker: a person to ask, if any.
-    """
+    """lanes: the rights to talk, by user name, held by the caller; their epochs go into every send."""
 
     broker: Broker
     journal: Journal
     clock: Clock
-    limits: Limits
-    questions: QuestionPolicy
+    decisions: Decisions
+    answering: Answering
     reconciler: Reconciler
     owner: str
     observe: Observer
     lanes: Mapping[Username, Lane]
-    asker: Asker = unasked
 
     async def carry_out(self, intent: Intent, facts: Facts | None, *, wanted: bool) -> Intent:
         """`intent` brought to rest, or to INTENT where it may be sent anew. The caller holds the conversation.
@@ -176,7 +158,7 @@ class Conversation:
     # -- before the bytes -----------------------------------------------------------------------------------------
 
     async def _claim(self, intent: Intent, facts: Facts) -> Intent:
-        decision = await self._decide(intent, facts, Stage.INTAKE)
+        decision = await self.decisions.decide(intent, facts, Stage.INTAKE)
         if decision.objection is not None:
             return await self._refuse(intent, decision)
         self._tell(StepKind.CHECKS, "risk controls passed", ref=intent.ref, version=decision.event.version)
@@ -186,7 +168,7 @@ class Conversation:
     async def _send(self, intent: Intent, facts: Facts) -> Intent:
         mark = await self.broker.mark()
         for _ in range(_MOST_DECISIONS):
-            decision = await self._decide(intent, facts, Stage.SEND)
+            decision = await self.decisions.decide(intent, facts, Stage.SEND)
             if decision.objection is not None:
                 return await self._refuse(intent, decision)
             deadline = self.clock.monotonic() + SEND_DEADLINE_S
@@ -206,7 +188,7 @@ class Conversation:
         if self.clock.monotonic() > deadline:
             return await self._too_late(intent)
         self._tell(StepKind.SENT, f"sent: {intent.label}", ref=intent.ref)
-        permit = SendPermit(deadline)
+        permit = self.decisions.permit(intent, facts, Stage.SEND, decision.event, deadline)
         return await self._classified(intent, lambda: self._call(intent, permit), replied=False)
 
     async def _call(self, intent: Intent, permit: SendPermit) -> Answer | CancelAck:
@@ -230,38 +212,7 @@ class Conversation:
         reason = f"not sent: more than {SEND_DEADLINE_S:g} s passed since it was journaled"
         return await self.journal.append(intent, NotSent(at=self.clock.now(), reason=reason))
 
-    async def _decide(self, intent: Intent, facts: Facts, stage: Stage) -> _Decision:
-        generation, serial = await self.journal.controls(intent.planned.account_id)
-        objection = self._objection(intent, facts, stage)
-        event = Decided(
-            at=self.clock.now(),
-            stage=stage,
-            passed=objection is None,
-            version=self.limits.version,
-            control=objection.control if objection else "",
-            note=objection.text if objection else "",
-            generation=generation,
-            serial=serial,
-        )
-        return _Decision(event=event, objection=objection)
-
-    def _objection(self, intent: Intent, facts: Facts, stage: Stage) -> Objection | None:
-        if intent.operation is Operation.CANCEL:
-            planned = intent.planned
-            max_age_s = (planned.expires_at - planned.at).total_seconds()
-            return check_environment(planned.account_id, facts, self.limits) or check_age(
-                self.clock.now(), planned.expires_at, max_age_s
-            )
-        return check(
-            intent.ticket,
-            facts,
-            self.limits,
-            stage=stage,
-            now=self.clock.now(),
-            expires_at=intent.planned.expires_at,
-        )
-
-    async def _refuse(self, intent: Intent, decision: _Decision) -> Intent:
+    async def _refuse(self, intent: Intent, decision: Decision) -> Intent:
         objection = decision.objection
         assert objection is not None, "a refusal has its objection"
         if objection.control == "RC-26" and intent.earlier_send_may_act:
@@ -285,18 +236,17 @@ class Conversation:
         """Answer the open question; without facts (nobody wants the order any more) the answer is no."""
         question = intent.question
         assert question is not None, "a questioned intent has its question"
-        verdict = await self._verdict(intent, facts)
+        verdict = await self.answering.verdict(intent, facts)
         if intent.replies > MOST_REPLIES:
             return await self._doubt(intent, f"still asked after {MOST_REPLIES} replies and a no")
-        if self._asked_for_s(intent) > 2 * QUESTIONS_S and intent.declined:
+        if asked_for_s(intent, self.clock) > 2 * QUESTIONS_S and intent.declined:
             return await self._doubt(intent, "the question could not be declined in time")
-        intent, verdict, deadline = await self._reply_stored(intent, question, verdict, facts)
-        if self.clock.monotonic() > deadline:
+        intent, verdict, permit = await self._reply_stored(intent, question, verdict, facts)
+        if self.clock.monotonic() > permit.send_by:
             return await self._too_late(intent)
         word = "yes" if verdict.confirmed else "no"
         ids = ", ".join(question.message_ids)
         self._tell(StepKind.ANSWER, f"answered {word} to {ids or 'it'}: {verdict.why}", ref=intent.ref, ids=ids)
-        permit = SendPermit(deadline)
         try:
             return await self._classified(
                 intent,
@@ -310,13 +260,13 @@ class Conversation:
 
     async def _reply_stored(
         self, intent: Intent, question: Question, verdict: Verdict, facts: Facts | None
-    ) -> tuple[Intent, Verdict, float]:
-        """The reply on disk, and until when it may leave. A yes is decided by the controls, too, as they are now."""
+    ) -> tuple[Intent, Verdict, SendPermit]:
+        """The reply on disk, and the permit to send it. A yes is decided by the controls, too, as they are now."""
         for _ in range(_MOST_DECISIONS):
             decided: tuple[Decided, ...] = ()
             if verdict.confirmed:
                 assert facts is not None, "a yes has its facts"
-                decision = await self._decide(intent, facts, Stage.CONFIRM)
+                decision = await self.decisions.decide(intent, facts, Stage.CONFIRM, verdict.tied)
                 decided = (decision.event,)
                 if decision.objection is not None:
                     verdict = Verdict(False, question.message_ids, decision.objection.text)
@@ -328,62 +278,20 @@ class Conversation:
                 why=verdict.why,
             )
             try:
-                return await self.journal.append(intent, *decided, replying), verdict, deadline
+                stored = await self.journal.append(intent, *decided, replying)
             except ControlsMoved:
                 continue
+            if not verdict.confirmed or facts is None:
+                return stored, verdict, SendPermit(deadline)
+            return stored, verdict, self.decisions.permit(intent, facts, Stage.CONFIRM, decided[0], deadline)
         raise Unreachable("the limits kept changing while a question was to be answered")
-
-    async def _verdict(self, intent: Intent, facts: Facts | None) -> Verdict:
-        question = intent.question
-        assert question is not None, "a questioned intent has its question"
-        ids = question.message_ids
-        if facts is None:
-            return Verdict(False, ids, "the order is not wanted any more")
-        if intent.declined:
-            return Verdict(False, ids, intent.reason)
-        if intent.replies >= MOST_REPLIES:
-            return Verdict(False, ids, f"more than {MOST_REPLIES} questions")
-        asked_for = self._asked_for_s(intent)
-        if asked_for > QUESTIONS_S:
-            return Verdict(False, ids, f"asked for longer than {QUESTIONS_S:.0f} s")
-        verdict = self.questions.decide(
-            question,
-            ticket=intent.ticket,
-            limits=self.limits,
-            confirm=frozenset(intent.planned.confirm),
-            own_quotes=facts.quote is not None and facts.quote.usable and facts.quote.availability.value == "R",
-            parked_elsewhere=await self._parked_elsewhere(intent),
-        )
-        if not verdict.confirmed and verdict.askable:
-            within_s = QUESTIONS_S - asked_for - _ASKING_SPARES_S
-            return await self._ask_a_person(intent, question, verdict, within_s)
-        return verdict
-
-    async def _ask_a_person(self, intent: Intent, question: Question, verdict: Verdict, within_s: float) -> Verdict:
-        """The person's word, if there is somebody to ask and time left; otherwise the policy's no stands."""
-        if within_s <= 0:
-            return verdict
-        said = await self.asker(intent, question, within_s)
-        if said is None:
-            return verdict
-        if said.yes:
-            return Verdict(True, (), f"{', '.join(question.message_ids)} allowed by {said.who}")
-        return Verdict(False, verdict.refused, f"declined by {said.who}")
-
-    def _asked_for_s(self, intent: Intent) -> float:
-        return 0.0 if intent.asked_at is None else (self.clock.now() - intent.asked_at).total_seconds()
-
-    async def _parked_elsewhere(self, intent: Intent) -> bool:
-        since = self.clock.now() - _PARKED_WATCH
-        denied = await self.journal.denied(self.broker.username, since=since)
-        return any(other.unknown is UnknownReason.PARKED and other.ref != intent.ref for other in denied)
 
     async def _reply_not_sent(self, intent: Intent, error: IbkitError) -> Intent:
         """The reply surely did not leave: try again until the time for questions is over, then look."""
         now = await self.journal.get(intent.intent_id)
         if now is None or now.state is not IntentState.QUESTIONED:
             raise error
-        if self._asked_for_s(now) > QUESTIONS_S:
+        if asked_for_s(now, self.clock) > QUESTIONS_S:
             return await self._doubt(now, f"the question could not be answered: {error.message}")
         await self.clock.sleep(_REPLY_RETRY_S)
         return now

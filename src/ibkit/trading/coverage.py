@@ -212,11 +212,15 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class TooMuch:
-    """quantity: what its stops would buy beyond what stands, which would open a long position."""
+    """quantity: what its stops would buy beyond what stands, which would open a long position.
+
+    foreign: stops of others do, beside ours; those are not ours to change.
+    """
 
     watched: Watched
     quantity: Decimal
     stands: Decimal
+    foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,11 +304,16 @@ def _judge_contract(
     for leg in contract.legs:
         held[leg.contract.conid] = held.get(leg.contract.conid, _NOTHING) + leg.ratio * sum(shares, _NOTHING)
     foreign = strangers.get(contract.conidex, _NOTHING)
-    for number, (each, share) in enumerate(zip(newest_first, shares, strict=True)):
-        more = grown if number == 0 else _NOTHING
-        used = min(foreign, max(share + more - each.covered, _NOTHING))
-        foreign -= used
-        yield _judge_one(each, share, more, used, now)
+    mores = [grown, *(_NOTHING for _ in newest_first[1:])]
+    used = []
+    for each, share, more in zip(newest_first, shares, mores, strict=True):
+        used.append(min(foreign, max(share + more - each.covered, _NOTHING)))
+        foreign -= used[-1]
+    for each, share, more, theirs in zip(newest_first, shares, mores, used, strict=True):
+        verdict = _judge_one(each, share, more, theirs, now)
+        if foreign and isinstance(verdict, Covered) and each.demands_stop and not each.past_expiry(now):
+            verdict, foreign = TooMuch(each, foreign, verdict.stands, foreign=True), _NOTHING
+        yield verdict
 
 
 def _judge_one(each: Watched, share: Decimal, grown: Decimal, foreign: Decimal, now: datetime) -> Verdict:

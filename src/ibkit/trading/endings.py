@@ -21,6 +21,7 @@ from ibkit.errors import IbkitError
 from ibkit.model import Fill, OrderId, Position, Right, SecType, Side, average_price
 from ibkit.trading import book
 from ibkit.trading.coverage import Watched
+from ibkit.trading.intent import Intent
 from ibkit.trading.ports import Broker, FillsRead, Journal, Trades
 from ibkit.trading.standing import exit_reason_of, role_of
 from ibkit.trading.timeline import Observer, Step, StepKind
@@ -126,16 +127,10 @@ class Endings:
             if each.intent.order_id is not None
         ]
         links += await self._links_of_others(watched, ending.others)
-        stop = next((each.intent for each in reversed(watched.exits) if each.protects and each.intent.order_id), None)
+        stop, profit = (_last(watched, role) for role in (OrderRole.STOP, OrderRole.PROFIT))
         price = watched.trade.stop_loss_price if stop is None else stop.ticket.stop_price
-        profits = (each.intent for each in reversed(watched.exits) if role_of(each.intent) is OrderRole.PROFIT)
         recorded = book.sold(
-            book.with_links(watched.trade, *links),
-            watched.entry,
-            at=now,
-            stop=stop,
-            stop_loss=price,
-            profit=next(profits, None),
+            book.with_links(watched.trade, *links), watched.entry, at=now, stop=stop, stop_loss=price, profit=profit
         )
         ended = book.closed(recorded, at=now, price=ending.price, reason=ending.reason)
         ended = book.with_fills(ended, fills, at=now)
@@ -177,6 +172,12 @@ class Endings:
 
     def _tell(self, text: str) -> None:
         self.observe(Step(kind=StepKind.RECORD, at=self.clock.now(), text=text))
+
+
+def _last(watched: Watched, role: OrderRole) -> Intent | None:
+    """The latest order of that role that was at the broker."""
+    ours = (each.intent for each in reversed(watched.exits))
+    return next((intent for intent in ours if intent.order_id is not None and role_of(intent) is role), None)
 
 
 def _lacks_fees(trade: Trade, now: datetime) -> bool:

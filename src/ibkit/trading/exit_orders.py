@@ -18,9 +18,9 @@ from ibkit.errors import IbkitError, StorageError
 from ibkit.model import GroupKind, Increments, Key, OrderTicket
 from ibkit.trading.gateway import OrderGateway
 from ibkit.trading.intent import Intent, IntentState
-from ibkit.trading.limits import Facts
 from ibkit.trading.ports import Broker
 from ibkit.trading.ref import child_key, leg_ref, same_ref
+from ibkit.trading.risk import Facts
 from ibkit.trading.standing import Exits, Standing, standing_of
 from ibkit.trading.timeline import Observer, Step, StepKind
 

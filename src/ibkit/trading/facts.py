@@ -1,25 +1,45 @@
-"""Gathering what the risk controls must know, from the broker and from our own journal."""
+"""Gathering what the risk controls must know, from the broker and from our own journal.
+
+What costs a call and changes slowly is kept by the broker's adapter for half a minute; positions are read fresh, and
+quotes last, because they age fastest. An order that our own journal proves to close asks for its price grid alone.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from ibkit.clock import Clock
-from ibkit.errors import LimitExceeded
-from ibkit.model import AccountId, Contract, OrderTicket, Position, Quote, SecType, Side
+from ibkit.errors import IbkitError, LimitExceeded
+from ibkit.model import (
+    AccountId,
+    ComboLeg,
+    Conid,
+    Contract,
+    Order,
+    OrderTicket,
+    Position,
+    Quote,
+    SecType,
+    Side,
+)
 from ibkit.trading.events import IntentId, Operation, Planned
 from ibkit.trading.grids import grid_of
 from ibkit.trading.intent import Intent, IntentState
-from ibkit.trading.limits import Facts, Limits
 from ibkit.trading.ports import Broker, Journal
-from ibkit.trading.structure import net_quote
+from ibkit.trading.ref import same_ref
+from ibkit.trading.risk import Facts, Holding, Limits, Market, RiskBook, scope_of
 from ibkit.trading.tracking import Tracker
 
-__all__ = ["FactFinder"]
+__all__ = ["ORDERS_AGE_S", "FactFinder"]
+
+ORDERS_AGE_S = 30.0
+"""How old the list of open orders may be: what left since then, the journal knows."""
+_OPTIONS = (SecType.OPTION, SecType.FUTURE_OPTION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,32 +48,37 @@ class FactFinder:
     journal: Journal
     tracker: Tracker
     clock: Clock
-    limits: Limits
+    book: RiskBook
     live_confirmed: bool
 
     async def login(self) -> Facts:
         """What a cancel needs: whose login this is."""
         return Facts(broker_is_paper=await self.broker.is_paper(), live_confirmed=self.live_confirmed)
 
-    async def gather(self, ticket: OrderTicket, *, given: Facts | None, planned: Planned) -> Facts:
-        """`given` completed for the order that is planned: what is missing or too old is asked of the broker."""
+    async def gather(self, planned: Planned, *, given: Facts | None) -> Facts:
+        """`given` completed for what is planned: what is missing or too old is asked of the broker."""
+        assert planned.ticket is not None, "a cancel needs its login alone"
+        tickets = (planned.ticket, *planned.others)
         facts = dataclasses.replace(
-            given or Facts(), broker_is_paper=await self.broker.is_paper(), live_confirmed=self.live_confirmed
+            given or Facts(),
+            broker_is_paper=await self.broker.is_paper(),
+            live_confirmed=self.live_confirmed,
+            health=await self.broker.session_health(),
         )
-        if await self._closes(ticket, planned):
-            facts = dataclasses.replace(facts, reduces=True)
-        else:
-            facts = await self._with_positions(ticket, facts)
-        has_price = ticket.limit_price is not None or ticket.stop_price is not None
-        if has_price and facts.increments is None:
-            grid = await grid_of(self.broker, ticket.contract, side=ticket.side)
-            facts = dataclasses.replace(facts, increments=grid)
-        if facts.reduces:
-            return facts
-        return await self._with_prices(ticket, facts)
+        if await self._closes(tickets, planned):
+            return await self._with_grids(tickets, dataclasses.replace(facts, reduces=True))
+        limits = (await self.book.state(scope_of(planned), self.clock.now())).limits
+        facts = await self._with_orders(planned, facts)
+        facts = await self._with_account(planned.account_id, tickets, facts, limits)
+        facts = await self._with_grids(tickets, facts)
+        if limits.regular_hours:
+            facts = await self._with_hours(tickets, facts)
+        return await self._with_prices(tickets, facts, limits)
 
-    async def _closes(self, ticket: OrderTicket, planned: Planned) -> bool:
-        """Whether our own journal proves that `ticket` undoes what the intent `planned.reduces` has filled.
+    # -- proof that it closes ---------------------------------------------------------------------------------------
+
+    async def _closes(self, tickets: tuple[OrderTicket, ...], planned: Planned) -> bool:
+        """Whether our own journal proves that `tickets` undo what the intent `planned.reduces` has filled.
 
         LimitExceeded where it was named, but has nothing left to undo: such an order would turn the position round.
         """
@@ -61,10 +86,12 @@ class FactFinder:
         if reduces is None:
             return False
         parent = await self.journal.get(reduces)
-        if parent is None or not _undoes(ticket, parent):
-            raise LimitExceeded(
-                f"{ticket.label} does not undo what {reduces} filled", details={"control": "nothing_to_reduce"}
-            )
+        for ticket in tickets:
+            if parent is None or not _undoes(ticket, parent):
+                raise LimitExceeded(
+                    f"{ticket.label} does not undo what {reduces} filled", details={"control": "nothing_to_reduce"}
+                )
+        assert parent is not None, "there is at least one ticket"
         filled: defaultdict[IntentId, Decimal] = defaultdict(Decimal)
         waiting: defaultdict[IntentId, Decimal] = defaultdict(Decimal)
         for other in await self.journal.reducing(reduces):
@@ -76,52 +103,132 @@ class FactFinder:
             if not other.final or other.state.denies:
                 waiting[group] = max(waiting[group], _may_fill(other))
         left = parent.filled - sum((max(filled[group], waiting[group]) for group in filled), Decimal(0))
-        if left < ticket.quantity:
+        largest = max(ticket.quantity for ticket in tickets)
+        if left < largest:
             raise LimitExceeded(
-                f"{ticket.label}: only {left:f} of {parent.filled:f} are left to undo",
+                f"{tickets[0].label}: only {left:f} of {parent.filled:f} are left to undo",
                 details={"control": "nothing_to_reduce"},
             )
         return True
 
-    async def _with_positions(self, ticket: OrderTicket, facts: Facts) -> Facts:
-        positions = await self.broker.positions(ticket.account_id)
-        held = sum((p.quantity for p in positions if p.contract.conid == ticket.contract.conid), Decimal(0))
-        signed = ticket.quantity if ticket.side is Side.BUY else -ticket.quantity
-        short = facts.open_short_options
-        if ticket.side is Side.SELL and ticket.contract.sec_type is SecType.OPTION:
-            short = _short_options(positions) + await self._unfinished_sales(ticket.account_id)
-        reduces = held * signed < 0 and abs(held) >= ticket.quantity
-        return dataclasses.replace(facts, position=held, open_short_options=short, reduces=reduces)
+    # -- the account ------------------------------------------------------------------------------------------------
 
-    async def _unfinished_sales(self, account_id: AccountId) -> Decimal:
-        """Option contracts that orders of ours may still sell."""
-        waiting = Decimal(0)
-        for intent in await self.journal.unfinished(self.broker.username):
-            if not _may_sell_options(intent, account_id):
+    async def _with_orders(self, planned: Planned, facts: Facts) -> Facts:
+        """Open orders that are not ours, and how much of ours is filled. None where IBKR shows no complete list."""
+        read = await self.broker.recent_orders(planned.account_id, within_s=ORDERS_AGE_S)
+        if not read.complete:
+            read = await self.broker.recent_orders(planned.account_id, within_s=ORDERS_AGE_S)
+        if not read.complete:
+            return facts
+        ours = [i for i in await self.journal.open_orders(planned.account_id) if i.operation is not Operation.EXTERNAL]
+        standing = [row for row in read.orders if row.account_id == planned.account_id and not row.status.terminal]
+        return dataclasses.replace(
+            facts,
+            others=tuple([row for row in standing if not await self._is_ours(row, ours)]),
+            filled=_filled(ours, read.orders),
+            replaces=next((row for row in read.orders if row.order_id == planned.target), None),
+        )
+
+    async def _is_ours(self, row: Order, ours: Iterable[Intent]) -> bool:
+        """By its number, its mark, or its parent's number (a child whose intent is not written yet)."""
+        if any(row.order_id == intent.order_id or row.parent_id == intent.order_id for intent in ours):
+            return True
+        if row.ref is None:
+            return False
+        known = await self.journal.get(IntentId(row.ref.strip().casefold()))
+        return known is not None and same_ref(known.ref, row.ref)
+
+    async def _with_account(
+        self, account_id: AccountId, tickets: tuple[OrderTicket, ...], facts: Facts, limits: Limits
+    ) -> Facts:
+        read_at = self.clock.now()
+        positions = await self.broker.positions(account_id)
+        wanted = {ticket.contract.currency for ticket in tickets} | {p.contract.currency for p in positions}
+        needs_worth = limits.max_exposure is not None or limits.max_daily_loss_pct is not None
+        pnl = await self._pnl(account_id) if needs_worth else None
+        base = await self._currency(account_id) if pnl is not None else None
+        rates = await self._rates(wanted | ({base} if base else set()), facts.rates)
+        rate = rates.get(base or "")
+        held = sum((p.quantity for p in positions if p.contract.conid == tickets[0].contract.conid), Decimal(0))
+        return dataclasses.replace(
+            facts,
+            read_at=read_at,
+            positions=_holdings(positions, rates),
+            position=held,
+            open_short_options=_short_options(positions),
+            rates=rates,
+            net_liquidation=_times(None if pnl is None else pnl[0], rate),
+            daily_pnl=_times(None if pnl is None else pnl[1], rate),
+            pnl_at=None if pnl is None else pnl[2],
+        )
+
+    async def _pnl(self, account_id: AccountId) -> tuple[Decimal | None, Decimal | None, datetime] | None:
+        """Net liquidation, the day's profit and loss, and of when. What cannot be read is not known."""
+        try:
+            told = await self.broker.daily_pnl(account_id)
+        except IbkitError:
+            return None
+        return None if told is None else (told.net_liquidation, told.daily, told.at)
+
+    async def _currency(self, account_id: AccountId) -> str | None:
+        accounts = await self.broker.accounts()
+        return next((account.currency for account in accounts if account.account_id == account_id), None)
+
+    async def _rates(self, currencies: Iterable[str], known: Mapping[str, Decimal]) -> Mapping[str, Decimal]:
+        """USD for one unit of each; a currency of which IBKR says nothing is left out."""
+        rates = {"USD": Decimal(1), **known}
+        for currency in sorted(currencies):
+            if currency in rates:
                 continue
-            now = await self.tracker.refresh(intent) if intent.state is IntentState.ACKED else intent
-            if not now.final:
-                waiting += max(now.ticket.quantity - now.filled, Decimal(0))
-        return waiting
+            try:
+                rate = await self.broker.exchange_rate(currency)
+            except IbkitError:
+                continue
+            if rate is not None:
+                rates[currency] = rate
+        return rates
 
-    async def _with_prices(self, ticket: OrderTicket, facts: Facts) -> Facts:
-        now = self.clock.now()
-        fresh = facts.quote_at is not None and now - facts.quote_at <= timedelta(seconds=self.limits.quote_age_s)
-        if facts.quote is None or not fresh:
-            quote = await self._quote(ticket.contract)
-            facts = dataclasses.replace(facts, quote=quote, quote_at=self.clock.now())
-        option = ticket.contract.sec_type is SecType.OPTION
-        needs_spot = option and ticket.side is Side.SELL and facts.planned_stop is None
-        underlying = ticket.contract.underlying_conid
-        if needs_spot and facts.underlying_price is None and underlying is not None:
-            spot = (await self.broker.quote(underlying)).best
-            facts = dataclasses.replace(facts, underlying_price=spot, quote_at=self.clock.now())
+    # -- the contracts ----------------------------------------------------------------------------------------------
+
+    async def _with_grids(self, tickets: tuple[OrderTicket, ...], facts: Facts) -> Facts:
+        for ticket in tickets:
+            if ticket.limit_price is None and ticket.stop_price is None:
+                continue
+            if _market(facts, tickets, ticket.contract).increments is None:
+                grid = await grid_of(self.broker, ticket.contract, side=ticket.side)
+                facts = _known(facts, tickets, ticket.contract, increments=grid)
         return facts
 
-    async def _quote(self, contract: Contract) -> Quote:
-        if not contract.legs:
-            return await self.broker.quote(contract.conid)
-        return net_quote(contract, await self.broker.quotes(tuple(leg.contract.conid for leg in contract.legs)))
+    async def _with_hours(self, tickets: tuple[OrderTicket, ...], facts: Facts) -> Facts:
+        for contract in _parts(tickets):
+            if _market(facts, tickets, contract).hours is None:
+                facts = _known(facts, tickets, contract, hours=await self.broker.trading_hours(contract))
+        return facts
+
+    async def _with_prices(self, tickets: tuple[OrderTicket, ...], facts: Facts, limits: Limits) -> Facts:
+        """Quotes of all contracts, legs, and underlyings of what is sold without a planned stop, in one request."""
+        now = self.clock.now()
+        parts = {part.conid: part for part in _parts(tickets)}
+        stale = [c for c in parts.values() if not _fresh(_market(facts, tickets, c), now, limits.quote_age_s)]
+        sold = _sold_options(tickets) if facts.planned_stop is None else ()
+        spots = [
+            option.underlying_conid
+            for option in sold
+            if option.underlying_conid is not None and _market(facts, tickets, option).underlying_price is None
+        ]
+        wanted = tuple(dict.fromkeys([*(contract.conid for contract in stale), *spots]))
+        if not wanted:
+            return facts
+        asked = [await self.broker.quote(wanted[0])] if len(wanted) == 1 else await self.broker.quotes(wanted)
+        quotes: dict[Conid, Quote] = dict(zip(wanted, asked, strict=True))
+        read_at = self.clock.now()
+        for contract in stale:
+            facts = _known(facts, tickets, contract, quote=quotes[contract.conid], quote_at=read_at)
+        for option in sold:
+            spot = quotes.get(option.underlying_conid) if option.underlying_conid is not None else None
+            if spot is not None:
+                facts = _known(facts, tickets, option, underlying_price=spot.best)
+        return facts
 
 
 _UNSENT = (
@@ -150,19 +257,83 @@ def _undoes(ticket: OrderTicket, parent: Intent) -> bool:
     )
 
 
-def _short_options(positions: tuple[Position, ...]) -> Decimal:
-    shorts = (p.quantity for p in positions if p.contract.sec_type is SecType.OPTION and p.quantity < 0)
+def _filled(ours: Iterable[Intent], rows: Iterable[Order]) -> dict[IntentId, Decimal]:
+    """How much of each of our open orders is filled, as far as the journal or the list knows; all of one that ended."""
+    by_number = {row.order_id: row for row in rows}
+    found = {}
+    for intent in ours:
+        row = by_number.get(intent.order_id) if intent.order_id is not None else None
+        seen = Decimal(0) if row is None else row.total if row.status.terminal else row.filled
+        found[intent.intent_id] = max(intent.filled, seen)
+    return found
+
+
+def _holdings(positions: Iterable[Position], rates: Mapping[str, Decimal]) -> dict[Conid, Holding]:
+    found: dict[Conid, Holding] = {}
+    for position in positions:
+        worth = _times(position.market_value, rates.get(position.contract.currency))
+        known = found.get(position.contract.conid, Holding(quantity=Decimal(0), value_usd=Decimal(0)))
+        value = None if worth is None or known.value_usd is None else known.value_usd + abs(worth)
+        found[position.contract.conid] = Holding(quantity=known.quantity + position.quantity, value_usd=value)
+    return found
+
+
+def _short_options(positions: Iterable[Position]) -> Decimal:
+    shorts = (p.quantity for p in positions if p.contract.sec_type in _OPTIONS and p.quantity < 0)
     return -sum(shorts, Decimal(0))
 
 
-def _may_sell_options(intent: Intent, account_id: AccountId) -> bool:
-    ticket = intent.planned.ticket
+def _times(amount: Decimal | None, rate: Decimal | None) -> Decimal | None:
+    return None if amount is None or rate is None else amount * rate
+
+
+def _parts(tickets: Iterable[OrderTicket]) -> tuple[Contract, ...]:
+    """The contracts and legs, each once."""
+    parts = [
+        part
+        for t in tickets
+        for part in ([leg.contract for leg in t.contract.legs] if t.contract.legs else [t.contract])
+    ]
+    return tuple({part.conid: part for part in parts}.values())
+
+
+def _sold_options(tickets: Iterable[OrderTicket]) -> tuple[Contract, ...]:
+    """Options that would be short: sold, or a leg on the sold side of a combination."""
+    found = []
+    for ticket in tickets:
+        sign = 1 if ticket.side is Side.BUY else -1
+        legs = ticket.contract.legs or (ComboLeg(ticket.contract, 1),)
+        found += [leg.contract for leg in legs if leg.contract.sec_type in _OPTIONS and leg.ratio * sign < 0]
+    return tuple(found)
+
+
+def _fresh(market: Market, now: datetime, within_s: float) -> bool:
     return (
-        intent.operation is Operation.PLACE
-        and ticket is not None
-        and ticket.account_id == account_id
-        and ticket.side is Side.SELL
-        and ticket.contract.sec_type is SecType.OPTION
-        and intent.planned.reduces is None
-        and intent.state not in (IntentState.INTENT, IntentState.CLAIMED)
+        market.quote is not None
+        and market.quote_at is not None
+        and (now - market.quote_at <= timedelta(seconds=within_s))
     )
+
+
+def _is_first(tickets: tuple[OrderTicket, ...], contract: Contract) -> bool:
+    """What is known of the first order's contract stands in the facts themselves."""
+    return contract.conidex == tickets[0].contract.conidex
+
+
+def _market(facts: Facts, tickets: tuple[OrderTicket, ...], contract: Contract) -> Market:
+    if _is_first(tickets, contract):
+        return Market(
+            quote=facts.quote,
+            quote_at=facts.quote_at,
+            increments=facts.increments,
+            underlying_price=facts.underlying_price,
+            hours=facts.hours,
+        )
+    return facts.markets.get(contract.conid, Market())
+
+
+def _known(facts: Facts, tickets: tuple[OrderTicket, ...], contract: Contract, **news: object) -> Facts:
+    if _is_first(tickets, contract):
+        return dataclasses.replace(facts, **news)  # type: ignore[arg-type]  # fields of both, by name
+    market = dataclasses.replace(facts.markets.get(contract.conid, Market()), **news)  # type: ignore[arg-type]
+    return dataclasses.replace(facts, markets={**facts.markets, contract.conid: market})

@@ -16,25 +16,28 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 
 from ibkit.clock import Clock
-from ibkit.errors import IbkitError, InFlight
+from ibkit.errors import IbkitError, InFlight, StorageError
 from ibkit.model import AccountId, Environment, GroupKind, Key, OrderId, OrderStatus, OrderTicket, Username
 from ibkit.trading.alert import Alert
+from ibkit.trading.answering import Answering
 from ibkit.trading.cancel_all import CancelAllResult, CancelEverything
 from ibkit.trading.conversation import Conversation
-from ibkit.trading.events import IntentId, Operation, Planned
+from ibkit.trading.deciding import Decisions
+from ibkit.trading.events import IntentId, Operation, Planned, Stage
 from ibkit.trading.facts import FactFinder
 from ibkit.trading.group_keeper import GroupKeeper, OnBroken
 from ibkit.trading.intake import Asked, Intake
 from ibkit.trading.intent import Intent, IntentState
-from ibkit.trading.limits import Facts, Limits
 from ibkit.trading.outcome import Outcome
 from ibkit.trading.ports import Alerts, Broker, Journal
 from ibkit.trading.questions import Asker, QuestionPolicy, unasked
 from ibkit.trading.reconcile import Reconciler
 from ibkit.trading.recovery import Recovery
 from ibkit.trading.ref import check_key, child_key
+from ibkit.trading.risk import Facts, Reading, RiskBook, assess, case_of, scope_of
 from ibkit.trading.timeline import Observer, Step, StepKind, unobserved
 from ibkit.trading.tracking import Tracker
 
@@ -45,11 +48,14 @@ CONVERSATION_WAIT_S = 60.0
 CANCEL_WAIT_S = 15.0
 MOST_CANCELS = 9
 """Of one order, over all runs of its key."""
+_DAY_S = 86_400.0
 
 
 class OrderGateway:
     """Places, changes and cancels orders of one IBKR login, each at most once for its key.
 
+    environment:     paper or live, as the settings say; its limits hold.
+    risk:            limits, halts and counters, in one file with the journal: decisions and sends are one truth.
     tenant:          whose keys these are; keys of different tenants do not meet.
     live_confirmed:  a person has asked for live trading by name (control RC-01).
     resend_same_ref: the opt-in of ORDER_RESEND_SAME_COID.
@@ -63,7 +69,8 @@ class OrderGateway:
         broker: Broker,
         journal: Journal,
         *,
-        limits: Limits,
+        environment: Environment,
+        risk: RiskBook,
         clock: Clock,
         questions: QuestionPolicy | None = None,
         tenant: str = "local",
@@ -78,15 +85,15 @@ class OrderGateway:
         self._broker = broker
         self._alerts = alerts
         self._journal = journal
-        self._limits = limits
+        self._environment = environment
+        self._risk = risk
         self._clock = clock
         self._tenant = tenant
         self._observe = observe
+        self._forgotten_at: float | None = None
         self.tracker = Tracker(broker, journal, clock)
-        self._facts = FactFinder(broker, journal, self.tracker, clock, limits, live_confirmed)
-        self.intake = Intake(
-            journal=journal, clock=clock, tenant=tenant, environment=limits.environment, max_age_s=limits.max_age_s
-        )
+        self._facts = FactFinder(broker, journal, self.tracker, clock, risk, live_confirmed)
+        self.intake = Intake(journal=journal, clock=clock, tenant=tenant, environment=environment, risk=risk)
         self._groups = GroupKeeper(broker, journal, clock, observe, self, on_broken)
         self._recovery = Recovery(
             broker=broker,
@@ -95,24 +102,24 @@ class OrderGateway:
             tracker=self.tracker,
             observe=observe,
             tenant=tenant,
-            environment=limits.environment,
+            environment=environment,
         )
+        decisions = Decisions(risk, clock)
         self._conversation = Conversation(
             broker=broker,
             journal=journal,
             clock=clock,
-            limits=limits,
-            questions=questions or QuestionPolicy(),
+            decisions=decisions,
+            answering=Answering(questions or QuestionPolicy(), decisions, journal, clock, asker),
             reconciler=Reconciler(broker, journal, clock, observe, resend_same_ref),
             owner=owner or "ibkit",
             observe=observe,
-            asker=asker,
             lanes={},
         )
 
     @property
     def environment(self) -> Environment:
-        return self._limits.environment
+        return self._environment
 
     @property
     def tenant(self) -> str:
@@ -165,6 +172,26 @@ class OrderGateway:
         )
         planned = self.intake.order(self._broker.username, ticket, key=key, others=others, group=group, asked=asked)
         return await self._run(planned, facts)
+
+    async def assess(
+        self,
+        ticket: OrderTicket,
+        *,
+        others: tuple[OrderTicket, ...] = (),
+        group: GroupKind | None = None,
+        facts: Facts | None = None,
+        asked: Asked | None = None,
+    ) -> tuple[Reading, ...]:
+        """What each control says of an order that is only wished for; nothing is stored and nothing is sent."""
+        planned = self.intake.order(
+            self._broker.username, ticket, key=_NO_KEY, others=others, group=group, asked=asked or Asked()
+        )
+        known = await self._facts.gather(planned, given=facts)
+        now = self._clock.now()
+        state = await self._risk.state(scope_of(planned), now, read_at=known.read_at)
+        expires_at = now + timedelta(seconds=state.limits.max_age_s)
+        planned = dataclasses.replace(planned, at=now, expires_at=expires_at)
+        return assess(case_of(planned, known, state, stage=Stage.INTAKE, now=now))
 
     async def resume(self, intent: Intent) -> Outcome:
         """Carry out what was taken in before, maybe by another process; as `submit` of the same key and order."""
@@ -262,8 +289,16 @@ class OrderGateway:
                 except IbkitError as error:
                     self._tell(StepKind.RECOVERY, f"orders of {account_id} could not be compared: {error.message}")
         settled += await self._settle_other_names(accounts)
+        await self._forget()
         await self.look_after_groups()
         return (*settled, *adopted)
+
+    async def _forget(self) -> None:
+        """What the journal need not keep any longer, once a day of this process."""
+        now = self._clock.monotonic()
+        if self._forgotten_at is None or now - self._forgotten_at >= _DAY_S:
+            self._forgotten_at = now
+            await self._journal.purge(self._clock.now())
 
     async def _settle_other_names(self, accounts: tuple[AccountId, ...]) -> tuple[Intent, ...]:
         """What was planned under another name of the same login, unless somebody who lives talks under it."""
@@ -333,6 +368,12 @@ class OrderGateway:
         """
         if known is not None and known.state.may_have_left and known.state is not IntentState.QUESTIONED:
             return None  # it will be looked for, not sent: nothing has to be read for the controls
+        if self._journal.restored and planned.operation is not Operation.CANCEL:
+            raise StorageError(
+                "Database problem: the order journal is an older copy of itself and may not know what was sent since",
+                remedy="Compare `ibkit intents list` with IBKR's own order window and positions, then run "
+                "`ibkit db accept-restored`. Cancels work meanwhile.",
+            )
         problem: IbkitError | None = None
         if planned.operation is not Operation.CANCEL and planned.reduces is None:
             try:
@@ -371,7 +412,7 @@ class OrderGateway:
     async def _gather(self, planned: Planned, given: Facts | None) -> Facts:
         if planned.ticket is None:
             return await self._facts.login()
-        return await self._facts.gather(planned.ticket, given=given, planned=planned)
+        return await self._facts.gather(planned, given=given)
 
     async def _store(self, planned: Planned) -> Intent:
         intent, new = await self.intake.store(planned)
@@ -381,3 +422,7 @@ class OrderGateway:
 
     def _tell(self, kind: StepKind, text: str, **details: str) -> None:
         self._observe(Step(kind=kind, at=self._clock.now(), text=text, details=details))
+
+
+_NO_KEY = Key("only-assessed-never-sent")
+"""Of an order that is looked at: nothing is stored under it."""

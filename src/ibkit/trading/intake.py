@@ -20,6 +20,7 @@ from ibkit.trading.groups import check_group
 from ibkit.trading.intent import Intent
 from ibkit.trading.ports import Journal
 from ibkit.trading.ref import check_key, derive_ref
+from ibkit.trading.risk import RiskBook, scope_of
 
 __all__ = ["CANCEL_MAX_AGE_S", "Asked", "Intake"]
 
@@ -45,13 +46,13 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intake:
-    """tenant: whose keys these are. max_age_s: how old an order may be when it is sent (control RC-26)."""
+    """tenant: whose keys these are. risk: says how old an order may be when it is sent (control RC-26)."""
 
     journal: Journal
     clock: Clock
     tenant: str
     environment: Environment
-    max_age_s: float
+    risk: RiskBook
 
     def order(
         self,
@@ -93,7 +94,9 @@ class Intake:
         From here on its age counts. Raises KeyReused, StorageError (nothing was stored).
         """
         now = self.clock.now()
-        age_s = CANCEL_MAX_AGE_S if planned.operation is Operation.CANCEL else self.max_age_s
+        age_s = CANCEL_MAX_AGE_S
+        if planned.operation is not Operation.CANCEL:
+            age_s = (await self.risk.state(scope_of(planned), now)).limits.max_age_s
         intent, new = await self.journal.plan(
             dataclasses.replace(planned, at=now, expires_at=now + timedelta(seconds=age_s))
         )

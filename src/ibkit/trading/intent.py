@@ -268,40 +268,8 @@ def _changes(intent: Intent, event: Event) -> dict[str, object]:
             return {"state": _S.CLAIMED, "epoch": event.epoch}
         case TakenOver():
             return {"epoch": event.epoch}
-        case Sending():
-            return {
-                "state": _S.SENDING,
-                "sends": intent.sends + 1,
-                "sent_at": event.at,
-                "session": event.session,
-                "trading_day": event.trading_day,
-            }
-        case NotSent():
-            if intent.state is _S.REPLYING:
-                return {"state": _S.QUESTIONED, "replies": intent.replies - 1}
-            return {"state": _S.INTENT, "sends": intent.sends - 1, "reason": event.reason}
-        case Questioned():
-            asked_at = intent.asked_at or event.at
-            return {"state": _S.QUESTIONED, "question": event.question, "asked_at": asked_at}
-        case Replying():
-            declined = intent.declined or not event.confirmed
-            return {"state": _S.REPLYING, "replies": intent.replies + 1, "declined": declined, "reason": event.why}
-        case Attached():
-            return {"state": _S.ACKED, "order_id": event.order_id, "order_status": event.status}
-        case Grouped():
-            return {"legs": event.legs, "grouped": True}
-        case Mended():
-            return {"mended": event.note}
-        case Acknowledged() | Adopted():
-            return {
-                "state": _S.ACKED,
-                "order_id": event.order_id,
-                "order_status": event.status,
-                "legs": event.legs if isinstance(event, Acknowledged) else intent.legs,
-                "reason": "",
-                "code": "",
-                "unknown": None,
-            }
+        case Sending() | NotSent() | Questioned() | Replying():
+            return _talking(intent, event)
         case Doubted():
             return {
                 "state": _S.AMBIGUOUS,
@@ -320,6 +288,44 @@ def _changes(intent: Intent, event: Event) -> dict[str, object]:
                 "fills_absent": intent.fills_absent or event.fills_absent,
                 "parked": event.parked,
             }
+        case Acknowledged() | Adopted() | Attached() | Grouped() | Mended() | Progressed():
+            return _at_the_broker(intent, event)
+        case _:
+            return _ending(event)
+
+
+def _talking(intent: Intent, event: Sending | NotSent | Questioned | Replying) -> dict[str, object]:
+    match event:
+        case Sending():
+            return {
+                "state": _S.SENDING,
+                "sends": intent.sends + 1,
+                "sent_at": event.at,
+                "session": event.session,
+                "trading_day": event.trading_day,
+            }
+        case NotSent():
+            if intent.state is _S.REPLYING:
+                return {"state": _S.QUESTIONED, "replies": intent.replies - 1}
+            return {"state": _S.INTENT, "sends": intent.sends - 1, "reason": event.reason}
+        case Questioned():
+            asked_at = intent.asked_at or event.at
+            return {"state": _S.QUESTIONED, "question": event.question, "asked_at": asked_at}
+        case Replying():
+            declined = intent.declined or not event.confirmed
+            return {"state": _S.REPLYING, "replies": intent.replies + 1, "declined": declined, "reason": event.why}
+
+
+def _at_the_broker(
+    intent: Intent, event: Acknowledged | Adopted | Attached | Grouped | Mended | Progressed
+) -> dict[str, object]:
+    match event:
+        case Attached():
+            return {"state": _S.ACKED, "order_id": event.order_id, "order_status": event.status}
+        case Grouped():
+            return {"legs": event.legs, "grouped": True}
+        case Mended():
+            return {"mended": event.note}
         case Progressed():
             return {
                 "state": _after_progress(event),
@@ -328,8 +334,16 @@ def _changes(intent: Intent, event: Event) -> dict[str, object]:
                 "average_price": event.average_price,
                 "reason": event.reason,
             }
-        case _:
-            return _ending(event)
+        case Acknowledged() | Adopted():
+            return {
+                "state": _S.ACKED,
+                "order_id": event.order_id,
+                "order_status": event.status,
+                "legs": event.legs if isinstance(event, Acknowledged) else intent.legs,
+                "reason": "",
+                "code": "",
+                "unknown": None,
+            }
 
 
 def _after_progress(event: Progressed) -> IntentState:

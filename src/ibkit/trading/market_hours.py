@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import datetime, time
-from typing import Protocol
-from zoneinfo import ZoneInfo
+from datetime import datetime
 
+from ibkit.errors import IbkitError
 from ibkit.model import Contract
+from ibkit.trading.ports import Broker
 
-__all__ = ["MarketHours", "WeekdayHours"]
-
-NEW_YORK = ZoneInfo("America/New_York")
-_OPEN, _CLOSE = time(9, 30), time(16, 0)
+__all__ = ["is_open"]
 
 
-class MarketHours(Protocol):
-    """The broker's own schedule, or something coarser."""
+async def is_open(broker: Broker, contract: Contract, at: datetime) -> bool:
+    """Whether `contract` trades in regular hours at `at`; False where IBKR does not say. Of a combination, its legs do.
 
-    async def is_open(self, contract: Contract, at: datetime) -> bool:
-        """Whether `contract` trades in regular hours at `at`; False where that cannot be said."""
-        ...
-
-
-class WeekdayHours:
-    """Monday to Friday, 9:30 to 16:00 in New York, without holidays: for where no broker tells its schedule."""
-
-    async def is_open(self, contract: Contract, at: datetime) -> bool:
-        local = at.astimezone(NEW_YORK)
-        return local.weekday() < 5 and _OPEN <= local.time() < _CLOSE
+    Their hours are the same: options of one underlying.
+    """
+    part = contract.legs[0].contract if contract.legs else contract
+    try:
+        hours = await broker.trading_hours(part)
+    except IbkitError:
+        return False
+    return hours is not None and hours.open_at(at, outside_rth=False)

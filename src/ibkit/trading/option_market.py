@@ -9,12 +9,13 @@ from decimal import Decimal
 
 from ibkit.clock import Clock
 from ibkit.errors import IbkitError, NotPermitted
-from ibkit.model import Availability, Contract, Increments, Quote, Side
+from ibkit.model import Availability, Conid, Contract, Increments, Quote, Side
+from ibkit.trading import risk
 from ibkit.trading.exits import ExitPrices, exit_prices
 from ibkit.trading.grids import grid_of
 from ibkit.trading.intent import Intent
-from ibkit.trading.limits import Facts
 from ibkit.trading.ports import Broker
+from ibkit.trading.risk import Facts
 from ibkit.trading.sale import SaleRequest
 from ibkit.trading.sale_checks import check_exit_at, check_last_minute, check_quote, check_strike
 from ibkit.trading.structure import Structure, long_strike, net_quote
@@ -77,7 +78,19 @@ class Market:
             increments=self.sell_grid,
             underlying_price=self.underlying_price,
             planned_stop=None if planned is None else self.prices(request, planned).stop,
+            markets=self._leg_markets,
         )
+
+    @property
+    def _leg_markets(self) -> Mapping[Conid, risk.Market]:
+        """Of a vertical, whose legs the controls judge one by one."""
+        if self.structure.long is None:
+            return {}
+        legs = [contract for _, contract in self.structure.legs]
+        return {
+            contract.conid: risk.Market(quote=quote, quote_at=self.quote_at, underlying_price=self.underlying_price)
+            for contract, quote in zip(legs, self.leg_quotes, strict=False)
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

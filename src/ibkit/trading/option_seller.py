@@ -31,7 +31,7 @@ from ibkit.trading.ports import Alerts, Broker, Trades
 from ibkit.trading.protection import Protected, Protection
 from ibkit.trading.ref import check_key, derive_ref, make_key
 from ibkit.trading.sale import Number, OnStopFailure, SaleRequest, entry_ticket, request_of, trade_id_of
-from ibkit.trading.sale_preview import Assess, LegPreview, LimitReading, SalePreview, unassessed
+from ibkit.trading.sale_preview import LegPreview, LimitReading, SalePreview
 from ibkit.trading.sale_records import SaleRecords
 from ibkit.trading.sale_result import closed_result, failure, named, numbers, protected_result
 from ibkit.trading.standing import Standing
@@ -50,7 +50,6 @@ class OptionSeller:
     """Sells options and spreads of one account and protects each with a stop at the broker.
 
     random: `random(n)` gives n random bytes, for fresh keys. fill_timeout_s: the setting FILL_TIMEOUT.
-    assess: how a preview learns how near each limit is.
     """
 
     def __init__(
@@ -65,7 +64,6 @@ class OptionSeller:
         random: Callable[[int], bytes],
         fill_timeout_s: float = 20.0,
         max_strike_distance_pct: Decimal = Decimal(5),
-        assess: Assess = unassessed,
         observe: Observer = unobserved,
     ) -> None:
         self._broker = broker
@@ -73,7 +71,6 @@ class OptionSeller:
         self._clock = clock
         self._account_id = account_id
         self._random = random
-        self._assess = assess
         self._observe = observe
         self._reader = MarketReader(
             broker=broker, clock=clock, max_strike_distance_pct=max_strike_distance_pct, observe=observe
@@ -218,7 +215,7 @@ class OptionSeller:
         entry = ticket.limit_price or market.quote.bid
         assert entry is not None, "a usable quote has a bid"
         figures = numbers(request, market, entry, request.quantity)
-        limits = await self._assess(ticket, market.facts(request))
+        limits, unread = await self._limits(request, market, ticket)
         units = market.contract.multiplier * request.quantity
         preview = SalePreview(
             legs=tuple(
@@ -236,7 +233,7 @@ class OptionSeller:
             max_loss=figures["max_loss"],
             break_even=market.structure.break_even(entry),
             margin=margin,
-            limits=tuple(LimitReading.of(reading) for reading in limits),
+            limits=limits,
         )
         details = {**market.snapshot, **_figures(margin)}
         self._tell(StepKind.PREVIEW, "preview by IBKR, nothing sent", **details)
@@ -250,10 +247,21 @@ class OptionSeller:
             code="E-ORD-REJECT" if refused else "",
             remedy="Change the order as the reason says." if refused else "",
             dry_run=True,
-            warnings=(*market.warnings, *margin.warnings),
+            warnings=(*market.warnings, *margin.warnings, *unread),
             details=details,
             preview=preview,
         )
+
+    async def _limits(
+        self, request: SaleRequest, market: Market, ticket: OrderTicket
+    ) -> tuple[tuple[LimitReading, ...], tuple[str, ...]]:
+        """How near each limit is, and what is to be said of them: the sale itself asks them again, and fails closed."""
+        try:
+            readings = await self._gateway.assess(ticket, facts=market.facts(request))
+        except IbkitError as error:
+            return (), (f"the limits could not be read: {error.message}",)
+        refusals = (f"would be refused: {each.objection.text}" for each in readings if each.objection is not None)
+        return tuple(LimitReading.of(reading) for reading in readings), tuple(refusals)
 
     def _ref(self, key: Key) -> Ref:
         return derive_ref(tenant=self._gateway.tenant, environment=self._gateway.environment, key=key)

@@ -39,6 +39,7 @@ from ibkit.model import (
 from ibkit.trading.alert import Alert, AlertKind
 from ibkit.trading.events import Attached, Event, IntentId, Planned
 from ibkit.trading.intent import Intent
+from ibkit.trading.risk.facts import DailyPnl, SessionHealth, TradingHours
 from ibkit.trading.trade import Trade, TradeStatus
 
 __all__ = [
@@ -203,7 +204,27 @@ class Broker(Protocol):
 
     async def read_orders(self, account_id: AccountId) -> OrdersRead: ...
 
+    async def recent_orders(self, account_id: AccountId, *, within_s: float) -> OrdersRead:
+        """The last complete read of this session, if it is no older than `within_s`; else a new one, whatever it is."""
+        ...
+
     async def read_fills(self, account_id: AccountId, *, days: int = 1) -> FillsRead: ...
+
+    async def daily_pnl(self, account_id: AccountId) -> DailyPnl | None:
+        """At most 30 s old; None where IBKR does not say (it tells of the selected account alone)."""
+        ...
+
+    async def trading_hours(self, contract: Contract) -> TradingHours | None:
+        """Of the coming days; None where IBKR does not know the contract's."""
+        ...
+
+    async def exchange_rate(self, currency: str) -> Decimal | None:
+        """USD for one unit, at most a minute old; None where IBKR does not say."""
+        ...
+
+    async def session_health(self) -> SessionHealth:
+        """At most 30 s old."""
+        ...
 
     async def order(self, order_id: OrderId) -> Order | None:
         """None where the broker does not know it (or it is parked behind a question)."""

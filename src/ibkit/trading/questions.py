@@ -9,13 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from ibkit.model import Environment, OrderTicket, Question, SecType
-from ibkit.trading.limits import (
-    IBKR_COLLAR_PCT,
-    IBKR_MAX_SHARES,
-    IBKR_MAX_VALUE,
-    Limits,
-)
+from ibkit.model import Environment, OrderTicket, Question
+from ibkit.trading.risk import Limits, covers
 
 if TYPE_CHECKING:
     from ibkit.trading.intent import Intent
@@ -84,12 +79,14 @@ class Verdict:
     """confirmed: say yes. refused: the ids that forbid it. why: in one sentence.
 
     askable: the policy says no only because nobody allowed it; a person who reads the question may.
+    tied:    of a yes by the policy alone, the controls that must cover it (RC-28).
     """
 
     confirmed: bool
     refused: tuple[str, ...]
     why: str
     askable: bool = False
+    tied: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +144,9 @@ class QuestionPolicy:
             why = "; ".join(f"{message_id}: {reason}" for message_id, reason in reasons.items())
             askable = not any(QUESTIONS[each].never for each in question.message_ids if each in QUESTIONS)
             return Verdict(False, tuple(reasons), why, askable=askable)
-        return Verdict(True, (), f"{', '.join(question.message_ids)} allowed")
+        alone = [QUESTIONS[each] for each in question.message_ids if each in QUESTIONS and each not in confirm]
+        tied = tuple(dict.fromkeys(known.tied_to for known in alone if known.tied_to))
+        return Verdict(True, (), f"{', '.join(question.message_ids)} allowed", tied=tied)
 
     def _objection(
         self, message_id: str, ticket: OrderTicket, limits: Limits, confirm: frozenset[str], own_quotes: bool
@@ -166,25 +165,6 @@ class QuestionPolicy:
             return "confirmed only with own real-time quotes"
         if message_id == "o403" and limits.environment is Environment.LIVE:
             return "not confirmed automatically on live accounts"
-        if known.tied_to and not _covered(known.tied_to, ticket, limits):
+        if known.tied_to and not covers(known.tied_to, ticket, limits):
             return f"control {known.tied_to} does not cover it"
         return ""
-
-
-def _covered(control: str, ticket: OrderTicket, limits: Limits) -> bool:
-    """On paper the tied control must be on; on live it must also be at least as tight as IBKR's own."""
-    live = limits.environment is Environment.LIVE
-    option = ticket.contract.sec_type is SecType.OPTION
-    match control:
-        case "RC-07":
-            most = limits.max_option_contracts if option else limits.max_shares
-            return most is not None and (not live or most <= IBKR_MAX_SHARES)
-        case "RC-08":
-            return limits.max_order_value is not None and (not live or limits.max_order_value < IBKR_MAX_VALUE)
-        case "RC-10":
-            collar = limits.option_collar_pct if option else limits.collar_pct
-            return collar is not None and (not live or collar <= IBKR_COLLAR_PCT)
-        case "RC-12":
-            return limits.ticks
-        case _:
-            return False

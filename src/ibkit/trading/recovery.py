@@ -33,8 +33,9 @@ from ibkit.trading.tracking import Tracker
 
 __all__ = ["WATCH", "Recovery"]
 
-WATCH = timedelta(hours=24)
-"""An order that we denied is looked for this long: late delivery has no other bound."""
+WATCH = timedelta(days=4)
+"""An order that we denied is looked for this long, over a long weekend to the next open: late delivery has no other
+bound. Source: docs/facts/orders.md §14.4."""
 _LIST_TRIES = 4
 
 

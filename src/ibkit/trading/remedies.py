@@ -8,34 +8,37 @@ Source: requirements TRD-14, TRD-15, TRD-20.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import takewhile
 
 from ibkit.clock import Clock
 from ibkit.errors import IbkitError
-from ibkit.model import GroupKind, Key, OrderTicket, OrderType, Side
+from ibkit.model import Key, OrderTicket, OrderType, Side
 from ibkit.trading.coverage import ExitOrder, Missing, TooMuch, Watched
-from ibkit.trading.exit_orders import ExitKeys
+from ibkit.trading.exit_orders import STOP_TRIES, ExitKeys, ExitOrders
 from ibkit.trading.exits import ExitPrices, exit_prices, exit_tickets
 from ibkit.trading.gateway import OrderGateway
 from ibkit.trading.grids import grid_of
 from ibkit.trading.intent import Intent, IntentState
-from ibkit.trading.limits import Facts
-from ibkit.trading.market_hours import MarketHours
+from ibkit.trading.market_hours import is_open
 from ibkit.trading.ports import Broker
 from ibkit.trading.ref import child_key
+from ibkit.trading.standing import Standing, role_of
 from ibkit.trading.timeline import Observer, Step, StepKind
+from ibkit.trading.trade import OrderRole
 
 __all__ = ["Mended", "Remedies"]
 
-STOP_TRIES = 3
-"""In one round, each after a certain refusal of the one before."""
-_BETWEEN_TRIES_S = 2.0
-_WORKING_WITHIN_S = 10.0
-MOST_STOPS = 30
+MOST_STOPS = 200
 """Of one sale, over all rounds: whoever cancels a stop so often means it."""
-_MOST_OTHERS = 30
+MOST_BUY_BACKS = 100
+_MOST_CHANGES = 30
+QUICK_TRIES = 6
+"""So many refusals in a row, then one try in `SLOW`: IBKR counts orders, and a person has been told."""
+SLOW = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +54,6 @@ class Remedies:
     broker: Broker
     gateway: OrderGateway
     clock: Clock
-    hours: MarketHours
     observe: Observer
     fill_timeout_s: float = 20.0
 
@@ -66,6 +68,9 @@ class Remedies:
         prices = await self._prices(watched)
         if prices is None:
             return Mended(ok=False, text="nobody says at what price was sold, so no stop can be placed")
+        stops = [each.intent for each in watched.exits if role_of(each.intent) is OrderRole.STOP]
+        if _too_soon(stops, self.clock.now()):
+            return Mended(ok=False, text="it was refused again and again and is tried every ten minutes")
         watched, why = await self._without_lone_profit_taker(watched)
         if why:
             return Mended(ok=False, text=why)
@@ -78,7 +83,7 @@ class Remedies:
         if trade.exit_plan is None or average is None:
             return None if trade.stop_loss_price is None else ExitPrices(stop=trade.stop_loss_price)
         grid = await grid_of(self.broker, watched.contract, side=Side.BUY)
-        return exit_prices(trade.exit_plan, average, grid, most=_width(watched))
+        return exit_prices(trade.exit_plan, average, grid, most=trade.width)
 
     async def _without_lone_profit_taker(self, watched: Watched) -> tuple[Watched, str]:
         """A take profit whose stop is gone is cancelled: the new pair has one of its own, and they end each other."""
@@ -91,48 +96,47 @@ class Remedies:
         return watched, ""
 
     async def _try_stops(self, watched: Watched, quantity: Decimal, prices: ExitPrices) -> Mended:
+        """Under the keys that the sale itself would use next, so that the sale and we place one stop between us."""
         assert watched.entry is not None, "what stands was sold"
         entry = watched.entry
         stop, profit = exit_tickets(entry.ticket, quantity=quantity, prices=prices)
         if watched.stops:
             profit = None  # beside a stop that works, the pair of that one has it
-        covered = sum((each.left for each in watched.stops), Decimal(0))
-        used = {each.intent.key for each in watched.exits}
-        keys = ExitKeys.of_entry(entry.key, covered=covered)
-        free = [key for key in map(keys.stop, range(1, MOST_STOPS + 1)) if key not in used]
-        reason = f"{MOST_STOPS} stops of this sale have come to nothing"
-        for attempt, key in enumerate(free[:STOP_TRIES]):
-            if attempt:
-                await self.clock.sleep(_BETWEEN_TRIES_S)
-            self._tell(StepKind.STOP, f"placing the stop again: {stop.label}")
-            placed, reason = await self._submit_stop(stop, profit, key, entry)
-            if placed is not None and placed.state in (IntentState.ACKED, IntentState.FILLED):
-                self._tell(StepKind.STOP_WORKING, f"stop order {placed.order_id}: {_status(placed)}")
-                return Mended(ok=True, text=f"a new stop works: order {placed.order_id} at {stop.stop_price}")
-            if placed is not None and not _surely_nothing(placed):
-                return Mended(ok=False, text=f"the new stop is {placed.state.value}: {reason}")
-        return Mended(ok=False, text=f"no stop could be placed: {reason}")
-
-    async def _submit_stop(
-        self, stop: OrderTicket, profit: OrderTicket | None, key: Key, entry: Intent
-    ) -> tuple[Intent | None, str]:
-        """The stop's intent, as far as there is one, and why it does not work."""
+        keys = self._free_keys(watched)
+        if keys is None:
+            return Mended(ok=False, text=f"{MOST_STOPS} stops of this sale have come to nothing")
         try:
             grid = await grid_of(self.broker, stop.contract, side=Side.BUY)
-            outcome = await self.gateway.submit(
-                stop,
-                key=key,
-                others=() if profit is None else (profit,),
-                group=None if profit is None else GroupKind.OCA,
-                purpose="stop",
-                reduces=entry.intent_id,
-                facts=Facts(increments=grid),
-            )
-            if outcome.state is not IntentState.ACKED:
-                return outcome.intent, "" if outcome.error is None else outcome.error.message
-            return await self.gateway.confirm_working(outcome.intent, within_s=_WORKING_WITHIN_S), ""
         except IbkitError as error:
-            return await self.gateway.find(key), error.message
+            return Mended(ok=False, text=f"no stop could be placed: {error.message}")
+        orders = ExitOrders(broker=self.broker, gateway=self.gateway, clock=self.clock, observe=self.observe)
+        placed = await orders.place(entry, stop, profit, keys=keys, increments=grid)
+        why = "; ".join(placed.reasons)
+        match placed.standing:
+            case Standing.PROTECTED if placed.exits is not None:
+                return Mended(
+                    ok=True, text=f"a new stop works: order {placed.exits.stop.order_id} at {stop.stop_price}"
+                )
+            case Standing.STOPPED_OUT | Standing.PROFIT_TAKEN as standing:
+                return Mended(ok=True, text=f"the new stop has ended it: {standing.value}")
+            case None:
+                return Mended(ok=False, text=f"no stop could be placed: {why}")
+            case standing:
+                return Mended(ok=False, text=f"the new stop is in an unknown state ({standing.value}): {why}")
+
+    @staticmethod
+    def _free_keys(watched: Watched) -> ExitKeys | None:
+        """The next keys that the look did not show; None where there are none left."""
+        assert watched.entry is not None, "what stands was sold"
+        covered = sum((each.left for each in watched.stops), Decimal(0))
+        own = ExitKeys.of_entry(watched.entry.key, covered=covered)
+        used = {each.intent.key for each in watched.exits}
+        more = (child_key(own.group, f"again-{number}") for number in range(2, MOST_STOPS + 1))
+        group = next((key for key in (own.group, *more) if key not in used), None)
+        stops = [key for key in map(own.stop, range(1, MOST_STOPS + STOP_TRIES + 1)) if key not in used]
+        if group is None or len(stops) < STOP_TRIES:
+            return None
+        return ExitKeys(group, lambda attempt: stops[attempt - 1])
 
     # -- another size -------------------------------------------------------------------------------------------------
 
@@ -179,10 +183,10 @@ class Remedies:
             return Mended(ok=False, text=f"order {intent.order_id} could not be changed: {error.message}")
         if outcome.error is not None:
             return Mended(ok=False, text=f"order {intent.order_id} could not be changed: {outcome.error.message}")
-        return Mended(ok=True, text=f"order {intent.order_id} is for {left:f} now")
+        return Mended(ok=True, text=f"order {intent.order_id} is for {left.normalize():f} now")
 
     async def _free_key(self, name: Callable[[int], Key]) -> Key | None:
-        for number in range(1, _MOST_OTHERS + 1):
+        for number in range(1, _MOST_CHANGES + 1):
             known = await self.gateway.find(name(number))
             if known is None or not known.final:
                 return name(number)
@@ -205,7 +209,7 @@ class Remedies:
         """
         assert watched.entry is not None, "what is bought back was sold"
         entry = watched.entry
-        if not await self.hours.is_open(watched.contract, self.clock.now()):
+        if not await is_open(self.broker, watched.contract, self.clock.now()):
             return None, "the market is closed; it is tried again when it opens"
         ticket = OrderTicket(
             account_id=entry.ticket.account_id,
@@ -214,12 +218,14 @@ class Remedies:
             order_type=OrderType.MARKET,
             quantity=quantity,
         )
-        used = {each.intent.key for each in watched.exits}
-        key = next(
-            (k for n in range(1, _MOST_OTHERS + 1) if (k := child_key(entry.key, f"{keys}-{n}")) not in used), None
-        )
+        own = [child_key(entry.key, f"{keys}-{number}") for number in range(1, MOST_BUY_BACKS + 1)]
+        tried = [each.intent for each in watched.exits if each.intent.key in own]
+        used = {intent.key for intent in tried}
+        key = next((key for key in own if key not in used), None)
         if key is None:
             return None, "it was tried too often"
+        if _too_soon(tried, self.clock.now()):
+            return None, "it was refused again and again and is tried every ten minutes"
         self._tell(StepKind.BUY_BACK, f"buying back: {ticket.label}")
         try:
             outcome = await self.gateway.submit(ticket, key=key, purpose="close", reduces=entry.intent_id)
@@ -240,15 +246,16 @@ class Remedies:
         self.observe(Step(kind=kind, at=self.clock.now(), text=text, details=details))
 
 
-def _width(watched: Watched) -> Decimal | None:
-    """What a combination of two strikes can cost at most; None where nothing bounds it."""
-    strikes = [leg.contract.strike for leg in watched.contract.legs if leg.contract.strike is not None]
-    return max(strikes) - min(strikes) if len(strikes) == 2 else None
+def _too_soon(tries: Sequence[Intent], now: datetime) -> bool:
+    """Whether the last of these, oldest first, all came to nothing, and the last of them just now."""
+    vain = list(takewhile(_vain, reversed(tries)))
+    return len(vain) >= QUICK_TRIES and now - vain[0].planned.at < SLOW
 
 
-def _surely_nothing(intent: Intent) -> bool:
-    """It came to nothing for certain, so another may be tried."""
-    return intent.state.final and intent.state is not IntentState.UNKNOWN_NEEDS_HUMAN and not intent.filled
+def _vain(intent: Intent) -> bool:
+    """It never worked: refused, or not filled in its time. A stop that somebody cancelled had worked."""
+    worked = intent.state is IntentState.CANCELLED and intent.ticket.order_type is not OrderType.MARKET
+    return intent.state.final and not worked and intent.state is not IntentState.FILLED
 
 
 def _status(intent: Intent) -> str:

@@ -35,13 +35,15 @@ __all__ = ["RoundReport", "Rounds"]
 class RoundReport:
     """recovered: intents that the round settled or adopted. unprotected: see `WatchReport.alerts`, with time exits.
 
-    unknown: open alerts on orders in an unknown state. failures: what parts of the round failed with.
+    unknown: open alerts on orders in an unknown state. open_alerts: all that stand open.
+    failures: what parts of the round failed with.
     """
 
     at: datetime
     recovered: tuple[Intent, ...] = ()
     unprotected: tuple[Alert, ...] = ()
     unknown: tuple[Alert, ...] = ()
+    open_alerts: tuple[Alert, ...] = ()
     unmanaged: tuple[Position, ...] = ()
     done: tuple[str, ...] = ()
     failures: tuple[IbkitError, ...] = ()
@@ -92,6 +94,7 @@ class Rounds:
         exits: tuple[Alert, ...] = ()
         watched = WatchReport()
         unknown: tuple[Alert, ...] = ()
+        standing: tuple[Alert, ...] = ()
         try:
             if self.watchdog.acts:
                 exits = await TimeExits(watchdog=self.watchdog).run()
@@ -100,12 +103,14 @@ class Rounds:
             failures.append(error)
         try:
             unknown = await self._unknown()
+            standing = await self.alerts.open()
         except IbkitError as error:
             failures.append(error)
         return RoundReport(
             at=self.clock.now(),
             unprotected=(*exits, *watched.alerts),
             unknown=unknown,
+            open_alerts=standing,
             unmanaged=watched.unmanaged,
             done=watched.done,
             failures=tuple(failures),

@@ -17,7 +17,9 @@ from datetime import timedelta
 from ibkit.model import Key
 from ibkit.trading.alert import Alert, AlertKind, Severity
 from ibkit.trading.coverage import Covered, Doubtful, Missing, TooMuch, Verdict, Watched
+from ibkit.trading.market_hours import is_open
 from ibkit.trading.ref import child_key
+from ibkit.trading.remedies import MOST_BUY_BACKS
 from ibkit.trading.timeline import Step, StepKind
 from ibkit.trading.watchdog import CONFIRM_AFTER_S, Watchdog
 
@@ -69,10 +71,10 @@ class TimeExits:
             return await self._alert(watched, f"is not bought back at its time: {verdict.reason}")
         assert isinstance(verdict, Covered | Missing | TooMuch), "what is due stands"
         quantity = min(verdict.stands, watched.remaining)
-        if not await self.watchdog.hours.is_open(watched.contract, self.watchdog.clock.now()):
+        if not await is_open(self.watchdog.broker, watched.contract, self.watchdog.clock.now()):
             self._tell(StepKind.WATCH, f"{_label(verdict)}: its exit waits for the market to open")
             return None
-        self._tell(StepKind.WATCH, f"{_label(verdict)}: its time has come, buying back {quantity:f}")
+        self._tell(StepKind.WATCH, f"{_label(verdict)}: its time has come, buying back {quantity.normalize():f}")
         why = ""
         for each in watched.working:
             why = why or await self.watchdog.remedies.end(each)
@@ -113,7 +115,7 @@ class TimeExits:
 
 def _tried(watched: Watched) -> frozenset[Key]:
     assert watched.entry is not None, "what is bought back was sold"
-    return frozenset(child_key(watched.entry.key, f"{_KEYS}-{number}") for number in range(1, 31))
+    return frozenset(child_key(watched.entry.key, f"{_KEYS}-{number}") for number in range(1, MOST_BUY_BACKS + 1))
 
 
 def _label(verdict: Verdict) -> str:

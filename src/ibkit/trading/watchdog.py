@@ -42,7 +42,6 @@ from ibkit.trading.endings import Endings
 from ibkit.trading.exits import OnMissing
 from ibkit.trading.gateway import OrderGateway
 from ibkit.trading.looking import Looker, Sight
-from ibkit.trading.market_hours import MarketHours
 from ibkit.trading.ports import Alerts, Broker, Trades
 from ibkit.trading.remedies import Mended, Remedies
 from ibkit.trading.timeline import Observer, Step, StepKind, unobserved
@@ -86,7 +85,6 @@ class Watchdog:
     alerts: Alerts
     clock: Clock
     account_id: AccountId
-    hours: MarketHours
     observe: Observer = unobserved
     fill_timeout_s: float = 20.0
     acts: bool = True
@@ -147,7 +145,9 @@ class Watchdog:
             case TooMuch():
                 return await self._too_much(verdict)
             case Doubtful():
-                return await self._alert(verdict.watched.trade, f"has no stop that surely works: {verdict.reason}"), ""
+                return await self._alert(
+                    verdict.watched.trade, f"has no working stop for certain: {verdict.reason}"
+                ), ""
         assert_never(verdict)
 
     async def _unprotected(self, missing: Missing) -> tuple[Alert, str]:
@@ -178,7 +178,12 @@ class Watchdog:
 
     async def _too_much(self, too_much: TooMuch) -> tuple[Alert | None, str]:
         trade = too_much.watched.trade
-        problem = f"has orders that would buy {too_much.quantity:f} more than stands"
+        if too_much.foreign:
+            problem = (
+                f"has stops of others beside its own: together they would buy {too_much.quantity.normalize():f} more"
+            )
+            return await self._alert(trade, f"{problem} than stands"), ""
+        problem = f"has orders that would buy {too_much.quantity.normalize():f} more than stands"
         if not self.acts or too_much.watched.plan.on_missing is OnMissing.ALERT:
             return await self._alert(trade, problem), ""
         mended = await self.remedies.shrink(too_much)
@@ -222,8 +227,8 @@ class Watchdog:
                 note = "a stop works now"
                 await self.alerts.close(AlertKind.UNPROTECTED, subject, at=self.clock.now(), note=note)
                 continue
-            label = position.contract.label
-            text = f"CRITICAL: {-position.quantity:f} {label} short without a record of ours: {covered:f} have a stop"
+            short = f"{(-position.quantity).normalize():f} {position.contract.label} short without a record of ours"
+            text = f"CRITICAL: {short}: {covered.normalize():f} have a stop"
             alerts.append(await self._put(subject, text, {"account": self.account_id}))
         return alerts
 
@@ -273,7 +278,6 @@ class Watchdog:
             broker=self.broker,
             gateway=self.gateway,
             clock=self.clock,
-            hours=self.hours,
             observe=self.observe,
             fill_timeout_s=self.fill_timeout_s,
         )
@@ -314,12 +318,14 @@ def _name(verdict: Verdict) -> str:
 def _said(verdict: Verdict) -> str:
     match verdict:
         case Missing():
-            hand = f" ({verdict.grown:f} of it added by hand)" if verdict.grown else ""
-            return f"{verdict.stands:f} short{hand}, {verdict.quantity:f} without a working stop"
+            hand = f" ({verdict.grown.normalize():f} of it added by hand)" if verdict.grown else ""
+            return (
+                f"{verdict.stands.normalize():f} short{hand}, {verdict.quantity.normalize():f} without a working stop"
+            )
         case TooMuch():
-            return f"its orders would buy {verdict.quantity:f} more than stands"
+            return f"its orders would buy {verdict.quantity.normalize():f} more than stands"
         case Gone():
-            return f"{verdict.quantity:f} stand in our books and not at IBKR"
+            return f"{verdict.quantity.normalize():f} stand in our books and not at IBKR"
         case Doubtful():
             return verdict.reason
         case _:

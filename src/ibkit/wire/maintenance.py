@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-__all__ = ["REGIONS", "maintenance_until"]
+__all__ = ["REGIONS", "maintenance_until", "nearest_window"]
 
 REGIONS: Final = {"us": "America/New_York", "eu": "Europe/Zurich", "asia": "Asia/Hong_Kong"}
 _NIGHTLY: Final = (time(1, 0), time(1, 15))
@@ -23,3 +23,21 @@ def maintenance_until(now: datetime, region: str = "us") -> datetime | None:
                 local.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(hours=end.hour, minutes=end.minute)
             ).astimezone(now.tzinfo)
     return None
+
+
+def nearest_window(now: datetime, region: str = "us") -> tuple[datetime, datetime]:
+    """Beginning and end of the window that `now` lies in, or of the one nearest to it, before or ahead."""
+    zone = ZoneInfo(REGIONS[region])
+    today = now.astimezone(zone).date()
+    days = [today + timedelta(days=offset) for offset in (-1, 0, 1)]
+    windows = [
+        (_at(day, start, zone), _at(day, end, zone))
+        for day in days
+        for start, end in ([_SATURDAY] if day.weekday() == 5 else []) + [_NIGHTLY]
+    ]
+    start, end = min(windows, key=lambda window: max(window[0] - now, now - window[1], timedelta(0)))
+    return start.astimezone(now.tzinfo), end.astimezone(now.tzinfo)
+
+
+def _at(day: date, moment: time, zone: ZoneInfo) -> datetime:
+    return datetime.combine(day, moment, zone)

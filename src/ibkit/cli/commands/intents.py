@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import cyclopts
 
-from ibkit.cli import context, output
+from ibkit.cli import output
 from ibkit.cli.asking import confirmed, wrong
 from ibkit.cli.flags import Json, Yes, option
-from ibkit.cli.running import go
+from ibkit.cli.journal import with_journal
 from ibkit.errors import NotFound
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def list_(
             output.table(("When (UTC)", "What", "For", "State", "Order", "Intent"), rows) if rows else "No intents."
         )
 
-    _with_journal(work)
+    with_journal(work)
 
 
 @app.command
@@ -88,7 +87,7 @@ def show(name: str, /, *, json: Json = False) -> None:
             )
             output.say(f"{event.at:%H:%M:%S.%f}"[:-3] + f"  {type(event).__name__:<16}{told}")
 
-    _with_journal(work)
+    with_journal(work)
 
 
 @app.command
@@ -126,7 +125,7 @@ def resolve(
             output.say(f"Settled: {done.label} ({note.strip()})")
         return 0
 
-    return _with_journal(work)
+    return with_journal(work)
 
 
 async def _find(journal: Journal, name: str) -> Intent:
@@ -139,27 +138,6 @@ async def _find(journal: Journal, name: str) -> Intent:
     if not found:
         raise NotFound(f"Intent {name} not found", code="E-NOT-FOUND", remedy="`ibkit intents list` shows the latest.")
     return found[0]
-
-
-def _with_journal(work: Callable[[SqliteJournal], Awaitable[T]]) -> T:
-    from ibkit.bootstrap.desks import journal_path
-    from ibkit.clock import SystemClock
-    from ibkit.store import open_journal
-
-    settings = context.load_settings(require_method=False)
-    path = journal_path(settings)
-
-    async def run() -> T:
-        if not path.exists():
-            raise NotFound(
-                f"Order journal not found: {path}",
-                code="E-NOT-FOUND",
-                remedy="It is made by the first order; check IBKIT_STATE_DIR if there was one.",
-            )
-        async with open_journal(path, clock=SystemClock()) as journal:
-            return await work(journal)
-
-    return go(run)
 
 
 def _in_state(intent: Intent, wanted: str | None) -> bool:

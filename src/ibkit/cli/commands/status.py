@@ -108,6 +108,8 @@ def _look_at_alerts(report: Report) -> None:
     async def read() -> None:
         async with open_journal(path, clock=SystemClock()) as journal:
             report.alerts = [f"{alert.at:%Y-%m-%d %H:%M} {alert.message}" for alert in await journal.alerts.open()]
+            if journal.restored:
+                report.needed.append("The order journal is an older copy of itself; see `ibkit db accept-restored`.")
 
     try:
         go(read)

@@ -195,7 +195,7 @@ def _say_round(reports: tuple[RoundReport, ...], *, json: bool) -> int:
 def _round_text(reports: tuple[RoundReport, ...]) -> str:
     lines = [alert.message for report in reports for alert in (*report.unprotected, *report.unknown)]
     lines += [
-        f"unmanaged: {position.quantity:f} {position.contract.label}"
+        f"unmanaged: {position.quantity.normalize():f} {position.contract.label}"
         for report in reports
         for position in report.unmanaged
     ]
@@ -212,8 +212,7 @@ def _status_text(said: Mapping[str, Any]) -> str:
         f"Stream:     {said.get('stream', '-')} since {said.get('stream_since') or '-'}",
     ]
     for name, title in (
-        ("unprotected", "Unprotected"),
-        ("unknown", "Unknown"),
+        ("alerts", "Alert"),
         ("unmanaged", "Unmanaged"),
         ("failures", "Failures"),
     ):

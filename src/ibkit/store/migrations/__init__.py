@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from ibkit.store.migrating import Migration
-from ibkit.store.migrations import journal_0001, journal_0002, trades_0001, trades_0002
+from ibkit.store.migrations import journal_0001, journal_0002, journal_0003, trades_0001, trades_0002
 
 __all__ = ["JOURNAL", "TRADES"]
 
 JOURNAL = (
     Migration(1, "intents, their events, alerts", journal_0001.upgrade),
     Migration(2, "lanes, groups, sends, retention, the journal's own number", journal_0002.upgrade),
+    Migration(3, "changes of limits, halts", journal_0003.upgrade),
 )
 TRADES = (
     Migration(1, "trades, executions, order links", trades_0001.upgrade),

@@ -1,0 +1,159 @@
+"""`ibkit kill`: the kill switch. It only writes the journal, so it works without a network and without a sign-in."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import cyclopts
+
+from ibkit.cli import output
+from ibkit.cli.asking import confirmed, wrong
+from ibkit.cli.commands.risk import person, with_book
+from ibkit.cli.flags import Compete, Json, Live, Yes, YesLive, flag, option
+from ibkit.model import Environment
+
+if TYPE_CHECKING:
+    from ibkit.bootstrap.desks import Desk
+    from ibkit.trading import RiskBook
+    from ibkit.trading.risk import Halt
+
+__all__ = ["app"]
+
+app = cyclopts.App(name="kill", help="Stop trading at once, see what is stopped, start it again.")
+
+
+@app.default
+def kill(
+    *,
+    block_new: Annotated[bool, flag("No new orders (the default).")] = False,
+    reduce_only: Annotated[bool, flag("Nothing but what makes a position smaller.")] = False,
+    cancel_all: Annotated[bool, flag("The same, and cancel every working order; that part signs in.")] = False,
+    account: Annotated[str | None, option("Only this account [default: all].")] = None,
+    symbol: Annotated[str | None, option("Only this symbol [default: all].")] = None,
+    release: Annotated[bool, flag("End the halt. Live money: a second person must say so, too.")] = False,
+    status: Annotated[bool, flag("Show what is stopped.")] = False,
+    note: Annotated[str, option("Why; kept with the halt.")] = "",
+    by: Annotated[str | None, option("Who asks [default: the login name].")] = None,
+    live: Live = False,
+    yes_live: YesLive = None,
+    yes: Yes = False,
+    compete: Compete = False,
+    json: Json = False,
+) -> int:
+    """Stop trading, for everything or for one account or symbol. It is on disk before this returns."""
+    if sum((block_new, reduce_only, cancel_all, release, status)) > 1:
+        raise wrong("kill", "give one of --block-new, --reduce-only, --cancel-all, --release and --status")
+    names = (account or "").strip().upper(), (symbol or "").strip().upper()
+    if status:
+        return _status(json=json)
+    if release:
+        return _release(names, by=person(by), note=note.strip(), yes=yes, json=json)
+    _press(names, _mode(reduce_only=reduce_only, cancel_all=cancel_all), by=person(by), note=note.strip(), json=json)
+    if not cancel_all:
+        return 0
+    return _cancel_all(account, live=live, yes_live=yes_live, compete=compete, json=json)
+
+
+def _mode(*, reduce_only: bool, cancel_all: bool) -> str:
+    return "cancel-all" if cancel_all else "reduce-only" if reduce_only else "block-new"
+
+
+def _press(names: tuple[str, str], mode: str, *, by: str, note: str, json: bool) -> None:
+    async def work(book: RiskBook, environment: Environment, now: datetime) -> None:
+        from ibkit.cli.risk_text import halt_line
+        from ibkit.trading.risk import Halt, HaltMode
+
+        account_id, symbol = names
+        # Everything means everything: where no account is named, paper and live are stopped alike.
+        where = (environment,) if account_id else tuple(Environment)
+        pressed = Halt(
+            environment=environment,
+            mode=HaltMode(mode),
+            by=by,
+            note=note,
+            at=now,
+            account_id=account_id,
+            symbol=symbol,
+        )
+        halts = [dataclasses.replace(pressed, environment=each) for each in where]
+        stored = await book.halt(*halts)
+        if json:
+            output.emit(stored)
+            return
+        for halt in stored:
+            output.say(halt_line(halt))
+
+    with_book(work)
+
+
+def _status(*, json: bool) -> int:
+    async def work(book: RiskBook, _environment: Environment, now: datetime) -> None:
+        from ibkit.cli.risk_text import halts_table
+
+        standing = [halt for halt in await book.halts() if halt.until is None or now < halt.until]
+        if json:
+            output.emit(standing)
+        else:
+            output.say(halts_table(standing) if standing else "Nothing is stopped.")
+
+    with_book(work)
+    return 0
+
+
+def _release(names: tuple[str, str], *, by: str, note: str, yes: bool, json: bool) -> int:
+    code = 0
+
+    async def work(book: RiskBook, environment: Environment, now: datetime) -> None:
+        nonlocal code
+        found = [halt for halt in await book.halts() if _named(halt, environment, names)]
+        if not found:
+            output.warn("No such halt stands; `ibkit kill --status` lists them.")
+            code = 5
+            return
+        if not yes and not confirmed(f"Start trading again ({len(found)} halt(s))? [y/N] "):
+            output.warn("Nothing was changed.")
+            code = 5
+            return
+        done = await book.release(*(halt.number for halt in found), by=by, note=note, at=now)
+        if json:
+            output.emit({"ended": done.ended, "waiting": done.waiting})
+        else:
+            _tell(done.ended, done.waiting)
+        code = 5 if done.waiting else 0
+
+    with_book(work)
+    return code
+
+
+def _named(halt: Halt, environment: Environment, names: tuple[str, str]) -> bool:
+    """The halts of exactly this scope: a wider one is not ended by naming a part of it."""
+    return halt.environment is environment and (halt.account_id, halt.symbol) == names
+
+
+def _tell(ended: tuple[Halt, ...], waiting: tuple[Halt, ...]) -> None:
+    from ibkit.cli.risk_text import halt_line
+
+    for halt in ended:
+        output.say(f"Ended: {halt_line(halt)}")
+    for halt in waiting:
+        output.say(f"Waits for a second person: {halt_line(halt)} (ibkit kill --release --by NAME)")
+
+
+def _cancel_all(account: str | None, *, live: bool, yes_live: str | None, compete: bool, json: bool) -> int:
+    """Every working order of the account; protective stops are among them."""
+
+    async def work(desk: Desk) -> int:
+        from ibkit.cli.desk import key_or_new
+
+        result = await desk.gateway.cancel_all(desk.account_id, key=key_or_new(None))
+        if json:
+            output.emit(result)
+        else:
+            output.say(f"{len(result.cancelled)} orders cancelled, {len(result.left)} left in {result.account_id}.")
+        return 0 if result.complete else 1
+
+    from ibkit.cli.desk import at_desk
+
+    return at_desk(work, account=account, live=live, yes_live=yes_live, compete=compete, json=json)
