@@ -474,3 +474,15 @@ def test_the_questions_that_ibkr_may_ask_are_listed_with_what_is_answered(ibkit:
     assert rows["o10331"] == "yes"
     assert rows["o451"] == "yes, while RC-08 covers it"
     assert rows["o354"] == "asks you, or no"
+
+
+@pytest.mark.requirement("TRD-18")
+def test_status_says_that_trading_is_stopped_and_an_order_says_how_to_start_it_again(bench: Make) -> None:
+    ib = bench()
+    ib.run("kill", "--note", "too fast", "--by", "ann")
+    assert "Trading is stopped" in ib.run("status").out
+    ran = ib.run("orders", "place", "buy", "1", "SPY", "--limit-price", "600", "--yes")
+    assert ran.code == 5
+    assert "Trading is halted" in ran.err
+    assert "ibkit kill --release" in ran.err
+    assert ib.run("kill", "--cancel-all", "--symbol", "SPY").code == 2

@@ -30,7 +30,9 @@ def test_every_limit_is_shown_with_where_it_comes_from(ibkit: Run) -> None:
 
     assert ran.code == 0
     assert "Limits paper-default-1" in ran.out
-    row = shown(ibkit)["max_daily_value"]
+    assert "name it with --account" in ran.out  # what is used up is an account's
+    assert shown(ibkit)["max_daily_value"]["used"] is None
+    row = shown(ibkit, "--account", "DU1")["max_daily_value"]
     assert (row["control"], row["value"], row["used"], row["headroom"], row["from"]) == (
         "RC-17",
         "10000000",
@@ -106,8 +108,14 @@ def test_one_person_releases_on_paper_once_it_is_confirmed(ibkit: Run) -> None:
     assert ibkit("kill", "--release", "--yes", "--by", "ada").code == 5  # that would be everything
     assert ibkit("kill", "--release", "--symbol", "SPY", "--by", "ada").code == 2  # nobody can be asked here
     ran = ibkit("kill", "--release", "--symbol", "SPY", "--yes", "--by", "ada")
-    assert (ran.code, ran.out) == (0, "Ended: Halt 1: paper, reduce-only, symbol SPY\n")
-    assert "live" in ibkit("kill", "--status").out  # the other environment's stands
+    assert (ran.code, ran.out.splitlines()) == (
+        0,
+        [
+            "Ended: Halt 1: paper, reduce-only, symbol SPY",
+            "Still standing: Halt 2: live, reduce-only, symbol SPY",  # each environment is released by itself
+        ],
+    )
+    assert "live" in ibkit("kill", "--status").out
 
 
 @pytest.mark.usefixtures("live")

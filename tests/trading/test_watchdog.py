@@ -10,8 +10,9 @@ import pytest
 
 from fakes import SPY, Plan, option
 from ibkit.errors import Unreachable
-from ibkit.model import OrderStatus, OrderType, Side, Trail, TrailKind
+from ibkit.model import Environment, OrderStatus, OrderType, Side, Trail, TrailKind
 from ibkit.trading.exits import ExitPlan, OnMissing
+from ibkit.trading.risk import Halt, HaltMode
 from ibkit.trading.timeline import StepKind
 from ibkit.trading.trade import ExitReason, TradeStatus
 from trading_room import make_room
@@ -44,6 +45,23 @@ async def test_a_stop_cancelled_by_hand_is_placed_again_at_the_plans_price(watch
     assert (stop.ticket.stop_price, stop.ticket.quantity) == (Decimal("1.86"), 3)
     assert alert.message.startswith("CRITICAL: SPY 20261120 629 P has no working stop: 3 short")
     assert "a new stop works" in alert.message
+
+
+@pytest.mark.requirement("TRD-18")
+async def test_while_a_kill_switch_cancels_all_no_stop_is_placed_and_it_is_told(watch: Watch) -> None:
+    """Who cancels everything means it: a stop placed anew would be cancelled again, or outlive the cancel."""
+    room = watch.room
+    halt = Halt(environment=Environment.PAPER, mode=HaltMode.CANCEL_ALL, by="ann", note="", at=room.clock.now())
+    (stored,) = await room.journal.risk.halt(halt)
+    watch.cancel_by_hand(watch.stops[0])
+
+    (alert,) = (await room.watchdog().round()).alerts
+
+    assert watch.stops == []
+    assert "a kill switch cancels all orders" in alert.message
+    await room.journal.risk.release(stored.number, by="ann", note="", at=room.clock.now())
+    await room.watchdog().round()
+    assert len(watch.stops) == 1
 
 
 async def test_the_alert_of_a_mended_stop_stays_until_the_next_round_finds_it_working(watch: Watch) -> None:

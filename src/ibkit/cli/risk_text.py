@@ -13,17 +13,18 @@ from ibkit.trading.risk import LIMITS, Halt, LimitChange, Reading, RiskState, St
 __all__ = ["change_line", "entry_document", "halt_line", "halts_table", "limits_document", "limits_table", "readings"]
 
 
-def limits_table(state: RiskState) -> str:
+def limits_table(state: RiskState, *, counted: bool = True) -> str:
+    """counted: False where no account is named, so that nothing is known of what is used up."""
     rows = [
         (row["control"], row["name"], row["value"], row["used"], row["headroom"], row["from"])
-        for row in limits_document(state)
+        for row in limits_document(state, counted=counted)
     ]
     return output.table(("Control", "Limit", "Value", "Used", "Left", "From"), rows, right=(3, 4))
 
 
-def limits_document(state: RiskState) -> list[dict[str, Any]]:
+def limits_document(state: RiskState, *, counted: bool = True) -> list[dict[str, Any]]:
     """Each limit by name: its value, where that comes from, what is used up and left, where the journal knows it."""
-    sources, used = dict(state.sources), _used(state)
+    sources, used = dict(state.sources), _used(state) if counted else {}
     found = []
     for name, limit in LIMITS.items():
         value = getattr(state.limits, name)

@@ -37,7 +37,7 @@ from ibkit.trading.questions import Asker, QuestionPolicy, unasked
 from ibkit.trading.reconcile import Reconciler
 from ibkit.trading.recovery import Recovery
 from ibkit.trading.ref import check_key, child_key
-from ibkit.trading.risk import Facts, Reading, RiskBook, assess, case_of, scope_of
+from ibkit.trading.risk import Facts, HaltMode, Reading, RiskBook, Scope, assess, case_of, scope_of
 from ibkit.trading.timeline import Observer, Step, StepKind, unobserved
 from ibkit.trading.tracking import Tracker
 
@@ -192,6 +192,13 @@ class OrderGateway:
         expires_at = now + timedelta(seconds=state.limits.max_age_s)
         planned = dataclasses.replace(planned, at=now, expires_at=expires_at)
         return assess(case_of(planned, known, state, stage=Stage.INTAKE, now=now))
+
+    async def cancelling_all(self, account_id: AccountId) -> bool:
+        """Whether a kill switch wants no order to work in the account: nobody should place resting ones meanwhile."""
+        scope = Scope(environment=self._environment, account_id=account_id, tenant=self._tenant)
+        now = self._clock.now()
+        halts = (await self._risk.state(scope, now)).halts
+        return any(halt.mode is HaltMode.CANCEL_ALL and halt.holds(scope, now) for halt in halts)
 
     async def resume(self, intent: Intent) -> Outcome:
         """Carry out what was taken in before, maybe by another process; as `submit` of the same key and order."""

@@ -64,7 +64,7 @@ class Outcome:
             case IntentState.REJECTED_LOCAL | IntentState.EXPIRED_LOCAL:
                 details["control"] = intent.control
                 kind = LimitExceeded if intent.code == "E-RISK" else TradingError
-                return kind(intent.reason, code=intent.code, details=details)
+                return kind(intent.reason, code=intent.code, remedy=_REMEDIES.get(intent.control), details=details)
             case IntentState.REJECTED_POLICY:
                 return _question_error(intent, details)
             case IntentState.REJECTED_BROKER | IntentState.REJECTED_LATE:
@@ -90,6 +90,16 @@ class Outcome:
         if error is not None:
             raise error
         return self
+
+
+_REMEDIES = {
+    "RC-02": "Trading was stopped on purpose: `ibkit kill --status` says by whom, `ibkit kill --release` ends it.",
+    "RC-19": "It looks like a loop: find what repeats the order, then `ibkit kill --release --symbol …`.",
+    "RC-20": "IBKR refused several orders in a row: read their reasons (`ibkit intents list`); it ends by itself.",
+    "RC-22": "Settle the order in unknown state first: `ibkit intents list --state unknown`.",
+    "RC-26": "Nothing was sent; send it with a new key if it is still wanted.",
+}
+"""What to do about a refusal, by control, where it is not to reduce the order or change the limit."""
 
 
 def _broken_error(intent: Intent, details: dict[str, object]) -> IbkitError:

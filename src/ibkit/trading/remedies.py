@@ -62,6 +62,12 @@ class Remedies:
     async def place(self, missing: Missing) -> Mended:
         """A stop for what nothing covers: a new one for what the sale sold, a larger one for what was added by hand."""
         watched = missing.watched
+        if await self.gateway.cancelling_all(watched.trade.account_id):
+            return Mended(
+                ok=False,
+                text="a kill switch cancels all orders, so no stop is placed while it stands: "
+                "close the position, or end it with `ibkit kill --release`",
+            )
         quantity = min(missing.quantity, watched.remaining - watched.covered)
         if quantity <= 0:
             return await self._enlarge(missing)

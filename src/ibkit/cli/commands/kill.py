@@ -12,14 +12,19 @@ from ibkit.cli import output
 from ibkit.cli.asking import confirmed, wrong
 from ibkit.cli.commands.risk import person, with_book
 from ibkit.cli.flags import Compete, Json, Live, Yes, YesLive, flag, option
+from ibkit.cli.journal import with_journal
 from ibkit.model import Environment
 
 if TYPE_CHECKING:
     from ibkit.bootstrap.desks import Desk
+    from ibkit.store.journal import SqliteJournal
     from ibkit.trading import RiskBook
     from ibkit.trading.risk import Halt
 
 __all__ = ["app"]
+
+_RECENT = 500
+"""An order is under way for minutes at most, so it is among the latest."""
 
 app = cyclopts.App(name="kill", help="Stop trading at once, see what is stopped, start it again.")
 
@@ -45,6 +50,8 @@ def kill(
     """Stop trading, for everything or for one account or symbol. It is on disk before this returns."""
     if sum((block_new, reduce_only, cancel_all, release, status)) > 1:
         raise wrong("kill", "give one of --block-new, --reduce-only, --cancel-all, --release and --status")
+    if cancel_all and symbol:
+        raise wrong("--symbol", "--cancel-all is of an account; stop a symbol with --reduce-only and cancel its orders")
     names = (account or "").strip().upper(), (symbol or "").strip().upper()
     if status:
         return _status(json=json)
@@ -86,6 +93,19 @@ def _press(names: tuple[str, str], mode: str, *, by: str, note: str, json: bool)
             output.say(halt_line(halt))
 
     with_book(work)
+    if not json:
+        _tell_what_is_out()
+
+
+def _tell_what_is_out() -> None:
+    """Bytes that have left cannot be called back: which orders may be on their way, so that a person looks."""
+
+    async def work(journal: SqliteJournal) -> None:
+        for intent in await journal.recent(limit=_RECENT):
+            if intent.state.may_have_left:
+                output.warn(f"already on its way: {intent.label} ({intent.state.value}, intent {intent.intent_id})")
+
+    with_journal(work)
 
 
 def _status(*, json: bool) -> int:
@@ -106,6 +126,8 @@ def _release(names: tuple[str, str], *, by: str, note: str, yes: bool, json: boo
     code = 0
 
     async def work(book: RiskBook, environment: Environment, now: datetime) -> None:
+        from ibkit.cli.risk_text import halt_line
+
         nonlocal code
         found = [halt for halt in await book.halts() if _named(halt, environment, names)]
         if not found:
@@ -121,6 +143,9 @@ def _release(names: tuple[str, str], *, by: str, note: str, yes: bool, json: boo
             output.emit({"ended": done.ended, "waiting": done.waiting})
         else:
             _tell(done.ended, done.waiting)
+            left = [halt for halt in await book.halts() if halt.until is None or now < halt.until]
+            if left:
+                output.say(f"Still standing: {'; '.join(halt_line(halt) for halt in left)}")
         code = 5 if done.waiting else 0
 
     with_book(work)
@@ -146,13 +171,12 @@ def _cancel_all(account: str | None, *, live: bool, yes_live: str | None, compet
 
     async def work(desk: Desk) -> int:
         from ibkit.cli.desk import key_or_new
+        from ibkit.cli.order_text import cancelled_all
 
-        result = await desk.gateway.cancel_all(desk.account_id, key=key_or_new(None))
-        if json:
-            output.emit(result)
-        else:
-            output.say(f"{len(result.cancelled)} orders cancelled, {len(result.left)} left in {result.account_id}.")
-        return 0 if result.complete else 1
+        code = cancelled_all(await desk.gateway.cancel_all(desk.account_id, key=key_or_new(None)), json=json)
+        if not json:
+            output.warn("Stops that protected positions are among them: the worker places none while this halt stands.")
+        return code
 
     from ibkit.cli.desk import at_desk
 

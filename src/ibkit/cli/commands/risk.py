@@ -42,12 +42,16 @@ def show(
     async def work(book: RiskBook, environment: Environment, now: datetime) -> None:
         from ibkit.cli.risk_text import halts_table, limits_document, limits_table
 
-        state = await book.state(_scope(environment, account, symbol, user, key), now)
+        scope = _scope(environment, account, symbol, user, key)
+        state = await book.state(scope, now)
         if json:
-            output.emit({"version": state.limits.version, "limits": limits_document(state), "halts": state.halts})
+            limits = limits_document(state, counted=bool(scope.account_id))
+            output.emit({"version": state.limits.version, "limits": limits, "halts": state.halts})
             return
         output.say(f"Limits {state.limits.version}")
-        output.say(limits_table(state))
+        output.say(limits_table(state, counted=bool(scope.account_id)))
+        if not scope.account_id:
+            output.say("What is used up belongs to an account: name it with --account, or set IBKR_ACCOUNT_ID.")
         if state.halts:
             output.say()
             output.say(halts_table(state.halts))

@@ -33,6 +33,8 @@ class Report:
     state: str = "not connected"
     connected: bool = False
     next: str = ""
+    halts: list[str] = field(default_factory=list)
+    """Kill switches that stand."""
     alerts: list[str] = field(default_factory=list)
     """Open ones of the journal: orders in unknown state, sold options without a stop."""
 
@@ -102,12 +104,15 @@ def _look_at_alerts(report: Report) -> None:
     path = journal_path(report.settings)
     if report.settings.mock or not path.exists():
         return
+    from ibkit.cli.risk_text import halt_line
     from ibkit.clock import SystemClock
     from ibkit.store import open_journal
 
     async def read() -> None:
         async with open_journal(path, clock=SystemClock()) as journal:
             report.alerts = [f"{alert.at:%Y-%m-%d %H:%M} {alert.message}" for alert in await journal.alerts.open()]
+            now = SystemClock().now()
+            report.halts = [halt_line(h) for h in await journal.risk.halts() if h.until is None or now < h.until]
             if journal.restored:
                 report.needed.append("The order journal is an older copy of itself; see `ibkit db accept-restored`.")
 
@@ -165,6 +170,9 @@ def _text(report: Report) -> str:
     if report.steps:
         lines += ["", "Steps:"]
         lines += [f"  {name:<9}{_step(step)}" for name, step in report.steps.items()]
+    if report.halts:
+        lines += ["", "Trading is stopped (`ibkit kill --release` starts it again):"]
+        lines += [f"  {halt}" for halt in report.halts]
     if report.alerts:
         lines += ["", "Alerts (see `ibkit intents list --state unknown`):"]
         lines += [f"  {output.one_line(alert, 300)}" for alert in report.alerts]
@@ -194,6 +202,7 @@ def _document(report: Report) -> dict[str, Any]:
         "file": report.settings.file,
         "steps": report.steps,
         "accounts": report.accounts,
+        "halts": report.halts,
         "alerts": report.alerts,
         "works": report.works,
         "needed": report.needed,
