@@ -15,7 +15,7 @@ from ibkit.settings import VARIABLES
 
 SOURCE = Path(__file__).parents[1] / "src" / "ibkit"
 ROOMS = ("model", "wire", "trading", "vault", "client", "store", "settings", "bootstrap", "cli")
-LONG_MODULES = {"error_catalogue.py": "one table", "trading/option_seller.py": "the sale, told in one piece"}
+LONG_MODULES = {"error_catalogue.py": "one table"}
 LONG_FUNCTIONS = {
     "cli/commands/orders.py: place": "each flag is a parameter",
     "cli/commands/sell_option.py: sell_option": "each flag is a parameter",

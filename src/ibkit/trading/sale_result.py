@@ -175,7 +175,8 @@ def _standing_told(
             message = f"stop loss not placed for {label}: {sold}; the position {tried} and is still open ({why})"
             return _critical(base, message, "E-STOP-FAILED", unsure=True)
         case Standing.UNSURE:
-            message = f"{sold}, but the state of its exits or buy-back is not known ({why})"
+            exits = "stop" if request.exits.take_profit is None else "exits"
+            message = f"{sold}, but the state of its {exits} or buy-back is not known ({why})"
             return _critical(base, message, "E-ORD-UNKNOWN", unsure=True)
 
 
