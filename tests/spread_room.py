@@ -1,4 +1,4 @@
-"""A trading room whose market has a price for each strike, and whose limits let combinations through."""
+"""A trading room whose market has a price for each strike, so that spreads bring something."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import dataclasses
 from decimal import Decimal
 
 from fakes import SPY, option, quote
-from ibkit.model import Environment, Right, SecType, Side
-from ibkit.trading.risk import default_limits
+from ibkit.model import Right, Side
 from trading_room import Room, make_room
 
 KEY = "sale-0123456789abcdef"
@@ -17,9 +16,7 @@ NET = Decimal("0.40")
 
 def make_spread_room(**changes: object) -> Room:
     """SPY at 630; the 629 put at 0.62, each strike beyond five cents cheaper; a spread fills at 0.40."""
-    limits = default_limits(Environment.PAPER)
-    limits = dataclasses.replace(limits, sec_types=limits.sec_types | {SecType.COMBO})
-    room = make_room(limits=limits, **changes)
+    room = make_room(**changes)
     prices = {
         option(str(strike), right).conid: max(Decimal("0.62") - abs(strike - 629) * Decimal("0.05"), Decimal("0.01"))
         for strike in range(600, 660)

@@ -97,10 +97,12 @@ class Broker:
             self.note(breach)
         if kind == "cancel":
             self._race_with_a_fill(name)
+        before = self.received
         outcome = self._asked_on(request, name, confirmed, again) if name in self._endless else None
         outcome = outcome or self._handled(request, again)
         if not outcome.late:
-            self.deliveries.append(Delivery(self.received, self.clock.monotonic(), kind, key, True, name))
+            number = self.received if self.received > before else 0  # 0: the core has not seen it
+            self.deliveries.append(Delivery(number, self.clock.monotonic(), kind, key, True, name))
             self._remember_question(outcome, key)
             answer = confirmed if kind == "reply" else ""
             self.note(f"#{self.received} {kind} {key} {answer}: {outcome.status} {outcome.body[:70]!r}")
@@ -123,6 +125,10 @@ class Broker:
             self._heard[kind] = outcome
         return earlier
 
+    def connect_anew(self) -> None:
+        """A new process has new connections: no earlier answer waits in them."""
+        self._heard.clear()
+
     def never_ends(self, outcome: Outcome) -> Outcome:
         """The question in this answer is followed by another for every yes, until somebody says no (F37)."""
         if outcome.body.startswith(b'[{"id"') and outcome.status == 200:
@@ -136,7 +142,6 @@ class Broker:
         if not confirmed:
             url = f"{request.url.rsplit('/', 1)[0]}/{self._first_of.get(name, name)}"
             return self._handled(Request(request.method, url, request.headers, request.body), again)
-        self.received += 1
         asked = str(uuid.UUID(int=self._dice.getrandbits(128), version=4))
         self._first_of[asked] = self._first_of.get(name, name)
         following = replace(first, body=json.dumps([{**body[0], "id": asked}]).encode())

@@ -266,7 +266,7 @@ BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "unknown without an alert": _unknown_without_alert,
 }
 
-WHERE: dict[str, int] = {"ignore the session of a read": 339, "parked is absent": 139}
+WHERE: dict[str, int] = {"ignore the session of a read": 42}
 """Schedules that are known to show what few schedules show."""
 
 

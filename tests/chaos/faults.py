@@ -113,7 +113,7 @@ ORDER_FAULTS: tuple[Fault, ...] = (
     Fault("ack without id", "F32", _SENDING, lie="no id"),
     Fault("unknown status", "F33", _CHANGING, lie="status"),
     Fault("question in ten kilobytes of HTML", "F43", frozenset({"place", "modify", "reply"}), lie="text", weight=2),
-    Fault("chain that never ends", "F37", frozenset({"place"}), lie="endless", weight=2),
+    Fault("chain that never ends", "F37", frozenset({"place"}), lie="endless", weight=4),
     Fault("two question objects", "F38", frozenset({"place", "modify", "reply"}), lie="two questions", weight=2),
     Fault("reply expired, 400", "F39", frozenset({"reply"}), **_status(400, "reply id not found")),
     Fault("reply expired, 503", "F39", frozenset({"reply"}), **_status(503, "Service Unavailable")),

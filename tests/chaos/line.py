@@ -40,6 +40,7 @@ class Line:
         self._mortality = mortality
         self._alive = alive
         self._step = step
+        broker.connect_anew()
 
     async def send(self, request: Request, *, timeout_s: float) -> Response:
         self._alive()

@@ -55,15 +55,15 @@ MODES: dict[str, int] = {
     "resend": 2,
     "skew": 2,
     "overnight": 3,
-    "changes": 8,
-    "questions": 6,
+    "changes": 12,
+    "questions": 8,
     "disk": 3,
 }
 """Kind of schedule → its share. In one of ten orders show up after the settle window (adversarial); the last three see
 to it that changes, cancels, replies and each row of the journal meet every fault."""
 RATES: dict[str, dict[str, float]] = {
     "changes": {"place": 0.05, "modify": 0.7, "cancel": 0.7},
-    "questions": {"place": 0.1, "reply": 0.6},
+    "questions": {"place": 0.2, "reply": 0.6},
 }
 WISHES: dict[str, dict[str, Any]] = {
     "changes": {"kinds": ("far",), "followed": 1.0},

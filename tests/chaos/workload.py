@@ -87,7 +87,7 @@ class Workload:
         number, price = int(wish.ticket.quantity), wish.ticket.limit_price
         dice = self._fates.dice(f"after wish {number}")
         draw = dice.random()
-        if draw < self._followed * 0.54:
+        if draw < self._followed * 0.45:
             self._wish("cancel", None, number, str(outcome.order_id))
         elif draw < self._followed and price is not None:
             option = wish.ticket.contract.sec_type is SecType.OPTION

@@ -19,6 +19,7 @@ import pytest
 
 from fakes import ACCOUNT
 from ibkit.cli.selling import Leg, Sale, look_back
+from ibkit.errors import IbkitError
 from ibkit.model import OrderStatus, Right
 from ibkit.trading import AlertKind
 from trading_room import make_room
@@ -69,7 +70,9 @@ def _comparable(text: str) -> str:
     text = re.sub(r"\bib-[a-z2-7]{32}\b", "<ref>", text)
     text = re.sub(r"\b[a-z2-7]{24}\b", "<key>", text)
     text = re.sub(r"\b[0-9a-f]{8}-[0-9a-f-]{27}\b", "<uuid>", text)
-    text = re.sub(r'(underlying_price": "|initial margin )[0-9.]+', r"\1<moves>", text)
+    text = re.sub(r'(underlying_price": ")[0-9.]+', r"\1<moves>", text)
+    text = re.sub(r"(initial|maintenance) \+[0-9.]+ to [0-9.]+", r"\1 <moves>", text)
+    text = re.sub(r"(  0\.625  )[+-]0\.\d\d", r"\1<delta>", text)
     return re.sub(r"\b19543\d{5}\b", "<order>", text)
 
 
@@ -457,10 +460,21 @@ def test_an_unwritable_state_directory_is_said_before_anything_is_sent(
 
 
 @pytest.mark.requirement("OPT-11")
-def test_the_old_cleanup_flag_is_accepted_and_says_what_it_does_not_do(bench: Make) -> None:
+@pytest.mark.parametrize(("started", "said"), [(True, "was started"), (False, "runs already"), (None, "no worker")])
+def test_the_cleanup_flag_makes_sure_of_a_worker(
+    bench: Make, monkeypatch: pytest.MonkeyPatch, started: bool | None, said: str
+) -> None:
+    """The process itself is tests/journeys/test_worker_processes.py's; a sale stands whatever comes of it."""
+
+    def start(settings: Any) -> bool:
+        if started is None:
+            raise IbkitError("The worker could not be started", code="E-INTERNAL")
+        return started
+
+    monkeypatch.setattr("ibkit.bootstrap.start_worker_if_none", start, raising=False)
     ran = bench().run("sell-option", "--side", "put", "--start-cleanup")
     assert ran.code == 0
-    assert "no worker" in ran.err
+    assert said in ran.err
 
 
 @pytest.mark.requirement("OPT-09")

@@ -30,13 +30,20 @@ def stop(quantity: int) -> OrderTicket:
 
 
 @pytest.mark.requirement("TRD-10")
-@pytest.mark.parametrize("status", [503, 401, 500])
-def test_a_session_whose_suppressions_failed_is_not_ready_for_orders(status: int) -> None:
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"fault": "status", "params": {"status": 503}},
+        {"fault": "status", "params": {"status": 401}},
+        {"fault": "status", "params": {"status": 500}},
+        {"fault": "html"},
+        {"fault": "empty-200"},
+    ],
+)
+def test_a_session_whose_suppressions_failed_is_not_ready_for_orders(fault: dict[str, object]) -> None:
     async def run() -> None:
         simulator = make_simulator()
-        simulator.control(
-            "POST", "faults", {"endpoint": "SUPPRESS_QUESTIONS", "fault": "status", "params": {"status": status}}
-        )
+        simulator.control("POST", "faults", {"endpoint": "SUPPRESS_QUESTIONS", **fault})
         client = make_client(simulator, AuthMethod.GATEWAY, suppress=("o10331",), open_to=None)
         async with client as ib:
             with pytest.raises(IbkitError):

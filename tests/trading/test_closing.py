@@ -105,6 +105,18 @@ async def test_what_is_held_beyond_a_trade_is_closed_with_it(room):
 
 
 @pytest.mark.requirement("TRD-19")
+async def test_a_long_position_beside_the_record_of_a_trade_that_is_gone_is_sold(room):
+    """Somebody bought back what we sold, and more: the open record must not keep the rest from being closed."""
+    await sell(room, width=None)
+    await hold(room, option("629"), Side.BUY, 4)
+
+    result = await room.closer.close_position(SHORT, key=CLOSE)
+
+    assert (result.success, result.quantity) == (True, D(1)), result.message
+    assert short(room, SHORT) == 0
+
+
+@pytest.mark.requirement("TRD-19")
 async def test_a_stock_is_closed_at_a_limit_on_the_grid(room):
     await hold(room, SPY, Side.BUY, 10)
     room.broker.fills = False

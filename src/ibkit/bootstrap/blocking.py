@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Callable, Coroutine, Sequence
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -23,6 +23,7 @@ from ibkit.model import (
     Quote,
     StopExit,
     TakeProfit,
+    Trail,
 )
 from ibkit.settings import Settings
 from ibkit.trading import Intent, Observer, Outcome, TradeResult
@@ -218,6 +219,10 @@ class IBRestClient(BlockingClient):
         quantity: int = 1,
         expiry: str | date | None = None,
         *,
+        width: Number | None = None,
+        trail: Trail | None = None,
+        take_profit: Number | None = None,
+        exit_at: datetime | None = None,
         order_type: str | OrderType = "market",
         limit_price: Number | None = None,
         on_stop_failure: str = "close",
@@ -231,6 +236,9 @@ class IBRestClient(BlockingClient):
 
         expiry: YYYYMMDD, default today in New York. right: 'P' or 'C'. key: names the sale; repeated, it never sells
         twice. A failure is a TradeResult with its code; only wrong arguments raise.
+
+        width: a vertical instead, its protection so far beyond `strike`. trail: a trailing stop instead. take_profit:
+        buys back, too, at this part of the entry price (0 to 1). exit_at: when the worker closes it.
         """
         return self._await(
             lambda: self._trading.sell_option_with_stop(
@@ -240,6 +248,10 @@ class IBRestClient(BlockingClient):
                 stop_multiple,
                 quantity,
                 expiry,
+                width=width,
+                trail=trail,
+                take_profit=take_profit,
+                exit_at=exit_at,
                 order_type=order_type,
                 limit_price=limit_price,
                 on_stop_failure=on_stop_failure,

@@ -31,8 +31,10 @@ from ibkit.trading import (
     Trades,
     Watchdog,
 )
+from ibkit.trading.close_all import CloseAll
 from ibkit.trading.dead_man import DeadMan
 from ibkit.trading.questions import Asker, unasked
+from ibkit.trading.roll import PositionRoller
 from ibkit.trading.rounds import Rounds
 from ibkit.trading.timeline import unobserved
 from ibkit.trading.trade import ExitReason, RecordState, Trade, TradeStatus
@@ -108,6 +110,18 @@ class Desk:
             account_id=self.account_id,
             fill_timeout_s=self.settings.trading.fill_timeout,
             observe=self.observe,
+        )
+
+    def roller(self) -> PositionRoller:
+        return PositionRoller(gateway=self.gateway, closer=self.closer(), seller=self.seller())
+
+    def close_all(self) -> CloseAll:
+        return CloseAll(
+            broker=self.broker,
+            gateway=self.gateway,
+            closer=self.closer(),
+            trades=self.books.trades,
+            account_id=self.account_id,
         )
 
     def guard(self) -> Watchdog:

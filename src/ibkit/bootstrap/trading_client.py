@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from ibkit.model import (
     OrderType,
     StopExit,
     TakeProfit,
+    Trail,
     exits_of,
 )
 from ibkit.settings import Settings
@@ -201,6 +202,10 @@ class TradingClient(Client):
         quantity: int = 1,
         expiry: str | date | None = None,
         *,
+        width: Number | None = None,
+        trail: Trail | None = None,
+        take_profit: Number | None = None,
+        exit_at: datetime | None = None,
         order_type: str | OrderType = "market",
         limit_price: Number | None = None,
         on_stop_failure: str = "close",
@@ -214,6 +219,9 @@ class TradingClient(Client):
 
         expiry: YYYYMMDD, default today in New York. right: 'P' or 'C'. key: names the sale; repeated, it never sells
         twice. A failure is a TradeResult with its code; only wrong arguments raise.
+
+        width: a vertical instead, its protection so far beyond `strike`. trail: a trailing stop instead. take_profit:
+        buys back, too, at this part of the entry price (0 to 1). exit_at: when the worker closes it.
         """
         try:
             seller = (await self.desk()).seller()
@@ -234,6 +242,10 @@ class TradingClient(Client):
             stop_multiple,
             quantity,
             expiry,
+            width=width,
+            trail=trail,
+            take_profit=take_profit,
+            exit_at=exit_at,
             order_type=order_type,
             limit_price=limit_price,
             on_stop_failure=on_stop_failure,

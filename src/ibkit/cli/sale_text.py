@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+from ibkit.cli.preview_text import exit_time, preview_document, preview_text
 from ibkit.cli.selling import Leg, Sale, shown
 from ibkit.cli.tables import orders_table, positions_table
-from ibkit.model import AccountId, to_cents
+from ibkit.model import AccountId, Trail, to_cents
 from ibkit.settings import Settings
 from ibkit.trading import TradeResult
 
@@ -25,6 +26,9 @@ class Plan:
     legs: tuple[Leg, ...]
     quantity: int
     stop_multiple: Decimal
+    trail: Trail | None
+    take_profit: Decimal | None
+    exit_at: datetime | None
     order_type: str
     limit_price: Decimal | None
     on_stop_failure: str
@@ -41,7 +45,8 @@ def banner(plan: Plan, settings: Settings, account_id: AccountId) -> str:
     )
     if settings.mock:
         title = f"SIMULATED. {title}"
-    legs = " and ".join(f"{leg.word} {_bare(leg.strike)}" for leg in plan.legs)
+    spread = any(leg.width is not None for leg in plan.legs)
+    legs = " and ".join(f"{leg.word}{' spread' if spread else ''} {leg.strikes}" for leg in plan.legs)
     price = "at market" if plan.limit_price is None else f"at a limit of {plan.limit_price}"
     method = (
         "in process" if settings.mock else f"{settings.method.value}, {settings.address.host}:{settings.address.port}"
@@ -51,7 +56,9 @@ def banner(plan: Plan, settings: Settings, account_id: AccountId) -> str:
         ("Side", legs),
         ("Symbol", f"{plan.symbol}, expiry {plan.expiry:%Y%m%d}"),
         ("Quantity", f"{plan.quantity} each, {price}"),
-        ("Stop", f"{_bare(plan.stop_multiple)} x entry price; if none can be placed: {back}"),
+        ("Stop", f"{_stop(plan)}; if none can be placed: {back}"),
+        *([("Profit", f"bought back at {_bare(plan.take_profit)} x entry price")] if plan.take_profit else []),
+        *([("Exit", exit_time(plan.exit_at))] if plan.exit_at else []),
         ("Account", f"{account_id} ({settings.environment.value})"),
         ("Signed in", method),
         ("Key", f"{plan.key} (--key repeats this sale and never sells twice)"),
@@ -59,33 +66,39 @@ def banner(plan: Plan, settings: Settings, account_id: AccountId) -> str:
     return "\n".join([title, *(f"  {name:<10}{value}" for name, value in rows)])
 
 
+def _stop(plan: Plan) -> str:
+    if plan.trail is not None:
+        return f"trailing by {plan.trail.label}"
+    return f"{_bare(plan.stop_multiple)} x entry price"
+
+
 def leg_text(leg: Leg, result: TradeResult) -> str:
     """One leg: what was sold and what protects it; of a failure the truth, without its code."""
-    label = (
-        f"{result.symbol} {result.expiry:%Y%m%d} {_bare(result.strike)} {result.right}" if result.expiry else leg.word
-    )
+    label = f"{result.symbol} {result.expiry:%Y%m%d} {leg.strikes} {result.right}" if result.expiry else leg.word
     lines = [f"{leg.word.upper()}  {label}"]
-    if result.dry_run and result.success:
-        figures = result.details
-        lines.append(f"  would sell at {result.entry_price} (bid {figures.get('bid')}, ask {figures.get('ask')})")
-        lines.append(
-            f"  stop {result.stop_loss}, credit {_money(result.credit)}, maximum risk {_money(result.max_risk)}"
-        )
-        margin = figures.get("initial_margin_change")
-        lines.append(f"  initial margin {margin or '-'}, commission {figures.get('commission') or '-'}")
+    if result.dry_run and result.success and result.preview is not None:
+        lines.append(preview_text(result.preview))
     elif result.sold:
         lines.append(f"  sold {_bare(result.filled_quantity)} at {result.entry_price}, order {result.order_id}")
-        if result.success and result.closed:
-            lines.append(f"  the stop at {result.stop_loss} has filled already, order {result.stop_order_id}")
-        elif result.success:
-            lines.append(f"  stop {result.stop_loss} is working, order {result.stop_order_id}")
-        else:
-            lines.append(f"  {result.message}")
-        lines.append(f"  credit {_money(result.credit)}, maximum risk {_money(result.max_risk)}")
+        lines += _exits(result)
+        loss = f", maximum loss {_money(result.max_loss)}" if result.long_strike is not None else ""
+        lines.append(f"  credit {_money(result.credit)}, maximum risk {_money(result.max_risk)}{loss}")
     else:
         lines.append("  not sold" if not result.critical else f"  {result.message}")
     lines += [f"  note: {warning}" for warning in result.warnings]
     return "\n".join(lines)
+
+
+def _exits(result: TradeResult) -> list[str]:
+    if not result.success or result.closed:
+        return [f"  {result.message}"]
+    trailing = "" if result.trail is None else f" trailing by {result.trail.label}"
+    lines = [f"  stop {result.stop_loss}{trailing} is working, order {result.stop_order_id}"]
+    if result.take_profit is not None:
+        lines.append(f"  take profit {result.take_profit} is working, order {result.take_profit_order_id}")
+    if result.exit_at is not None:
+        lines.append(f"  to be closed at {exit_time(result.exit_at)}")
+    return lines
 
 
 def tables(sale: Sale, symbol: str) -> str:
@@ -98,7 +111,7 @@ def tables(sale: Sale, symbol: str) -> str:
             else ""
         )
     ]
-    lines.append(orders_table(shown(sale.working), sale.names) if sale.working else "none")
+    lines.append(orders_table(shown(sale.working), sale.names, sale.names_by_order) if sale.working else "none")
     lines += ["", f"Positions in {symbol}"]
     lines.append(positions_table(sale.positions) if sale.positions else "none")
     lines += [f"note: {note}" for note in sale.notes]
@@ -140,7 +153,10 @@ def document(plan: Plan, settings: Settings, account_id: AccountId, sale: Sale) 
         "symbol": plan.symbol,
         "expiry": f"{plan.expiry:%Y%m%d}",
         "quantity": plan.quantity,
-        "stop_multiple": plan.stop_multiple,
+        "stop_multiple": plan.stop_multiple if plan.trail is None else None,
+        "trail": None if plan.trail is None else plan.trail.label,
+        "take_profit": plan.take_profit,
+        "exit_at": plan.exit_at,
         "key": plan.key,
         "dry_run": plan.dry_run,
         "interrupted": sale.interrupted,
@@ -158,6 +174,7 @@ def _leg(leg: Leg, result: TradeResult) -> dict[str, Any]:
         "success": result.success,
         "symbol": result.symbol,
         "strike": result.strike,
+        "long_strike": result.long_strike,
         "right": result.right,
         "expiry": f"{result.expiry:%Y%m%d}" if result.expiry else None,
         "contract_id": result.contract_id,
@@ -166,8 +183,12 @@ def _leg(leg: Leg, result: TradeResult) -> dict[str, Any]:
         "stop_loss": result.stop_loss,
         "credit": None if result.credit is None else to_cents(result.credit),
         "max_risk": None if result.max_risk is None else to_cents(result.max_risk),
+        "max_loss": None if result.max_loss is None else to_cents(result.max_loss),
+        "trail": None if result.trail is None else result.trail.label,
+        "take_profit": result.take_profit,
         "order_id": result.order_id,
         "stop_order_id": result.stop_order_id,
+        "take_profit_order_id": result.take_profit_order_id,
         "closed": result.closed,
         "message": result.message,
         "code": result.code or None,
@@ -176,6 +197,7 @@ def _leg(leg: Leg, result: TradeResult) -> dict[str, Any]:
         "trade_id": result.trade_id,
         "warnings": result.warnings,
         "details": result.details,
+        "preview": preview_document(result.preview),
     }
 
 

@@ -14,8 +14,9 @@ import anyio
 
 from ibkit.error_catalogue import CATALOGUE
 from ibkit.errors import IbkitError
-from ibkit.model import Conid, Order, OrderStatus, Position, Right
+from ibkit.model import Conid, Order, OrderId, OrderStatus, Position, Right
 from ibkit.trading import TradeResult
+from ibkit.trading.structure import long_strike
 
 if TYPE_CHECKING:
     from ibkit.bootstrap.desks import Desk
@@ -29,12 +30,22 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass(frozen=True, slots=True)
 class Leg:
+    """One side of a sale. width: of a vertical, whose protection is bought so far beyond `strike`."""
+
     right: Right
     strike: Decimal
+    width: Decimal | None = None
 
     @property
     def word(self) -> str:
         return "put" if self.right is Right.PUT else "call"
+
+    @property
+    def strikes(self) -> str:
+        """`629`, of a vertical `629/624`."""
+        if self.width is None:
+            return f"{self.strike.normalize():f}"
+        return f"{self.strike.normalize():f}/{long_strike(self.strike, self.right, self.width).normalize():f}"
 
 
 @dataclass(slots=True)
@@ -58,6 +69,16 @@ class Sale:
             if result.contract_id is not None and result.expiry is not None
         }
         return {**held, **ours}
+
+    @property
+    def names_by_order(self) -> dict[OrderId, str]:
+        """What to call the exits of spreads, whose contract has no number of its own."""
+        return {
+            order_id: f"{result.symbol} {result.expiry:%Y%m%d} {leg.strikes} {result.right}"
+            for leg, result in self.results
+            for order_id in (result.stop_order_id, result.take_profit_order_id)
+            if leg.width is not None and order_id is not None and result.expiry is not None
+        }
 
     @property
     def good(self) -> int:
@@ -113,6 +134,7 @@ async def sell_legs(seller: OptionSeller, legs: Sequence[Leg], keys: Sequence[st
                 terms["stop_multiple"],
                 terms["quantity"],
                 terms["expiry"],
+                width=leg.width,
                 key=key,
                 more_follow=more_follow,
                 **terms["options"],

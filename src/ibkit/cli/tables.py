@@ -5,21 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ibkit.cli import output
-from ibkit.model import Conid, Order, Position
+from ibkit.model import Conid, Order, OrderId, Position
 
 __all__ = ["orders_table", "positions_table"]
 
 
-def orders_table(orders: Iterable[Order], names: Mapping[Conid, str] | None = None) -> str:
-    """names: what to call contracts; without, the broker's own description of the order stands there."""
-    known = names or {}
+def orders_table(
+    orders: Iterable[Order],
+    names: Mapping[Conid, str] | None = None,
+    by_order: Mapping[OrderId, str] | None = None,
+) -> str:
+    """names: what to call contracts; without, the broker's own description of the order stands there.
+
+    by_order: the same for single orders: all combinations of a currency share one number.
+    """
+    known, ours = names or {}, by_order or {}
     rows = [
         (
             order.order_id,
             order.side,
             order.total.normalize(),
             order.filled.normalize(),
-            known.get(order.conid) or order.description or order.conid,
+            ours.get(order.order_id) or known.get(order.conid) or order.description or order.conid,
             order.order_type,
             order.stop_price or order.limit_price,
             order.tif,

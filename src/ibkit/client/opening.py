@@ -352,10 +352,9 @@ class Opener:
         for start in range(0, len(suppressed), SUPPRESS_AT_ONCE):
             ids = list(suppressed[start : start + SUPPRESS_AT_ONCE])
             response = await self.ask(SUPPRESS_QUESTIONS, SuppressRequest(ids))
-            if response.status not in (
-                200,
-                400,
-            ):  # 400: an id that IBKR does not know; the others are worth the session
+            if response.status == 200:
+                decode(SUPPRESS_QUESTIONS, response)  # a page of HTML suppresses nothing
+            elif response.status != 400:  # an id that IBKR does not know; the others are worth the session
                 raise refusal(SUPPRESS_QUESTIONS, response, self._ib.method)
         self._moved(SessionEvent.ACCOUNTS_ASKED)
 

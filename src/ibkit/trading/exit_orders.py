@@ -24,7 +24,7 @@ from ibkit.trading.risk import Facts
 from ibkit.trading.standing import Exits, Standing, standing_of
 from ibkit.trading.timeline import Observer, Step, StepKind
 
-__all__ = ["STOP_TRIES", "ExitKeys", "ExitOrders", "Placed", "close_key", "stop_key"]
+__all__ = ["STOP_TRIES", "ExitKeys", "ExitOrders", "Placed", "close_key"]
 
 STOP_TRIES = 3
 STOP_WINDOW_S = 10.0
@@ -32,11 +32,6 @@ _BETWEEN_TRIES_S = 2.0
 _WORKING_WITHIN_S = 10.0
 _SIBLING_S = 5.0
 """How long the broker may take to cancel the other of two exits of which one is over (reliability fault F54)."""
-
-
-def stop_key(entry: Key, attempt: int, covered: Decimal = Decimal(0)) -> Key:
-    """Of the n-th try of a stop alone; as `ExitKeys.of_entry`."""
-    return ExitKeys.of_entry(entry, covered=covered).stop(attempt)
 
 
 def close_key(entry: Key) -> Key:

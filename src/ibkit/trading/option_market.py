@@ -9,7 +9,8 @@ from decimal import Decimal
 
 from ibkit.clock import Clock
 from ibkit.errors import IbkitError, NotPermitted
-from ibkit.model import Contract, Increments, Quote, Side
+from ibkit.model import Availability, Conid, Contract, Increments, Quote, Side
+from ibkit.trading import risk
 from ibkit.trading.exits import ExitPrices, exit_prices
 from ibkit.trading.grids import grid_of
 from ibkit.trading.intent import Intent
@@ -24,6 +25,9 @@ __all__ = ["Market", "MarketReader"]
 
 _SUGGESTED_FROM = 8
 """Strikes around the market that a suggestion is made from: each costs a look-up at IBKR."""
+
+_GREEKS_WITHIN_S, _GREEKS_STEP_S = 6.0, 0.5
+"""Source: docs/facts/contracts-and-market-data.md §2.1 (1-5 s after bid and ask, or never out of hours)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +78,19 @@ class Market:
             increments=self.sell_grid,
             underlying_price=self.underlying_price,
             planned_stop=None if planned is None else self.prices(request, planned).stop,
+            markets=self._leg_markets,
         )
+
+    @property
+    def _leg_markets(self) -> Mapping[Conid, risk.Market]:
+        """Of a vertical, whose legs the controls judge one by one."""
+        if self.structure.long is None:
+            return {}
+        legs = [contract for _, contract in self.structure.legs]
+        return {
+            contract.conid: risk.Market(quote=quote, quote_at=self.quote_at, underlying_price=self.underlying_price)
+            for contract, quote in zip(legs, self.leg_quotes, strict=False)
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +111,7 @@ class MarketReader:
         spot = (await self.broker.quote(underlying.conid)).best
         warning = await self._checked_strike(request, spot)
         sell_grid, buy_grid = await self._grids(structure)
-        legs = await self._quotes(structure)
+        legs = await (self._with_greeks(structure) if request.dry_run else self._quotes(structure))
         for quote, (side, _) in zip(legs, structure.legs, strict=True):
             check_quote(request, quote, side)
         market = Market(
@@ -160,6 +176,16 @@ class MarketReader:
         if structure.long is None:
             return (await self.broker.quote(structure.short.conid),)
         return await self.broker.quotes((structure.short.conid, structure.long.conid))
+
+    async def _with_greeks(self, structure: Structure) -> tuple[Quote, ...]:
+        """For a preview, which shows deltas: they are computed, and come seconds after bid and ask."""
+        deadline = self.clock.monotonic() + _GREEKS_WITHIN_S
+        while True:
+            quotes = await self._quotes(structure)
+            waits = any(quote.delta is None and quote.availability is Availability.REAL_TIME for quote in quotes)
+            if not waits or self.clock.monotonic() >= deadline:
+                return quotes
+            await self.clock.sleep(_GREEKS_STEP_S)
 
     async def _checked_strike(self, request: SaleRequest, spot: Decimal | None) -> str:
         try:

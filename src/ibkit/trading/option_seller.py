@@ -6,7 +6,8 @@
 From the entry order on, the way runs to its end even when the caller is cancelled: it then hurries, cancels what
 has not filled, and still places the stop. Source: requirements TRD-13 to TRD-16, OPT-03, OPT-04, OPT-07.
 
-The steps: `option_market` (what is read), `entry` (the order), `protection` (the exits), `sale_records`, `sale_result`.
+The steps: `option_market` (what is read), `previewing`, `entry` (the order), `protection` (the exits), `sale_records`,
+`sale_result`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from decimal import Decimal
 
 from ibkit.clock import Clock
 from ibkit.errors import IbkitError, OutcomeUnknown
-from ibkit.model import AccountId, Key, OrderTicket, OrderType, Preview, Ref, Trail
+from ibkit.model import AccountId, Key, OrderTicket, OrderType, Ref, Trail
 from ibkit.trading.by_hand import HeldPositions
 from ibkit.trading.entry import EntryOrder, NothingSold, may_have_sold
 from ibkit.trading.exit_orders import STOP_TRIES, ExitOrders
@@ -28,12 +29,12 @@ from ibkit.trading.hurry import Hurry, unbroken
 from ibkit.trading.intent import IntentState
 from ibkit.trading.option_market import Market, MarketReader
 from ibkit.trading.ports import Alerts, Broker, Trades
+from ibkit.trading.previewing import SalePreviewer
 from ibkit.trading.protection import Protected, Protection
 from ibkit.trading.ref import check_key, derive_ref, make_key
 from ibkit.trading.sale import Number, OnStopFailure, SaleRequest, entry_ticket, request_of, trade_id_of
-from ibkit.trading.sale_preview import Assess, LegPreview, LimitReading, SalePreview, unassessed
 from ibkit.trading.sale_records import SaleRecords
-from ibkit.trading.sale_result import closed_result, failure, named, numbers, protected_result
+from ibkit.trading.sale_result import closed_result, failure, protected_result
 from ibkit.trading.standing import Standing
 from ibkit.trading.timeline import Observer, Step, StepKind, unobserved
 from ibkit.trading.trade import RecordState, TradeResult, TradeStatus
@@ -50,7 +51,6 @@ class OptionSeller:
     """Sells options and spreads of one account and protects each with a stop at the broker.
 
     random: `random(n)` gives n random bytes, for fresh keys. fill_timeout_s: the setting FILL_TIMEOUT.
-    assess: how a preview learns how near each limit is.
     """
 
     def __init__(
@@ -65,15 +65,12 @@ class OptionSeller:
         random: Callable[[int], bytes],
         fill_timeout_s: float = 20.0,
         max_strike_distance_pct: Decimal = Decimal(5),
-        assess: Assess = unassessed,
         observe: Observer = unobserved,
     ) -> None:
-        self._broker = broker
         self._gateway = gateway
         self._clock = clock
         self._account_id = account_id
         self._random = random
-        self._assess = assess
         self._observe = observe
         self._reader = MarketReader(
             broker=broker, clock=clock, max_strike_distance_pct=max_strike_distance_pct, observe=observe
@@ -95,10 +92,10 @@ class OptionSeller:
             fill_timeout_s=fill_timeout_s,
             observe=observe,
         )
-        self._exits = ExitOrders(broker=broker, gateway=gateway, clock=clock, observe=observe)
+        self._previewer = SalePreviewer(broker=broker, gateway=gateway, clock=clock, observe=observe)
         self._protection = Protection(
             gateway=gateway,
-            orders=self._exits,
+            orders=ExitOrders(broker=broker, gateway=gateway, clock=clock, observe=observe),
             held=HeldPositions(broker, clock),
             clock=clock,
             fill_timeout_s=fill_timeout_s,
@@ -184,7 +181,7 @@ class OptionSeller:
             market = await (self._reader.look(request) if known is None else self._reader.resumed(request, known))
             ticket = entry_ticket(request, market.contract, self._account_id, market.sell_grid)
             if request.dry_run:
-                return await self._preview(request, market, ticket)
+                return await self._previewer.show(request, market, ticket)
             trade = await self._records.before(
                 ticket,
                 key=request.key,
@@ -211,48 +208,6 @@ class OptionSeller:
             work,
             on_interrupt=lambda: self._tell(StepKind.CRITICAL, "interrupted: protecting what was sold before leaving"),
             at_end=lambda result, error: self._tell_result(self._interrupted(request, result, error)),
-        )
-
-    async def _preview(self, request: SaleRequest, market: Market, ticket: OrderTicket) -> TradeResult:
-        margin = await self._broker.preview(ticket)
-        entry = ticket.limit_price or market.quote.bid
-        assert entry is not None, "a usable quote has a bid"
-        figures = numbers(request, market, entry, request.quantity)
-        limits = await self._assess(ticket, market.facts(request))
-        units = market.contract.multiplier * request.quantity
-        preview = SalePreview(
-            legs=tuple(
-                LegPreview(side=side, contract=contract, quote=quote)
-                for (side, contract), quote in zip(market.structure.legs, market.leg_quotes, strict=True)
-            ),
-            quantity=request.quantity,
-            entry=entry,
-            credit=entry * units,
-            stop=figures["stop_loss"],
-            trail=figures["trail"],
-            take_profit=figures["take_profit"],
-            exit_at=request.exits.exit_at,
-            max_risk=figures["max_risk"],
-            max_loss=figures["max_loss"],
-            break_even=market.structure.break_even(entry),
-            margin=margin,
-            limits=tuple(LimitReading.of(reading) for reading in limits),
-        )
-        details = {**market.snapshot, **_figures(margin)}
-        self._tell(StepKind.PREVIEW, "preview by IBKR, nothing sent", **details)
-        refused = margin.error is not None
-        message = f"Dry run: would sell {request.quantity.normalize():f} {market.label} at about {entry}"
-        return TradeResult(
-            success=not refused,
-            **named(request, market),
-            **figures,
-            message=f"Order would be rejected by IBKR: {margin.error}" if refused else message,
-            code="E-ORD-REJECT" if refused else "",
-            remedy="Change the order as the reason says." if refused else "",
-            dry_run=True,
-            warnings=(*market.warnings, *margin.warnings),
-            details=details,
-            preview=preview,
         )
 
     def _ref(self, key: Key) -> Ref:
@@ -364,14 +319,3 @@ class OptionSeller:
 
 def _repeat(request: SaleRequest) -> str:
     return f"Repeat with --key {request.key}: it goes on where it was and never sells twice."
-
-
-def _figures(margin: Preview) -> dict[str, str]:
-    """The margin as facts for machines."""
-    figures = {
-        "initial_margin_change": margin.initial_margin_change,
-        "maintenance_margin_change": margin.maintenance_margin_change,
-        "commission": margin.commission,
-        "equity_after": margin.equity_after,
-    }
-    return {name: f"{value:f}" for name, value in figures.items() if value is not None}

@@ -35,7 +35,7 @@ from ibkit.trading.ref import child_key
 from ibkit.trading.sale import NEW_YORK
 from ibkit.trading.trade import Trade, TradeResult, TradeStatus
 
-__all__ = ["PositionRoller", "RollResult", "RollTo", "plan_for", "step_key"]
+__all__ = ["PositionRoller", "Progress", "RollResult", "RollTo", "plan_for", "step_key"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +100,16 @@ def _moved(at: datetime | None, old: date, new: date) -> datetime | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    closing: Intent | None
+    selling: Intent | None
+
+    @property
+    def begun(self) -> bool:
+        return self.closing is not None or self.selling is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _State:
     trade: Trade
     to: RollTo
@@ -152,6 +162,12 @@ class PositionRoller:
             if known is None or known.state not in _NEVER_PLACED:
                 break
         return own, known
+
+    async def progress(self, key: Key) -> Progress:
+        """What an earlier run of this key has begun."""
+        _, closing = await self._latest(key, CLOSE)
+        _, selling = await self._latest(key, SELL)
+        return Progress(closing=closing, selling=selling)
 
     async def preview(self, trade: Trade, to: RollTo, *, quantity: Decimal, **options: object) -> TradeResult:
         """The new sale as it would be; nothing is sent."""

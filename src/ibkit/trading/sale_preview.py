@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
-from ibkit.model import Contract, OrderTicket, Preview, Quote, Side, Trail
+from ibkit.model import Contract, Preview, Quote, Side, Trail
 
-__all__ = ["Assess", "LegPreview", "LimitReading", "Reading", "SalePreview", "unassessed"]
+__all__ = ["LegPreview", "LimitReading", "Reading", "SalePreview"]
 
 
 class Reading(Protocol):
@@ -55,15 +54,6 @@ class LimitReading:
             limit=reading.limit,
             headroom=reading.headroom,
         )
-
-
-Assess: TypeAlias = Callable[[OrderTicket, Any], Awaitable[tuple[Reading, ...]]]
-"""The limits for a ticket that is not sent, given what was read of the market (`Facts`)."""
-
-
-async def unassessed(ticket: OrderTicket, facts: Any) -> tuple[Reading, ...]:
-    """Where nobody measures: no readings, which says nothing about the limits."""
-    return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

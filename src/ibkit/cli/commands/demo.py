@@ -169,8 +169,8 @@ def _sale(simulator: _Simulator) -> int:
 async def _sell(settings: Any) -> int:
     from ibkit.bootstrap import open_desk
     from ibkit.cli.asking import today_in_new_york
-    from ibkit.cli.commands.sell_option import CALL_STRIKE, PUT_STRIKE
     from ibkit.cli.desk import key_or_new
+    from ibkit.cli.sale_plan import CALL_STRIKE, PUT_STRIKE
     from ibkit.cli.sale_text import last_line, tables
     from ibkit.cli.selling import Leg, look_back, sell_legs
     from ibkit.model import Right

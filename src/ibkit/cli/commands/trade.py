@@ -1,4 +1,4 @@
-"""`ibkit trade validate`: the whole way once, with one contract, on paper (TST-04)."""
+"""`ibkit trade`: the whole way once, with one contract, on paper (TST-04); and rolling what was sold (TRD-19)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import cyclopts
 
 from ibkit.cli import context, output
 from ibkit.cli.asking import day, number, right_of, today_in_new_york
-from ibkit.cli.flags import Account, Compete, Json, option
+from ibkit.cli.flags import Account, AllowDelayed, Compete, Json, Live, Yes, YesLive, flag, option
 from ibkit.cli.running import go
 from ibkit.errors import IbkitError, TradingError
 from ibkit.model import Environment, Key, Right
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = cyclopts.App(name="trade", help="Validate the whole way with one contract on paper.")
+app = cyclopts.App(name="trade", help="Validate the whole way on paper, or roll a trade.")
 
 
 @dataclass(slots=True)
@@ -80,6 +80,66 @@ def validate(
     else:
         output.say(f"Validated on paper: {report.option}, result {report.realized_pnl}. Live trading is possible now.")
     return 0
+
+
+@app.command
+def roll(
+    trade_id: str,
+    /,
+    *,
+    expiry: Annotated[str | None, option("YYYYMMDD [default: the trade's own].")] = None,
+    dte: Annotated[int | None, option("Instead of it: the first expiry so many days away, or later.")] = None,
+    strike: Annotated[str | None, option("The new strike [default: the trade's own].")] = None,
+    delta: Annotated[str | None, option("Choose it by its delta instead: the nearest, within 0.05 of it.")] = None,
+    width: Annotated[str | None, option("Of a spread [default: the trade's own].")] = None,
+    key: Annotated[
+        str | None, option("Names this roll; repeated, it goes on where it was [default: a new one, printed].")
+    ] = None,
+    confirm: Annotated[
+        tuple[str, ...], option("Message id of an IBKR question to answer with yes; may be repeated.")
+    ] = (),
+    dry_run: Annotated[bool, flag("Look, check and preview; send no order.")] = False,
+    yes: Yes = False,
+    allow_delayed: AllowDelayed = False,
+    force: Annotated[bool, flag("Sell far strikes, too.")] = False,
+    account: Account = None,
+    live: Live = False,
+    yes_live: YesLive = None,
+    compete: Compete = False,
+    json: Json = False,
+) -> int:
+    """Close a trade and sell it anew further out or at another strike, with the same plan of exits.
+
+    Its stop comes off only for the close, and is put back if that fails. The first characters of the id will do.
+    """
+    from ibkit.cli.desk import at_desk, key_or_new, look_after_earlier
+    from ibkit.cli.rolling import RollAsk
+    from ibkit.cli.rolling import roll as work_of
+    from ibkit.cli.sale_flags import check_conflicts
+
+    check_conflicts({"--expiry": expiry, "--dte": dte, "--strike": strike, "--delta": delta})
+    ask = RollAsk(
+        trade_id=trade_id,
+        expiry=None if expiry is None else day("--expiry", expiry),
+        dte=dte,
+        strike=None if strike is None else number("--strike", strike),
+        delta=None if delta is None else number("--delta", delta),
+        width=None if width is None else number("--width", width),
+        confirm=confirm,
+        allow_delayed=allow_delayed,
+        force=force,
+        dry_run=dry_run,
+        yes=yes,
+        json=json,
+    ).checked()
+    own = key_or_new(key)
+
+    async def work(desk: Desk) -> int:
+        output.warn(f"key {own}")
+        await look_after_earlier(desk)
+        return await work_of(ask, desk, own)
+
+    return at_desk(work, account=account, live=live, yes_live=yes_live, compete=compete, json=json)
 
 
 async def _validate(

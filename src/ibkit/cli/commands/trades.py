@@ -12,8 +12,9 @@ import cyclopts
 from ibkit.cli import context, output
 from ibkit.cli.asking import day
 from ibkit.cli.flags import Account, Json, flag, option
+from ibkit.cli.records import trade_named
 from ibkit.cli.running import go
-from ibkit.errors import ConfigError, NotFound
+from ibkit.errors import ConfigError
 from ibkit.model import AccountId
 from ibkit.settings import Settings
 
@@ -76,16 +77,7 @@ def show(trade_id: str, /, *, no_db: _NoDb = False, json: Json = False) -> None:
     """One trade in full, with its orders and executions. The first characters of its id will do."""
 
     async def work(books: Books) -> None:
-        trade = await books.trades.get(trade_id)
-        if trade is None:
-            near = [each for each in await books.trades.trades() if each.trade_id.startswith(trade_id)]
-            if len(near) != 1:
-                raise NotFound(
-                    f"Trade {trade_id} not found" if not near else f"{len(near)} trades begin with {trade_id}",
-                    code="E-NOT-FOUND",
-                    remedy="`ibkit trades list --json` shows the ids in full.",
-                )
-            trade = near[0]
+        trade = await trade_named(books.trades, trade_id)
         if json:
             output.emit(_row(trade))
         else:
@@ -189,6 +181,10 @@ def _full(trade: Trade) -> str:
     rows = [
         ("Trade", trade.trade_id),
         ("Option", f"{trade.label}, contract {trade.conid}"),
+        *(
+            ("Leg", f"{leg.ratio:+d} {leg.strike.normalize():f} {leg.right.value}, contract {leg.conid}")
+            for leg in trade.legs
+        ),
         ("Account", f"{trade.account_id} ({trade.environment.value})"),
         ("State", _state(trade)),
         ("Quantity", trade.quantity.normalize()),
@@ -196,7 +192,9 @@ def _full(trade: Trade) -> str:
             "Entry",
             f"{trade.entry_price or '-'} at {_when(trade.entry_time)}, commission {trade.entry_commission or '-'}",
         ),
+        ("Plan", _plan(trade)),
         ("Stop", f"{trade.stop_loss_price or '-'}, order {trade.stop_loss_order_id or '-'}"),
+        ("Take profit", f"{trade.take_profit_price or '-'}, order {trade.take_profit_order_id or '-'}"),
         ("Exit", f"{trade.exit_price or '-'} at {_when(trade.exit_time)}, commission {trade.exit_commission or '-'}"),
         ("Result", trade.realized_pnl),
         ("Market then", ", ".join(f"{name} {value}" for name, value in trade.market_snapshot.items()) or "-"),
@@ -211,6 +209,23 @@ def _full(trade: Trade) -> str:
     ]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {'-' if value is None else value}" for name, value in rows)
+
+
+def _plan(trade: Trade) -> str:
+    """How it is to end, in words."""
+    from ibkit.cli.preview_text import exit_time
+
+    plan = trade.exit_plan
+    if plan is None:
+        return "not kept (from before plans were)"
+    words = [
+        f"stop at {plan.stop_multiple.normalize():f} x entry" if plan.stop_multiple is not None else "",
+        f"stop trailing by {plan.trail.label}" if plan.trail is not None else "",
+        f"take profit at {plan.take_profit.normalize():f} x entry" if plan.take_profit is not None else "",
+        f"exit at {exit_time(plan.exit_at)}" if plan.exit_at is not None else "",
+        f"stop missing: {plan.on_missing.value}",
+    ]
+    return ", ".join(word for word in words if word)
 
 
 def _when(at: datetime | None) -> str:
@@ -247,6 +262,8 @@ def _row(trade: Trade) -> dict[str, Any]:
         "exit_reason": trade.exit_reason,
         "realized_pnl": trade.realized_pnl,
         "market_snapshot": trade.market_snapshot,
+        "exit_plan": trade.exit_plan,
+        "legs": trade.legs,
         "links": trade.links,
         "executions": trade.fills,
         "created_at": trade.created_at,
