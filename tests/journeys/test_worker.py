@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from clients import make_client
@@ -190,6 +192,50 @@ def test_without_a_stream_it_is_noticed_within_a_minute() -> None:
             assert loop.standing.stream == "down"
 
     night(test)
+
+
+def test_a_stream_that_ends_or_fails_within_is_opened_again_after_a_pause() -> None:
+    async def test(it: Night) -> None:
+        opened = []
+        real = it.room.client.stream
+
+        @asynccontextmanager
+        async def flaky() -> AsyncIterator[object]:
+            opened.append(it.now)
+            if len(opened) > 3:
+                async with real() as stream:
+                    yield stream
+                return
+            async with anyio.create_task_group() as tasks:
+                if len(opened) > 1:
+                    tasks.start_soon(_fails)
+                yield Ended()
+
+        it.room.client.stream = flaky
+        async with it.working() as loop:
+            await it.pass_time(60)
+            assert loop.standing.stream == "live"
+            assert len(opened) == 4
+            assert all((b - a).total_seconds() >= 1.5 for a, b in pairwise(opened))
+
+    night(test)
+
+
+async def _fails() -> None:
+    raise Unreachable("broken within")
+
+
+class Ended:
+    """A stream that tells nothing and is over at once."""
+
+    live = False
+
+    async def orders(self) -> AsyncIterator[object]:
+        await anyio.lowlevel.checkpoint()
+        return
+        yield
+
+    lifecycle = orders
 
 
 def test_by_the_plan_the_position_is_bought_back() -> None:

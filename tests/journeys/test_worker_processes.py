@@ -44,7 +44,7 @@ def working(person: Person, *words: str) -> Iterator[subprocess.Popen[str]]:
     """A worker that has made its first round."""
     process = person.start("worker", "--json", *words)
     try:
-        until(lambda: status(person).get("rounds", 0) >= 1 or process.poll() is not None, within_s=60, what="a round")
+        until(lambda: status(person).get("rounds", 0) >= 1 or process.poll() is not None, within_s=90, what="a round")
         assert process.poll() is None, process.communicate()
         yield process
     finally:
@@ -75,7 +75,7 @@ def one_for_a_login(person: Person) -> None:
         shown = told(person)
         assert (shown["pid"], shown["state"], shown["username"]) == (process.pid, "running", "simpaper1")
         assert shown["accounts"] == ["DU1000001"]
-        until(lambda: status(person).get("stream") == "live", what="the stream")
+        until(lambda: status(person).get("stream") == "live", within_s=90, what="the stream")
 
         code, _, err = person.run("worker")
         assert "already" in err, err
@@ -83,7 +83,7 @@ def one_for_a_login(person: Person) -> None:
 
         code, out, err = person.run("worker", "stop")
         assert (code, out) == (0, "The worker has ended.\n"), err
-        assert process.wait(5) == 0
+        assert process.wait(20) == 0
         said = [json.loads(line) for line in process.communicate()[0].splitlines()]
         assert [line["kind"] for line in said if line["kind"] in ("started", "ended")] == ["started", "ended"]
         assert told(person) == {"running": False}
@@ -97,7 +97,7 @@ def after_a_kill_another_takes_over(person: Person) -> None:
         with working(person) as another:
             assert status(person)["pid"] == another.pid
             another.send_signal(signal.SIGTERM)
-            assert another.wait(11) == 0
+            assert another.wait(20) == 0
 
 
 @pytest.mark.requirement("TRD-14", "TRD-20")
@@ -140,7 +140,7 @@ def started_in_the_background(person: Person) -> None:
     """It outlives who started it, and is not started twice."""
     try:
         assert started_by_another_program(person) == "True"
-        until(lambda: status(person).get("rounds", 0) >= 1, within_s=60, what="a round")
+        until(lambda: status(person).get("rounds", 0) >= 1, within_s=90, what="a round")
         pid = status(person)["pid"]
         assert started_by_another_program(person) == "False"
         assert status(person)["pid"] == pid

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
 import os
 import random
 import signal
@@ -28,7 +29,7 @@ from ibkit.bootstrap.desks import Books, Desk, desk_of, open_books
 from ibkit.bootstrap.worker_loop import Outage, WorkerLoop
 from ibkit.client import Client
 from ibkit.clock import SystemClock
-from ibkit.errors import ConfigError, IbkitError, TradingError
+from ibkit.errors import ConfigError, IbkitError, StorageError, TradingError
 from ibkit.model import AccountId, Environment
 from ibkit.settings import Settings
 from ibkit.store.lease import Lease
@@ -37,6 +38,8 @@ from ibkit.trading.rounds import RoundReport
 from ibkit.trading.timeline import unobserved
 
 __all__ = ["Worker", "open_worker", "start_worker_if_none", "stop_worker", "worker_lease", "worker_status"]
+
+log = logging.getLogger(__name__)
 
 STARTS_WITHIN_S = 20.0
 STOPS_WITHIN_S = 10.0
@@ -156,7 +159,11 @@ class Worker:
         await self.loop.run(stop)
 
     def publish(self) -> None:
-        self.lease.write(self.status())
+        """Told as far as the disk takes it: the watch goes on without."""
+        try:
+            self.lease.write(self.status())
+        except StorageError as error:
+            log.warning("the worker's status could not be written", extra={"code": error.code})
 
     def status(self) -> dict[str, Any]:
         """What `ibkit worker status` shows."""

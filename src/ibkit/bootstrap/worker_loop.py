@@ -19,7 +19,7 @@ import anyio
 from anyio.abc import TaskStatus
 
 from ibkit.clock import Clock
-from ibkit.errors import AuthError, IbkitError
+from ibkit.errors import AuthError, IbkitError, Unreachable
 from ibkit.model import Down, Live, OrderUpdate
 from ibkit.trading.rounds import RoundReport, Rounds
 from ibkit.trading.timeline import Observer, Step, StepKind
@@ -189,13 +189,20 @@ class WorkerLoop:
         """Keep a stream up; without one the rounds go on alone."""
         outage = Outage("stream", self.clock, self.observe, self.chance)
         while True:
+            failure: IbkitError = Unreachable("it ended")
             try:
                 async with self.stream() as stream:
                     await self._follow(stream, outage)
             except IbkitError as error:
-                wait = outage.failed(error)
-                self._stream_is("down")
-                await self.clock.sleep(wait)
+                failure = error
+            except ExceptionGroup as group:  # what a task of it raised
+                ours, others = group.split(IbkitError)
+                if others is not None or ours is None:
+                    raise
+                failure = _first_of(ours)
+            wait = outage.failed(failure)
+            self._stream_is("down")
+            await self.clock.sleep(wait)
 
     async def _follow(self, stream: Stream, outage: Outage) -> None:
         async with anyio.create_task_group() as tasks:
@@ -239,3 +246,8 @@ class WorkerLoop:
         if self.standing.stream != word:
             self.standing.stream, self.standing.stream_since = word, self.clock.now()
             self.published()
+
+
+def _first_of(group: BaseExceptionGroup[IbkitError]) -> IbkitError:
+    first = group.exceptions[0]
+    return _first_of(first) if isinstance(first, BaseExceptionGroup) else first

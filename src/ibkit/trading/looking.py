@@ -60,17 +60,24 @@ class Looker:
     alive: Callable[[str], bool]
     me: str
 
-    async def look(self) -> Sight:
-        """Errors of the broker and the stores; a list that IBKR does not call complete is Unreachable."""
+    async def look(self, *, since_s: float = 0.0) -> Sight:
+        """Errors of the broker and the stores; a list that IBKR does not call complete is Unreachable.
+
+        since_s: a complete list that was read so lately will do; only where nothing is sent because of it.
+        """
         opened = await self.trades.trades(account_id=self.account_id, status=TradeStatus.OPEN)
         known = [await self._from_journal(trade) for trade in opened]
-        orders = await self._complete_list()
+        orders = await self._complete_list(since_s)
         positions = await self.broker.positions(self.account_id)
         rows = {row.order_id: row for row in orders.orders}
         watched = tuple([await self._as_shown(each, rows) for each in known])
         return Sight(at=self.clock.now(), watched=watched, positions=positions, orders=orders)
 
-    async def _complete_list(self) -> OrdersRead:
+    async def _complete_list(self, since_s: float) -> OrdersRead:
+        if since_s:
+            recent = await self.broker.recent_orders(self.account_id, within_s=since_s)
+            if recent.complete and not recent.first:
+                return recent
         for attempt in range(_LIST_TRIES):
             if attempt:
                 await self.clock.sleep(LOOK_PAUSE_S)

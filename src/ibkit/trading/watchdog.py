@@ -49,6 +49,7 @@ from ibkit.trading.trade import Trade, TradeStatus
 
 __all__ = ["WatchReport", "Watchdog"]
 
+_JUST_READ_S = 15.0
 CONFIRM_AFTER_S = 1.0
 """Between the look that finds something and the one that confirms it."""
 
@@ -93,12 +94,17 @@ class Watchdog:
     me: str = ""
 
     async def check(self) -> tuple[Alert, ...]:
-        """The alerts of one round."""
-        return (await self.round()).alerts
+        """The alerts of one round at the start of a command, which has just read the list; without trades, none."""
+        if not await self.trades.trades(account_id=self.account_id, status=TradeStatus.OPEN):
+            return ()
+        return (await self.round(since_s=_JUST_READ_S)).alerts
 
-    async def round(self) -> WatchReport:
-        """Look once, and again where something is wrong; then do what the plans say. Errors as `Looker.look`."""
-        sight = await self._looker.look()
+    async def round(self, *, since_s: float = 0.0) -> WatchReport:
+        """Look once, and again where something is wrong; then do what the plans say. Errors as `Looker.look`.
+
+        since_s: how old the list of the first look may be; the second is always new.
+        """
+        sight = await self._looker.look(since_s=since_s)
         wrong = [verdict for verdict in sight.verdicts if _wrong(verdict)]
         if wrong:
             for verdict in wrong:
