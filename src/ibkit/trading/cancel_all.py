@@ -52,6 +52,8 @@ class Canceller(Protocol):
 
     async def find(self, key: Key) -> Intent | None: ...
 
+    async def came_to_nothing(self, cancel: Intent) -> bool: ...
+
     async def raise_alert(self, alert: Alert) -> None: ...
 
 
@@ -101,13 +103,15 @@ class CancelEverything:
 
     async def _cancel(self, account_id: AccountId, row: Order, key: Key, errors: dict[OrderId, str]) -> None:
         round_ = 1
-        while (known := await self.door.find(child_key(key, f"{row.order_id}-{round_}"))) is not None and known.final:
+        while True:
+            own = child_key(key, f"{row.order_id}-{round_}")
+            known = await self.door.find(own)
+            if known is None or not await self.door.came_to_nothing(known):
+                break
             round_ += 1
         self._tell(StepKind.CANCEL, f"cancelling order {row.order_id}: {row.description}", order=row.order_id)
         try:
-            outcome = await self.door.ask_to_cancel(
-                account_id, row.order_id, key=child_key(key, f"{row.order_id}-{round_}")
-            )
+            outcome = await self.door.ask_to_cancel(account_id, row.order_id, key=own)
         except IbkitError as error:
             errors[row.order_id] = error.message
             return
@@ -132,5 +136,8 @@ class CancelEverything:
 
 
 def _works(row: Order) -> bool:
-    """Also one whose cancel is under way: a fill may still win."""
-    return row.status.working or row.status in (OrderStatus.PENDING_CANCEL, OrderStatus.PRE_CANCELLED)
+    """Also one whose cancel is under way: a fill may still win; and one of whose state IBKR says nothing known (F33).
+
+    Not one that is Inactive: it was refused, or waits behind a question, and IBKR cancels neither.
+    """
+    return not row.status.terminal and row.status is not OrderStatus.INACTIVE

@@ -28,6 +28,7 @@ from ibkit.model import (
     CancelAck,
     OrderStatus,
     Question,
+    Ref,
     Rejected,
     SendPermit,
     Username,
@@ -251,7 +252,7 @@ class Conversation:
             return await self._classified(
                 intent,
                 lambda: self.broker.reply(
-                    question.question_id, confirmed=verdict.confirmed, ref=intent.ref, permit=permit
+                    question.question_id, confirmed=verdict.confirmed, ref=_ref_answered(intent), permit=permit
                 ),
                 replied=True,
             )
@@ -339,6 +340,8 @@ class Conversation:
             case CancelAck():
                 target = intent.planned.target
                 assert target is not None, "only a cancel is answered with a CancelAck"
+                if answer.order_id != target:
+                    return await self._doubt(intent, f"the answer belongs to the cancel of order {answer.order_id}")
                 acknowledged = Acknowledged(
                     at=now, order_id=target, status=OrderStatus.PENDING_CANCEL, evidence="answer"
                 )
@@ -356,7 +359,7 @@ class Conversation:
                 return await self._rejected(intent, answer, replied=replied)
 
     async def _accepted(self, intent: Intent, answer: Accepted) -> Intent:
-        if answer.ref is not None and not same_ref(intent.ref, answer.ref):
+        if _is_foreign(intent, answer):
             alert = self._foreign(intent, answer)
             self._tell(StepKind.CRITICAL, alert.message, ref=intent.ref)
             doubted = Doubted(at=self.clock.now(), reason=f"the answer belongs to another order ({answer.ref})")
@@ -450,6 +453,18 @@ class Conversation:
 
     def _tell(self, kind: StepKind, text: str, **details: str) -> None:
         self.observe(Step(kind=kind, at=self.clock.now(), text=text, details=details))
+
+
+def _ref_answered(intent: Intent) -> Ref | None:
+    """The ref that an acknowledgement names; a change's is that of the order it changes, which may have none."""
+    return intent.ref if intent.operation is Operation.PLACE else None
+
+
+def _is_foreign(intent: Intent, answer: Accepted) -> bool:
+    """Whether an answer belongs to another order (fault F14): of a change, to one of another number."""
+    if intent.operation is Operation.MODIFY:
+        return answer.order_id != intent.planned.target
+    return answer.ref is not None and not same_ref(intent.ref, answer.ref)
 
 
 def _unstored(intent: Intent, error: StorageError) -> OutcomeUnknown:

@@ -48,6 +48,8 @@ CONVERSATION_WAIT_S = 60.0
 CANCEL_WAIT_S = 15.0
 MOST_CANCELS = 9
 """Of one order, over all runs of its key."""
+CANCEL_ANEW_S = 10.0
+"""So long after IBKR took a cancel its order must have ended, or be about to."""
 _DAY_S = 86_400.0
 
 
@@ -253,11 +255,23 @@ class OrderGateway:
         for attempt in range(1, MOST_CANCELS + 1):
             key = child_key(intent.key, f"cancel-{attempt}")
             known = await self.find(key)
-            if known is None or not known.final:
+            if known is None or not await self.came_to_nothing(known):
                 break
         await self.cancel(intent.planned.account_id, intent.order_id, key=key)
         # The cancel's own end says that the order is over; only the order itself says how much of it was filled.
         return await self.wait_for_fill(intent, within_s=5.0)
+
+    async def came_to_nothing(self, cancel: Intent) -> bool:
+        """Whether a cancel is over, or its order works on although IBKR took it: either way another may be sent.
+
+        Repeating it is safe, and an acknowledgement promises nothing. Source: docs/facts/orders.md §7.
+        """
+        if cancel.state is not IntentState.ACKED or cancel.sent_at is None:
+            return cancel.final
+        if abs((self._clock.now() - cancel.sent_at).total_seconds()) < CANCEL_ANEW_S:
+            return False
+        cancel = await self.tracker.refresh(cancel)
+        return cancel.final or (cancel.order_status is not None and cancel.order_status.working)
 
     # -- looking --------------------------------------------------------------------------------------------------
 

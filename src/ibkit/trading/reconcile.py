@@ -178,16 +178,21 @@ class Reconciler:
     # -- a change or a cancel -------------------------------------------------------------------------------------
 
     async def _look_for_change(self, intent: Intent, settled: bool) -> tuple[Event, ...]:
-        """Absolute values: the order either shows them or does not. Source: docs/facts/orders.md §14.5."""
+        """Absolute values: the order either shows them or does not. Source: docs/facts/orders.md §14.5.
+
+        How far it trails, or is inside the market, no read shows (§9, §10), and its trigger moves by itself: of such
+        a change nothing is ever proven, so a person has to look.
+        """
         _, order = await self._target(intent)
         if order is None:
             return ()
         now = self.clock.now()
-        if matches_ticket(order, intent):
+        unshown = intent.ticket.trail is not None or intent.ticket.offset is not None
+        if not unshown and matches_ticket(order, intent):
             return (Acknowledged(at=now, order_id=order.order_id, status=order.status, evidence="order status"),)
         if order.status.terminal:
             return (self._looked(note="order ended"), ProvenAbsent(at=now, reason=f"the order was {order.raw_status}"))
-        if not settled:
+        if not settled or unshown:
             return ()
         looked = self._looked(list_absent=True, note="unchanged")
         if intent.list_absences + 1 < (1 if intent.refused_code else READS):
@@ -300,10 +305,20 @@ def late_order_alert(intent: Intent, event: Adopted) -> Alert:
 
 
 def matches_ticket(order: Order, intent: Intent) -> bool:
-    """Whether the order at the broker has the prices and the quantity that the change asked for."""
+    """Whether the order at the broker has the terms that the change asked for, as far as a read tells them."""
     ticket = intent.ticket
     asked = ((order.limit_price, ticket.limit_price), (order.stop_price, ticket.stop_price))
-    return order.total == ticket.quantity and all(shown == wanted for shown, wanted in asked if wanted is not None)
+    told = ((order.order_type, ticket.order_type.value), (_tif(order.tif), ticket.tif.value))
+    return (
+        order.total == ticket.quantity
+        and all(shown == wanted for shown, wanted in asked if wanted is not None)
+        and all(shown == wanted for shown, wanted in told if shown)
+    )
+
+
+def _tif(shown: str) -> str:
+    """CLOSE is how the list says DAY. Source: docs/facts/orders.md §9."""
+    return "DAY" if shown == "CLOSE" else shown
 
 
 def progressed(order: Order, *, at: datetime, refused: bool = False) -> Progressed:

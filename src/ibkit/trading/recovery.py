@@ -4,7 +4,7 @@
     denied, yet there  adopted, with a critical alert
     acknowledged       followed: by the list in bulk, by number where the list does not show it
     not ours           adopted as external, so that the controls count it; with a mark of ours: an alert, too
-    DAY, of yesterday  written down as ended
+    ended unwatched    written down as far as a later day proves it
 
 No order is sent before one complete read of the account's list has shown that the two agree.
 Source: reliability rules §4.1 to §4.4, S6, S7; requirement TRD-20.
@@ -12,15 +12,17 @@ Source: reliability rules §4.1 to §4.4, S6, S7; requirement TRD-20.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from ibkit.clock import Clock
-from ibkit.errors import IbkitError, Unreachable
+from ibkit.errors import IbkitError, InFlight, Unreachable
 from ibkit.model import AccountId, Environment, Key, Order, OrderStatus, Username
 from ibkit.trading.alert import Alert, AlertKind, Severity
 from ibkit.trading.conversation import Conversation
-from ibkit.trading.day_end import FILLS_DAYS, ended_with_its_day, outlived_its_day
+from ibkit.trading.day_end import FILLS_DAYS, ended_unwatched, of_an_earlier_day
 from ibkit.trading.events import Adopted, Attached, Expired, IntentId, Operation, Planned
 from ibkit.trading.evidence import Exists, assess
 from ibkit.trading.fingerprint import external_terms, fingerprint
@@ -87,10 +89,9 @@ class Recovery:
         """Late orders, orders of others and the progress of ours, from one complete read; what was adopted late."""
         orders = await self._complete_list(account_id)
         adopted = await self._adopt_late_orders(account_id, orders)
-        unfinished = await self.journal.unfinished(self._username)
-        mine = [intent for intent in unfinished if intent.planned.account_id == account_id]
-        followed = await self._follow(mine, orders)
-        await self._end_day_orders(account_id, followed, orders)
+        # Whoever's name they were planned under: the broker's list is the account's, and so are its orders.
+        followed = await self._follow(await self.journal.open_orders(account_id), orders)
+        await self._end_unwatched(account_id, followed, orders)
         await self._adopt_external(account_id, orders)
         self._agreed[account_id] = orders.mark.session
         return adopted
@@ -98,7 +99,8 @@ class Recovery:
     async def open_accounts(self) -> tuple[AccountId, ...]:
         """The accounts of which something is open or was denied lately."""
         open_ = await self.journal.unfinished(self._username)
-        return tuple(dict.fromkeys(intent.planned.account_id for intent in (*open_, *await self._denied())))
+        denied = await self._denied((self._username,))
+        return tuple(dict.fromkeys(intent.planned.account_id for intent in (*open_, *denied)))
 
     # -- reads ------------------------------------------------------------------------------------------------------
 
@@ -121,13 +123,15 @@ class Recovery:
 
     # -- what was denied --------------------------------------------------------------------------------------------
 
-    async def _denied(self) -> tuple[Intent, ...]:
-        denied = await self.journal.denied(self._username, since=self.clock.now() - WATCH)
+    async def _denied(self, names: Iterable[Username]) -> tuple[Intent, ...]:
+        since = self.clock.now() - WATCH
+        denied = [intent for name in names for intent in await self.journal.denied(name, since=since)]
         return tuple(intent for intent in denied if intent.operation is Operation.PLACE)
 
     async def _adopt_late_orders(self, account_id: AccountId, orders: OrdersRead) -> tuple[Intent, ...]:
         """Orders that we had denied or not proven, and that IBKR shows after all."""
-        denied = [intent for intent in await self._denied() if intent.planned.account_id == account_id]
+        names = await self.journal.usernames((account_id,))
+        denied = [intent for intent in await self._denied(names) if intent.planned.account_id == account_id]
         if not denied:
             return ()
         try:
@@ -138,7 +142,8 @@ class Recovery:
         for intent in denied:
             finding = assess(intent, orders=orders, fills=fills, settled=False)
             if isinstance(finding, Exists) and not finding.foreign and not _is_its_refusal(intent, finding):
-                adopted.append(await self._adopt(intent, finding))
+                with suppress(InFlight):  # another process has adopted it
+                    adopted.append(await self._adopt(intent, finding))
         return tuple(adopted)
 
     async def _adopt(self, intent: Intent, finding: Exists) -> Intent:
@@ -150,7 +155,7 @@ class Recovery:
 
     # -- what is acknowledged ---------------------------------------------------------------------------------------
 
-    async def _follow(self, intents: list[Intent], orders: OrdersRead) -> list[Intent]:
+    async def _follow(self, intents: Iterable[Intent], orders: OrdersRead) -> list[Intent]:
         """Each acknowledged intent after the list told of it; one call by number for each that it does not show.
 
         And for what it calls Inactive: refused or waiting behind a question, only the status by number tells surely.
@@ -166,9 +171,11 @@ class Recovery:
                 followed.append(await self.tracker.refresh(intent))
         return followed
 
-    async def _end_day_orders(self, account_id: AccountId, followed: list[Intent], orders: OrdersRead) -> None:
-        """Write down the end of DAY orders of earlier days, of which IBKR tells no status any more."""
-        open_yet = [intent for intent in followed if outlived_its_day(intent, orders.mark.trading_day)]
+    async def _end_unwatched(self, account_id: AccountId, followed: list[Intent], orders: OrdersRead) -> None:
+        """Write down the end of orders of earlier days, of which IBKR tells neither a row nor a status any more."""
+        shown = {row.order_id for row in orders.orders}
+        today = orders.mark.trading_day
+        open_yet = [i for i in followed if of_an_earlier_day(i, today) and i.order_id not in shown]
         if not open_yet:
             return
         try:
@@ -176,9 +183,10 @@ class Recovery:
         except IbkitError:
             return  # no evidence today; the next start looks again
         for intent in open_yet:
-            ended = ended_with_its_day(intent, orders, fills, now=self.clock.now())
+            ended = ended_unwatched(intent, orders, fills, now=self.clock.now())
             if ended is not None:
-                await self.journal.append(intent, ended)
+                with suppress(InFlight):  # another process has written it down
+                    await self.journal.append(intent, ended)
 
     # -- what is not ours -------------------------------------------------------------------------------------------
 

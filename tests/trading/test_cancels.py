@@ -1,0 +1,198 @@
+"""Cancels that IBKR takes and does not carry out, changes whose answer names the order, and states nobody knows."""
+
+from __future__ import annotations
+
+import dataclasses
+from decimal import Decimal
+
+import pytest
+
+from fakes import ACCOUNT, stock_ticket
+from ibkit.model import (
+    Accepted,
+    CancelAck,
+    Key,
+    OrderId,
+    OrderStatus,
+    OrderType,
+    Question,
+    QuestionId,
+    TimeInForce,
+    Trail,
+    TrailKind,
+)
+from ibkit.model import Asked as BrokerAsks
+from ibkit.trading.alert import AlertKind
+from ibkit.trading.intent import IntentState
+
+pytestmark = pytest.mark.anyio
+
+KEY = Key("cancels-0123456789abcdef")
+OTHER = Key("fedcba9876543210-cancels")
+ENTRY = stock_ticket(order_type=OrderType.LIMIT, limit_price=Decimal("629.00"))
+
+
+@pytest.fixture
+def acknowledged_only(room, monkeypatch):
+    """IBKR takes the first cancel, and the order works on: an acknowledgement promises nothing."""
+    asked = []
+    cancel = room.broker.cancel
+
+    async def first_is_lost(account_id, order_id, *, permit=None):
+        asked.append(order_id)
+        if len(asked) == 1:
+            return CancelAck(order_id, "Request was submitted")
+        return await cancel(account_id, order_id, permit=permit)
+
+    monkeypatch.setattr(room.broker, "cancel", first_is_lost)
+    return asked
+
+
+@pytest.mark.requirement("TRD-12")
+async def test_cancel_all_sends_a_cancel_anew_that_was_taken_and_not_carried_out(room, acknowledged_only):
+    await room.gateway.submit(ENTRY, key=KEY)
+
+    result = await room.gateway.cancel_all(ACCOUNT, key=OTHER)
+
+    assert len(acknowledged_only) == 2
+    assert result.complete
+    assert room.broker.accepted[0].status is OrderStatus.CANCELLED
+
+
+@pytest.mark.requirement("TRD-12")
+async def test_the_rest_of_an_order_is_cancelled_anew_where_a_cancel_was_taken_and_not_carried_out(
+    room, acknowledged_only
+):
+    placed = await room.gateway.submit(ENTRY, key=KEY)
+    stands = await room.gateway.cancel_rest(placed.intent)
+    assert stands.state is IntentState.ACKED
+
+    ended = await room.gateway.cancel_rest(placed.intent)
+
+    assert len(acknowledged_only) == 2
+    assert ended.state is IntentState.CANCELLED
+
+
+@pytest.mark.requirement("TRD-12")
+async def test_a_cancel_that_waits_for_the_exchange_is_not_sent_anew(room, monkeypatch):
+    """At night IBKR keeps it as PendingCancel until the exchange opens."""
+    placed = await room.gateway.submit(ENTRY, key=KEY)
+    monkeypatch.setattr(room.broker, "_cancelled", lambda held: setattr(held, "status", OrderStatus.PENDING_CANCEL))
+    await room.gateway.cancel_rest(placed.intent)
+
+    await room.gateway.cancel_rest(placed.intent)
+
+    assert room.broker.sent("cancel") == 1
+
+
+@pytest.mark.requirement("TRD-12")
+async def test_cancel_all_takes_no_order_for_gone_whose_state_it_does_not_know(room):
+    """Fault F33: a word that nobody knows is no end."""
+    await room.gateway.submit(ENTRY, key=KEY)
+    room.broker.accepted[0].status = OrderStatus.UNKNOWN
+
+    result = await room.gateway.cancel_all(ACCOUNT, key=OTHER)
+
+    assert room.broker.sent("cancel") == 1
+    assert result.complete
+
+
+@pytest.mark.requirement("TRD-22")
+async def test_an_answer_to_the_cancel_of_another_order_is_not_taken_for_ours(room, monkeypatch):
+    """Fault F14: it came late, over a connection that is used again."""
+    placed = await room.gateway.submit(ENTRY, key=KEY)
+    cancel, answers = room.broker.cancel, iter([CancelAck(OrderId("17"), "Request was submitted")])
+
+    async def desynchronised(account_id, order_id, *, permit=None):
+        return next(answers, None) or await cancel(account_id, order_id, permit=permit)
+
+    monkeypatch.setattr(room.broker, "cancel", desynchronised)
+
+    outcome = await room.gateway.cancel(ACCOUNT, placed.order_id, key=OTHER)
+
+    assert outcome.state is IntentState.CANCELLED
+    assert room.broker.accepted[0].status is OrderStatus.CANCELLED
+
+
+# -- changes -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("TRD-12")
+async def test_the_answer_to_a_change_names_the_order_that_is_changed(room):
+    """Its ref is that order's, not the change's: it is no answer of another order."""
+    placed = await room.gateway.submit(ENTRY, key=KEY)
+
+    changed = await room.gateway.modify(
+        placed.order_id, dataclasses.replace(ENTRY, limit_price=Decimal("628.00")), key=OTHER
+    )
+
+    assert changed.state is IntentState.ACKED
+    assert not await room.journal.alerts.open()
+
+
+@pytest.mark.requirement("TRD-12", "TRD-22")
+async def test_the_answer_to_the_change_of_another_order_is_not_taken_for_ours(room, monkeypatch):
+    placed = await room.gateway.submit(ENTRY, key=KEY)
+
+    async def desynchronised(order_id, ticket, *, permit=None):
+        return Accepted(OrderId("17"), OrderStatus.SUBMITTED, None)
+
+    monkeypatch.setattr(room.broker, "modify", desynchronised)
+
+    changed = await room.gateway.modify(
+        placed.order_id, dataclasses.replace(ENTRY, limit_price=Decimal("628.00")), key=OTHER
+    )
+
+    assert changed.state is IntentState.NOT_PLACED
+    assert await room.journal.alerts.open(kind=AlertKind.FOREIGN_ANSWER)
+
+
+@pytest.mark.requirement("TRD-10", "TRD-12")
+async def test_the_answer_to_a_changes_question_may_name_the_order_that_is_changed(room, monkeypatch):
+    placed = await room.gateway.submit(ENTRY, key=KEY)
+    refs = []
+
+    async def asks(order_id, ticket, *, permit=None):
+        return BrokerAsks(Question(QuestionId("q-1"), ("o163",), ("price",)))
+
+    async def replied(question_id, *, confirmed, ref=None, permit=None):
+        refs.append(ref)
+        return Accepted(placed.order_id, OrderStatus.SUBMITTED, placed.intent.ref)
+
+    monkeypatch.setattr(room.broker, "modify", asks)
+    monkeypatch.setattr(room.broker, "reply", replied)
+
+    changed = await room.gateway.modify(
+        placed.order_id, dataclasses.replace(ENTRY, limit_price=Decimal("628.00")), key=OTHER
+    )
+
+    assert refs == [None]
+    assert changed.state is IntentState.ACKED
+    assert not await room.journal.alerts.open()
+
+
+@pytest.mark.requirement("TRD-22")
+async def test_a_lost_change_of_nothing_but_the_time_in_force_is_not_called_made(room):
+    placed = await room.gateway.submit(ENTRY, key=KEY)
+    room.broker.cancel_faults.append("lost_before")
+
+    changed = await room.gateway.modify(placed.order_id, dataclasses.replace(ENTRY, tif=TimeInForce.GTC), key=OTHER)
+
+    assert changed.state is IntentState.NOT_PLACED
+
+
+@pytest.mark.requirement("TRD-22")
+@pytest.mark.parametrize("fault", ["lost_before", "lost_after"])
+async def test_a_lost_change_of_a_trailing_stop_is_for_a_person(room, fault):
+    """No read shows by how much it trails, and its trigger moves by itself."""
+    trailing = dataclasses.replace(
+        ENTRY, order_type=OrderType.TRAIL, limit_price=None, trail=Trail(Decimal(5), TrailKind.AMOUNT)
+    )
+    placed = await room.gateway.submit(trailing, key=KEY)
+    room.broker.cancel_faults.append(fault)
+
+    changed = await room.gateway.modify(
+        placed.order_id, dataclasses.replace(trailing, trail=Trail(Decimal(4), TrailKind.AMOUNT)), key=OTHER
+    )
+
+    assert changed.unknown
