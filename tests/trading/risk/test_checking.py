@@ -13,6 +13,7 @@ import ibkit.trading.risk as room
 from fakes import ACCOUNT, SPY, START, USER, option, quote, stock_ticket
 from ibkit.model import AccountId, Environment, GroupKind, Key, Ref, Side
 from ibkit.trading.events import IntentId, Operation, Planned, Stage
+from ibkit.trading.intent import IntentState
 from ibkit.trading.risk import (
     CONTROLS,
     PAPER_LIMITS,
@@ -25,6 +26,7 @@ from ibkit.trading.risk import (
     case_of,
     check,
 )
+from ibkit.trading.risk.bookkeeping import open_orders
 from risk_cases import (
     GOOD,
     HEALTH,
@@ -292,6 +294,12 @@ def test_a_case_is_made_of_an_intent_and_the_book():
 
 def state_end():
     return START + timedelta(seconds=30)
+
+
+def test_a_cancel_is_no_open_order():
+    cancel = planned(operation=Operation.CANCEL, ticket=None)
+
+    assert open_orders(cancel, IntentState.ACKED, order_id="1", sent=Decimal(0), value_usd=None) == ()
 
 
 def test_the_case_of_a_cancel_has_no_orders():

@@ -387,3 +387,21 @@ def test_a_stop_that_protects_is_not_held_up_by_any_of_them():
     given = case(stop_order("95", "10", side=Side.SELL), reduces=True, quote=None, net_liquidation=None, positions=None)
 
     assert check(given).objection is None
+
+
+def test_an_order_of_another_contract_in_the_group_is_looked_at_too():
+    qqq = dataclasses.replace(SPY, conid=Conid(320227571), symbol="QQQ")
+    given = oca(limit_order("10", "10"), limit_order("10", "20001", contract=qqq))
+    reverse = oca(limit_order("10", "19000", contract=qqq), limit_order("10", "10"))
+
+    assert state_of("RC-13", given) is State.REFUSES
+    assert read("RC-13", reverse).headroom == 1000
+    assert read("RC-13", oca(limit_order("10", "10"), limit_order("10", "30"))).value == "30"
+    assert read("RC-13", oca(limit_order("10", "30"), limit_order("10", "10"))).value == "30"
+
+
+def test_stock_that_is_held_passes_and_the_options_beside_it_are_counted():
+    given = oca(stock_ticket("5", side=Side.SELL), sale("21"), limits=LIVE, positions=holding("5"), others=(foreign(),))
+    sold = dataclasses.replace(given, facts=dataclasses.replace(given.facts, position=None))
+
+    assert state_of("RC-15", sold) is State.REFUSES

@@ -184,3 +184,16 @@ def test_a_limit_above_ibkrs_binds_exits_as_well():
     )
 
     assert state_of("RC-23", given) is State.OK
+
+
+def test_of_several_contracts_the_one_nearest_to_its_limit_is_shown():
+    given = oca(limit_order("50"), sale("1"), usage=standing(9))
+
+    assert read("RC-23", given).headroom == 5
+    assert read("RC-23", oca(sale("1"), limit_order("50"), usage=standing(9))).headroom == 5
+
+
+def test_an_exit_does_not_wait_for_a_list_that_cannot_be_read():
+    given = case(stop_order("90", "1", side=Side.SELL), reduces=True, others=None)
+
+    assert state_of("RC-23", given) is State.OK

@@ -58,19 +58,15 @@ class Scope:
 
     def name(self, layer: Layer) -> str:
         """What this scope is called on `layer`; empty where it is nothing there."""
-        match layer:
-            case Layer.ENVIRONMENT:
-                return self.environment.value
-            case Layer.TENANT:
-                return self.tenant
-            case Layer.USER:
-                return self.user
-            case Layer.ACCOUNT:
-                return self.account_id
-            case Layer.API_KEY:
-                return self.api_key
-            case Layer.SYMBOL:
-                return self.symbol
+        names = {
+            Layer.ENVIRONMENT: self.environment.value,
+            Layer.TENANT: self.tenant,
+            Layer.USER: self.user,
+            Layer.ACCOUNT: self.account_id,
+            Layer.API_KEY: self.api_key,
+            Layer.SYMBOL: self.symbol,
+        }
+        return names[layer]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

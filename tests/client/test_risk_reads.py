@@ -1,0 +1,93 @@
+"""What the controls ask of IBKR, against the simulator."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from clients import make_client
+from ibkit.client import IbkrBroker
+from ibkit.model import AccountId, AuthMethod, Conid, Contract, SecType
+from ibkit.wire.maintenance import nearest_window
+from simulators import make_simulator
+
+pytestmark = [pytest.mark.anyio, pytest.mark.requirement("TRD-18")]
+SPY = Contract(Conid(756733), "SPY", SecType.STOCK)
+
+
+@pytest.fixture
+async def broker():
+    simulator = make_simulator()
+    async with make_client(simulator, AuthMethod.OAUTH1A) as ib:
+        yield IbkrBroker(ib)
+
+
+async def test_profit_and_loss_is_asked_twice_at_first_and_then_kept(broker):
+    account = (await broker.accounts())[0].account_id
+
+    told = await broker.daily_pnl(account)
+
+    assert told.net_liquidation > 0
+    assert told.daily == 0
+    assert await broker.daily_pnl(account) is told
+    assert await broker.daily_pnl(AccountId("DU9999999")) is None
+
+
+async def test_trading_hours_of_the_coming_days(broker):
+    hours = await broker.trading_hours(SPY)
+
+    assert hours.open_at(datetime(2026, 11, 20, 15, 30, tzinfo=UTC), outside_rth=False)
+    assert not hours.open_at(datetime(2026, 11, 20, 21, 30, tzinfo=UTC), outside_rth=False)
+    assert hours.open_at(datetime(2026, 11, 20, 21, 30, tzinfo=UTC), outside_rth=True)
+    assert await broker.trading_hours(SPY) is hours
+    assert await broker.trading_hours(Contract(Conid(1), "NONE", SecType.STOCK)) is None
+
+
+async def test_rates_against_the_dollar(broker):
+    rate = await broker.exchange_rate("EUR")
+
+    assert await broker.exchange_rate("USD") == 1
+    assert Decimal("0.5") < rate < 2
+    assert await broker.exchange_rate("EUR") is rate
+
+
+async def test_the_health_of_the_session(broker):
+    health = await broker.session_health()
+
+    assert (health.authenticated, health.competing) == (True, False)
+    assert health.skew_s is None or abs(health.skew_s) < 60
+    assert health.reset_from < health.reset_until
+    assert await broker.session_health() is health
+
+
+async def test_a_list_that_was_complete_serves_for_a_while(broker):
+    account = (await broker.accounts())[0].account_id
+    await broker.read_orders(account)
+    read = await broker.read_orders(account)
+
+    assert read.complete
+    assert await broker.recent_orders(account, within_s=30) is read
+    assert await broker.recent_orders(account, within_s=-1) is not read
+
+
+@pytest.mark.parametrize(
+    ("now", "begins"),
+    [
+        ("2026-11-20T06:05", "2026-11-20T06:00"),  # 1:05 in New York
+        ("2026-11-20T05:30", "2026-11-20T06:00"),
+        ("2026-11-20T07:00", "2026-11-20T06:00"),
+        ("2026-11-20T23:00", "2026-11-21T06:00"),
+        ("2026-11-22T01:30", "2026-11-22T02:00"),  # Saturday evening
+        ("2026-11-22T03:59", "2026-11-22T02:00"),
+        ("2026-07-01T05:10", "2026-07-01T05:00"),
+    ],
+)
+async def test_the_nearest_reset_window(now, begins):
+    moment = datetime.fromisoformat(now).replace(tzinfo=UTC)
+
+    start, end = nearest_window(moment)
+
+    assert start == datetime.fromisoformat(begins).replace(tzinfo=UTC)
+    assert timedelta(0) < end - start <= timedelta(hours=2)

@@ -1,0 +1,264 @@
+"""What is read for the controls: as few calls as possible, as fresh as needed, and what is missing stays missing."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from decimal import Decimal
+
+import pytest
+
+from fakes import ACCOUNT, SPY, option, quote, stock_ticket
+from ibkit.errors import LimitExceeded, Unreachable
+from ibkit.model import (
+    Environment,
+    GroupKind,
+    Key,
+    Order,
+    OrderId,
+    OrderStatus,
+    OrderType,
+    Position,
+    Right,
+    Side,
+)
+from ibkit.trading.facts import FactFinder
+from ibkit.trading.intake import Asked
+from ibkit.trading.ports import OrdersRead
+from ibkit.trading.risk import Facts, State
+from risk_cases import limit_order, sale, spread, spread_order
+from trading_room import make_room
+
+pytestmark = [pytest.mark.anyio, pytest.mark.requirement("TRD-18")]
+KEY = Key("key-0123456789abcdef")
+
+
+class Counting:
+    """A broker of which each call is counted."""
+
+    def __init__(self, broker):
+        self.calls = Counter()
+        self._broker = broker
+
+    def __getattr__(self, name):
+        found = getattr(self._broker, name)
+        if not callable(found):
+            return found
+
+        async def call(*arguments, **options):
+            self.calls[name] += 1
+            return await found(*arguments, **options)
+
+        return call
+
+
+@pytest.fixture
+def room():
+    return make_room()
+
+
+def finder(room, broker=None):
+    return FactFinder(broker or room.broker, room.journal, room.gateway.tracker, room.clock, room.journal.risk, False)
+
+
+def planned(room, ticket, **options):
+    asked = Asked(reduces=options.pop("reduces", None))
+    return room.gateway.intake.order(room.broker.username, ticket, key=KEY, asked=asked, **options)
+
+
+async def gathered(room, ticket, given=None, broker=None, **options):
+    return await finder(room, broker).gather(planned(room, ticket, **options), given=given)
+
+
+def position(contract, quantity, value, currency="USD"):
+    return Position(
+        account_id=ACCOUNT,
+        contract=dataclasses.replace(contract, currency=currency),
+        quantity=Decimal(quantity),
+        average_price=None,
+        market_price=None,
+        market_value=None if value is None else Decimal(value),
+        realized_pnl=None,
+        unrealized_pnl=None,
+    )
+
+
+async def test_each_thing_is_asked_once(room):
+    broker = Counting(room.broker)
+
+    facts = await gathered(room, limit_order("630"), broker=broker)
+
+    assert set(broker.calls.values()) == {1}
+    assert set(broker.calls) == {
+        "is_paper",
+        "session_health",
+        "recent_orders",
+        "positions",
+        "daily_pnl",
+        "accounts",
+        "increments",
+        "quote",
+    }
+    assert (facts.positions, facts.others, facts.position) == ({}, (), 0)
+    assert (facts.net_liquidation, facts.daily_pnl, facts.pnl_at) == (1_000_000, 0, room.clock.now())
+    assert (facts.quote_at, facts.read_at) == (room.clock.now(), room.clock.now())
+    assert facts.hours is None  # on paper nobody wants to know
+
+
+async def test_what_the_caller_has_read_is_not_read_again(room):
+    broker = Counting(room.broker)
+    given = Facts(quote=quote(SPY.conid, "1", "2"), quote_at=room.clock.now(), increments=None)
+
+    facts = await gathered(room, stock_ticket("1"), given, broker)
+
+    assert (facts.quote, broker.calls["quote"], broker.calls["increments"]) == (given.quote, 0, 0)
+    room.clock.advance(5.1)
+    assert (await gathered(room, stock_ticket("1"), given)).quote.bid == Decimal("630.00")
+
+
+async def test_limits_that_are_off_cost_no_call(room):
+    room.limits = dataclasses.replace(room.limits, max_exposure=None, max_daily_loss_pct=None, regular_hours=True)
+    broker = Counting(room.broker)
+
+    facts = await gathered(room, stock_ticket("1"), broker=broker)
+
+    assert (broker.calls["daily_pnl"], broker.calls["trading_hours"]) == (0, 1)
+    assert facts.net_liquidation is None
+    assert facts.hours.open_at(room.clock.now(), outside_rth=False)
+
+
+async def test_an_order_that_the_journal_proves_to_close_asks_for_its_grid_alone(room):
+    outcome = await room.gateway.submit(sale("1"), key=KEY, facts=Facts(planned_stop=Decimal("3.10")))
+    await room.gateway.wait_for_fill(outcome.intent, within_s=5.0)
+    broker = Counting(room.broker)
+    stop = stock_ticket("1", contract=option(), order_type=OrderType.STOP, stop_price=Decimal("3.10"))
+
+    facts = await gathered(room, stop, broker=broker, reduces=outcome.intent.intent_id)
+
+    assert facts.reduces
+    assert set(broker.calls) == {"is_paper", "session_health", "increments"}
+    with pytest.raises(LimitExceeded, match="does not undo"):
+        await gathered(room, dataclasses.replace(stop, quantity=Decimal(2)), reduces=outcome.intent.intent_id)
+
+
+async def test_positions_are_valued_in_dollars(room):
+    held = (position(SPY, "5", "500"), position(option(), "-2", "-30", "EUR"), position(option("630"), "-1", None))
+
+    async def positions(_account_id):
+        return held
+
+    room.broker.positions = positions
+    facts = await gathered(room, stock_ticket("1"))
+    assert facts.positions[SPY.conid].value_usd == 500
+    assert facts.positions[option().conid].value_usd is None  # no rate is known
+    assert (facts.position, facts.open_short_options) == (5, 3)
+    room.broker.rates["EUR"] = Decimal("1.10")
+    known = await gathered(room, stock_ticket("1"))
+    assert known.positions[option().conid].value_usd == 33
+    assert known.positions[option("630").conid].value_usd is None
+    assert known.rates == {"USD": 1, "EUR": Decimal("1.10")}
+
+
+async def test_worth_in_another_base_currency_is_converted(room):
+    accounts = await room.broker.accounts()
+
+    async def in_euro():
+        return tuple(dataclasses.replace(account, currency="EUR") for account in accounts)
+
+    room.broker.accounts = in_euro
+    assert (await gathered(room, stock_ticket("1"))).net_liquidation is None
+    room.broker.rates["EUR"] = Decimal("1.10")
+    assert (await gathered(room, stock_ticket("1"))).net_liquidation == 1_100_000
+
+
+@pytest.mark.parametrize("silent", ["none", "error"])
+async def test_profit_and_loss_that_is_not_told_stays_unknown(room, silent):
+    async def daily_pnl(_account_id):
+        if silent == "error":
+            raise Unreachable("no answer")
+
+    room.broker.daily_pnl = daily_pnl
+    facts = await gathered(room, stock_ticket("1"))
+
+    assert (facts.daily_pnl, facts.net_liquidation, facts.pnl_at) == (None, None, None)
+    outcome = await room.gateway.submit(stock_ticket("1"), key=KEY)
+    assert outcome.error.details["control"] == "RC-14"
+    assert room.broker.accepted == []
+
+
+def listed(order_id="77", **changes):
+    fields = {
+        "order_id": OrderId(order_id),
+        "account_id": ACCOUNT,
+        "conid": SPY.conid,
+        "side": Side.BUY,
+        "order_type": "LMT",
+        "status": OrderStatus.SUBMITTED,
+        "raw_status": "Submitted",
+        "total": Decimal(10),
+        "filled": Decimal(0),
+        "remaining": Decimal(10),
+    }
+    return Order(**{**fields, **changes})
+
+
+async def test_orders_of_others_are_told_from_ours(room):
+    room.broker.fills = False
+    ours = await room.gateway.submit(limit_order("600", "10"), key=Key("key-ours-0123456789"))
+    rows = (
+        listed(str(ours.order_id), filled=Decimal(4), remaining=Decimal(6)),
+        listed("78"),
+        listed("79", ref=ours.intent.ref),
+        listed("80", parent_id=ours.order_id),
+        listed("81", status=OrderStatus.FILLED),
+    )
+
+    async def recent_orders(_account_id, *, within_s):
+        return OrdersRead(rows, complete=True, first=False, mark=await room.broker.mark())
+
+    room.broker.recent_orders = recent_orders
+    facts = await gathered(room, stock_ticket("1"))
+
+    assert [row.order_id for row in facts.others] == ["78"]
+    assert facts.filled == {ours.intent.intent_id: 4}
+    assert facts.replaces is None
+
+
+@pytest.mark.parametrize(("first_try", "known"), [(True, True), (False, False)])
+async def test_a_list_that_is_not_complete_is_asked_for_once_more(room, first_try, known):
+    asked = []
+
+    async def recent_orders(_account_id, *, within_s):
+        asked.append(within_s)
+        complete = first_try and len(asked) == 2
+        return OrdersRead((), complete=complete, first=False, mark=await room.broker.mark())
+
+    room.broker.recent_orders = recent_orders
+    facts = await gathered(room, stock_ticket("1"))
+
+    assert (len(asked), facts.others is not None) == (2, known)
+
+
+async def test_legs_siblings_and_underlyings_are_quoted_at_once(room):
+    legs = spread(("629", -2, Right.PUT), ("624", 1, Right.PUT))
+    broker = Counting(room.broker)
+
+    facts = await gathered(room, spread_order(legs, "-1.00"), broker=broker)
+
+    assert (broker.calls["quotes"], broker.calls["quote"]) == (1, 0)
+    assert set(facts.markets) == {leg.contract.conid for leg in legs.legs}
+    sold, bought = (facts.markets[leg.contract.conid] for leg in legs.legs)
+    assert (sold.underlying_price, bought.underlying_price) == (Decimal("630.00"), None)
+    assert facts.increments.steps[0][1] == Decimal("0.01")
+    pair = await gathered(room, limit_order("100"), others=(limit_order("1", contract=option()),), group=GroupKind.OCA)
+    assert pair.markets[option().conid].quote is not None
+    assert pair.markets[option().conid].increments is not None
+
+
+async def test_a_wished_order_is_assessed_and_nothing_is_stored(room):
+    readings = await room.gateway.assess(limit_order("630", "1"))
+
+    assert [reading.control for reading in readings] == [f"RC-{n:02d}" for n in range(1, 31)]
+    assert {r.state for r in readings} <= {State.OK, State.OFF}
+    assert room.journal.intents == {}
+    assert room.gateway.environment is Environment.PAPER
