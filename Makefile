@@ -2,6 +2,7 @@
 #   make demo    the main job, on the simulator          make test    all tests
 #   make check   format, lint, strict types, imports     make bench   benchmarks, by hand
 #   make docs    regenerate the generated pages          make lock    renew requirements.lock
+#   make coverage  every branch of risk, journal and recovery is run by a test     make mutants  by hand
 #   make chaos   the order path under crashes and faults (SEED=n tells one failure in short)
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
@@ -12,11 +13,11 @@ DEMO   ?=
 TESTS  ?= tests
 JOBS   ?= 2
 
-.PHONY: help demo test check bench docs lock wheel clean format chaos chaos-gate chaos-nightly
+.PHONY: help demo test check bench docs lock wheel clean format coverage mutants chaos chaos-gate chaos-nightly
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n '2,5s/^# *//p' Makefile
+	@sed -n '2,6s/^# *//p' Makefile
 
 # uv is quick (5 s); where it cannot reach the registry, pip does the same from the same lock.
 $(READY): requirements.lock pyproject.toml
@@ -35,6 +36,19 @@ demo: $(READY)
 
 test: $(READY)
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile $(TESTS)
+
+# Which rooms, and that they need every branch, stands in pyproject.toml.
+coverage: $(READY)
+	@rm -rf .cache/coverage
+	@$(BIN)/coverage run -m pytest -q -n $(JOBS) --dist loadfile tests/trading tests/store tests/conformance
+	@$(BIN)/coverage combine -q
+	@$(BIN)/coverage report
+
+# Changes that no test notices. A room takes minutes, all of them hours.
+MUTANTS ?=
+mutants: $(READY)
+	@$(BIN)/mutmut run --max-children $(JOBS) $(if $(MUTANTS),'$(MUTANTS)')
+	@$(BIN)/mutmut results
 
 # One schedule again, told step by step: make chaos SEED=17 (or .venv/bin/python -m tests.chaos --seed 17).
 CHAOS ?= --schedules 10000 --streams 300 --models 100000 --kills 100 --bugs 300
@@ -80,4 +94,4 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV)
 
 clean:
-	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .cache mutants

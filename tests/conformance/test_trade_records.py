@@ -1,9 +1,8 @@
-"""One suite for every implementation of the trade records' port; PostgreSQL where IBKIT_TEST_POSTGRES names one."""
+"""One suite for every implementation of the trade records' port, on a real server for PostgreSQL."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
 from contextlib import asynccontextmanager
 from datetime import date, timedelta
 from decimal import Decimal
@@ -52,38 +51,22 @@ FILL = Fill(
 
 
 @asynccontextmanager
-async def _opened(kind, tmp_path):
+async def _opened(kind, request, tmp_path):
     if kind == "memory":
         yield MemoryTrades()
-    elif kind == "sqlite":
-        async with open_trades(f"sqlite:///{tmp_path}/state/trades.sqlite") as trades:
-            yield trades
     elif kind == "json lines":
         async with open_json_lines(tmp_path / "trades.jsonl", clock=SystemClock()) as trades:
             yield trades
     else:
-        url = os.environ.get("IBKIT_TEST_POSTGRES")
-        if not url:
-            pytest.skip("IBKIT_TEST_POSTGRES names no database")
-        _emptied(url)
+        sqlite = kind == "sqlite"
+        url = f"sqlite:///{tmp_path}/state/trades.sqlite" if sqlite else request.getfixturevalue("postgres_database")
         async with open_trades(url) as trades:
             yield trades
 
 
-def _emptied(url):
-    from sqlalchemy import text
-
-    from ibkit.store.database import to_engine
-
-    engine = to_engine(url)
-    with engine.begin() as connection:
-        connection.execute(text("DROP SCHEMA IF EXISTS trading CASCADE"))
-    engine.dispose()
-
-
 @pytest.fixture(params=["memory", "sqlite", "json lines", "postgresql"])
 async def trades(request, tmp_path):
-    async with _opened(request.param, tmp_path) as opened:
+    async with _opened(request.param, request, tmp_path) as opened:
         yield opened
 
 
