@@ -365,7 +365,7 @@ async def test_an_order_that_waits_behind_a_question_is_noted_once_and_unknown_a
     assert alert.kind is AlertKind.PARKED_ORDER
 
 
-@pytest.mark.parametrize("trades", [DOWN], ids=["nothing read"])
+@pytest.mark.parametrize("trades", [DOWN, executed()], ids=["nothing read", "executions read"])
 async def test_an_order_that_was_parked_when_a_list_was_seen_last_is_given_up_as_parked(desk, trades):
     """What waits behind a question was not executed: only a list can tell that it waits no more."""
     desk.lists, desk.trades = [listed(row(parked=True, status=OrderStatus.INACTIVE)), DOWN], [trades]

@@ -145,6 +145,7 @@ class Reconciler:
         looked = self._looked(
             list_absent=finding.in_list,
             fills_absent=finding.in_fills,
+            parked=intent.parked and not finding.in_list,  # what waits behind a question is not in the executions
             note="not found",
         )
         list_absences = intent.list_absences + finding.in_list
