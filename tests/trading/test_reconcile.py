@@ -44,7 +44,8 @@ class Desk:
     """A reconciler over a broker that shows what a test says, look after look (the last again and again)."""
 
     def __init__(self, **options) -> None:
-        self.clock = ManualClock(START)
+        self.clock = ManualClock(START - timedelta(hours=1))
+        self.clock.advance(3_600)  # the clock that never jumps counts from somewhere
         self.journal = MemoryJournal(self.clock)
         self.lists, self.trades, self.statuses = [listed()], [executed()], [None]
         self.asked, self.looks, self.steps = [], [], []
@@ -289,6 +290,14 @@ async def test_an_old_doubt_that_one_look_cannot_settle_is_given_up_at_once(desk
     assert len(desk.looks) == 1
 
 
+async def test_an_old_doubt_whose_order_is_shown_ends_with_the_order(desk):
+    desk.lists = [listed(row())]
+    settled = await desk.settle(since(doubted(), 10_000))
+
+    assert settled.state is IntentState.ACKED
+    assert [type(event) for event in desk.log] == [events.Acknowledged]
+
+
 async def test_a_doubt_younger_than_five_minutes_gets_another_look(desk):
     desk.lists = [DOWN]
     desk.trades = [DOWN]
@@ -341,7 +350,9 @@ async def test_of_a_session_that_is_over_no_absence_is_shown(desk):
     settled = await desk.settle(since(doubted(), SETTLE_S))
 
     assert (settled.state, settled.unknown) == (IntentState.UNKNOWN_NEEDS_HUMAN, UnknownReason.UNPROVEN)
-    assert "session or trading day of the send is over" in settled.reason
+    assert settled.reason == (
+        "not found, and the session or trading day of the send is over, so absence cannot be shown"
+    )
     assert len(desk.looks) == 2, "both reads have to show nothing"
     assert [type(event) for event in desk.log] == [events.GaveUp]
 

@@ -109,7 +109,7 @@ class Reconciler:
         finding = assess(intent, orders=orders, fills=fills, settled=settled)
         match finding:
             case Exists():
-                return self._found(intent, finding)
+                return self._found(finding)
             case Parked():
                 seen = self._looked(parked=True, note=f"order {finding.order_id} is parked behind a question")
                 if settled:
@@ -121,7 +121,7 @@ class Reconciler:
             case Unclear():
                 return ()
 
-    def _found(self, intent: Intent, finding: Exists) -> tuple[Event, ...]:
+    def _found(self, finding: Exists) -> tuple[Event, ...]:
         if finding.foreign:
             reason = f"order {finding.order_ids[0]} carries our ref, but other terms"
             return (self._given_up(UnknownReason.UNPROVEN, reason),)
