@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from fakes import Plan, stock_ticket
-from ibkit.errors import ConfigError, KeyReused
+from ibkit.errors import ConfigError, KeyReused, OutcomeUnknown
 from ibkit.model import GroupKind, Key, OrderStatus, OrderType, Side, TimeInForce
 from ibkit.trading.alert import AlertKind
 from ibkit.trading.events import Acknowledged, Grouped, Mended, Sending
@@ -230,6 +230,103 @@ async def test_a_filled_parent_whose_stop_stands_is_left_protected(room):
     assert stop.ticket == STOP
     assert "its stop stands" in outcome.intent.mended
     assert stop.status is OrderStatus.PRE_SUBMITTED
+
+
+@pytest.fixture
+def hidden(room, monkeypatch):
+    """Orders that neither the list nor their status shows; their tickets are to be put in."""
+    tickets, order, read_orders = [], room.broker.order, room.broker.read_orders
+
+    async def status(order_id):
+        held = room.broker._held(order_id)
+        return None if held is not None and held.ticket in tickets else await order(order_id)
+
+    async def listed(account_id):
+        read = await read_orders(account_id)
+        ids = {held.order_id for held in room.broker.accepted if held.ticket in tickets}
+        return dataclasses.replace(read, orders=tuple(row for row in read.orders if row.order_id not in ids))
+
+    monkeypatch.setattr(room.broker, "order", status)
+    monkeypatch.setattr(room.broker, "read_orders", listed)
+    return tickets
+
+
+@pytest.mark.requirement("TRD-14")
+async def test_a_child_that_is_not_shown_is_not_taken_for_the_one_that_was_refused(room, hidden):
+    """Closed at market, the position would be turned round by the stop that lives."""
+    room.broker.plans.append(Plan(refuse_legs=(2,)))
+    hidden.append(STOP)
+
+    outcome = await bracket(room, entry=stock_ticket(), others=(STOP, PROFIT))
+
+    assert "look at IBKR" in outcome.intent.mended
+    assert len(room.broker.accepted) == 2
+    assert (await room.broker.positions("DU1234567"))[0].quantity == 10
+
+
+@pytest.mark.requirement("TRD-14")
+async def test_nothing_is_closed_while_a_take_profit_may_come_up_and_close_too(room, hidden):
+    """The stop is shown, refused downstream; the take profit is not shown at all."""
+    hidden.append(PROFIT)
+    accept = room.broker._accept
+
+    def with_a_refused_stop(ticket, *args, **named):
+        held = accept(ticket, *args, **named)
+        if ticket == STOP:
+            held.status, held.reason = OrderStatus.INACTIVE, "margin"
+        return held
+
+    room.broker._accept = with_a_refused_stop
+    room.broker.stop_status = OrderStatus.INACTIVE
+
+    outcome = await bracket(room, entry=stock_ticket())
+
+    assert "look at IBKR" in outcome.intent.mended
+    assert len(room.broker.accepted) == 3
+
+
+@pytest.mark.requirement("TRD-14", "TRD-20")
+async def test_children_that_could_not_be_looked_at_are_told_and_looked_for_again(room, monkeypatch):
+    """Lists that fail prove nothing about them (fault F69): nothing is cancelled for their sake."""
+    order, read_orders, placed = room.broker.order, room.broker.read_orders, room.broker.place
+
+    async def fails(_what):
+        raise OutcomeUnknown("no answer within 15 s")
+
+    async def then_blind(*args, **named):
+        answer = await placed(*args, **named)
+        monkeypatch.setattr(room.broker, "order", fails)
+        monkeypatch.setattr(room.broker, "read_orders", fails)
+        return answer
+
+    monkeypatch.setattr(room.broker, "place", then_blind)
+    begun = room.clock.monotonic()
+    outcome = await bracket(room, entry=stock_ticket())
+    (alert,) = await room.journal.alerts.open(kind=AlertKind.BROKEN_GROUP)
+    assert "does not show the orders of its group" in alert.message
+    assert room.clock.monotonic() - begun < 20
+    assert not outcome.intent.grouped
+    monkeypatch.setattr(room.broker, "order", order)
+    monkeypatch.setattr(room.broker, "read_orders", read_orders)
+
+    await room.gateway.look_after_groups()
+
+    assert len(await room.journal.legs(outcome.intent.intent_id)) == 2
+    assert not await room.journal.alerts.open(kind=AlertKind.BROKEN_GROUP)
+    assert room.broker.sent("cancel") == 0
+
+
+@pytest.mark.requirement("TRD-14")
+async def test_a_bracket_that_was_refused_as_a_whole_is_no_broken_one(room):
+    room.plan("inactive")
+    begun = room.clock.monotonic()
+
+    outcome = await bracket(room)
+
+    assert outcome.state is IntentState.REJECTED_LATE
+    assert outcome.intent.final
+    assert not await room.journal.alerts.open()
+    assert room.clock.monotonic() - begun < 6
 
 
 @pytest.mark.requirement("TRD-14", "TRD-20")

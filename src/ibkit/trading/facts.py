@@ -136,7 +136,7 @@ class FactFinder:
         if row.ref is None:
             return False
         known = await self.journal.get(IntentId(row.ref.strip().casefold()))
-        return known is not None and same_ref(known.ref, row.ref)
+        return known is not None and same_ref(known.ref, row.ref) and known.order_id in (None, row.order_id)
 
     async def _with_account(
         self, account_id: AccountId, tickets: tuple[OrderTicket, ...], facts: Facts, limits: Limits

@@ -21,7 +21,7 @@ from datetime import timedelta
 from ibkit.clock import Clock
 from ibkit.errors import IbkitError, InFlight, StorageError
 from ibkit.model import AccountId, Environment, GroupKind, Key, OrderId, OrderStatus, OrderTicket, Username
-from ibkit.trading.alert import Alert
+from ibkit.trading.alert import Alert, AlertKind
 from ibkit.trading.answering import Answering
 from ibkit.trading.cancel_all import CancelAllResult, CancelEverything
 from ibkit.trading.conversation import Conversation
@@ -358,6 +358,11 @@ class OrderGateway:
         self._tell(StepKind.CRITICAL, alert.message, **dict(alert.details))
         if self._alerts is not None:
             await self._alerts.put(alert)
+
+    async def close_alert(self, kind: AlertKind, subject: str, *, note: str) -> None:
+        """What it told of is over. Nothing where no such alert is open."""
+        if self._alerts is not None and any(each.subject == subject for each in await self._alerts.open(kind=kind)):
+            await self._alerts.close(kind, subject, at=self._clock.now(), note=note)
 
     # -- one intent -----------------------------------------------------------------------------------------------
 

@@ -125,7 +125,7 @@ _FROM: Mapping[type[Event], frozenset[IntentState]] = {
     Rearmed: frozenset({_S.RECONCILING}),
     GaveUp: frozenset({_S.AMBIGUOUS, _S.RECONCILING}),
     Progressed: frozenset({_S.ACKED}),
-    Adopted: _DENIES,
+    Adopted: _DENIES | {_S.REJECTED_LOCAL, _S.EXPIRED_LOCAL},  # the last two: an older copy of the journal
     Resolved: frozenset({_S.UNKNOWN_NEEDS_HUMAN}),
 }
 
@@ -196,8 +196,10 @@ class Intent:
 
     @property
     def earlier_send_may_act(self) -> bool:
-        """It was sent before and armed again without proof that the first came to nothing: only cancels are."""
-        return self.operation is Operation.CANCEL and self.sends > 0
+        """It was sent before and armed again: a cancel without proof that the first came to nothing, an order with it,
+        but proof rests on what IBKR shows in time.
+        """
+        return self.sends > 0
 
     @property
     def side(self) -> Side | None:

@@ -283,7 +283,8 @@ class Journal(Protocol):
     async def purge(self, now: datetime) -> int:
         """Forgets what ended 30 days before `now` but for its key and fingerprint, and those after 400 days more.
 
-        Never what has not ended, or is unknown and not resolved. Returns how many records and tombstones went.
+        Never what has not ended, or is unknown and not resolved, nor an order without all that undid it and all of its
+        group: what is left of a position follows from all of them. Returns how many records and tombstones went.
         """
         ...
 
