@@ -876,6 +876,9 @@ class MemoryRiskBook:
             sources=sources,
         )
 
+    async def generation(self) -> int:
+        return self._journal.generation
+
     async def change(self, change: LimitChange) -> LimitChange:
         wanted = prepared(change, self.changes, self.base(change.environment))
         self.changes.append(dataclasses.replace(wanted, number=len(self.changes) + 1))

@@ -172,6 +172,21 @@ async def test_a_change_holds_at_once_and_raises_the_generation(shelf):
     assert (other.limits.max_shares, other.generation) == (10_000, 1)
 
 
+async def test_the_generation_alone_is_that_of_the_state(shelf):
+    before = await shelf.book.generation()
+    halt = Halt(environment=PAPER, mode=HaltMode.BLOCK_NEW, by="ann", note="", at=START)
+    await shelf.book.halt(halt)
+
+    assert await shelf.book.generation() == (await shelf.book.state(SCOPE, START)).generation > before
+
+
+async def test_a_send_leaves_the_minute_without_another_send(shelf):
+    """The book keeps what it read of a minute: it must slide all the same, and back where the clock goes back."""
+    await shelf.send(at=START)
+    for seconds, count in ((1, 1), (61, 0), (30, 1), (-30, 1), (61, 0)):
+        assert len((await shelf.book.state(SCOPE, START + timedelta(seconds=seconds))).usage.sent) == count
+
+
 async def test_what_is_no_limit_is_not_stored(shelf):
     for bad in (wish("20", "no_such_limit"), wish("lots")):
         with pytest.raises(ConfigError):

@@ -200,5 +200,6 @@ class Database:
         with (
             failures_of(self._name),
             self._engine.connect().execution_options(**{_READING: True}) as connection,
+            connection.begin(),  # at once: statements that go to the driver as they are would not begin it
         ):
             return work(connection)

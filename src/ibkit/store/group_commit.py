@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from ibkit.errors import StorageError
-from ibkit.store.failures import storage_error
+from ibkit.store.failures import DATABASE_ERRORS, storage_error
 
 __all__ = ["Committer", "Unit", "WriterThread"]
 
@@ -116,7 +116,7 @@ class Committer:
             unit.succeed(result)
 
     def _mapped(self, error: BaseException) -> BaseException:
-        if not isinstance(error, SQLAlchemyError):
+        if not isinstance(error, DATABASE_ERRORS):
             return error
         mapped = storage_error(error, self._name)
         mapped.__cause__ = error

@@ -6,7 +6,6 @@ Statements are constant texts given to the driver, which keeps each of them prep
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Connection
@@ -18,7 +17,7 @@ from ibkit.store.event_codec import decode_event, encode_event
 from ibkit.trading.events import Event, IntentId
 from ibkit.trading.intent import Intent, fold_all
 
-__all__ = ["by_key", "events_of", "insert_intent", "insert_leg", "intents_where", "update_intent"]
+__all__ = ["by_key", "events_of", "id_of_key", "insert_intent", "insert_leg", "update_intent"]
 
 _INSERT = (
     "INSERT INTO intents (intent_id, tenant, environment, key, username, account_id, reduces, leg_of, operation,"
@@ -71,11 +70,17 @@ def update_intent(connection: Connection, before: Intent, after: Intent, events:
 
 
 def by_key(connection: Connection, tenant: str, environment: Environment, key: Key) -> Intent | None:
+    """As `id_of_key`: the intent itself."""
+    found = id_of_key(connection, tenant, environment, key)
+    return None if found is None else fold_all(events_of(connection, found))
+
+
+def id_of_key(connection: Connection, tenant: str, environment: Environment, key: Key) -> str | None:
     """KeyReused where the record of its order is purged: it is never executed anew."""
     of_key = (tenant, environment.value, key)
-    found = connection.exec_driver_sql(_BY_KEY, of_key).scalar()
+    found: str | None = connection.exec_driver_sql(_BY_KEY, of_key).scalar()
     if found is not None:
-        return fold_all(events_of(connection, found))
+        return found
     purged_at = connection.exec_driver_sql(_TOMBSTONE, of_key).scalar()
     if purged_at is not None:
         raise KeyReused(
@@ -89,28 +94,6 @@ def by_key(connection: Connection, tenant: str, environment: Environment, key: K
 def events_of(connection: Connection, intent_id: str) -> tuple[Event, ...]:
     rows = connection.exec_driver_sql(_EVENTS, (intent_id,))
     return tuple(decode_event(kind, body) for kind, body in rows)
-
-
-def intents_where(
-    connection: Connection, where: str, values: tuple[Any, ...], *, newest: int | None = None
-) -> tuple[Intent, ...]:
-    """The intents of a condition on their rows, oldest first; or the `newest` so many, newest first.
-
-    One statement, whatever their number. `where` is a literal of ours; values are bound.
-    """
-    down, most = ("", -1) if newest is None else (" DESC", newest)
-    statement = (
-        "SELECT i.intent_id, e.kind, e.body FROM"  # noqa: S608
-        f" (SELECT intent_id, planned_at, rowid AS place FROM intents WHERE {where}"
-        f" ORDER BY planned_at{down}, rowid{down} LIMIT ?) AS i"
-        " JOIN intent_events AS e ON e.intent_id = i.intent_id"
-        f" ORDER BY i.planned_at{down}, i.place{down}, e.number"
-    )
-    rows = connection.exec_driver_sql(statement, (*values, most))
-    return tuple(
-        fold_all(decode_event(kind, body) for _, kind, body in events)
-        for _, events in groupby(rows, key=lambda row: row[0])
-    )
 
 
 def _changing(intent: Intent) -> tuple[Any, ...]:

@@ -95,6 +95,9 @@ class SqlRiskBook:
             sources=sources,
         )
 
+    async def generation(self) -> int:
+        return await self._database.read(lambda connection: _generation(_driver(connection)))
+
     async def change(self, change: LimitChange) -> LimitChange:
         def work(connection: Connection) -> LimitChange:
             wanted = prepared(change, _changes(_driver(connection)), self._base(change.environment))
@@ -159,7 +162,7 @@ class SqlRiskBook:
         return await self._database.read(work)
 
     def _of_generation(self, driver: Any) -> _Kept:
-        generation: int = driver.execute(_GENERATION).fetchone()[0]
+        generation = _generation(driver)
         kept = self._kept
         if kept.generation != generation:
             kept = _Kept(generation, _changes(driver), _halts(driver), {})
@@ -182,6 +185,11 @@ _SCOPES_KEPT = 1024
 def _driver(connection: Connection) -> Any:
     """The SQLite connection under SQLAlchemy's, in the same transaction."""
     return connection.connection.driver_connection
+
+
+def _generation(driver: Any) -> int:
+    generation: int = driver.execute(_GENERATION).fetchone()[0]
+    return generation
 
 
 def _stands(halt: Halt, at: datetime) -> bool:
