@@ -32,7 +32,7 @@ from ibkit.trading.grids import grid_of
 from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.ports import Broker, Journal
 from ibkit.trading.ref import same_ref
-from ibkit.trading.risk import Facts, Holding, Limits, Market, RiskBook, scope_of
+from ibkit.trading.risk import UNPRICED, Facts, Holding, Limits, Market, Mode, RiskBook, scope_of
 from ibkit.trading.tracking import Tracker
 
 __all__ = ["ORDERS_AGE_S", "FactFinder"]
@@ -209,7 +209,8 @@ class FactFinder:
         """Quotes of all contracts, legs, and underlyings of what is sold without a planned stop, in one request."""
         now = self.clock.now()
         parts = {part.conid: part for part in _parts(tickets)}
-        stale = [c for c in parts.values() if not _fresh(_market(facts, tickets, c), now, limits.quote_age_s)]
+        age_s = _age_wanted(tickets, limits)
+        stale = [c for c in parts.values() if not _fresh(_market(facts, tickets, c), now, age_s)]
         sold = _sold_options(tickets) if facts.planned_stop is None else ()
         spots = [
             option.underlying_conid
@@ -305,6 +306,13 @@ def _sold_options(tickets: Iterable[OrderTicket]) -> tuple[Contract, ...]:
         legs = ticket.contract.legs or (ComboLeg(ticket.contract, 1),)
         found += [leg.contract for leg in legs if leg.contract.sec_type in _OPTIONS and leg.ratio * sign < 0]
     return tuple(found)
+
+
+def _age_wanted(tickets: Iterable[OrderTicket], limits: Limits) -> float:
+    """How old a quote may be: younger for what trades at whatever the market is (RC-11)."""
+    unpriced = any(ticket.order_type in UNPRICED for ticket in tickets)
+    guarded = unpriced and limits.market_orders is not Mode.OFF
+    return min(limits.quote_age_s, limits.market_quote_age_s) if guarded else limits.quote_age_s
 
 
 def _fresh(market: Market, now: datetime, within_s: float) -> bool:
