@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from fakes import ACCOUNT, stock_ticket
+from ibkit.errors import OutcomeUnknown
 from ibkit.model import (
     Accepted,
     CancelAck,
@@ -23,7 +24,9 @@ from ibkit.model import (
 )
 from ibkit.model import Asked as BrokerAsks
 from ibkit.trading.alert import AlertKind
+from ibkit.trading.events import Acknowledged, Doubted
 from ibkit.trading.intent import IntentState
+from ibkit.trading.ports import cancel_lane
 
 pytestmark = pytest.mark.anyio
 
@@ -112,6 +115,70 @@ async def test_an_answer_to_the_cancel_of_another_order_is_not_taken_for_ours(ro
 
     assert outcome.state is IntentState.CANCELLED
     assert room.broker.accepted[0].status is OrderStatus.CANCELLED
+
+
+# -- a lane of their own -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("TRD-12", "OPS-03")
+async def test_no_cancel_waits_for_an_order_that_is_talked_about_or_looked_for(room):
+    """A search takes minutes; who presses the kill switch does so for just such an order."""
+    placed = await room.gateway.submit(ENTRY, key=KEY)
+    begun = room.clock.monotonic()
+
+    async with room.journal.conversation(room.broker.username, wait_s=0):
+        result = await room.gateway.cancel_all(ACCOUNT, key=OTHER)
+
+    assert result.cancelled == (placed.order_id,)
+    assert result.complete
+    assert room.clock.monotonic() - begun < 10
+
+
+@pytest.mark.requirement("TRD-12", "TRD-20")
+async def test_a_cancel_after_a_crash_leaves_before_the_orders_left_in_doubt_are_settled(room):
+    placed = await room.gateway.submit(ENTRY, key=KEY)
+    room.plan("lost_before")
+    room.journal.fail = lambda events: any(isinstance(event, Doubted) for event in events)
+    with pytest.raises(OutcomeUnknown):
+        await room.gateway.submit(stock_ticket(), key=OTHER)
+    room.journal.fail = lambda events: False
+    room.restart()
+    begun = room.clock.monotonic()
+
+    cancelled = await room.gateway.cancel(ACCOUNT, placed.order_id, key=Key("cancel-0123456789abcdef"))
+
+    assert cancelled.state is IntentState.CANCELLED
+    assert room.clock.monotonic() - begun < 2
+    assert (await room.gateway.find(OTHER)).state is IntentState.SENDING
+
+
+@pytest.mark.requirement("TRD-12", "TRD-20")
+async def test_a_start_settles_the_cancels_that_a_dead_process_left(room):
+    placed = await room.gateway.submit(ENTRY, key=KEY)
+    room.journal.fail = lambda events: any(isinstance(event, Acknowledged) for event in events)
+    with pytest.raises(OutcomeUnknown):
+        await room.gateway.cancel(ACCOUNT, placed.order_id, key=OTHER)
+    room.journal.fail = lambda events: False
+    room.restart()
+
+    await room.gateway.recover(ACCOUNT)
+
+    assert (await room.gateway.find(OTHER)).state is IntentState.CANCELLED
+    assert room.broker.sent("cancel") == 1
+
+
+@pytest.mark.requirement("TRD-20")
+async def test_a_start_leaves_alone_the_cancels_that_somebody_is_at(room):
+    placed = await room.gateway.submit(ENTRY, key=KEY)
+    room.journal.fail = lambda events: any(isinstance(event, Acknowledged) for event in events)
+    with pytest.raises(OutcomeUnknown):
+        await room.gateway.cancel(ACCOUNT, placed.order_id, key=OTHER)
+    room.journal.fail = lambda events: False
+
+    async with room.journal.conversation(cancel_lane(room.broker.username), wait_s=0):
+        await room.gateway.recover(ACCOUNT)
+
+    assert (await room.gateway.find(OTHER)).state is IntentState.SENDING
 
 
 # -- changes -------------------------------------------------------------------------------------------------------
