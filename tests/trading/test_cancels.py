@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from fakes import ACCOUNT, stock_ticket
-from ibkit.errors import OutcomeUnknown
+from ibkit.errors import LimitExceeded, OutcomeUnknown
 from ibkit.model import (
     Accepted,
     CancelAck,
@@ -18,6 +18,7 @@ from ibkit.model import (
     OrderType,
     Question,
     QuestionId,
+    Side,
     TimeInForce,
     Trail,
     TrailKind,
@@ -263,3 +264,22 @@ async def test_a_lost_change_of_a_trailing_stop_is_for_a_person(room, fault):
     )
 
     assert changed.unknown
+
+
+@pytest.mark.requirement("TRD-12", "TRD-14")
+async def test_a_changed_size_counts_for_what_is_left_to_undo(room):
+    """A stop for 4 of 10 that was changed to 10 leaves nothing: another close would turn the position round."""
+    entry = await room.gateway.submit(stock_ticket(), key=KEY)
+    bought = await room.gateway.wait_for_fill(entry.intent, within_s=5)
+    stop = stock_ticket("4", side=Side.SELL, order_type=OrderType.STOP, stop_price=Decimal("620.00"))
+    stands = await room.gateway.submit(stop, key=OTHER, purpose="stop", reduces=bought.intent_id)
+    larger = dataclasses.replace(stop, quantity=Decimal(10))
+    await room.gateway.modify(stands.order_id, larger, key=Key("modify-0123456789abcdef"))
+
+    with pytest.raises(LimitExceeded, match="only 0 of 10 are left to undo"):
+        await room.gateway.submit(
+            stock_ticket("6", side=Side.SELL),
+            key=Key("close-0123456789abcdef1"),
+            purpose="close",
+            reduces=bought.intent_id,
+        )

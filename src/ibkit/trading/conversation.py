@@ -14,6 +14,7 @@ from ibkit.errors import (
     ConfigError,
     Effect,
     IbkitError,
+    InFlight,
     OutcomeUnknown,
     Refused,
     StorageError,
@@ -118,7 +119,10 @@ class Conversation:
 
     def _epoch(self, intent: Intent) -> int:
         """Of the lane that it was planned in; whoever carries it out holds that one, whatever the broker's name now."""
-        return self.lanes[lane_of(intent.planned)].epoch
+        lane = self.lanes.get(lane_of(intent.planned))
+        if lane is None:  # somebody has planned this key under another name since it was looked up
+            raise InFlight(f"Order {intent.intent_id} was just taken in under another name of the login")
+        return lane.epoch
 
     async def _settled(self, intent: Intent) -> Intent:
         try:

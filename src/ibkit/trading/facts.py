@@ -244,7 +244,7 @@ _UNSENT = (
 
 def _may_fill(intent: Intent) -> Decimal:
     """What an order that is open, or whose state is unknown, can still take away."""
-    return intent.ticket.quantity
+    return max((intent.size, *(other.quantity for other in intent.planned.others)))
 
 
 def _undoes(ticket: OrderTicket, parent: Intent) -> bool:

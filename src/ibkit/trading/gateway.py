@@ -376,6 +376,8 @@ class OrderGateway:
                 intent = await talk.carry_out(intent, facts, wanted=True)
                 if intent.state is IntentState.INTENT:  # armed again after proven absence: what was read has aged
                     facts = await self._gather(planned, given)
+        if intent.operation is Operation.MODIFY:
+            await self._look_at_changed(intent)
         if intent.order_status is OrderStatus.INACTIVE:  # found by a search: is it refused, or only waiting?
             intent = await self.tracker.refresh(intent)
         return Outcome(await self._whole(intent))
@@ -403,6 +405,13 @@ class OrderGateway:
         if problem is not None and not facts.reduces:
             raise problem
         return facts
+
+    async def _look_at_changed(self, change: Intent) -> None:
+        """What counts on the order that was changed must know its new size at once."""
+        assert change.planned.target is not None, "a change has a target"
+        changed = await self._journal.by_order(change.planned.account_id, change.planned.target)
+        if changed is not None:
+            await self.tracker.refresh(changed)
 
     async def _whole(self, intent: Intent) -> Intent:
         """`intent` with its group looked after; what cannot be done now is done by the next start."""
