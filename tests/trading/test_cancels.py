@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from fakes import ACCOUNT, stock_ticket
-from ibkit.errors import LimitExceeded, OutcomeUnknown
+from fakes import ACCOUNT, option, stock_ticket
+from ibkit.errors import ConfigError, LimitExceeded, OutcomeUnknown
 from ibkit.model import (
     Accepted,
     CancelAck,
@@ -283,3 +283,23 @@ async def test_a_changed_size_counts_for_what_is_left_to_undo(room):
             purpose="close",
             reduces=bought.intent_id,
         )
+
+
+@pytest.mark.requirement("TRD-12", "TRD-18")
+@pytest.mark.parametrize(
+    ("other", "field"),
+    [
+        (dataclasses.replace(ENTRY, side=Side.SELL), "side"),
+        (dataclasses.replace(ENTRY, contract=option(), limit_price=Decimal("0.62")), "contract"),
+    ],
+)
+async def test_a_change_to_another_side_or_contract_is_refused_before_it_is_stored(room, other, field):
+    """The controls would judge what is asked for, and IBKR would change what is there."""
+    placed = await room.gateway.submit(ENTRY, key=KEY)
+
+    with pytest.raises(ConfigError, match="keeps contract and side") as caught:
+        await room.gateway.modify(placed.order_id, other, key=OTHER)
+
+    assert caught.value.details["field"] == field
+    assert room.broker.sent("modify") == 0
+    assert await room.gateway.find(OTHER) is None
