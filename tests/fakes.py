@@ -78,7 +78,7 @@ from ibkit.trading.events import (
     TakenOver,
 )
 from ibkit.trading.intent import Intent, IntentState, fold, fold_all
-from ibkit.trading.ports import ControlsMoved, Fenced, FillsRead, Lane, Leg, OrdersRead, SessionMark
+from ibkit.trading.ports import ControlsMoved, Fenced, FillsRead, Lane, Leg, OrdersRead, SessionMark, lane_of
 from ibkit.trading.ref import leg_ref
 from ibkit.trading.risk import (
     DailyPnl,
@@ -704,7 +704,7 @@ class MemoryJournal:
 
     def _check(self, after: Intent, events: tuple[Event, ...]) -> None:
         sends = any(isinstance(event, Claimed | TakenOver | Sending | Replying) for event in events)
-        if sends and after.epoch != self.epochs.get(after.planned.username, 0):
+        if sends and after.epoch != self.epochs.get(lane_of(after.planned), 0):
             raise Fenced("another has taken over the lane")
         account = after.planned.account_id
         present = self.generation, self.serials.get(account, 0)

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from fakes import Plan, stock_ticket
-from ibkit.errors import ConfigError, KeyReused, OutcomeUnknown
+from ibkit.errors import ConfigError, KeyReused, LimitExceeded, OutcomeUnknown
 from ibkit.model import GroupKind, Key, OrderStatus, OrderType, Side, TimeInForce
 from ibkit.trading.alert import AlertKind
 from ibkit.trading.events import Acknowledged, Grouped, Mended, Sending
@@ -434,3 +434,59 @@ async def test_a_group_is_journaled_before_its_bytes(room):
     assert seen == [(IntentState.SENDING, (PROFIT, STOP))]
     kinds = await events(room, outcome.intent)
     assert kinds.index(Sending) < kinds.index(Acknowledged) < kinds.index(Grouped)
+
+
+# -- what is left to undo -------------------------------------------------------------------------------------------
+
+
+async def bought(room):
+    entry = await room.gateway.submit(stock_ticket(), key=Key("entry-0123456789abcdef01"))
+    return await room.gateway.wait_for_fill(entry.intent, within_s=5)
+
+
+async def close(room, entry, quantity):
+    ticket = stock_ticket(quantity, side=Side.SELL)
+    key = Key(f"close-0123456789abcdef-{quantity}")
+    return await room.gateway.submit(ticket, key=key, purpose="close", reduces=entry.intent_id)
+
+
+@pytest.mark.requirement("TRD-09", "TRD-14")
+async def test_what_each_order_of_a_group_has_filled_counts_once_and_all_of_it(room):
+    entry = await bought(room)
+    sent = await room.gateway.submit(
+        PROFIT, key=KEY, others=(STOP,), group=GroupKind.OCA, purpose="stop", reduces=entry.intent_id
+    )
+    room.broker._wake_and_end_others = lambda held: None
+    for held, quantity in zip(room.broker.accepted[-2:], (3, 2), strict=True):
+        room.broker.fill(held.order_id, Decimal(quantity), Decimal("640.00"))
+    for each in (sent.intent, *await room.journal.legs(sent.intent.intent_id)):
+        await room.gateway.cancel_rest(each)
+
+    with pytest.raises(LimitExceeded, match="only 5 of 10"):
+        await close(room, entry, "6")
+    assert (await close(room, entry, "5")).accepted
+
+
+@pytest.mark.requirement("TRD-14", "TRD-22")
+async def test_a_group_that_was_found_by_another_of_its_orders_counts_once(room):
+    """The answer was lost, and the first of its orders is not at IBKR: what is there has the number of both."""
+    entry = await bought(room)
+    room.plan("lost_before")
+    place = room.broker.place
+
+    async def torn(ticket, **named):
+        try:
+            return await place(ticket, **named)
+        finally:
+            room.broker._accept(PROFIT, leg_ref(named["ref"], 1), Plan())
+
+    room.broker.place = torn
+    sent = await room.gateway.submit(
+        STOP, key=KEY, others=(PROFIT,), group=GroupKind.OCA, purpose="stop", reduces=entry.intent_id
+    )
+    room.broker.place = place
+    room.broker.fill(sent.order_id, Decimal(4), Decimal("640.00"))
+    for each in (sent.intent, *await room.journal.legs(sent.intent.intent_id)):
+        await room.gateway.cancel_rest(each)
+
+    assert (await close(room, entry, "6")).accepted

@@ -14,6 +14,7 @@ from ibkit.errors import (
     ConfigError,
     Effect,
     IbkitError,
+    InFlight,
     OutcomeUnknown,
     Refused,
     StorageError,
@@ -57,7 +58,7 @@ from ibkit.trading.events import (
 from ibkit.trading.groups import acknowledged_legs
 from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.outcome import refusal_code
-from ibkit.trading.ports import Broker, ControlsMoved, Journal, Lane
+from ibkit.trading.ports import Broker, ControlsMoved, Journal, Lane, lane_of
 from ibkit.trading.questions import Verdict
 from ibkit.trading.reconcile import Reconciler, alert_for, progressed
 from ibkit.trading.ref import same_ref
@@ -83,7 +84,7 @@ _DONE = (IntentState.AMBIGUOUS, IntentState.RECONCILING)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
-    """lanes: the rights to talk, by user name, held by the caller; their epochs go into every send."""
+    """lanes: the rights to talk, as `lane_of` names them, held by the caller; their epochs go into every send."""
 
     broker: Broker
     journal: Journal
@@ -118,7 +119,10 @@ class Conversation:
 
     def _epoch(self, intent: Intent) -> int:
         """Of the lane that it was planned in; whoever carries it out holds that one, whatever the broker's name now."""
-        return self.lanes[intent.planned.username].epoch
+        lane = self.lanes.get(lane_of(intent.planned))
+        if lane is None:  # somebody has planned this key under another name since it was looked up
+            raise InFlight(f"Order {intent.intent_id} was just taken in under another name of the login")
+        return lane.epoch
 
     async def _settled(self, intent: Intent) -> Intent:
         try:

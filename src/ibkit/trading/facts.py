@@ -14,13 +14,14 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from ibkit.clock import Clock
-from ibkit.errors import IbkitError, LimitExceeded
+from ibkit.errors import ConfigError, IbkitError, LimitExceeded
 from ibkit.model import (
     AccountId,
     ComboLeg,
     Conid,
     Contract,
     Order,
+    OrderId,
     OrderTicket,
     Position,
     Quote,
@@ -94,11 +95,16 @@ class FactFinder:
         assert parent is not None, "there is at least one ticket"
         filled: defaultdict[IntentId, Decimal] = defaultdict(Decimal)
         waiting: defaultdict[IntentId, Decimal] = defaultdict(Decimal)
+        counted: set[OrderId] = set()
         for other in await self.journal.reducing(reduces):
             # The orders of one group end each other: what they filled counts in full, of what may yet fill the largest.
             group = other.planned.leg_of or other.intent_id
             if other.operation is not Operation.PLACE or other.state in _UNSENT or group == planned.intent_id:
                 continue
+            if other.order_id in counted:
+                continue  # a group that was found by another of its orders has that one's number, too
+            if other.order_id is not None:
+                counted.add(other.order_id)
             filled[group] += other.filled
             if not other.final or other.state.denies:
                 waiting[group] = max(waiting[group], _may_fill(other))
@@ -121,12 +127,21 @@ class FactFinder:
         if not read.complete:
             return facts
         ours = [i for i in await self.journal.open_orders(planned.account_id) if i.operation is not Operation.EXTERNAL]
+        replaces = next((row for row in read.orders if row.order_id == planned.target), None)
+        if replaces is not None and planned.ticket is not None and not _is_of(replaces, planned.ticket):
+            raise ConfigError(
+                f"Invalid request: order {replaces.order_id} is to {replaces.side.value} {replaces.description}: a change "
+                "keeps contract and side",
+                code="E-VALIDATION",
+                remedy="Cancel it and place another.",
+                details={"field": "contract" if replaces.side is planned.ticket.side else "side"},
+            )
         standing = [row for row in read.orders if row.account_id == planned.account_id and not row.status.terminal]
         return dataclasses.replace(
             facts,
             others=tuple([row for row in standing if not await self._is_ours(row, ours)]),
             filled=_filled(ours, read.orders),
-            replaces=next((row for row in read.orders if row.order_id == planned.target), None),
+            replaces=replaces,
         )
 
     async def _is_ours(self, row: Order, ours: Iterable[Intent]) -> bool:
@@ -232,6 +247,14 @@ class FactFinder:
         return facts
 
 
+def _is_of(row: Order, ticket: OrderTicket) -> bool:
+    """Whether the order can be changed to `ticket` at all. Source: docs/facts/orders.md §6.
+
+    Of a combination IBKR may name the spread or a leg, and the legs in an order of its own (assumed, as in `evidence`).
+    """
+    return bool(ticket.contract.legs) or (row.side is ticket.side and row.conid == ticket.contract.conid)
+
+
 _UNSENT = (
     IntentState.INTENT,
     IntentState.CLAIMED,
@@ -245,7 +268,7 @@ _UNSENT = (
 
 def _may_fill(intent: Intent) -> Decimal:
     """What an order that is open, or whose state is unknown, can still take away."""
-    return intent.ticket.quantity
+    return max((intent.size, *(other.quantity for other in intent.planned.others)))
 
 
 def _undoes(ticket: OrderTicket, parent: Intent) -> bool:

@@ -138,6 +138,7 @@ class Intent:
     settle_from: when the last doubt arose; the settle window runs from here.
     legs, grouped: the other orders of its group as the answer told them, and, once grouped, as they really are.
     mended:      what was done about a broken bracket.
+    total:       the size of its order at the broker, where that was told.
     """
 
     planned: Planned
@@ -165,6 +166,7 @@ class Intent:
     mended: str = ""
     filled: Decimal = Decimal(0)
     average_price: Decimal | None = None
+    total: Decimal | None = None
     code: str = ""
     control: str = ""
     reason: str = ""
@@ -193,6 +195,11 @@ class Intent:
         """The order asked for. Not for a cancel or an external order, which have none."""
         assert self.planned.ticket is not None, "a cancel has no ticket"  # nor has an order of somebody else
         return self.planned.ticket
+
+    @property
+    def size(self) -> Decimal:
+        """How much its order is for: as the broker told last, or as it was sent."""
+        return self.ticket.quantity if self.total is None else self.total
 
     @property
     def earlier_send_may_act(self) -> bool:
@@ -335,6 +342,7 @@ def _at_the_broker(
                 "filled": event.filled,
                 "average_price": event.average_price,
                 "reason": event.reason,
+                "total": intent.total if event.total is None else event.total,
             }
         case Acknowledged() | Adopted():
             return {

@@ -29,7 +29,7 @@ from ibkit.trading.evidence import Exists, assess
 from ibkit.trading.fingerprint import external_terms, fingerprint
 from ibkit.trading.groups import late_leg, leg_of
 from ibkit.trading.intent import Intent, IntentState
-from ibkit.trading.ports import Broker, FillsRead, Journal, OrdersRead
+from ibkit.trading.ports import Broker, FillsRead, Journal, OrdersRead, lane_of, name_of_lane
 from ibkit.trading.reconcile import LOOK_PAUSE_S, late_order_alert
 from ibkit.trading.ref import derive_ref, group_ref, is_mark, same_ref
 from ibkit.trading.timeline import Observer, Step, StepKind
@@ -58,11 +58,14 @@ class Recovery:
     """The brokerage session in which journal and broker agreed last, by account."""
 
     async def settle_left_overs(self, talk: Conversation, *, but: IntentId | None = None) -> tuple[Intent, ...]:
-        """With the conversation in our hands, whatever is in progress was left by somebody who is gone."""
+        """With its lane in our hands, whatever is in progress was left by somebody who is gone."""
         settled = []
-        left = [intent for name in talk.lanes for intent in await self.journal.unfinished(name)]
+        names = dict.fromkeys(name_of_lane(lane) for lane in talk.lanes)
+        left = [intent for name in names for intent in await self.journal.unfinished(name)]
         for intent in left:
             if intent.intent_id == but or intent.operation is Operation.EXTERNAL:
+                continue
+            if lane_of(intent.planned) not in talk.lanes:
                 continue
             if intent.state.may_have_left:
                 self._tell(StepKind.RECOVERY, f"left unsettled by an earlier run: {intent.label}", ref=intent.ref)
