@@ -155,6 +155,7 @@ class PositionCloser:
         if held is None:
             raise NotFound(f"No position in contract {conid}", code="E-NOT-FOUND")
         results: list[CloseResult] = []
+        gone: list[Trade] = []
         for trade in ours:
             own = key if len(ours) == 1 else child_key(key, trade.trade_id[:8])
             closed = sum((each.quantity for each in results if not each.by_exit), Decimal(0))
@@ -162,7 +163,8 @@ class PositionCloser:
             try:
                 done = await self._trade.close(trade, own, limit_price, confirm, at_most=at_most)
             except NotFound:
-                continue  # nothing of it is held any more: what is held is somebody else's doing
+                gone.append(trade)  # nothing of it is held any more: what is held is somebody else's doing
+                continue
             if not done.success:
                 return done
             results.append(done)
@@ -174,7 +176,17 @@ class PositionCloser:
             await self._refuse_just_closed(held, side)
         ticket = await self._order.ticket(held.contract, side, rest, limit_price)
         last = await self._send(ticket, child_key(key, "rest") if results else key, confirm)
-        return _together([*results, last]) if last.success else last
+        return await self._without_orphans(_together([*results, last]), gone) if last.success else last
+
+    async def _without_orphans(self, done: CloseResult, gone: list[Trade]) -> CloseResult:
+        """`done`, after the exits of trades of which nothing is left were taken off: they would open a position."""
+        try:
+            for trade in gone:
+                await self._exits.take_off(trade, await self._trade.entry_of(trade), begun=False)
+        except IbkitError as error:
+            message = f"{done.message}; but {error.message}: cancel it, or it may open a position"
+            return dataclasses.replace(done, success=False, message=message, code=error.code, remedy=error.remedy)
+        return done
 
     async def _refuse_just_closed(self, held: Position, side: Side) -> None:
         """No second close while IBKR may still show a position that an order of ours has just closed.

@@ -6,6 +6,8 @@
 |-------------------------------|-------------------------------------------------------------------------------|
 | no stop, or too small a one   | an alert; by the plan: placed again or enlarged, bought back, or left         |
 | orders that buy too much      | made smaller; of a position that is gone: cancelled, they would open a long   |
+| a spread without its bought   | an alert; nothing is sent: an order on the whole would sell the leg that is gone |
+| leg, the sold one stands      |                                                                               |
 | an order in an unknown state  | an alert; nothing is sent beside it                                           |
 | it is over                    | the record is closed, with how and at what price                              |
 | a position without a record   | listed; with `all_shorts` a short option without a stop is an alert, too      |
@@ -26,6 +28,7 @@ from ibkit.clock import Clock
 from ibkit.model import AccountId, Position, SecType
 from ibkit.trading.alert import Alert, AlertKind, Severity
 from ibkit.trading.coverage import (
+    Broken,
     Covered,
     Doubtful,
     Gone,
@@ -154,6 +157,8 @@ class Watchdog:
                 return await self._alert(
                     verdict.watched.trade, f"has no working stop for certain: {verdict.reason}"
                 ), ""
+            case Broken():
+                return await self._alert(verdict.watched.trade, f"is broken: {_said(verdict)}"), ""
         assert_never(verdict)
 
     async def _unprotected(self, missing: Missing) -> tuple[Alert, str]:
@@ -310,7 +315,7 @@ def _next_exit(watched: Iterable[Watched], now: datetime) -> datetime | None:
 
 def _wrong(verdict: Verdict) -> bool:
     """It needs a second look: what follows from it is sent or written down."""
-    return isinstance(verdict, Missing | TooMuch | Doubtful | Gone)
+    return isinstance(verdict, Missing | TooMuch | Doubtful | Gone | Broken)
 
 
 def _trade(verdict: Verdict) -> Trade:
@@ -332,6 +337,12 @@ def _said(verdict: Verdict) -> str:
             return f"its orders would buy {verdict.quantity.normalize():f} more than stands"
         case Gone():
             return f"{verdict.quantity.normalize():f} stand in our books and not at IBKR"
+        case Broken():
+            leg = next(leg.contract.label for leg in verdict.watched.contract.legs if leg.ratio > 0)
+            return (
+                f"{verdict.naked.normalize():f} {leg} stand short without the leg that was bought to protect them; "
+                "buy them back by hand, and cancel the orders on the spread, which would sell that leg again"
+            )
         case Doubtful():
             return verdict.reason
         case _:
