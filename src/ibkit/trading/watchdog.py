@@ -47,8 +47,9 @@ from ibkit.trading.gateway import OrderGateway
 from ibkit.trading.looking import Looker, Sight
 from ibkit.trading.ports import Alerts, Broker, Trades
 from ibkit.trading.remedies import Mended, Remedies
+from ibkit.trading.standing import role_of
 from ibkit.trading.timeline import Observer, Step, StepKind, unobserved
-from ibkit.trading.trade import Trade, TradeStatus
+from ibkit.trading.trade import OrderRole, Trade, TradeStatus
 
 __all__ = ["WatchReport", "Watchdog"]
 
@@ -165,9 +166,9 @@ class Watchdog:
         trade, plan = missing.watched.trade, missing.watched.plan
         problem = f"has no working stop: {_said(missing)}"
         alert = await self._alert(trade, problem)  # on disk before anything is sent
-        if not self.acts or plan.on_missing is OnMissing.ALERT:
+        if not self.acts or (plan.on_missing is OnMissing.ALERT and not _is_begun_only(missing.watched)):
             return alert, ""
-        if plan.on_missing is OnMissing.PLACE:
+        if plan.on_missing is not OnMissing.CLOSE:
             mended = await self.remedies.place(missing)
         else:
             mended = await self._bought_back(missing)
@@ -311,6 +312,12 @@ class Watchdog:
 def _next_exit(watched: Iterable[Watched], now: datetime) -> datetime | None:
     coming = (each.plan.exit_at for each in watched if each.plan.exit_at is not None and each.plan.exit_at > now)
     return min(coming, default=None)
+
+
+def _is_begun_only(watched: Watched) -> bool:
+    """Its sale broke off before any stop was tried: to place it is the rest of that sale, whatever its policy."""
+    tried = any(role_of(each.intent) is OrderRole.STOP for each in watched.exits)
+    return watched.trade.exit_plan is not None and not tried
 
 
 def _wrong(verdict: Verdict) -> bool:
