@@ -6,10 +6,10 @@ from decimal import Decimal
 
 import pytest
 
-from fakes import ACCOUNT, Plan, option, stock_ticket
+from fakes import ACCOUNT, SPY, Plan, option, stock_ticket
 from ibkit.model import Key, Side
 from ibkit.trading.close_all import CloseAll
-from ibkit.trading.trade import TradeStatus
+from ibkit.trading.trade import ExitReason, TradeStatus
 from spread_room import make_spread_room, placed, sell, short
 
 D = Decimal
@@ -119,3 +119,16 @@ async def test_a_spread_whose_sold_leg_was_bought_back_by_hand_is_over(room):
     (trade,) = await room.trades.trades()
     assert trade.status is TradeStatus.CLOSED
     assert short(room, LONG.conid) == 3
+
+
+@pytest.mark.requirement("TRD-20")
+async def test_a_spread_whose_sold_leg_was_assigned_early_says_so(room):
+    await sell(room)
+    await by_hand(room, SHORT, Side.BUY, 3)
+    await by_hand(room, SPY, Side.BUY, 300)
+
+    await room.watchdog().round()
+
+    (trade,) = await room.trades.trades()
+    assert (trade.status, trade.exit_reason, trade.exit_price) == (TradeStatus.CLOSED, ExitReason.ASSIGNED, None)
+    assert not [held for held in placed(room) if held.status.working]
