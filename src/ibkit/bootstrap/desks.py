@@ -120,7 +120,7 @@ class Desk:
             broker=self.broker,
             gateway=self.gateway,
             closer=self.closer(),
-            trades=self.books.trades,
+            clock=self.clock,
             account_id=self.account_id,
         )
 
