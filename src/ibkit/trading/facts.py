@@ -130,8 +130,8 @@ class FactFinder:
         replaces = next((row for row in read.orders if row.order_id == planned.target), None)
         if replaces is not None and planned.ticket is not None and not _is_of(replaces, planned.ticket):
             raise ConfigError(
-                f"Invalid request: order {replaces.order_id} is to {replaces.side.value} {replaces.description}: a change "
-                "keeps contract and side",
+                f"Invalid request: order {replaces.order_id} is to {replaces.side.value} {replaces.description}: "
+                "a change keeps contract and side",
                 code="E-VALIDATION",
                 remedy="Cancel it and place another.",
                 details={"field": "contract" if replaces.side is planned.ticket.side else "side"},
