@@ -54,8 +54,8 @@ from ibkit.model import (
     Unread,
 )
 from ibkit.wire import stream as wire
+from ibkit.wire.executions import fill_from_wire
 from ibkit.wire.marketdata import QUOTE_FIELDS
-from ibkit.wire.orders import fill_from_wire
 
 if TYPE_CHECKING:
     from ibkit.client.core import Core
