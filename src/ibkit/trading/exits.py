@@ -104,10 +104,10 @@ class ExitPrices:
 def exit_prices(
     plan: ExitPlan, entry: Decimal, increments: Increments, *, most: Decimal | None = None
 ) -> ExitPrices | None:
-    """The prices of `plan` after an entry at `entry` on average; None for a plan without a stop, and where none follows.
+    """The prices of `plan` after an entry at `entry` on average; None for a plan without a stop, or where none follows.
 
-    A sale that brought nothing, or cost something (a spread that slipped), has no multiple: a stop at or below the entry
-    would buy back at once, at whatever price.
+    A sale that brought nothing, or cost something (a spread that slipped), has no multiple: a stop at or below the
+    entry would buy back at once, at whatever price.
 
     most: what the thing can cost at most (the width of a vertical). A stop there could never trigger, so it is set one
           step below, where that is still above the entry.

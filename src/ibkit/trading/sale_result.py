@@ -46,7 +46,7 @@ def named(request: SaleRequest, market: Market | None) -> dict[str, Any]:
 
 
 def numbers(request: SaleRequest, market: Market, entry: Decimal, quantity: Decimal) -> dict[str, Any]:
-    """credit = entry x multiplier x quantity; max_risk = (stop - entry) x multiplier x quantity; None without a stop."""
+    """credit = entry x multiplier x quantity; max_risk = (stop - entry) x multiplier x quantity, None without stop."""
     prices = market.prices(request, entry)
     units = market.contract.multiplier * quantity
     credit = entry * units
