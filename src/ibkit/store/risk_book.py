@@ -95,6 +95,11 @@ class SqlRiskBook:
             sources=sources,
         )
 
+    async def limits(self, scope: Scope) -> Limits:
+        return await self._database.read(
+            lambda connection: self._limits(self._of_generation(driver_of(connection)), scope)[0]
+        )
+
     async def generation(self) -> int:
         return await self._database.read(lambda connection: _generation(driver_of(connection)))
 
