@@ -876,6 +876,9 @@ class MemoryRiskBook:
             sources=sources,
         )
 
+    async def limits(self, scope: Scope) -> Limits:
+        return layered(self.base(scope.environment), self.changes, scope)[0]
+
     async def generation(self) -> int:
         return self._journal.generation
 

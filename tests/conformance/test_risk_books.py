@@ -181,6 +181,20 @@ async def test_the_generation_alone_is_that_of_the_state(shelf):
     assert await shelf.book.generation() == (await shelf.book.state(SCOPE, START)).generation > before
 
 
+async def test_the_limits_alone_are_those_of_the_state(shelf):
+    for symbol, value in (("", "300"), ("SPY", "200")):
+        layer, whose = (Layer.SYMBOL, symbol) if symbol else (Layer.ACCOUNT, ACCOUNT)
+        await shelf.book.change(
+            LimitChange(
+                environment=PAPER, layer=layer, whose=whose, name="max_shares", new=value, by="ann", note="", at=START
+            )
+        )
+        for scope in (SCOPE, dataclasses.replace(SCOPE, symbol="QQQ"), dataclasses.replace(SCOPE, account_id=OTHER)):
+            assert await shelf.book.limits(scope) == (await shelf.book.state(scope, START)).limits
+
+    assert (await shelf.book.limits(SCOPE)).max_shares == 200
+
+
 async def test_a_send_leaves_the_minute_without_another_send(shelf):
     """The book keeps what it read of a minute: it must slide all the same, and back where the clock goes back."""
     await shelf.send(at=START)

@@ -23,6 +23,7 @@ __all__ = ["SharedSlots"]
 _BELOW_S = 60.0
 """What may be asked once a minute is not waited for: a 429 to a second process does no harm (`Lanes.slow_down`)."""
 
+
 class SharedSlots:
     """path: of the file, one for each login."""
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from ibkit.errors import StorageError
 from ibkit.store.failures import DATABASE_ERRORS, storage_error
@@ -80,7 +79,7 @@ class Committer:
                     self._in_savepoint(connection, unit)
         except _Ended as ended:
             return [unit for unit in units if unit is not ended.culprit]
-        except SQLAlchemyError as error:
+        except BaseException as error:  # noqa: BLE001  # it is raised where the units came from: they wait for it
             failed = self._mapped(error)
             for unit in units:
                 unit.fail(failed)
@@ -96,7 +95,7 @@ class Committer:
                 raise _Ended(unit) from error
             try:
                 connection.exec_driver_sql("ROLLBACK TO SAVEPOINT unit")
-            except SQLAlchemyError:
+            except DATABASE_ERRORS:
                 # SQLite answers some failures (a full disk) by rolling back everything; PostgreSQL may be gone.
                 raise _Ended(unit) from error
         connection.exec_driver_sql("RELEASE SAVEPOINT unit")

@@ -1,8 +1,7 @@
 """Reading intents: a row says how far one has come, and only what is new since the last look is read and folded.
 
 Events are only ever appended (triggers refuse anything but the purge), so what was folded of an intent stays true: an
-account with a thousand open orders is not folded anew for each order that is sent. Statements go to the driver as they
-are; SQLAlchemy's part of one would cost several times what SQLite needs for it.
+account with a thousand open orders is not folded anew for each order that is sent.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from ibkit.model import Environment, Key
+from ibkit.store.database import driver_of
 from ibkit.store.event_codec import decode_event
 from ibkit.store.journal_rows import id_of_key
 from ibkit.trading.intent import Intent, fold
@@ -44,7 +44,7 @@ class IntentReader:
         `condition` is a literal of ours; values are bound.
         """
         down, most = ("", -1) if newest is None else (" DESC", newest)
-        driver: Any = connection.connection.driver_connection
+        driver = driver_of(connection)
         found = driver.execute(
             f"SELECT intent_id, planned_at, version FROM intents WHERE {condition}"  # noqa: S608
             f" ORDER BY planned_at{down}, rowid{down} LIMIT ?",

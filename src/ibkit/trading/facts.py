@@ -68,7 +68,7 @@ class FactFinder:
         )
         if await self._closes(tickets, planned):
             return await self._with_grids(tickets, dataclasses.replace(facts, reduces=True))
-        limits = (await self.book.state(scope_of(planned), self.clock.now())).limits
+        limits = await self.book.limits(scope_of(planned))
         facts = await self._with_orders(planned, facts)
         facts = await self._with_account(planned.account_id, tickets, facts, limits)
         facts = await self._with_grids(tickets, facts)
