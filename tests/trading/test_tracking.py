@@ -60,3 +60,22 @@ async def test_a_filled_order_without_figures_is_filled_as_asked(room):
     done = await room.gateway.tracker.refresh(intent)
 
     assert (done.state, done.filled) == (IntentState.FILLED, 10)
+
+
+@pytest.mark.requirement("TRD-13", "TRD-20")
+async def test_an_order_that_was_cancelled_already_when_it_was_found_has_ended(room):
+    """Nothing of it changes any more, so it must not wait for a change to be written down as ended."""
+    room.plan("lost_after")
+    room.broker.fills = False
+    original = room.broker.read_orders
+
+    async def read_orders(account_id):
+        for held in room.broker.accepted:
+            held.status = OrderStatus.CANCELLED
+        return await original(account_id)
+
+    room.broker.read_orders = read_orders
+    intent = (await room.gateway.submit(stock_ticket(), key=KEY)).intent
+    assert intent.order_status is OrderStatus.CANCELLED
+
+    assert (await room.gateway.tracker.refresh(intent)).state is IntentState.CANCELLED

@@ -23,7 +23,7 @@ from ibkit.model import AccountId, GroupKind, Key, Order, OrderId, OrderTicket, 
 from ibkit.trading.alert import Alert, AlertKind, Severity
 from ibkit.trading.events import Attached, Grouped, IntentId, LegAck, Mended
 from ibkit.trading.fingerprint import fingerprint, ticket_terms
-from ibkit.trading.groups import legs_from, rows_of
+from ibkit.trading.groups import UNSEEN, both_filled_alert, late_leg, legs_from, rows_of
 from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.outcome import Outcome
 from ibkit.trading.ports import Broker, Journal, Leg
@@ -35,9 +35,10 @@ __all__ = ["Door", "GroupKeeper", "OnBroken"]
 LOOK_S = 10.0
 """A child is shown within this long, or somebody is told (fault F53)."""
 _LOOK_PAUSE_S = 1.0
+_MOST_CLOSES = 3
+"""Orders, one after another, that close what a broken bracket filled: the next where the last is proven to be none."""
 _SIBLING_S = 5.0
 """IBKR cancels a sibling by itself; what still works after this long is cancelled by us (fault F54)."""
-_UNSEEN = "not to be seen at IBKR"
 
 
 class OnBroken(enum.Enum):
@@ -49,6 +50,8 @@ class OnBroken(enum.Enum):
 
 class Door(Protocol):
     """What the keeper needs of the gateway."""
+
+    async def find(self, key: Key) -> Intent | None: ...
 
     async def cancel_rest(self, intent: Intent) -> Intent: ...
 
@@ -98,7 +101,7 @@ class GroupKeeper:
                 break
             rows |= await self._in_list(intent)
             await self.clock.sleep(_LOOK_PAUSE_S)
-        known = tuple(dataclasses.replace(leg, text=_UNSEEN) if _unseen(leg) else leg for leg in legs)
+        known = tuple(dataclasses.replace(leg, text=UNSEEN) if _unseen(leg) else leg for leg in legs)
         now = self.clock.now()
         grouped = Grouped(at=now, legs=known)
         rows_of_legs = tuple(self._leg(intent, leg) for leg in known if leg.order_id is not None)
@@ -106,6 +109,17 @@ class GroupKeeper:
         for leg in stored.broken:
             self._tell(StepKind.CRITICAL, f"{_name(stored, leg)}: {leg.text}", ref=stored.ref)
         return stored
+
+    async def attach(self, intent: Intent, row: Order) -> bool:
+        """Whether `row` is an order of this group that nobody had seen: from here on it is followed as that."""
+        late = late_leg(intent, row)
+        if late is None:
+            return False
+        legs = (*(leg for leg in intent.legs if leg.number != late.number), late)
+        grouped = Grouped(at=self.clock.now(), legs=legs)
+        await self.journal.append(intent, grouped, legs=(self._leg(intent, late),))
+        self._tell(StepKind.RECOVERY, f"{_name(intent, late)} is there after all: order {row.order_id}", ref=intent.ref)
+        return True
 
     async def _by_number(self, order_id: OrderId) -> dict[OrderId, Order]:
         try:
@@ -124,7 +138,7 @@ class GroupKeeper:
     def _leg(self, intent: Intent, leg: LegAck) -> Leg:
         assert leg.number is not None, "a leg has its place by now"
         assert leg.order_id is not None, "a leg that is there has its number"
-        ticket = intent.planned.others[leg.number - 1]
+        ticket = intent.planned.others[leg.number - 1] if leg.number else intent.ticket
         key = child_key(intent.key, f"leg-{leg.number}")
         terms = ticket_terms(ticket)
         bracket = intent.planned.group is GroupKind.BRACKET
@@ -135,7 +149,7 @@ class GroupKeeper:
             at=self.clock.now(),
             intent_id=IntentId(ref),
             key=key,
-            ref=ref if bracket else leg_ref(intent.ref, leg.number),
+            ref=ref if bracket else leg_ref(intent.ref, leg.number) if leg.number else intent.ref,
             ticket=ticket,
             terms=terms,
             fingerprint=fingerprint(terms),
@@ -197,12 +211,18 @@ class GroupKeeper:
         missing = [leg for leg in intent.broken if self._protective(intent, leg)]
         if not missing:
             return f"{intent.filled:f} filled; its stop stands"
-        if any(leg.text == _UNSEEN for leg in missing):
+        if any(leg.text == UNSEEN for leg in missing):
             return f"{intent.filled:f} filled, and its stop is not to be seen: look at IBKR and protect or close it"
         return await self._flattened(intent)
 
     async def _flattened(self, intent: Intent) -> str:
-        left = intent.filled
+        left, key = intent.filled, child_key(intent.key, "flatten")
+        for attempt in range(1, _MOST_CLOSES + 1):
+            key = child_key(intent.key, "flatten" if attempt == 1 else f"flatten-{attempt}")
+            known = await self.door.find(key)
+            if known is None or not known.state.final or known.state is IntentState.UNKNOWN_NEEDS_HUMAN:
+                break
+            left -= known.filled  # it came to nothing, or to a part
         for leg in await self.journal.legs(intent.intent_id):
             now = await self.door.refreshed(leg)
             if now.state is IntentState.ACKED:
@@ -219,7 +239,6 @@ class GroupKeeper:
             order_type=OrderType.MARKET,
             quantity=left,
         )
-        key = child_key(intent.key, "flatten")
         outcome = await self.door.submit(ticket, key=key, purpose="close", reduces=intent.intent_id)
         outcome.require()
         closed = await self.door.wait_for_fill(outcome.intent, within_s=LOOK_S)
@@ -249,18 +268,7 @@ class GroupKeeper:
                     await self.door.cancel_rest(each)
                 except IbkitError as error:
                     self._tell(StepKind.CRITICAL, f"order {each.order_id} still stands: {error.message}", ref=each.ref)
-        return (self._both_filled(parent, filled),) if len(filled) > 1 else ()
-
-    def _both_filled(self, parent: Intent, filled: list[Intent]) -> Alert:
-        numbers = ", ".join(str(each.order_id) for each in filled)
-        return Alert(
-            kind=AlertKind.BOTH_FILLED,
-            severity=Severity.CRITICAL,
-            subject=parent.ref,
-            message=f"CRITICAL: orders {numbers} were to cancel each other and were all filled: check the position",
-            at=self.clock.now(),
-            details={"account": parent.planned.account_id, "key": parent.key},
-        )
+        return (both_filled_alert(parent, filled, at=self.clock.now()),) if len(filled) > 1 else ()
 
     def _tell(self, kind: StepKind, text: str, **details: str) -> None:
         self.observe(Step(kind=kind, at=self.clock.now(), text=text, details=details))
@@ -271,7 +279,9 @@ def _unseen(leg: LegAck) -> bool:
 
 
 def _name(intent: Intent, leg: LegAck) -> str:
-    return "an order" if leg.number is None else intent.planned.others[leg.number - 1].label
+    if leg.number is None:
+        return "an order"
+    return intent.planned.others[leg.number - 1].label if leg.number else intent.ticket.label
 
 
 def _purpose(ticket: OrderTicket) -> str:

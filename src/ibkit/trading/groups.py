@@ -9,15 +9,29 @@ Source: docs/facts/orders.md §1.7; reliability faults F52-F54, F120, F121.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from decimal import Decimal
 
 from ibkit.errors import ConfigError
 from ibkit.model import Accepted, GroupKind, Order, OrderStatus, OrderTicket, OrderType, Ref, Side
+from ibkit.trading.alert import Alert, AlertKind, Severity
 from ibkit.trading.events import LegAck
 from ibkit.trading.intent import Intent
 from ibkit.trading.ref import leg_ref, same_ref
 
-__all__ = ["acknowledged_legs", "check_group", "fits", "legs_from", "rows_of"]
+__all__ = [
+    "UNSEEN",
+    "acknowledged_legs",
+    "both_filled_alert",
+    "check_group",
+    "fits",
+    "late_leg",
+    "legs_from",
+    "rows_of",
+]
+
+UNSEEN = "not to be seen at IBKR"
+"""Of an order that nothing refused, and that no look has shown yet: it may still come up."""
 
 
 def check_group(ticket: OrderTicket, others: Sequence[OrderTicket], group: GroupKind | None) -> None:
@@ -117,6 +131,42 @@ def legs_from(intent: Intent, rows: Sequence[Order], refused: Sequence[LegAck]) 
     for number in free:
         places[number] = LegAck(number, None, OrderStatus.UNKNOWN)
     return tuple(places[number] for number in sorted(places))
+
+
+def late_leg(intent: Intent, row: Order) -> LegAck | None:
+    """The order of the group that was not to be seen when it was looked for, and now is; None where `row` is none.
+
+    Number 0: the first of an OCA group, for which another stood when it was found.
+    """
+    if not intent.grouped:
+        return None
+    stood_in = intent.order_id in {leg.order_id for leg in intent.legs} and row.order_id != intent.order_id
+    if intent.planned.group is GroupKind.OCA and stood_in and same_ref(intent.ref, row.ref):
+        return LegAck(0, row.order_id, row.status, _why(row))
+    if not rows_of(intent, (row,)):
+        return None
+    unseen = {
+        leg.number: intent.planned.others[leg.number - 1]
+        for leg in intent.broken
+        if leg.number is not None and leg.order_id is None and leg.text == UNSEEN
+    }
+    number = _number_of_ref(intent, row.ref)
+    if number is None:
+        number = next((n for n, ticket in unseen.items() if fits(row, ticket)), None)
+    return LegAck(number, row.order_id, row.status, _why(row)) if number in unseen else None
+
+
+def both_filled_alert(parent: Intent, filled: Sequence[Intent], *, at: datetime) -> Alert:
+    """parent: the intent that the group was sent with. Source: reliability fault F54."""
+    numbers = ", ".join(str(each.order_id) for each in filled)
+    return Alert(
+        kind=AlertKind.BOTH_FILLED,
+        severity=Severity.CRITICAL,
+        subject=parent.ref,
+        message=f"CRITICAL: orders {numbers} were to cancel each other and were all filled: check the position",
+        at=at,
+        details={"account": parent.planned.account_id, "key": parent.key},
+    )
 
 
 def _why(row: Order) -> str:

@@ -26,6 +26,7 @@ from ibkit.trading.day_end import FILLS_DAYS, ended_unwatched, of_an_earlier_day
 from ibkit.trading.events import Adopted, Attached, Expired, IntentId, Operation, Planned
 from ibkit.trading.evidence import Exists, assess
 from ibkit.trading.fingerprint import external_terms, fingerprint
+from ibkit.trading.group_keeper import GroupKeeper
 from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.ports import Broker, FillsRead, Journal, OrdersRead
 from ibkit.trading.reconcile import LOOK_PAUSE_S, late_order_alert
@@ -50,6 +51,7 @@ class Recovery:
     clock: Clock
     tracker: Tracker
     observe: Observer
+    groups: GroupKeeper
     tenant: str
     environment: Environment
     _agreed: dict[AccountId, str] = field(default_factory=dict)
@@ -198,17 +200,26 @@ class Recovery:
             await self._write_external(account_id, row)
 
     async def _belongs_to_us(self, row: Order) -> bool:
-        """Whether the journal knows its number or its mark, or it is a child of a bracket that is still looked at."""
+        """Whether the journal knows its number or its mark, or it is of a group that is looked at or misses it."""
         if await self.journal.by_order(row.account_id, row.order_id) is not None:
             return True
-        if row.parent_id is not None:
-            parent = await self.journal.by_order(row.account_id, row.parent_id)
-            if parent is not None and parent.group_open:
-                return True
+        whole = await self._group_of(row)
+        if whole is not None and (whole.group_open or await self.groups.attach(whole, row)):
+            return True
         if row.ref is None:
             return False
         known = await self.journal.get(IntentId(row.ref.strip().casefold()))
         return known is not None and same_ref(known.ref, row.ref)
+
+    async def _group_of(self, row: Order) -> Intent | None:
+        """The bracket whose parent it names, or the OCA group whose mark it carries."""
+        if row.parent_id is not None:
+            return await self.journal.by_order(row.account_id, row.parent_id)
+        if row.ref is None:
+            return None
+        mark = row.ref.strip().casefold()
+        whole, _, number = mark.rpartition("-")
+        return await self.journal.get(IntentId(whole if number.isdecimal() else mark))
 
     async def _write_external(self, account_id: AccountId, row: Order) -> None:
         now = self.clock.now()
