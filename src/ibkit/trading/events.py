@@ -201,7 +201,8 @@ class Replying:
 class LegAck:
     """What became of one further order of a group. order_id: None where it was refused or is not there.
 
-    number: its place in `Planned.others`, counted from 1; None while nobody has looked which of the children it is.
+    number: its place in `Planned.others`, counted from 1; None while nobody has looked which of the children it is; 0
+            for the first order of an OCA group where another was found in its place.
     text:   the broker's words on a refusal, or ours on what is missing.
     """
 

@@ -346,7 +346,9 @@ class OrderGateway:
         for intent in await self._journal.unfinished(self._broker.username):
             if intent.group_open or intent.mend_due:
                 await self._groups.settle(intent)
-        parents = {leg.planned.leg_of for leg in await self._journal.unfinished(self._broker.username)} - {None}
+        open_ = await self._journal.unfinished(self._broker.username)
+        # An order of an OCA group may be the last that works of it, and be the one that the group was sent with.
+        parents = {each.planned.leg_of or (each.planned.group and each.intent_id) for each in open_} - {None}
         for parent_id in sorted(str(parent) for parent in parents):
             parent = await self._journal.get(IntentId(parent_id))
             if parent is not None:

@@ -22,7 +22,7 @@ from ibkit.errors import IbkitError
 from ibkit.model import AccountId, GroupKind, Key, Order, OrderId, OrderTicket, OrderType
 from ibkit.trading.alert import Alert, AlertKind, Severity
 from ibkit.trading.events import Grouped, IntentId, LegAck, Mended
-from ibkit.trading.groups import leg_of, legs_from, rows_of
+from ibkit.trading.groups import UNSEEN, both_filled_alert, leg_of, legs_from, rows_of
 from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.outcome import Outcome
 from ibkit.trading.ports import Broker, Journal
@@ -34,9 +34,10 @@ __all__ = ["Door", "GroupKeeper", "OnBroken"]
 LOOK_S = 10.0
 """A child is shown within this long, or somebody is told (fault F53)."""
 _LOOK_PAUSE_S = 1.0
+_MOST_CLOSES = 3
+"""Orders, one after another, that close what a broken bracket filled: the next where the last is proven to be none."""
 _SIBLING_S = 5.0
 """IBKR cancels a sibling by itself; what still works after this long is cancelled by us (fault F54)."""
-_UNSEEN = "not to be seen at IBKR"
 
 
 class OnBroken(enum.Enum):
@@ -48,6 +49,8 @@ class OnBroken(enum.Enum):
 
 class Door(Protocol):
     """What the keeper needs of the gateway."""
+
+    async def find(self, key: Key) -> Intent | None: ...
 
     async def cancel_rest(self, intent: Intent) -> Intent: ...
 
@@ -107,7 +110,7 @@ class GroupKeeper:
         if not told and any(_unseen(leg) for leg in legs):
             await self.door.raise_alert(self._not_looked_at(intent))
             return intent
-        known = tuple(dataclasses.replace(leg, text=_UNSEEN) if _unseen(leg) else leg for leg in legs)
+        known = tuple(dataclasses.replace(leg, text=UNSEEN) if _unseen(leg) else leg for leg in legs)
         now = self.clock.now()
         grouped = Grouped(at=now, legs=known)
         rows_of_legs = tuple(leg_of(intent, leg, at=now) for leg in known if leg.order_id is not None)
@@ -197,12 +200,18 @@ class GroupKeeper:
         missing = [leg for leg in intent.broken if self._protective(intent, leg)]
         if not missing:
             return f"{intent.filled:f} filled; its stop stands"
-        if any(leg.text == _UNSEEN for leg in intent.broken):  # also a take profit: it would close a second time
+        if any(leg.text == UNSEEN for leg in intent.broken):  # also a take profit: it would close a second time
             return f"{intent.filled:f} filled, and not all of it is to be seen: look at IBKR and protect or close it"
         return await self._flattened(intent)
 
     async def _flattened(self, intent: Intent) -> str:
-        left = intent.filled
+        left, key = intent.filled, child_key(intent.key, "flatten")
+        for attempt in range(1, _MOST_CLOSES + 1):
+            key = child_key(intent.key, "flatten" if attempt == 1 else f"flatten-{attempt}")
+            known = await self.door.find(key)
+            if known is None or not known.state.final or known.state is IntentState.UNKNOWN_NEEDS_HUMAN:
+                break
+            left -= known.filled  # it came to nothing, or to a part
         for leg in await self.journal.legs(intent.intent_id):
             now = await self.door.refreshed(leg)
             if now.state is IntentState.ACKED:
@@ -219,7 +228,6 @@ class GroupKeeper:
             order_type=OrderType.MARKET,
             quantity=left,
         )
-        key = child_key(intent.key, "flatten")
         outcome = await self.door.submit(ticket, key=key, purpose="close", reduces=intent.intent_id)
         outcome.require()
         closed = await self.door.wait_for_fill(outcome.intent, within_s=LOOK_S)
@@ -249,18 +257,7 @@ class GroupKeeper:
                     await self.door.cancel_rest(each)
                 except IbkitError as error:
                     self._tell(StepKind.CRITICAL, f"order {each.order_id} still stands: {error.message}", ref=each.ref)
-        return (self._both_filled(parent, filled),) if len(filled) > 1 else ()
-
-    def _both_filled(self, parent: Intent, filled: list[Intent]) -> Alert:
-        numbers = ", ".join(str(each.order_id) for each in filled)
-        return Alert(
-            kind=AlertKind.BOTH_FILLED,
-            severity=Severity.CRITICAL,
-            subject=parent.ref,
-            message=f"CRITICAL: orders {numbers} were to cancel each other and were all filled: check the position",
-            at=self.clock.now(),
-            details={"account": parent.planned.account_id, "key": parent.key},
-        )
+        return (both_filled_alert(parent, filled, at=self.clock.now()),) if len(filled) > 1 else ()
 
     def _tell(self, kind: StepKind, text: str, **details: str) -> None:
         self.observe(Step(kind=kind, at=self.clock.now(), text=text, details=details))
@@ -277,4 +274,6 @@ def _unseen(leg: LegAck) -> bool:
 
 
 def _name(intent: Intent, leg: LegAck) -> str:
-    return "an order" if leg.number is None else intent.planned.others[leg.number - 1].label
+    if leg.number is None:
+        return "an order"
+    return intent.planned.others[leg.number - 1].label if leg.number else intent.ticket.label

@@ -239,7 +239,7 @@ class Recovery:
         if row.parent_id is not None:
             parent = await self.journal.by_order(row.account_id, row.parent_id)
             return parent if parent is not None and parent.planned.group is GroupKind.BRACKET else None
-        ref = group_ref(row.ref)
+        ref = group_ref(row.ref) or (None if row.ref is None else row.ref.strip().casefold())
         first = None if ref is None else await self.journal.get(IntentId(ref))
         return first if first is not None and first.planned.group is GroupKind.OCA else None
 
@@ -249,7 +249,7 @@ class Recovery:
         if late is None:
             return False
         now = self.clock.now()
-        legs = tuple(late if leg.number == late.number else leg for leg in sent.legs)
+        legs = (*(leg for leg in sent.legs if leg.number != late.number), late)
         alert = Alert(
             kind=AlertKind.LATE_ORDER,
             severity=Severity.CRITICAL,
