@@ -266,6 +266,13 @@ async def test_the_list_alone_shows_a_late_order_where_the_executions_fail(desk)
     assert len(await desk.agree()) == 1
 
 
+async def test_what_neither_list_nor_executions_can_show_waits_for_the_next_look(desk):
+    desk.put(denied())
+    desk.trades = [DOWN]
+
+    assert await desk.agree() == ()
+
+
 @pytest.mark.parametrize(
     "shown",
     [listed(), listed(row(side=Side.SELL)), listed(row(parked=True))],

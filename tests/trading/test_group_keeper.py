@@ -286,6 +286,12 @@ async def test_a_child_that_was_shown_and_refused_breaks_the_bracket_and_is_foll
     assert desk.alert.message == f"CRITICAL: {STANDS}: {STOP.label}: margin"
 
 
+async def test_an_order_whose_place_in_the_group_nobody_knows_is_named_all_the_same(desk):
+    await desk.settle(broken(legs=(LegAck(None, None, OrderStatus.INACTIVE, "no"),)))
+
+    assert desk.alert.message.startswith(f"CRITICAL: {STANDS}: an order: no;")
+
+
 async def test_an_oca_group_without_one_of_its_orders_stands_with_a_warning(desk):
     settled = await desk.settle(oca())
 
@@ -429,7 +435,7 @@ async def test_a_close_that_was_refused_leaves_the_bracket_due(desk):
     assert desk.steps[0].kind is StepKind.CRITICAL
 
 
-@pytest.mark.parametrize(("sold", "left"), [(0, "10"), (4, "6")])
+@pytest.mark.parametrize(("sold", "left"), [(0, "10"), (4, "6"), (9, "1")])
 async def test_a_take_profit_is_taken_away_first_and_what_it_sold_is_not_closed_again(desk, sold, left):
     with_profit(desk)
     desk.door.after_cancel = {"state": IntentState.CANCELLED, "filled": Decimal(sold)}
