@@ -43,6 +43,7 @@ from ibkit.trading.events import (
     UnknownReason,
 )
 from ibkit.trading.fingerprint import fingerprint, ticket_terms
+from ibkit.trading.ports import lane_of
 from ibkit.trading.risk import Halt, HaltMode, Layer, LimitChange, Scope
 from risk_cases import limit_order, spread, spread_order
 
@@ -516,9 +517,11 @@ async def test_a_cancel_counts_against_nothing(shelf):
     asked = _planned(shelf.count, stock_ticket("1"), START)
     cancel = dataclasses.replace(asked, operation=Operation.CANCEL, ticket=None, target=OrderId("7"))
     intent, _ = await shelf.journal.plan(cancel)
+    async with shelf.journal.conversation(lane_of(cancel), wait_s=1.0) as lane:
+        epoch = lane.epoch
     intent = await shelf.journal.append(
         intent,
-        Claimed(at=START, owner="test", epoch=shelf.epoch),
+        Claimed(at=START, owner="test", epoch=epoch),
         Sending(at=START, deadline_s=2.0, session="1", trading_day=START.date()),
     )
     await shelf.unknown(intent)

@@ -17,7 +17,7 @@ from ibkit.store.database import driver_of
 from ibkit.store.mark import Mark
 from ibkit.trading.events import Claimed, Decided, Event, Operation, Replying, Sending, Stage, TakenOver
 from ibkit.trading.intent import Intent
-from ibkit.trading.ports import ControlsMoved, Fenced
+from ibkit.trading.ports import ControlsMoved, Fenced, lane_of
 
 __all__ = ["check_controls", "check_lane", "controls", "record_sends", "rise", "take_lane"]
 
@@ -57,12 +57,12 @@ def check_lane(connection: Connection, after: Intent, events: Sequence[Event]) -
     """Whether `events` take an order closer to IBKR. Fenced where they do so under an epoch that is not the newest."""
     if not any(isinstance(event, _FENCED) for event in events):
         return False
-    username = after.planned.username
-    found = driver_of(connection).execute(_EPOCH, (username,)).fetchone()
+    lane = lane_of(after.planned)
+    found = driver_of(connection).execute(_EPOCH, (lane,)).fetchone()
     newest = 0 if found is None else found[0]
     if after.epoch != newest:
         raise Fenced(
-            f"Order {after.intent_id}: another process has taken over the orders of IBKR user {username}",
+            f"Order {after.intent_id}: another process has taken over the orders of IBKR user {lane}",
             details={"intent": after.intent_id, "epoch": str(after.epoch), "newest": str(newest)},
         )
     return True

@@ -49,7 +49,7 @@ class Tracker:
     async def seen(self, intent: Intent, order: Order) -> Intent:
         """`intent` (acknowledged) after the broker showed its order so; raises nothing, as `refresh`."""
         if order.status is OrderStatus.FILLED and not order.filled and intent.planned.ticket:
-            order = dataclasses.replace(order, filled=intent.ticket.quantity)  # said without figures
+            order = dataclasses.replace(order, filled=intent.size)  # said without figures
         if intent.state is not IntentState.ACKED:
             return intent
         # Inactive after an acknowledgement is a late refusal, unless the order waits behind a question. It is news even
@@ -102,4 +102,6 @@ def _changed(intent: Intent, order: Order) -> bool:
     """Something new was said, and nothing that we know was unsaid (a late, older answer)."""
     if order.filled < intent.filled:
         return False
-    return order.status is not intent.order_status or order.filled != intent.filled
+    if order.status is not intent.order_status or order.filled != intent.filled:
+        return True
+    return intent.planned.ticket is not None and order.total not in (0, intent.size)
