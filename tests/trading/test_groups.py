@@ -9,7 +9,7 @@ import pytest
 
 from fakes import Plan, stock_ticket
 from ibkit.errors import ConfigError, KeyReused, LimitExceeded, OutcomeUnknown
-from ibkit.model import GroupKind, Key, OrderStatus, OrderType, Side, TimeInForce
+from ibkit.model import GroupKind, Key, OrderStatus, OrderType, Side, TimeInForce, Trail
 from ibkit.trading.alert import AlertKind
 from ibkit.trading.events import Acknowledged, Grouped, Mended, Sending
 from ibkit.trading.groups import check_group
@@ -362,6 +362,27 @@ async def test_an_order_that_closes_and_is_proven_to_be_none_is_followed_by_anot
     assert "was closed at" in intent.mended
     assert [held.ticket.side for held in room.broker.accepted] == [Side.BUY, Side.SELL]
     assert not await room.broker.positions("DU1234567")
+
+
+@pytest.mark.requirement("TRD-14", "TRD-22")
+async def test_a_trailing_stop_is_found_wherever_it_stands_by_now(room):
+    """Its stop follows the market from the first moment on: that it is not where it began is no sign of another."""
+    trailing = dataclasses.replace(STOP, order_type=OrderType.TRAIL, trail=Trail(Decimal(5)))
+    original = room.broker.read_orders
+    room.plan("lost_after")
+
+    async def read_orders(account_id):
+        read = await original(account_id)
+        moved = (dataclasses.replace(row, stop_price=Decimal("624.00")) for row in read.orders[1:])
+        return dataclasses.replace(read, orders=(*read.orders[:1], *moved))
+
+    room.broker.read_orders = read_orders
+
+    outcome = await bracket(room, others=(trailing,))
+
+    assert outcome.error is None
+    (leg,) = await room.journal.legs(outcome.intent.intent_id)
+    assert leg.order_id == room.broker.accepted[1].order_id
 
 
 @pytest.mark.requirement("TRD-20")

@@ -218,6 +218,8 @@ def fits(row: Order, ticket: OrderTicket) -> bool:
         return False
     if _kind(row.order_type) != _kind(ticket.order_type.value):
         return False
+    if ticket.trail is not None:
+        return True  # its prices follow the market from the first moment on
     pairs = ((row.limit_price, ticket.limit_price), (row.stop_price, ticket.stop_price))
     return all(shown == wanted for shown, wanted in pairs if shown is not None and wanted is not None)
 

@@ -296,6 +296,9 @@ def _changes(intent: Intent, event: Event) -> dict[str, object]:
             }
         case Acknowledged() | Adopted() | Attached() | Grouped() | Mended() | Progressed():
             return _at_the_broker(intent, event)
+        case RefusedLocally() | Expired() if intent.operation is Operation.PLACE and intent.sends:
+            # Armed again by the opt-in probe: its first send was proven absent, and is still looked for.
+            return {"state": _S.NOT_PLACED, "code": "E-TIMEOUT", "reason": f"proven not to be at IBKR; {event.reason}"}
         case _:
             return _ending(event)
 
