@@ -17,6 +17,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from ibkit.trading.ports import cancel_lane
+
 from .checker import States
 
 __all__ = ["Guards"]
@@ -110,7 +112,7 @@ class Guards:
 
     def _unfenced(self, planned: Mapping[str, Any], events: list[tuple[str, Mapping[str, Any]]]) -> str:
         held = next(body["epoch"] for kind, body in reversed(events) if kind in ("Claimed", "TakenOver"))
-        newest = self._states.rows("SELECT epoch FROM lanes WHERE username = ?", (planned["username"],))
+        newest = self._states.rows("SELECT epoch FROM lanes WHERE username = ?", (_lane(planned),))
         newest_epoch = newest[0][0] if newest else 0
         return "" if held == newest_epoch else f"F105: written under epoch {held}, the lane is at {newest_epoch}"
 
@@ -182,6 +184,10 @@ class Guards:
             values = [value for _, value in sorted(set_at[name].items()) if value is not None]
             found[name] = default if not values else None if values[-1] == "off" else Decimal(values[-1])
         return found
+
+
+def _lane(planned: Mapping[str, Any]) -> str:
+    return cancel_lane(planned["username"]) if planned["operation"] == "cancel" else str(planned["username"])
 
 
 def _symbols(ticket: Mapping[str, Any]) -> set[str]:

@@ -195,11 +195,13 @@ ROWS: dict[str, Row] = {
         "process stopped", tests=(f"{_GATEWAY}::test_a_process_that_slept_between_row_and_bytes_does_not_send",)
     ),
     "F92": _here("disk full"),
-    "F93": _here("disk busy", tests=(f"{_JOURNAL}::test_a_journal_that_another_program_holds_sends_nothing",)),
+    "F93": _here(
+        "disk busy", tests=(f"{_JOURNAL}::test_a_journal_that_another_program_holds_takes_nothing_until_it_lets_go",)
+    ),
     "F94": _here(
         "disk fsync lost",
         "disk fsync kept",
-        tests=(f"{_JOURNAL}::test_after_a_failed_disk_write_nothing_is_written_any_more",),
+        tests=(f"{_JOURNAL}::test_a_fault_at_any_write_of_an_order_leaves_what_was_stored_before_it",),
     ),
     "F95": _test(f"{_JOURNAL}::test_a_damaged_file_is_named_and_never_made_anew"),
     "F96": _test(
