@@ -486,3 +486,14 @@ def test_status_says_that_trading_is_stopped_and_an_order_says_how_to_start_it_a
     assert "Trading is halted" in ran.err
     assert "ibkit kill --release" in ran.err
     assert ib.run("kill", "--cancel-all", "--symbol", "SPY").code == 2
+
+
+@pytest.mark.requirement("TRD-18", "OPT-05")
+@pytest.mark.parametrize("up", [True, False])
+def test_the_kill_switch_that_cancels_all_tells_its_halts_in_one_document(bench: Make, up: bool) -> None:
+    ib = bench()
+    ib.simulator.up = up
+    ran = ib.run("kill", "--cancel-all", "--by", "ann", "--json")
+    assert (ran.code == 0) is up
+    assert {halt["mode"] for halt in ran.json["halts"]} == {"cancel-all"}
+    assert ("complete" in ran.json) is up
