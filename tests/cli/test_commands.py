@@ -115,6 +115,10 @@ def test_the_mock_needs_no_network_and_says_that_it_is_one(ibkit: Make, monkeypa
     ran = ibkit("sell-option", "--side", "put")
     assert ran.code == 0, ran.err
     assert ran.out.startswith("SIMULATED.")
+    assert ibkit("sell-option", "--side", "put", "--exit-in", "1h").code == 0
+    ran = ibkit("sell-option", "--side", "put", "--start-cleanup")
+    assert ran.code == 0
+    assert "note: no worker was started" in ran.err
 
 
 @pytest.mark.requirement("TRD-02", "CFG-09")
