@@ -104,6 +104,8 @@ LATE = ("adversarial", "late resend")
 """Kinds in which an order may show up after the settle window: S7 is not demanded of them."""
 LONG_AGE_S = 600
 """So long a wish may wait where it may be sent a second time: absence is shown after a minute at the earliest."""
+LOOKED_AT_AGAIN = (*LATE, "overnight", "groups", "rivals", "plain")
+"""Kinds in which something may still move after the first quiet look."""
 STEPS = 40
 HEAL_S = 120.0
 HEAL_SLACK_S = 60.0
@@ -633,7 +635,8 @@ class Schedule:
         if self.mode == "overnight":
             self.seen["overnight"] += 1
             await self._look_again(OVERNIGHT_S)
-        await self._look_again(700.0)
+        if self.mode in LOOKED_AT_AGAIN:
+            await self._look_again(700.0)
         await self._bury()
 
     async def _look_again(self, pause_s: float) -> None:
@@ -670,6 +673,7 @@ class Schedule:
             phantoms=bool(self.weather.fired["two rows with our ref"]),
             places=self.broker.places,
         )
+        marks = self.broker.ref_style in ("", "upper")
         if not self.restored and not self.weather.fired["two rows with our ref"]:
             judge_groups(
                 verdict,
@@ -679,9 +683,9 @@ class Schedule:
                 asked=asked,
                 places=self.broker.places,
                 hidden=hidden,
+                marks=marks,
                 calm=not self.weather.fired and not self.mortality.crashes and not self.mortality.left,
             )
-            marks = self.broker.ref_style in ("", "upper")
             judge_externals(verdict, ledger=ledger, journal=journal, hidden=hidden, marks=marks)
         self._count(journal)
         if self.environment is Environment.LIVE and self.broker.deliveries:

@@ -138,9 +138,7 @@ async def test_without_a_position_nothing_is_sent(room):
 
 
 def everything(room):
-    return CloseAll(
-        broker=room.broker, gateway=room.gateway, closer=room.closer, trades=room.trades, account_id=ACCOUNT
-    )
+    return CloseAll(broker=room.broker, gateway=room.gateway, closer=room.closer, clock=room.clock, account_id=ACCOUNT)
 
 
 @pytest.mark.requirement("TRD-19")

@@ -8,21 +8,24 @@ from decimal import Decimal
 
 import pytest
 
+from doubts import LATER, LIMIT, MARK, acknowledged, executed, fill, listed, planned, row
 from fakes import ACCOUNT, START, Plan, option, stock_ticket
 from ibkit.model import (
     AccountId,
     Fill,
     GroupKind,
     Key,
+    OrderStatus,
     OrderType,
+    Ref,
     Side,
     TimeInForce,
     Username,
     combo_of,
 )
 from ibkit.trading.alert import AlertKind
-from ibkit.trading.day_end import ended_unwatched
-from ibkit.trading.events import Operation
+from ibkit.trading.day_end import ended_unwatched, of_an_earlier_day
+from ibkit.trading.events import Operation, Progressed
 from ibkit.trading.intent import IntentState
 from ibkit.trading.ports import FillsRead, OrdersRead, SessionMark
 
@@ -140,6 +143,140 @@ async def test_of_a_combination_only_what_all_legs_have_is_filled(room, executed
 
     assert ended.filled == min(executed.values())
     assert ended.status.value.lower() == state.value
+
+
+# -- what proves an end ------------------------------------------------------------------------------------------
+
+NEXT = START + timedelta(days=3)
+DAY = acknowledged()
+GTC = acknowledged(planned(dataclasses.replace(LIMIT, tif=TimeInForce.GTC)))
+THEIRS = acknowledged(planned(None, operation=Operation.EXTERNAL))
+
+
+def end(intent=DAY, *, orders=None, fills=None):
+    return ended_unwatched(
+        intent, listed(mark=LATER) if orders is None else orders, executed() if fills is None else fills, now=NEXT
+    )
+
+
+@pytest.mark.requirement("TRD-20")
+@pytest.mark.parametrize(
+    ("intent", "today", "earlier"),
+    [
+        (DAY, LATER.trading_day, True),
+        (DAY, MARK.trading_day, False),
+        (THEIRS, LATER.trading_day, True),
+        (dataclasses.replace(DAY, state=IntentState.FILLED), LATER.trading_day, False),
+        (acknowledged(planned(operation=Operation.CANCEL)), LATER.trading_day, False),
+        (acknowledged(planned(operation=Operation.MODIFY)), LATER.trading_day, False),
+    ],
+    ids=["later", "the same day", "of somebody else", "over", "a cancel", "a change"],
+)
+def test_only_an_acknowledged_order_is_of_an_earlier_day(intent, today, earlier):
+    assert of_an_earlier_day(intent, today) is earlier
+
+
+@pytest.mark.requirement("TRD-20")
+@pytest.mark.parametrize(("hour", "earlier"), [(4, True), (6, False)])
+def test_what_was_not_sent_by_itself_is_as_old_as_its_row_by_the_day_of_new_york(hour, earlier):
+    """04:00 UTC in November is yesterday in New York."""
+    leg = acknowledged(planned(at=START.replace(day=23, hour=hour)), trading_day=None)
+
+    assert of_an_earlier_day(leg, LATER.trading_day) is earlier
+
+
+@pytest.mark.requirement("TRD-20")
+@pytest.mark.parametrize(
+    "orders",
+    [
+        listed(),
+        listed(mark=LATER, complete=False),
+        listed(mark=LATER, first=True),
+        listed(row(ref=None), mark=LATER),
+        listed(row(order_id="7"), mark=LATER),
+    ],
+    ids=["of its day", "cut", "first", "shown by number", "shown by ref"],
+)
+def test_a_list_that_could_show_it_yet_proves_no_end(orders):
+    assert end(orders=orders) is None
+
+
+@pytest.mark.requirement("TRD-20")
+def test_a_first_read_of_the_executions_proves_no_end():
+    assert end(fills=executed(first=True)) is None
+
+
+@pytest.mark.requirement("TRD-20")
+def test_a_day_order_without_executions_was_cancelled_with_its_day():
+    rows = row(order_id="7", ref=Ref("cs1-0001"))
+    others = executed(fill("7", ref=Ref("cs1-0001")))
+
+    assert end(orders=listed(rows, mark=LATER), fills=others) == Progressed(
+        at=NEXT,
+        status=OrderStatus.CANCELLED,
+        filled=Decimal(0),
+        average_price=None,
+        refused=False,
+        reason="ended with its trading day",
+    )
+
+
+@pytest.mark.requirement("TRD-20")
+def test_executions_count_by_number_or_ref_and_make_up_the_price():
+    found = end(
+        fills=executed(
+            fill(ref=None, quantity=Decimal(4), price=Decimal(620)),
+            fill("7", quantity=Decimal(6), price=Decimal(630)),
+            fill(conid=7, quantity=Decimal(100)),
+        )
+    )
+
+    assert (found.status, found.filled, found.average_price) == (OrderStatus.FILLED, 10, 626)
+
+
+@pytest.mark.requirement("TRD-20")
+def test_what_was_known_to_be_filled_stays_filled_where_executions_tell_less():
+    known = dataclasses.replace(DAY, filled=Decimal(6), average_price=Decimal(625))
+
+    found = end(known)
+    assert (found.status, found.filled, found.average_price) == (OrderStatus.CANCELLED, 6, 625)
+    found = end(known, fills=executed(fill(quantity=Decimal(4))))
+    assert (found.filled, found.average_price) == (6, 629)
+
+
+@pytest.mark.requirement("TRD-20")
+@pytest.mark.parametrize(("quantity", "status"), [(9, None), (10, OrderStatus.FILLED), (11, OrderStatus.FILLED)])
+def test_a_good_till_cancelled_order_ends_only_by_executions_of_all_of_it(quantity, status):
+    found = end(GTC, fills=executed(fill(quantity=Decimal(quantity))))
+
+    assert (found and found.status) is status
+    assert found is None or found.reason == ""
+
+
+@pytest.mark.requirement("TRD-20")
+@pytest.mark.parametrize("fills", [(), (fill(quantity=Decimal(3), conid=7),)])
+def test_an_order_of_somebody_else_is_over_with_whatever_was_executed(fills):
+    found = end(THEIRS, fills=executed(*fills))
+
+    assert (found.status, found.filled) == (OrderStatus.CANCELLED, 3 if fills else 0)
+    assert found.reason == "ended with its trading day"
+
+
+@pytest.mark.requirement("TRD-20")
+def test_of_a_combination_with_a_ratio_a_leg_counts_by_its_ratio():
+    spread = combo_of([(option("629"), -1), (option("620"), 2)])
+    ticket = dataclasses.replace(LIMIT, contract=spread, quantity=Decimal(3))
+    legs = (
+        fill(conid=option("629").conid, quantity=Decimal(3)),
+        fill(conid=option("620").conid, quantity=Decimal(4)),
+    )
+
+    found = end(acknowledged(planned(ticket), average_price=Decimal(1)), fills=executed(*legs))
+    assert (found.status, found.filled, found.average_price) == (OrderStatus.CANCELLED, 2, 1)
+
+    whole = executed(fill(conid=spread.conid, quantity=Decimal(3), price=Decimal("-0.5")), *legs)
+    found = end(acknowledged(planned(ticket)), fills=whole)
+    assert (found.status, found.filled, found.average_price) == (OrderStatus.FILLED, 3, Decimal("-0.5"))
 
 
 # -- another name of the login -------------------------------------------------------------------------------------

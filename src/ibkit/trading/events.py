@@ -331,7 +331,10 @@ class GaveUp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progressed:
-    """What the broker says of an acknowledged order, when that changed."""
+    """What the broker says of an acknowledged order, when that changed.
+
+    total: the size that it has there; a change makes it another than the one it was sent with. None: not told.
+    """
 
     at: datetime
     status: OrderStatus
@@ -339,6 +342,7 @@ class Progressed:
     average_price: Decimal | None
     refused: bool
     reason: str = ""
+    total: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

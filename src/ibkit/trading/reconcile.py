@@ -95,10 +95,10 @@ class Reconciler:
                 events = await self._look_for_cancel(intent, settled)
             case Operation.EXTERNAL:
                 raise AssertionError("an order of somebody else is never in doubt")
-        if not events and elapsed >= GIVE_UP_S:
+        if elapsed >= GIVE_UP_S and not any(_brings_nearer(intent, event) for event in events):
             parked = intent.parked
             reason = f"not proven within {GIVE_UP_S:.0f} s ({intent.reason})"
-            events = (self._given_up(UnknownReason.PARKED if parked else UnknownReason.UNPROVEN, reason),)
+            events = (*events, self._given_up(UnknownReason.PARKED if parked else UnknownReason.UNPROVEN, reason))
         return await self._append(intent, events) if events else intent
 
     # -- a placement ----------------------------------------------------------------------------------------------
@@ -109,7 +109,7 @@ class Reconciler:
         finding = assess(intent, orders=orders, fills=fills, settled=settled)
         match finding:
             case Exists():
-                return self._found(intent, finding)
+                return self._found(finding)
             case Parked():
                 seen = self._looked(parked=True, note=f"order {finding.order_id} is parked behind a question")
                 if settled:
@@ -121,7 +121,7 @@ class Reconciler:
             case Unclear():
                 return ()
 
-    def _found(self, intent: Intent, finding: Exists) -> tuple[Event, ...]:
+    def _found(self, finding: Exists) -> tuple[Event, ...]:
         if finding.foreign:
             reason = f"order {finding.order_ids[0]} carries our ref, but other terms"
             return (self._given_up(UnknownReason.UNPROVEN, reason),)
@@ -142,7 +142,12 @@ class Reconciler:
                 reason = "not found, and the session or trading day of the send is over, so absence cannot be shown"
                 return (self._given_up(UnknownReason.UNPROVEN, reason),)
             return ()
-        looked = self._looked(list_absent=finding.in_list, fills_absent=finding.in_fills, note="not found")
+        looked = self._looked(
+            list_absent=finding.in_list,
+            fills_absent=finding.in_fills,
+            parked=intent.parked and not finding.in_list,  # what waits behind a question is not in the executions
+            note="not found",
+        )
         list_absences = intent.list_absences + finding.in_list
         fills_absent = intent.fills_absent or finding.in_fills
         enough = fills_absent and list_absences >= (1 if intent.refused_code and not intent.registered else READS)
@@ -266,6 +271,13 @@ class Reconciler:
         self.observe(Step(kind=StepKind.RECONCILING, at=self.clock.now(), text=text, details={"ref": intent.ref}))
 
 
+def _brings_nearer(intent: Intent, event: Event) -> bool:
+    """Whether `event` ends the doubt or its end is nearer by it: not where one read fails for ever beside another."""
+    if not isinstance(event, Looked):
+        return True
+    return (event.list_absent and intent.list_absences < READS) or (event.fills_absent and not intent.fills_absent)
+
+
 def alert_for(intent: Intent, event: Event) -> Alert | None:
     """The alert that must be open once `event` is stored, in the same transaction."""
     match event:
@@ -330,4 +342,5 @@ def progressed(order: Order, *, at: datetime, refused: bool = False) -> Progress
         average_price=order.average_price if order.filled else None,
         refused=refused,
         reason=order.reason or "",
+        total=order.total or None,
     )

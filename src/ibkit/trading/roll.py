@@ -24,10 +24,10 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
-from ibkit.errors import NotFound
+from ibkit.errors import IbkitError, NotFound
 from ibkit.model import Key
 from ibkit.trading.closing import CloseResult, PositionCloser
-from ibkit.trading.exits import ExitPlan
+from ibkit.trading.exits import ExitPlan, OnMissing
 from ibkit.trading.gateway import OrderGateway
 from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.option_seller import OptionSeller
@@ -186,7 +186,7 @@ class PositionRoller:
             )
         looked = await self.preview(state.trade, state.to, quantity=state.trade.quantity, **options)
         if looked.success:
-            return None
+            return _refused_by_limits(looked)
         message = f"Not rolled, nothing was touched: {looked.message}"
         return RollResult(success=False, message=message, code=looked.code, remedy=looked.remedy, sale=looked)
 
@@ -238,6 +238,7 @@ class PositionRoller:
     async def _sale(self, trade: Trade, to: RollTo, quantity: Decimal, **options: object) -> TradeResult:
         plan = plan_for(trade, to.expiry)
         terms: dict[str, object] = {"trail": plan.trail, "take_profit": plan.take_profit, "exit_at": plan.exit_at}
+        terms["on_stop_failure"] = "alert" if plan.on_missing is OnMissing.ALERT else "close"
         return await self.seller.sell_option_with_stop(
             trade.symbol,
             to.strike,
@@ -246,8 +247,7 @@ class PositionRoller:
             int(quantity),
             to.expiry,
             width=to.width,
-            **terms,  # type: ignore[arg-type]  # the plan's own types
-            **options,  # type: ignore[arg-type]  # keyword arguments of the sale, passed through
+            **{**terms, **options},  # type: ignore[arg-type]  # the plan's own types, and what was said besides
         )
 
 
@@ -255,6 +255,21 @@ _NEVER_PLACED = frozenset({IntentState.NOT_PLACED, IntentState.EXPIRED_LOCAL})
 """Ends that prove that the broker has no such order, and that are nobody's refusal."""
 
 _Step = Callable[[_State, dict[str, object]], Awaitable[RollResult | None]]
+
+
+_EASED = frozenset({"RC-13", "RC-14", "RC-15", "RC-23"})
+"""What these measure is less once the old trade is closed, so they are asked only by the sale itself."""
+
+
+def _refused_by_limits(looked: TradeResult) -> RollResult | None:
+    """None where no limit, nor a kill switch, would refuse the new sale after the close."""
+    limits = () if looked.preview is None else looked.preview.limits
+    for reading in limits:
+        if reading.objection and reading.control not in _EASED:
+            message = f"Not rolled, nothing was touched: {reading.objection}"
+            remedy = IbkitError(code="E-RISK").remedy
+            return RollResult(success=False, message=message, code="E-RISK", remedy=remedy, sale=looked)
+    return None
 
 
 def _net(trade: Trade, closing: Intent, sale: TradeResult) -> tuple[Decimal | None, Decimal | None]:

@@ -51,7 +51,7 @@ class Tracker:
     async def seen(self, intent: Intent, order: Order) -> Intent:
         """`intent` (acknowledged) after the broker showed its order so; raises nothing, as `refresh`."""
         if order.status is OrderStatus.FILLED and not order.filled and intent.planned.ticket:
-            order = dataclasses.replace(order, filled=intent.ticket.quantity)  # said without figures
+            order = dataclasses.replace(order, filled=intent.size)  # said without figures
         if intent.state is not IntentState.ACKED:
             return intent
         # Inactive after an acknowledgement is a late refusal, unless the order waits behind a question. It is news even
@@ -75,7 +75,8 @@ class Tracker:
         parent = await self.journal.get(parent_id)
         assert parent is not None, "a leg has the intent that it left with"
         members = (*await self.journal.legs(parent_id), *((parent,) if parent.planned.group is GroupKind.OCA else ()))
-        others = [each for each in members if each.intent_id != after.intent_id]
+        # Of an OCA group that was found by another of its orders, two intents are one order.
+        others = [each for each in members if each.order_id != after.order_id]
         filled = [each for each in others if each.state is IntentState.FILLED]
         return both_filled_alert(parent, (*filled, after), at=self.clock.now()) if filled else None
 
@@ -118,4 +119,6 @@ def _changed(intent: Intent, order: Order) -> bool:
         return False
     if order.status.terminal:
         return True  # also where the order was ended already when it was found: what is acknowledged only has not ended
-    return order.status is not intent.order_status or order.filled != intent.filled
+    if order.status is not intent.order_status or order.filled != intent.filled:
+        return True
+    return intent.planned.ticket is not None and order.total not in (0, intent.size)
