@@ -555,3 +555,12 @@ async def test_the_tables_take_no_change_and_no_deletion(shelf):
             with pytest.raises(StorageError, match="append-only"):
                 await shelf.journal._database.write(lambda c, text=statement: c.exec_driver_sql(text))
     assert (await shelf.book.state(SCOPE, START)).generation == 4
+
+
+async def test_more_scopes_than_are_kept_have_their_limits_all_the_same(shelf):
+    """Another tenant each: what is remembered of limits is bounded."""
+    await shelf.book.change(wish("20"))
+
+    for number in range(1026):
+        scope = dataclasses.replace(SCOPE, tenant=f"t-{number}")
+        assert (await shelf.book.state(scope, START)).limits == (await shelf.book.state(SCOPE, START)).limits

@@ -43,6 +43,7 @@ async def test_closing_a_leg_of_a_spread_closes_the_spread(room, conid):
     result = await room.closer.close_position(conid, key=CLOSE)
 
     assert result.success, result.message
+    assert result.message == "Closed 3 SPY 20261120 629/624 P at 0.40"
     assert (short(room, SHORT), short(room, LONG)) == (0, 0)
     assert len(placed(room, Side.BUY, OrderType.MARKET)) == 1
     assert not working(room)

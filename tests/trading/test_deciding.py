@@ -16,7 +16,7 @@ from ibkit.model import Environment
 from ibkit.trading.deciding import Decisions
 from ibkit.trading.events import Decided, Stage
 from ibkit.trading.risk import Halt, HaltMode, Scope, default_limits
-from risk_cases import GOOD
+from risk_cases import GOOD, HEALTH
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requirement("TRD-18")]
 
@@ -130,6 +130,23 @@ async def test_an_order_too_old_is_refused_by_the_clock_of_the_decision(desk):
     assert decision.event.at == desk.clock.now()
 
 
+async def test_an_old_order_may_be_confirmed_that_was_sent_in_time(desk):
+    """A question takes its time; the age binds what is not sent yet."""
+    desk.clock.advance(31)
+    fresh = dataclasses.replace(
+        GOOD,
+        quote_at=desk.clock.now(),
+        read_at=desk.clock.now(),
+        pnl_at=desk.clock.now(),
+        health=dataclasses.replace(HEALTH, at=desk.clock.now()),
+    )
+    decision = await desk.decisions.decide(ORDER, fresh, Stage.CONFIRM)
+    assert decision.objection is None
+
+    desk.journal.generation += 1
+    await desk.decisions.permit(ORDER, fresh, Stage.CONFIRM, decision.event, 99.0).check()
+
+
 # -- right before the first byte ----------------------------------------------------------------------------------
 
 
@@ -145,7 +162,7 @@ async def test_nothing_is_judged_again_where_nothing_was_changed(desk):
     await allowed.check()
 
     assert allowed.send_by == 12.5
-    assert len(desk.asked) == 1
+    assert not desk.asked
 
 
 async def test_a_change_that_concerns_it_not_lets_it_go(desk):
@@ -154,7 +171,7 @@ async def test_a_change_that_concerns_it_not_lets_it_go(desk):
 
     await allowed.check()
 
-    assert len(desk.asked) == 2
+    assert len(desk.asked) == 1
 
 
 async def test_a_kill_switch_pressed_after_the_decision_holds_the_first_byte(desk):
@@ -177,3 +194,14 @@ async def test_a_limit_lowered_after_the_decision_holds_the_first_byte(desk):
         await allowed.check()
 
     assert caught.value.details == {"control": "RC-07"}
+
+
+async def test_the_code_of_a_refusal_before_the_first_byte_is_its_controls(desk):
+    allowed = await permit(desk)
+    desk.limited(confirm_above=Decimal(10))
+    desk.journal.generation += 1
+
+    with pytest.raises(LimitExceeded) as caught:
+        await allowed.check()
+
+    assert (caught.value.code, caught.value.details) == ("E-LIVE", {"control": "RC-29"})

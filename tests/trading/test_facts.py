@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -171,6 +172,35 @@ async def test_worth_in_another_base_currency_is_converted(room):
     assert (await gathered(room, stock_ticket("1"))).net_liquidation == 1_100_000
 
 
+async def test_a_rate_that_cannot_be_read_is_left_out_and_the_next_is_asked_for(room):
+    held = (position(SPY, "5", "500", "CHF"), position(option(), "-2", "-30", "EUR"))
+    rates = {"EUR": Decimal("1.10")}
+
+    async def positions(_account_id):
+        return held
+
+    async def exchange_rate(currency):
+        if currency not in rates:
+            raise Unreachable("no answer")
+        return rates[currency]
+
+    room.broker.positions, room.broker.exchange_rate = positions, exchange_rate
+
+    assert (await gathered(room, stock_ticket("1"))).rates == {"USD": 1, "EUR": Decimal("1.10")}
+
+
+async def test_what_the_caller_knows_of_a_contract_is_not_asked_for_its_twin(room):
+    """Two orders of one contract: one grid; an underlying's price that is known: no quote of it."""
+    broker = Counting(room.broker)
+    pair = (limit_order("100"), limit_order("90"))
+    await gathered(room, pair[0], others=(pair[1],), group=GroupKind.OCA, broker=broker)
+    assert broker.calls["increments"] == 1
+
+    given = Facts(underlying_price=Decimal("629.50"))
+    facts = await gathered(room, sale("1"), given, broker)
+    assert (facts.underlying_price, broker.calls["quotes"]) == (Decimal("629.50"), 0)
+
+
 @pytest.mark.parametrize("silent", ["none", "error"])
 async def test_profit_and_loss_that_is_not_told_stays_unknown(room, silent):
     async def daily_pnl(_account_id):
@@ -263,3 +293,28 @@ async def test_a_wished_order_is_assessed_and_nothing_is_stored(room):
     assert {r.state for r in readings} <= {State.OK, State.OFF}
     assert room.journal.intents == {}
     assert room.gateway.environment is Environment.PAPER
+
+
+@pytest.mark.parametrize(
+    ("held", "naked"),
+    [
+        ({("629", "P", 20): -3, ("624", "P", 20): 3}, 0),
+        ({("629", "P", 20): -3, ("624", "P", 20): 2}, 1),
+        ({("629", "P", 20): -3, ("636", "C", 20): 3}, 3),
+        ({("629", "P", 20): -3, ("624", "P", 27): 3}, 0),
+        ({("629", "P", 27): -3, ("624", "P", 20): 3}, 3),
+        ({("629", "P", 20): -2, ("628", "P", 27): -2, ("624", "P", 27): 2, ("620", "P", 20): 1}, 1),
+    ],
+    ids=["spread", "part", "other right", "longer", "shorter", "two expiries"],
+)
+async def test_only_sold_options_that_nothing_covers_are_counted(room, held, naked):
+    rows = tuple(
+        position(option(strike, Right(right), date(2026, 11, day)), str(quantity), "0")
+        for (strike, right, day), quantity in held.items()
+    )
+
+    async def positions(_account_id):
+        return rows
+
+    room.broker.positions = positions
+    assert (await gathered(room, stock_ticket("1"))).open_short_options == naked

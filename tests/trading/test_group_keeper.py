@@ -55,10 +55,19 @@ class Door:
     def __init__(self, desk) -> None:
         self.desk = desk
         self.seen = {}
-        self.cancelled, self.submitted, self.waited = [], [], []
+        self.cancelled, self.submitted, self.waited, self.closed = [], [], [], []
         self.refuses = None
         self.after_cancel = {"state": IntentState.CANCELLED}
         self.closing = {"state": IntentState.FILLED, "average_price": Decimal("628.50"), "order_id": OrderId("1009")}
+
+    async def find(self, key):
+        return await self.desk.journal.by_key(tenant="", environment=Environment.PAPER, key=key)
+
+    async def raise_alert(self, alert):
+        await self.desk.journal.alerts.put(alert)
+
+    async def close_alert(self, kind, subject, *, note):
+        self.closed.append((kind, subject))
 
     async def refreshed(self, intent):
         return self.seen.get(intent.intent_id, intent)
@@ -277,6 +286,12 @@ async def test_a_child_that_was_shown_and_refused_breaks_the_bracket_and_is_foll
     assert desk.alert.message == f"CRITICAL: {STANDS}: {STOP.label}: margin"
 
 
+async def test_an_order_whose_place_in_the_group_nobody_knows_is_named_all_the_same(desk):
+    await desk.settle(broken(legs=(LegAck(None, None, OrderStatus.INACTIVE, "no"),)))
+
+    assert desk.alert.message.startswith(f"CRITICAL: {STANDS}: an order: no;")
+
+
 async def test_an_oca_group_without_one_of_its_orders_stands_with_a_warning(desk):
     settled = await desk.settle(oca())
 
@@ -382,7 +397,7 @@ async def test_a_stop_that_is_merely_not_to_be_seen_is_for_a_person(desk):
     unseen = (NO_STOP[0], LegAck(2, None, OrderStatus.UNKNOWN, "not to be seen at IBKR"))
     settled = await desk.settle(broken(state=IntentState.FILLED, filled=Decimal(10), legs=unseen))
 
-    assert settled.mended == "10 filled, and its stop is not to be seen: look at IBKR and protect or close it"
+    assert settled.mended == "10 filled, and not all of it is to be seen: look at IBKR and protect or close it"
     assert not desk.door.submitted
 
 
@@ -420,7 +435,7 @@ async def test_a_close_that_was_refused_leaves_the_bracket_due(desk):
     assert desk.steps[0].kind is StepKind.CRITICAL
 
 
-@pytest.mark.parametrize(("sold", "left"), [(0, "10"), (4, "6")])
+@pytest.mark.parametrize(("sold", "left"), [(0, "10"), (4, "6"), (9, "1")])
 async def test_a_take_profit_is_taken_away_first_and_what_it_sold_is_not_closed_again(desk, sold, left):
     with_profit(desk)
     desk.door.after_cancel = {"state": IntentState.CANCELLED, "filled": Decimal(sold)}

@@ -33,6 +33,8 @@ PROFIT = stock_ticket(side=Side.SELL, order_type=OrderType.LIMIT, limit_price=De
 STOP = stock_ticket(side=Side.SELL, order_type=OrderType.STOP, stop_price=Decimal("620.00"), tif=TimeInForce.GTC)
 STOP_LIMIT = dataclasses.replace(STOP, order_type=OrderType.STOP_LIMIT, limit_price=Decimal("619.00"))
 
+IF_TOUCHED = stock_ticket(side=Side.SELL, order_type=OrderType.MARKET_IF_TOUCHED, stop_price=Decimal(640))
+
 BRACKET = acknowledged(planned(ENTRY, others=(PROFIT, STOP), group=GroupKind.BRACKET))
 OCA = acknowledged(planned(PROFIT, others=(STOP, STOP_LIMIT), group=GroupKind.OCA))
 SUBMITTED, WAITS = OrderStatus.SUBMITTED, OrderStatus.PRE_SUBMITTED
@@ -131,9 +133,10 @@ def test_the_first_order_of_a_group_hangs_on_no_other_either():
         ),
         (stock_ticket(), (dataclasses.replace(PROFIT, limit_price=Decimal(1)),), GroupKind.BRACKET),
         (ENTRY, (stock_ticket(side=Side.SELL),), GroupKind.BRACKET),
+        (ENTRY, (IF_TOUCHED,), GroupKind.BRACKET),
         (PROFIT, (ENTRY, dataclasses.replace(STOP, quantity=Decimal(3), contract=option())), GroupKind.OCA),
     ],
-    ids=["one", "bracket", "stop limit", "sale", "no entry price", "market exit", "oca of anything"],
+    ids=["one", "bracket", "stop limit", "sale", "no entry price", "market exit", "if touched", "oca of anything"],
 )
 def test_what_can_be_one_request_passes(parent, others, group):
     check_group(parent, others, GroupKind(group) if group else None)
@@ -207,7 +210,13 @@ def test_a_row_without_a_parent_is_no_child_of_an_order_without_a_number():
 
 
 def test_siblings_are_known_by_their_refs():
-    rows = (row(STOP, "1002", ref=leg_ref(REF, 1)), child(STOP_LIMIT, "1003"), row(STOP_LIMIT, "1004"))
+    rows = (
+        row(STOP, "1002", ref=leg_ref(REF, 1)),
+        child(STOP_LIMIT, "1003"),
+        row(STOP_LIMIT, "1004"),
+        row(STOP_LIMIT, "1005", ref=leg_ref(REF, 0)),
+        row(STOP_LIMIT, "1006", ref=leg_ref(REF, 3)),
+    )
 
     assert rows_of(OCA, rows) == rows[:1]
 
@@ -274,10 +283,10 @@ def test_a_refusal_that_names_its_place_is_of_that_place():
     assert legs == (LegAck(1, None, OrderStatus.UNKNOWN), LegAck(2, None, OrderStatus.INACTIVE, "no stops"))
 
 
-def test_a_refusal_of_a_place_that_is_shown_is_of_the_place_that_is_not():
+def test_a_refusal_of_a_place_that_is_shown_says_nothing_of_another():
     legs = legs_from(BRACKET, (child(PROFIT, "1002"),), (LegAck(1, None, OrderStatus.UNKNOWN, "no"),))
 
-    assert legs[1] == LegAck(2, None, OrderStatus.INACTIVE, "no")
+    assert legs[1] == LegAck(2, None, OrderStatus.UNKNOWN)
 
 
 def test_more_refusals_than_places_are_not_one_too_many():

@@ -347,6 +347,44 @@ async def test_a_crash_before_a_broken_bracket_was_undone_is_made_good_at_the_ne
     assert room.broker.accepted[0].status is OrderStatus.CANCELLED
 
 
+@pytest.mark.requirement("TRD-14", "TRD-20")
+async def test_an_order_that_closes_and_is_proven_to_be_none_is_followed_by_another(room):
+    """The first was lost with the process: its key is used up, and the position still stands without a stop."""
+    room.broker.plans.extend([Plan(refuse_legs=(1,)), Plan("lost_before")])
+
+    outcome = await bracket(room, entry=stock_ticket(), others=(STOP,))
+    assert not outcome.intent.mended
+    assert len(room.broker.accepted) == 1
+
+    await room.gateway.recover()
+
+    intent = await room.gateway.find(KEY)
+    assert "was closed at" in intent.mended
+    assert [held.ticket.side for held in room.broker.accepted] == [Side.BUY, Side.SELL]
+    assert not await room.broker.positions("DU1234567")
+
+
+@pytest.mark.requirement("TRD-14", "TRD-22")
+async def test_a_trailing_stop_is_found_wherever_it_stands_by_now(room):
+    """Its stop follows the market from the first moment on: that it is not where it began is no sign of another."""
+    trailing = dataclasses.replace(STOP, order_type=OrderType.TRAIL, trail=Trail(Decimal(5)))
+    original = room.broker.read_orders
+    room.plan("lost_after")
+
+    async def read_orders(account_id):
+        read = await original(account_id)
+        moved = (dataclasses.replace(row, stop_price=Decimal("624.00")) for row in read.orders[1:])
+        return dataclasses.replace(read, orders=(*read.orders[:1], *moved))
+
+    room.broker.read_orders = read_orders
+
+    outcome = await bracket(room, others=(trailing,))
+
+    assert outcome.error is None
+    (leg,) = await room.journal.legs(outcome.intent.intent_id)
+    assert leg.order_id == room.broker.accepted[1].order_id
+
+
 @pytest.mark.requirement("TRD-20")
 async def test_a_crash_right_after_the_answer_finds_the_children_at_the_next_start(room):
     room.journal.fail = lambda events: any(isinstance(event, Grouped) for event in events)
@@ -420,6 +458,92 @@ async def test_two_siblings_that_both_filled_are_told(room):
     assert alert.message.startswith("CRITICAL")
 
 
+@pytest.mark.requirement("TRD-14")
+async def test_two_siblings_that_were_both_filled_before_anybody_looked_are_told(room):
+    """Once both are written down as ended, the group is nobody's to look after: the last fill tells it."""
+    await oca(room)
+    room.broker._wake_and_end_others = lambda held: None
+    for held in room.broker.accepted:
+        room.broker.fill(held.order_id, Decimal(10), Decimal("640.00"))
+
+    await room.gateway.recover()
+    await room.gateway.recover()
+
+    (alert,) = await room.journal.alerts.open(kind=AlertKind.BOTH_FILLED)
+    assert all(str(held.order_id) in alert.message for held in room.broker.accepted)
+
+
+@pytest.mark.requirement("TRD-14", "TRD-20")
+async def test_a_sibling_that_nobody_saw_for_a_while_is_followed_as_what_it_is(room):
+    """Reads failed for ten seconds: that is no proof, and what shows up later is nobody else's order."""
+    original = room.broker.read_orders
+    room.plan("lost_after")
+
+    async def without_the_second(account_id):
+        read = await original(account_id)
+        return dataclasses.replace(read, orders=tuple(row for row in read.orders if not row.ref.endswith("-1")))
+
+    room.broker.read_orders = without_the_second
+    outcome = await oca(room)
+    assert [leg.text for leg in outcome.legs] == ["not to be seen at IBKR"]
+    room.broker.read_orders = original
+
+    await room.gateway.recover("DU1234567")
+
+    second = room.broker.accepted[1]
+    (leg,) = await room.journal.legs(outcome.intent.intent_id)
+    assert (leg.order_id, leg.ticket) == (second.order_id, STOP)
+    assert not await room.journal.alerts.open(kind=AlertKind.EXTERNAL_ORDER)
+    room.broker._wake_and_end_others = lambda held: None
+    room.broker.fill(room.broker.accepted[0].order_id, Decimal(10), Decimal("640.00"))
+    await room.gateway.recover()
+    room.clock.advance(6)
+    await room.gateway.recover()
+    assert second.status is OrderStatus.CANCELLED
+
+
+@pytest.mark.requirement("TRD-14")
+async def test_the_order_that_a_group_was_sent_with_is_cancelled_when_another_of_it_filled(room):
+    await oca(room)
+    first, second = room.broker.accepted
+    room.broker._wake_and_end_others = lambda held: None
+    room.broker.fill(second.order_id, Decimal(10), Decimal("620.00"))
+    await room.gateway.recover()
+    room.clock.advance(6)
+
+    await room.gateway.recover()
+
+    assert first.status is OrderStatus.CANCELLED
+
+
+@pytest.mark.requirement("TRD-22")
+async def test_the_first_of_a_group_that_comes_up_after_another_was_found_in_its_place_is_followed(room):
+    original = room.broker.read_orders
+    room.plan("lost_after")
+
+    async def without_the_first(account_id):
+        read = await original(account_id)
+        return dataclasses.replace(read, orders=read.orders[1:])
+
+    room.broker.read_orders = without_the_first
+    outcome = await oca(room)
+    first, second = room.broker.accepted
+    assert outcome.order_id == second.order_id
+    room.broker.read_orders = original
+
+    await room.gateway.recover("DU1234567")
+
+    legs = {leg.order_id: leg for leg in await room.journal.legs(outcome.intent.intent_id)}
+    assert set(legs) == {first.order_id, second.order_id}
+    assert legs[first.order_id].ticket == PROFIT
+    room.broker._wake_and_end_others = lambda held: None
+    room.broker.fill(second.order_id, Decimal(10), Decimal("620.00"))
+    await room.gateway.recover()
+    room.clock.advance(6)
+    await room.gateway.recover()
+    assert first.status is OrderStatus.CANCELLED
+
+
 @pytest.mark.requirement("TRD-22")
 async def test_a_group_is_journaled_before_its_bytes(room):
     seen = []
@@ -490,98 +614,3 @@ async def test_a_group_that_was_found_by_another_of_its_orders_counts_once(room)
         await room.gateway.cancel_rest(each)
 
     assert (await close(room, entry, "6")).accepted
-
-
-@pytest.mark.requirement("TRD-14")
-async def test_two_siblings_that_were_both_filled_before_anybody_looked_are_told(room):
-    """Once both are written down as ended, the group is nobody's to look after: the last fill tells it."""
-    await oca(room)
-    room.broker._wake_and_end_others = lambda held: None
-    for held in room.broker.accepted:
-        room.broker.fill(held.order_id, Decimal(10), Decimal("640.00"))
-
-    await room.gateway.recover()
-    await room.gateway.recover()
-
-    (alert,) = await room.journal.alerts.open(kind=AlertKind.BOTH_FILLED)
-    assert all(str(held.order_id) in alert.message for held in room.broker.accepted)
-
-
-@pytest.mark.requirement("TRD-14", "TRD-20")
-async def test_an_order_that_closes_and_is_proven_to_be_none_is_followed_by_another(room):
-    """The first was lost with the process: its key is used up, and the position still stands without a stop."""
-    room.broker.plans.extend([Plan(refuse_legs=(1,)), Plan("lost_before")])
-
-    outcome = await bracket(room, entry=stock_ticket(), others=(STOP,))
-    assert not outcome.intent.mended
-    assert len(room.broker.accepted) == 1
-
-    await room.gateway.recover()
-
-    intent = await room.gateway.find(KEY)
-    assert "was closed at" in intent.mended
-    assert [held.ticket.side for held in room.broker.accepted] == [Side.BUY, Side.SELL]
-    assert not await room.broker.positions("DU1234567")
-
-
-@pytest.mark.requirement("TRD-14")
-async def test_the_order_that_a_group_was_sent_with_is_cancelled_when_another_of_it_filled(room):
-    await oca(room)
-    first, second = room.broker.accepted
-    room.broker._wake_and_end_others = lambda held: None
-    room.broker.fill(second.order_id, Decimal(10), Decimal("620.00"))
-    await room.gateway.recover()
-    room.clock.advance(6)
-
-    await room.gateway.recover()
-
-    assert first.status is OrderStatus.CANCELLED
-
-
-@pytest.mark.requirement("TRD-22")
-async def test_the_first_of_a_group_that_comes_up_after_another_was_found_in_its_place_is_followed(room):
-    original = room.broker.read_orders
-    room.plan("lost_after")
-
-    async def without_the_first(account_id):
-        read = await original(account_id)
-        return dataclasses.replace(read, orders=read.orders[1:])
-
-    room.broker.read_orders = without_the_first
-    outcome = await oca(room)
-    first, second = room.broker.accepted
-    assert outcome.order_id == second.order_id
-    room.broker.read_orders = original
-
-    await room.gateway.recover("DU1234567")
-
-    legs = {leg.order_id: leg for leg in await room.journal.legs(outcome.intent.intent_id)}
-    assert set(legs) == {first.order_id, second.order_id}
-    assert legs[first.order_id].ticket == PROFIT
-    room.broker._wake_and_end_others = lambda held: None
-    room.broker.fill(second.order_id, Decimal(10), Decimal("620.00"))
-    await room.gateway.recover()
-    room.clock.advance(6)
-    await room.gateway.recover()
-    assert first.status is OrderStatus.CANCELLED
-
-
-@pytest.mark.requirement("TRD-14", "TRD-22")
-async def test_a_trailing_stop_is_found_wherever_it_stands_by_now(room):
-    """Its stop follows the market from the first moment on: that it is not where it began is no sign of another."""
-    trailing = dataclasses.replace(STOP, order_type=OrderType.TRAIL, trail=Trail(Decimal(5)))
-    original = room.broker.read_orders
-    room.plan("lost_after")
-
-    async def read_orders(account_id):
-        read = await original(account_id)
-        moved = (dataclasses.replace(row, stop_price=Decimal("624.00")) for row in read.orders[1:])
-        return dataclasses.replace(read, orders=(*read.orders[:1], *moved))
-
-    room.broker.read_orders = read_orders
-
-    outcome = await bracket(room, others=(trailing,))
-
-    assert outcome.error is None
-    (leg,) = await room.journal.legs(outcome.intent.intent_id)
-    assert leg.order_id == room.broker.accepted[1].order_id

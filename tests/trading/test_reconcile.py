@@ -418,6 +418,21 @@ async def test_without_the_opt_in_nothing_is_armed_again(desk):
     assert settled.state is IntentState.NOT_PLACED
 
 
+async def test_an_order_that_only_looks_like_ours_is_for_a_person_after_five_minutes(desk):
+    desk.lists = [listed(row(ref=None))]
+    settled = await desk.settle(doubted())
+
+    assert (settled.state, settled.unknown) == (IntentState.UNKNOWN_NEEDS_HUMAN, UnknownReason.UNPROVEN)
+    assert [type(event) for event in desk.log] == [events.GaveUp]
+
+
+async def test_an_order_of_somebody_else_is_never_looked_for(desk):
+    with pytest.raises(AssertionError, match="never in doubt"):
+        await desk.settle(doubted(planned(None, operation=Operation.EXTERNAL)))
+
+    assert not desk.looks
+
+
 async def test_what_is_at_rest_is_not_looked_for(desk):
     settled = await desk.settle(acknowledged())
 
@@ -653,6 +668,7 @@ def test_progress_carries_what_was_shown():
         average_price=Decimal(629),
         refused=True,
         reason="why",
+        total=Decimal(10),
     )
 
 

@@ -267,6 +267,7 @@ async def test_a_roll_whose_sale_the_limits_would_refuse_touches_nothing(room):
 
     assert (result.success, result.code) == (False, "E-RISK")
     assert "nothing was touched" in result.message
+    assert "ibkit kill --release" in result.remedy
     assert short(room, option("629").conid) == -3
     assert [held.status.working for held in placed(room)] == [True]
 

@@ -250,6 +250,15 @@ async def test_a_wait_ends_with_an_order_that_is_not_followed():
     assert desk.clock.now() == START
 
 
+@pytest.mark.requirement("TRD-13")
+async def test_a_change_that_was_taken_is_not_waited_for():
+    """Its order is followed by itself."""
+    desk = Desk(WORKS)
+    await desk.tracker.wait_for_fill(desk.put(plan=planned(operation=Operation.MODIFY)), within_s=20)
+
+    assert desk.clock.now() == START
+
+
 @pytest.mark.requirement("TRD-14")
 @pytest.mark.parametrize("status", [OrderStatus.PRE_SUBMITTED, OrderStatus.SUBMITTED])
 async def test_a_stop_is_there_once_the_broker_works_it(status):

@@ -153,7 +153,11 @@ class PositionCloser:
         # Read once, before anything is closed: what is held afterwards may be told some seconds late.
         held = await self._held(conid)
         if held is None:
-            raise NotFound(f"No position in contract {conid}", code="E-NOT-FOUND")
+            raise NotFound(
+                f"No position in contract {conid}",
+                code="E-NOT-FOUND",
+                remedy="`ibkit positions list` shows what the account holds.",
+            )
         results: list[CloseResult] = []
         gone: list[Trade] = []
         for trade in ours:

@@ -10,7 +10,7 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from ibkit.clock import Clock
@@ -25,6 +25,7 @@ from ibkit.model import (
     OrderTicket,
     Position,
     Quote,
+    Right,
     SecType,
     Side,
 )
@@ -303,8 +304,21 @@ def _holdings(positions: Iterable[Position], rates: Mapping[str, Decimal]) -> di
 
 
 def _short_options(positions: Iterable[Position]) -> Decimal:
-    shorts = (p.quantity for p in positions if p.contract.sec_type in _OPTIONS and p.quantity < 0)
-    return -sum(shorts, Decimal(0))
+    """Sold options that no bought one covers: same underlying and right, expiring no earlier (as in `risk.value`)."""
+    sides: defaultdict[tuple[str, Right | None], list[Position]] = defaultdict(list)
+    for position in positions:
+        if position.contract.sec_type in _OPTIONS and position.quantity:
+            sides[position.contract.symbol, position.contract.right].append(position)
+    total = Decimal(0)
+    for held in sides.values():
+        # The short that lasts longest has the fewest to cover it, so it chooses first.
+        held.sort(key=lambda p: (p.contract.expiry or date.min, p.quantity > 0), reverse=True)
+        free = Decimal(0)
+        for position in held:
+            free += position.quantity
+            if free < 0:
+                total, free = total - free, Decimal(0)
+    return total
 
 
 def _times(amount: Decimal | None, rate: Decimal | None) -> Decimal | None:

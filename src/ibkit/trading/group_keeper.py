@@ -22,7 +22,7 @@ from ibkit.errors import IbkitError
 from ibkit.model import AccountId, GroupKind, Key, Order, OrderId, OrderTicket, OrderType
 from ibkit.trading.alert import Alert, AlertKind, Severity
 from ibkit.trading.events import Grouped, IntentId, LegAck, Mended
-from ibkit.trading.groups import both_filled_alert, leg_of, legs_from, rows_of
+from ibkit.trading.groups import UNSEEN, both_filled_alert, leg_of, legs_from, rows_of
 from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.outcome import Outcome
 from ibkit.trading.ports import Broker, Journal
@@ -38,7 +38,6 @@ _MOST_CLOSES = 3
 """Orders, one after another, that close what a broken bracket filled: the next where the last is proven to be none."""
 _SIBLING_S = 5.0
 """IBKR cancels a sibling by itself; what still works after this long is cancelled by us (fault F54)."""
-_UNSEEN = "not to be seen at IBKR"
 
 
 class OnBroken(enum.Enum):
@@ -50,6 +49,8 @@ class OnBroken(enum.Enum):
 
 class Door(Protocol):
     """What the keeper needs of the gateway."""
+
+    async def find(self, key: Key) -> Intent | None: ...
 
     async def cancel_rest(self, intent: Intent) -> Intent: ...
 
@@ -109,7 +110,7 @@ class GroupKeeper:
         if not told and any(_unseen(leg) for leg in legs):
             await self.door.raise_alert(self._not_looked_at(intent))
             return intent
-        known = tuple(dataclasses.replace(leg, text=_UNSEEN) if _unseen(leg) else leg for leg in legs)
+        known = tuple(dataclasses.replace(leg, text=UNSEEN) if _unseen(leg) else leg for leg in legs)
         now = self.clock.now()
         grouped = Grouped(at=now, legs=known)
         rows_of_legs = tuple(leg_of(intent, leg, at=now) for leg in known if leg.order_id is not None)
@@ -199,7 +200,7 @@ class GroupKeeper:
         missing = [leg for leg in intent.broken if self._protective(intent, leg)]
         if not missing:
             return f"{intent.filled:f} filled; its stop stands"
-        if any(leg.text == _UNSEEN for leg in intent.broken):  # also a take profit: it would close a second time
+        if any(leg.text == UNSEEN for leg in intent.broken):  # also a take profit: it would close a second time
             return f"{intent.filled:f} filled, and not all of it is to be seen: look at IBKR and protect or close it"
         return await self._flattened(intent)
 
@@ -207,8 +208,7 @@ class GroupKeeper:
         left, key = intent.filled, child_key(intent.key, "flatten")
         for attempt in range(1, _MOST_CLOSES + 1):
             key = child_key(intent.key, "flatten" if attempt == 1 else f"flatten-{attempt}")
-            planned = intent.planned
-            known = await self.journal.by_key(tenant=planned.tenant, environment=planned.environment, key=key)
+            known = await self.door.find(key)
             if known is None or not known.state.final or known.state is IntentState.UNKNOWN_NEEDS_HUMAN:
                 break
             left -= known.filled  # it came to nothing, or to a part
@@ -257,8 +257,7 @@ class GroupKeeper:
                     await self.door.cancel_rest(each)
                 except IbkitError as error:
                     self._tell(StepKind.CRITICAL, f"order {each.order_id} still stands: {error.message}", ref=each.ref)
-        orders = {each.order_id for each in filled}  # two intents are one order where another was found for the first
-        return (both_filled_alert(parent, filled, at=self.clock.now()),) if len(orders) > 1 else ()
+        return (both_filled_alert(parent, filled, at=self.clock.now()),) if len(filled) > 1 else ()
 
     def _tell(self, kind: StepKind, text: str, **details: str) -> None:
         self.observe(Step(kind=kind, at=self.clock.now(), text=text, details=details))

@@ -23,6 +23,7 @@ from ibkit.trading.ports import Leg
 from ibkit.trading.ref import child_key, derive_ref, leg_ref, same_ref
 
 __all__ = [
+    "UNSEEN",
     "acknowledged_legs",
     "both_filled_alert",
     "check_group",
@@ -32,6 +33,9 @@ __all__ = [
     "legs_from",
     "rows_of",
 ]
+
+UNSEEN = "not to be seen at IBKR"
+"""Of an order that nothing refused, and that no look has shown yet: it may still come up."""
 
 
 def check_group(ticket: OrderTicket, others: Sequence[OrderTicket], group: GroupKind | None) -> None:
@@ -136,6 +140,42 @@ def legs_from(intent: Intent, rows: Sequence[Order], refused: Sequence[LegAck]) 
     return tuple(places[number] for number in sorted(places))
 
 
+def late_leg(intent: Intent, row: Order) -> LegAck | None:
+    """The order of the group that was taken for missing, and now is there; None where `row` is none.
+
+    Number 0: the first of an OCA group, for which another stood when it was found.
+    """
+    if not intent.grouped:
+        return None
+    stood_in = intent.order_id in {leg.order_id for leg in intent.legs} and row.order_id != intent.order_id
+    if intent.planned.group is GroupKind.OCA and stood_in and same_ref(intent.ref, row.ref):
+        return LegAck(0, row.order_id, row.status, _why(row))
+    if not rows_of(intent, (row,)):
+        return None
+    missing = {
+        leg.number: intent.planned.others[leg.number - 1]
+        for leg in intent.broken
+        if leg.number is not None and leg.order_id is None
+    }
+    number = _number_of_ref(intent, row.ref)
+    if number is None:
+        number = next((n for n, ticket in missing.items() if fits(row, ticket)), None)
+    return LegAck(number, row.order_id, row.status, _why(row)) if number in missing else None
+
+
+def both_filled_alert(parent: Intent, filled: Sequence[Intent], *, at: datetime) -> Alert:
+    """parent: the intent that the group was sent with. Source: reliability fault F54."""
+    numbers = ", ".join(str(each.order_id) for each in filled)
+    return Alert(
+        kind=AlertKind.BOTH_FILLED,
+        severity=Severity.CRITICAL,
+        subject=parent.ref,
+        message=f"CRITICAL: orders {numbers} were to cancel each other and were all filled: check the position",
+        at=at,
+        details={"account": parent.planned.account_id, "key": parent.key},
+    )
+
+
 def _why(row: Order) -> str:
     refused = row.status is OrderStatus.INACTIVE and not row.parked
     return (row.reason or "refused") if refused else ""
@@ -145,8 +185,7 @@ def leg_of(intent: Intent, leg: LegAck, *, at: datetime) -> Leg:
     """One of the other orders of a group that the broker has, as an intent of its own."""
     assert leg.number is not None, "a leg has its place by now"
     assert leg.order_id is not None, "a leg that is there has its number"
-    parent = intent.planned
-    ticket = parent.others[leg.number - 1] if leg.number else intent.ticket
+    parent, ticket = intent.planned, intent.planned.others[leg.number - 1] if leg.number else intent.ticket
     bracket = parent.group is GroupKind.BRACKET
     key = child_key(intent.key, f"leg-{leg.number}")
     ref = derive_ref(tenant=parent.tenant, environment=parent.environment, key=key)
@@ -171,34 +210,6 @@ def leg_of(intent: Intent, leg: LegAck, *, at: datetime) -> Leg:
 
 def _purpose(ticket: OrderTicket) -> str:
     return "stop" if ticket.order_type.waits else "take profit"
-
-
-def late_leg(intent: Intent, row: Order) -> LegAck | None:
-    """The order of a group that was taken for missing when all of it was looked at, and that `row` shows after all.
-
-    Number 0: the first of an OCA group, in whose place another was found.
-    """
-    stood_in = intent.order_id in {leg.order_id for leg in intent.legs} and row.order_id != intent.order_id
-    if intent.planned.group is GroupKind.OCA and intent.grouped and stood_in and same_ref(intent.ref, row.ref):
-        return LegAck(0, row.order_id, row.status, _why(row))
-    missing = [leg.number for leg in intent.legs if leg.order_id is None and leg.number is not None]
-    number = _number_of_ref(intent, row.ref)
-    if intent.planned.group is GroupKind.BRACKET:
-        number = next((each for each in missing if fits(row, intent.planned.others[each - 1])), None)
-    return LegAck(number, row.order_id, row.status) if number in missing else None
-
-
-def both_filled_alert(parent: Intent, filled: Sequence[Intent], *, at: datetime) -> Alert:
-    """parent: the intent that the group was sent with. Source: reliability fault F54."""
-    numbers = ", ".join(str(each.order_id) for each in filled)
-    return Alert(
-        kind=AlertKind.BOTH_FILLED,
-        severity=Severity.CRITICAL,
-        subject=parent.ref,
-        message=f"CRITICAL: orders {numbers} were to cancel each other and were all filled: check the position",
-        at=at,
-        details={"account": parent.planned.account_id, "key": parent.key},
-    )
 
 
 def fits(row: Order, ticket: OrderTicket) -> bool:

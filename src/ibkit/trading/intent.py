@@ -18,8 +18,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from typing import assert_never
 
-from ibkit.model import GroupKind, Key, OrderId, OrderStatus, OrderTicket, Question, Ref, Side
+from ibkit.model import GroupKind, Key, OrderId, OrderStatus, OrderTicket, Question, Ref
 from ibkit.trading.events import (
     Acknowledged,
     Adopted,
@@ -209,10 +210,6 @@ class Intent:
         return self.sends > 0
 
     @property
-    def side(self) -> Side | None:
-        return None if self.planned.ticket is None else self.planned.ticket.side
-
-    @property
     def group_open(self) -> bool:
         """The broker took the group, and nobody has looked yet whether it took all of it."""
         return self.planned.group is not None and self.state in _TAKEN and not self.grouped
@@ -299,6 +296,9 @@ def _changes(intent: Intent, event: Event) -> dict[str, object]:
             }
         case Acknowledged() | Adopted() | Attached() | Grouped() | Mended() | Progressed():
             return _at_the_broker(intent, event)
+        case RefusedLocally() | Expired() if intent.operation is Operation.PLACE and intent.sends:
+            # Armed again by the opt-in probe: its first send was proven absent, and is still looked for.
+            return {"state": _S.NOT_PLACED, "code": "E-TIMEOUT", "reason": f"proven not to be at IBKR; {event.reason}"}
         case _:
             return _ending(event)
 
@@ -323,6 +323,8 @@ def _talking(intent: Intent, event: Sending | NotSent | Questioned | Replying) -
         case Replying():
             declined = intent.declined or not event.confirmed
             return {"state": _S.REPLYING, "replies": intent.replies + 1, "declined": declined, "reason": event.why}
+        case _ as unreachable:
+            assert_never(unreachable)
 
 
 def _at_the_broker(
@@ -354,6 +356,8 @@ def _at_the_broker(
                 "code": "",
                 "unknown": None,
             }
+        case _ as unreachable:
+            assert_never(unreachable)
 
 
 def _after_progress(event: Progressed) -> IntentState:

@@ -49,7 +49,7 @@ class Market:
 
     @property
     def label(self) -> str:
-        return self.contract.label
+        return self.structure.label
 
     @property
     def snapshot(self) -> Mapping[str, str]:

@@ -211,12 +211,8 @@ class Recovery:
         if sent is not None:
             return not sent.grouped or await self._attach_late(sent, row)
         known = await self._of_ref(row)
-        if known is None:
-            return False
-        if known.order_id is not None:
-            # The first of an OCA group in whose place another was found; else the second order of one ref, which is
-            # somebody's whom we did not send.
-            return await self._attach_late(known, row)
+        if known is None or known.order_id is not None:
+            return False  # the second order of one ref is somebody's whom we did not send
         if self._was_never_sent(known) and _has_terms_of(row, known):
             found = Exists((row.order_id,), row.status, "orders list")
             with suppress(InFlight):  # another process has adopted it
@@ -243,7 +239,7 @@ class Recovery:
         if row.parent_id is not None:
             parent = await self.journal.by_order(row.account_id, row.parent_id)
             return parent if parent is not None and parent.planned.group is GroupKind.BRACKET else None
-        ref = group_ref(row.ref)
+        ref = group_ref(row.ref) or (None if row.ref is None else row.ref.strip().casefold())
         first = None if ref is None else await self.journal.get(IntentId(ref))
         return first if first is not None and first.planned.group is GroupKind.OCA else None
 

@@ -24,13 +24,14 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
-from ibkit.errors import IbkitError, NotFound
+from ibkit.errors import NotFound
 from ibkit.model import Key
 from ibkit.trading.closing import CloseResult, PositionCloser
 from ibkit.trading.exits import ExitPlan, OnMissing
 from ibkit.trading.gateway import OrderGateway
 from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.option_seller import OptionSeller
+from ibkit.trading.outcome import remedy_of
 from ibkit.trading.ref import child_key
 from ibkit.trading.sale import NEW_YORK
 from ibkit.trading.trade import Trade, TradeResult, TradeStatus
@@ -214,7 +215,7 @@ class PositionRoller:
         sale = await self._sale(state.trade, state.to, closing.filled, key=state.sell_key, **options)
         close = CloseResult(
             success=True,
-            message=f"Closed {closing.filled.normalize():f} {closing.ticket.contract.label} at {closing.average_price}",
+            message=f"Closed {closing.filled.normalize():f} {state.trade.label} at {closing.average_price}",
             exit_price=closing.average_price,
             order_id=closing.order_id,
             quantity=closing.filled,
@@ -267,7 +268,7 @@ def _refused_by_limits(looked: TradeResult) -> RollResult | None:
     for reading in limits:
         if reading.objection and reading.control not in _EASED:
             message = f"Not rolled, nothing was touched: {reading.objection}"
-            remedy = IbkitError(code="E-RISK").remedy
+            remedy = remedy_of(reading.control)
             return RollResult(success=False, message=message, code="E-RISK", remedy=remedy, sale=looked)
     return None
 

@@ -41,9 +41,9 @@ class Reading(Protocol):
 class LimitReading:
     """A `Reading` as a plain value, to be shown. objection: why it would refuse the order; empty where it would not."""
 
-    control: str
     name: str
     state: str
+    control: str = ""
     value: str = ""
     limit: str = ""
     headroom: Decimal | None = None

@@ -75,8 +75,7 @@ class Tracker:
         parent = await self.journal.get(parent_id)
         assert parent is not None, "a leg has the intent that it left with"
         members = (*await self.journal.legs(parent_id), *((parent,) if parent.planned.group is GroupKind.OCA else ()))
-        # Of an OCA group that was found by another of its orders, two intents are one order.
-        others = [each for each in members if each.order_id != after.order_id]
+        others = [each for each in members if each.intent_id != after.intent_id]
         filled = [each for each in others if each.state is IntentState.FILLED]
         return both_filled_alert(parent, (*filled, after), at=self.clock.now()) if filled else None
 
@@ -117,8 +116,6 @@ def _changed(intent: Intent, order: Order) -> bool:
     """Something new was said, and nothing that we know was unsaid (a late, older answer)."""
     if order.filled < intent.filled:
         return False
-    if order.status.terminal:
-        return True  # also where the order was ended already when it was found: what is acknowledged only has not ended
-    if order.status is not intent.order_status or order.filled != intent.filled:
-        return True
+    if order.status is not intent.order_status or order.filled != intent.filled or order.status.terminal:
+        return True  # terminal also where it was found so: what is acknowledged only has not ended
     return intent.planned.ticket is not None and order.total not in (0, intent.size)

@@ -336,6 +336,20 @@ def test_covered_legs_are_not_short():
     assert state_of("RC-15", case(spread_order(naked, "1", "1"), open_short_options=Decimal(19))) is State.OK
 
 
+def test_a_child_that_sells_shares_that_the_account_has_is_not_short():
+    """A child is judged although it may only close: it is no exit as long as its parent may open."""
+
+    def of(held):
+        shares = stock_ticket("10", side=Side.SELL)
+        limits = dataclasses.replace(PAPER_LIMITS, short_stock=False)
+        group = bracket(sale("1"), shares, limits=limits, positions=holding(held), open_short_options=Decimal(0))
+        return read("RC-15", group)
+
+    assert (of("10").state, of("10").value) == (State.OK, "1")
+    assert (of("9").state, of("9").value) == (State.REFUSES, "1")
+    assert of("-5").value == "10"
+
+
 def test_groups_of_short_options():
     put, call = sale("2"), sale("2", contract=option("640", Right.CALL))
 
