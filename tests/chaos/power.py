@@ -18,8 +18,8 @@ from pathlib import Path
 __all__ = ["Disk", "powerless"]
 
 _OK = 0
-# The name as an address: SQLite keeps it for as long as the file is open, and makes the names of the log and of the shared
-# memory from it. As bytes it would be a copy of ours that is gone by then.
+# The name as an address: SQLite keeps it for as long as the file is open, and makes the names of the log and of the
+# shared memory from it. As bytes it would be a copy of ours that is gone by then.
 _OPEN = CFUNCTYPE(c_int, c_void_p, c_void_p, c_void_p, c_int, POINTER(c_int))
 _DELETE = CFUNCTYPE(c_int, c_void_p, c_char_p, c_int)
 _SYNC = CFUNCTYPE(c_int, c_void_p, c_int)

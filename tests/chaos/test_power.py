@@ -14,7 +14,7 @@ from sqlalchemy import event
 
 from chaos.power import Disk, powerless
 from chaos.schedule import Result, Schedule, place_of_files, quiet
-from ibkit.store import journal
+from ibkit.store import journal_file
 
 pytestmark = pytest.mark.requirement("TRD-22")
 
@@ -24,7 +24,7 @@ SEEDS = range(25)
 @contextmanager
 def _synchronous(level: str) -> Iterator[None]:
     """The journal with another `synchronous` than its own."""
-    original = journal.sqlite_file
+    original = journal_file.sqlite_file
 
     def weakened(path: Path):
         engine = original(path)
@@ -35,11 +35,11 @@ def _synchronous(level: str) -> Iterator[None]:
 
         return engine
 
-    journal.sqlite_file = weakened
+    journal_file.sqlite_file = weakened
     try:
         yield
     finally:
-        journal.sqlite_file = original
+        journal_file.sqlite_file = original
 
 
 def _with_power_cuts(seed: int) -> tuple[Result, Disk]:
