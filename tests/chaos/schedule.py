@@ -622,6 +622,8 @@ class Schedule:
         # Nor does one for what is registered, and shown only later.
         vague = self.broker.ref_style in ("cut", "missing") or self.mode == "late resend"
         longest = HEAL_S + HEAL_SLACK_S + (300.0 if vague else 0.0)
+        if self.resend:  # what is armed again rests only when it is too old to be sent
+            longest += LONG_AGE_S
         if self.heal_s > longest:
             self.breaches.append(f"L1: at rest only {self.heal_s:.0f} s after the faults stopped")
         for wish in self._waiting():

@@ -11,7 +11,7 @@ from fakes import ACCOUNT, Plan, stock_ticket
 from ibkit.errors import Unreachable
 from ibkit.model import GroupKind, Key, OrderStatus, OrderType, Side, TimeInForce
 from ibkit.trading.alert import AlertKind
-from ibkit.trading.events import Grouped, Operation
+from ibkit.trading.events import Attached, Grouped, Operation
 from ibkit.trading.intent import IntentState
 
 pytestmark = pytest.mark.anyio
@@ -187,3 +187,20 @@ async def test_an_order_of_somebody_else_in_a_state_nobody_knows_is_followed(roo
     await room.gateway.recover(ACCOUNT)
 
     assert len(externals(room)) == 1
+
+
+@pytest.mark.requirement("TRD-20")
+async def test_an_order_of_somebody_else_that_was_half_written_down_and_is_over_comes_to_rest(room):
+    """The process died between the two rows, and the order was cancelled before the next start."""
+    room.broker.fills = False
+    strange = room.broker._accept(ENTRY, None, Plan())
+    room.journal.fail = lambda events: any(isinstance(event, Attached) for event in events)
+    await room.gateway.recover(ACCOUNT)
+    assert [external.state for external in externals(room)] == [IntentState.INTENT]
+    room.journal.fail = lambda events: False
+    strange.status = OrderStatus.CANCELLED
+    room.restart()
+
+    await room.gateway.recover(ACCOUNT)
+
+    assert [external.state for external in externals(room)] == [IntentState.CANCELLED]

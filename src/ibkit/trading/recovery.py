@@ -202,6 +202,13 @@ class Recovery:
                 continue
             if row.status is not OrderStatus.FILLED:
                 await self._write_external(account_id, row)
+        for intent in await self.journal.unfinished(self._username):
+            if intent.operation is Operation.EXTERNAL and intent.state is IntentState.INTENT:
+                # The process that wrote it down ended before the second row, and meanwhile the order has, too.
+                assert intent.planned.target is not None, "an order of somebody else has its number"
+                attached = Attached(at=self.clock.now(), order_id=intent.planned.target, status=OrderStatus.UNKNOWN)
+                with suppress(InFlight):  # another process has done it
+                    await self.tracker.refresh(await self.journal.append(intent, attached))
 
     async def _belongs_to_us(self, row: Order) -> bool:
         """Whether the journal knows its number or its mark, or the group that it left with."""
