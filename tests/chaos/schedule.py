@@ -39,7 +39,7 @@ from .checker import PENDING, TAKEN, JournalCopy, States, Told, Verdict, judge, 
 from .clock import ChaosClock
 from .crashes import Mortality, is_crash
 from .fates import Fates
-from .faults import Weather
+from .faults import GROUP_FAULTS, Weather
 from .group_checker import judge_externals, judge_groups
 from .guards import Guards
 from .officer import Officer
@@ -89,7 +89,6 @@ WISHES: dict[str, dict[str, Any]] = {
     "rivals": {"kinds": (*KINDS, "bracket", "oca")},
     "late resend": {"kinds": ("near", "far")},
 }
-GROUP_SCENARIOS = ("bracket-child-reject", "bracket-refused", "oca-sibling-stays", "oca-both-fill")
 LONGEST_CANCELLING = 3
 """So often somebody tries to cancel everything; each time it ends with an alert."""
 MOMENTS: tuple[datetime, ...] = (
@@ -257,7 +256,9 @@ class Schedule:
         """What came later than the rest draws from dice of its own, so that old seeds stay what they were."""
         later = self.fates.dice("later setting")
         if self.mode in ("groups", "rivals") and later.random() < 0.6:
-            self.troubles.add_scenario(later.choice(GROUP_SCENARIOS))
+            scenario = later.choice(list(GROUP_FAULTS))
+            self.troubles.add_scenario(scenario)
+            self.seen[scenario] += 1
         self.on_broken = OnBroken.ALERT if later.random() < 0.2 else OnBroken.UNDO
         self._marked = not self.crash_only and later.random() < 0.4
         rate = {"controls": later.choice([0.004, 0.015]), "groups": later.choice([0.0, 0.005])}.get(self.mode, 0.0)
@@ -631,13 +632,14 @@ class Schedule:
         # The next commands of the day, each a new process and a new brokerage session: one looks and is asked for
         # everything again, one looks. Perhaps a night lies between them.
         await self._look_again(700.0)
+        sent = len(self.broker.deliveries)
         for wish in list(self.wishes):
             if wish.asked and wish.operation == "place":
                 await self._living(self._ask, wish)
         if self.mode == "overnight":
             self.seen["overnight"] += 1
             await self._look_again(OVERNIGHT_S)
-        if self.mode in LOOKED_AT_AGAIN:
+        if self.mode in LOOKED_AT_AGAIN or len(self.broker.deliveries) > sent:
             await self._look_again(700.0)
         await self._bury()
 
