@@ -16,7 +16,8 @@ from . import coverage, model
 from .bugs import BUGS, WHERE, planted
 from .crashes import POINTS
 from .findings import OPEN, finding_of
-from .schedule import Result, run
+from .results import Result
+from .schedule import run
 from .shrink import shrink
 from .stream_schedule import StreamResult, run_stream
 from .watch import Stopwatch

@@ -13,7 +13,8 @@ import pytest
 from sqlalchemy import event
 
 from chaos.power import Disk, powerless
-from chaos.schedule import Result, Schedule, place_of_files, quiet
+from chaos.results import Result, place_of_files, quiet
+from chaos.schedule import Schedule
 from ibkit.store import journal_file
 
 pytestmark = pytest.mark.requirement("TRD-22")
