@@ -295,6 +295,7 @@ WHERE: dict[str, tuple[int, str]] = {
     "registered means rejected": (246, "controls"),
     "journal not durable": (2, "swarm"),
     "early reads count": (13, "disk"),
+    "new client order id on a retry": (0, "late resend"),
     "kill switch checked only at intake": (7, "controls"),
     "lane without fencing": (6, "rivals"),
     "controls at intake only": (4, "controls"),

@@ -33,9 +33,10 @@ def judge_groups(
     asked: Sequence[Asked],
     places: Mapping[int, int],
     hidden: frozenset[int],
+    marks: bool,
     calm: bool,
 ) -> None:
-    """calm: nothing went wrong between us and the broker, so that the times of F52 hold."""
+    """marks: the broker shows refs as they are. calm: nothing goes wrong beside it, so that the times of F52 hold."""
     causes = {delivery.request_id: delivery.key for delivery in deliveries}
     orders: dict[str, dict[int, Row]] = defaultdict(dict)
     by_number: dict[str, tuple[str, int]] = {}
@@ -53,7 +54,9 @@ def judge_groups(
         there = orders[wish.key]
         works = {str(row["order_id"]) for row in there.values() if _works(row) and row["order_id"] not in hidden}
         shown = {number: whose for number, whose in by_number.items() if number in works}
-        _judge_legs(verdict, wish, intent, journal, by_number, shown if intent["state"] in TAKEN else {})
+        # Of an OCA group whose refs are cut off nobody can say which of the list are its orders; that is told.
+        known = intent["state"] in TAKEN and (marks or wish.group == "bracket")
+        _judge_legs(verdict, wish, intent, journal, by_number, shown if known else {})
         if intent["state"] not in TAKEN or any(row["order_id"] in hidden for row in there.values()):
             continue
         if wish.group == "bracket":

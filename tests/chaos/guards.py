@@ -17,8 +17,6 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from ibkit.trading.ports import cancel_lane
-
 from .checker import States
 
 __all__ = ["Guards"]
@@ -27,6 +25,8 @@ _LAYERS = ("environment", "tenant", "user", "account", "key", "symbol")
 _DEFAULTS = {"max_shares": Decimal(10_000), "max_option_contracts": Decimal(10), "max_order_value": Decimal(100_000)}
 """Of paper: reliability rules §7."""
 _FENCED = frozenset({"Claimed", "TakenOver", "Sending", "Replying"})
+_CANCELS = " cancels"
+"""Cancels have a lane of their own beside the one of everything else."""
 _BYTES_WITHIN_S = 0.1
 _STANDING = (
     "SELECT number, mode, tenant, account_id, symbol, environment, at, until FROM halts"
@@ -112,7 +112,8 @@ class Guards:
 
     def _unfenced(self, planned: Mapping[str, Any], events: list[tuple[str, Mapping[str, Any]]]) -> str:
         held = next(body["epoch"] for kind, body in reversed(events) if kind in ("Claimed", "TakenOver"))
-        newest = self._states.rows("SELECT epoch FROM lanes WHERE username = ?", (_lane(planned),))
+        lane = f"{planned['username']}{_CANCELS}" if planned["operation"] == "cancel" else planned["username"]
+        newest = self._states.rows("SELECT epoch FROM lanes WHERE username = ?", (lane,))
         newest_epoch = newest[0][0] if newest else 0
         return "" if held == newest_epoch else f"F105: written under epoch {held}, the lane is at {newest_epoch}"
 
@@ -184,10 +185,6 @@ class Guards:
             values = [value for _, value in sorted(set_at[name].items()) if value is not None]
             found[name] = default if not values else None if values[-1] == "off" else Decimal(values[-1])
         return found
-
-
-def _lane(planned: Mapping[str, Any]) -> str:
-    return cancel_lane(planned["username"]) if planned["operation"] == "cancel" else str(planned["username"])
 
 
 def _symbols(ticket: Mapping[str, Any]) -> set[str]:

@@ -43,7 +43,7 @@ from ibkit.wire.http import Request, Response
 from .broker import kind_of
 from .checker import Asked, Delivery, Told, judge, read_journal
 from .crashes import POINTS, MortalJournal
-from .schedule import place_of_files
+from .results import place_of_files
 from .workload import SPY
 
 __all__ = ["AIMS", "Killed", "campaign"]

@@ -62,9 +62,9 @@ class Rivals:
         try:
             await other.start()
             if what != "ask":
-                await schedule.recover(other)
+                await schedule.callers.recover(other)
             if what != "recover":
-                await schedule.ask(self._dice.choice(schedule.wishes), other)
+                await schedule.callers.ask(self._dice.choice(schedule.wishes), other)
             schedule.seen["lane taken over"] += 1
         except IbkitError as error:
             schedule.note(f"the other process: {error.code}")
@@ -97,7 +97,7 @@ class Rivals:
 
     async def _alone(self, process: Process, wish: Wish) -> None:
         try:
-            await self._schedule.ask(wish, process)
+            await self._schedule.callers.ask(wish, process)
         except BaseException as error:
             if not is_crash(error):
                 raise

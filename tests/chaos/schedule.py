@@ -8,149 +8,56 @@ again.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
-import logging
 import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cache
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import anyio
 
-from ibkit.clock import ManualClock
 from ibkit.errors import IbkitError
-from ibkit.model import AccountId, AuthMethod, Environment, OrderId, OrderTicket, SecType, Username
+from ibkit.model import AuthMethod, Environment, Username
 from ibkit.sim.quirks import Quirks
 from ibkit.sim.serving.inprocess import TRADING_MOMENT, Simulator
 from ibkit.sim.world import SimConfig
-from ibkit.store.journal import SqliteJournal
 from ibkit.trading.group_keeper import OnBroken
-from ibkit.trading.outcome import Outcome
 
 from .broker import USERNAME, Broker
-from .checker import PENDING, TAKEN, JournalCopy, States, Told, Verdict, judge, read_journal
+from .callers import Callers
+from .checker import PENDING, JournalCopy, States, Told, Verdict, judge, read_journal
 from .clock import ChaosClock
 from .crashes import Mortality, is_crash
 from .fates import Fates
-from .faults import Weather
+from .faults import GROUP_FAULTS, Weather
 from .group_checker import judge_externals, judge_groups
 from .guards import Guards
+from .kinds import (
+    HEAL_S,
+    HEAL_SLACK_S,
+    KEYS,
+    LATE,
+    LONG_AGE_S,
+    LOOKED_AT_AGAIN,
+    MODES,
+    MOMENTS,
+    OVERNIGHT_S,
+    RATES,
+    STEPS,
+    WISHES,
+    WORLDS,
+)
 from .officer import Officer
 from .power import Disk
 from .process import ACCOUNT, Process, SkewedClock
+from .results import Result, empty_journal, place_of_files, quiet
 from .rivals import Rivals
 from .troubles import Troubles
-from .workload import GROUPED, KINDS, Wish, Workload
+from .workload import Wish, Workload
 
-__all__ = ["MODES", "Result", "Schedule", "place_of_files", "quiet", "run"]
-
-WORLDS = 8
-"""Price paths are few: a new world is then made from what the process has in memory. They decide nothing here."""
-KEYS = Path(__file__).resolve().parents[1] / "keys"
-MODES: dict[str, int] = {
-    "swarm": 20,
-    "plain": 6,
-    "adversarial": 4,
-    "resend": 2,
-    "skew": 2,
-    "overnight": 3,
-    "changes": 12,
-    "questions": 8,
-    "disk": 3,
-    "groups": 16,
-    "controls": 12,
-    "rivals": 8,
-    "restored": 2,
-    "late resend": 2,
-}
-"""Kind of schedule → its share. In one of ten orders show up after the settle window (adversarial). changes, questions
-and disk see to it that changes, cancels, replies and each row of the journal meet every fault; then come brackets and
-OCA groups, the kill switch and limits, other processes of the same user, a journal that is an older copy, and the
-opt-in to a second send where orders show up after the settle window: there the broker's check for duplicates holds S1.
-"""
-RATES: dict[str, dict[str, float]] = {
-    "changes": {"place": 0.05, "modify": 0.7, "cancel": 0.7},
-    "questions": {"place": 0.2, "reply": 0.6},
-    "restored": {"place": 0.05},
-    "late resend": {"place": 0.8},
-}
-WISHES: dict[str, dict[str, Any]] = {
-    "changes": {"kinds": ("far",), "followed": 1.0},
-    "questions": {"kinds": ("stop", "stop", "far")},
-    "groups": {"kinds": GROUPED, "cancels_all": 0.15},
-    "controls": {"kinds": (*KINDS, "bracket", "oca", "stop", "stop"), "cancels_all": 0.2},
-    "rivals": {"kinds": (*KINDS, "bracket", "oca")},
-    "late resend": {"kinds": ("near", "far")},
-}
-GROUP_SCENARIOS = ("bracket-child-reject", "bracket-refused", "oca-sibling-stays", "oca-both-fill")
-LONGEST_CANCELLING = 3
-"""So often somebody tries to cancel everything; each time it ends with an alert."""
-MOMENTS: tuple[datetime, ...] = (
-    TRADING_MOMENT,
-    datetime(2026, 10, 30, 15, 30, tzinfo=UTC),  # New York changes its clocks on the Sunday after (F102)
-    datetime(2027, 3, 12, 15, 30, tzinfo=UTC),
-    datetime(2028, 2, 28, 15, 30, tzinfo=UTC),  # a leap day follows
-    datetime(2026, 12, 31, 15, 30, tzinfo=UTC),
-    datetime(2026, 11, 27, 17, 55, tzinfo=UTC),  # a half day: it closes five minutes later
-)
-LATE = ("adversarial", "late resend")
-"""Kinds in which an order may show up after the settle window: S7 is not demanded of them."""
-LONG_AGE_S = 600
-"""So long a wish may wait where it may be sent a second time: absence is shown after a minute at the earliest."""
-STEPS = 40
-HEAL_S = 120.0
-HEAL_SLACK_S = 60.0
-"""Five open intents share one list call in 5 s, and a search that began before the healing goes on."""
-OVERNIGHT_S = 22.0 * 3600
-
-
-@dataclass(slots=True)
-class Result:
-    """What a run showed. hash: of its trace; the same seed gives the same. fates: each misfortune and what it did."""
-
-    seed: int
-    mode: str
-    method: str
-    breaches: list[str]
-    hash: str
-    trace: list[str]
-    fates: dict[str, str]
-    crashes: int
-    deaths: Counter[str]
-    passed: Counter[str]
-    fired: Counter[str]
-    pairs: Counter[tuple[str, str]]
-    seen: Counter[str]
-    ends: Counter[str]
-    intents: int
-    heal_s: float
-
-
-def place_of_files() -> Path | None:
-    """A directory in memory, where there is one: a schedule's fsyncs then cost nothing."""
-    shared = Path("/dev/shm")
-    return shared if shared.is_dir() else None
-
-
-@cache
-def _empty_journal() -> bytes:
-    """A journal file without an intent, as a first start makes it."""
-    with tempfile.TemporaryDirectory(prefix="chaos-", dir=place_of_files()) as folder:
-        path = Path(folder) / "journal.db"
-
-        async def make() -> None:
-            async with SqliteJournal(path, clock=ManualClock(TRADING_MOMENT)):
-                pass
-
-        anyio.run(make)
-        return path.read_bytes()
+__all__ = ["Schedule", "run"]
 
 
 class Schedule:
@@ -196,7 +103,7 @@ class Schedule:
         self.clock = ChaosClock(start)
         self.wall = SkewedClock(self.clock)
         if work.random() < 0.9:  # the others make their file themselves
-            self.path.write_bytes(_empty_journal())
+            self.path.write_bytes(empty_journal())
             self.path.chmod(0o600)
         gateway = self.method is AuthMethod.GATEWAY
         self.simulator = Simulator(
@@ -239,6 +146,7 @@ class Schedule:
         self.troubles.session_rate = self._rate(0.0, 0.0, 0.05, 0.15)
         self.troubles.skew_rate = 0.3 if self.mode == "skew" else 0.0
         self.disk_fault = self.troubles.disk_fault
+        self.callers = Callers(self)
         self.workload = Workload(
             seed,
             self.fates,
@@ -255,7 +163,9 @@ class Schedule:
         """What came later than the rest draws from dice of its own, so that old seeds stay what they were."""
         later = self.fates.dice("later setting")
         if self.mode in ("groups", "rivals") and later.random() < 0.6:
-            self.troubles.add_scenario(later.choice(GROUP_SCENARIOS))
+            scenario = later.choice(list(GROUP_FAULTS))
+            self.troubles.add_scenario(scenario)
+            self.seen[scenario] += 1
         self.on_broken = OnBroken.ALERT if later.random() < 0.2 else OnBroken.UNDO
         self._marked = not self.crash_only and later.random() < 0.4
         rate = {"controls": later.choice([0.004, 0.015]), "groups": later.choice([0.0, 0.005])}.get(self.mode, 0.0)
@@ -407,23 +317,23 @@ class Schedule:
         process = self._living_process
         draw = self._work.random()
         if draw < 0.15:
-            await self.recover(process)
+            await self.callers.recover(process)
         if draw > 0.9 and process.client is not None:
             try:
                 await process.client.keeper.beat()
             except IbkitError as error:
                 self.note(f"beat: {error.code}")
         if 0.15 < draw < 0.25 and wish.asked and wish.ticket is not None:
-            await self._ask_other_body(wish)
+            await self.callers.ask_other_body(wish, process)
         elif 0.25 < draw < 0.4:
             self.seen["twins"] += 1
             async with anyio.create_task_group() as twins:
-                twins.start_soon(self.ask, wish, process)
-                twins.start_soon(self.ask, wish, process)
+                twins.start_soon(self.callers.ask, wish, process)
+                twins.start_soon(self.callers.ask, wish, process)
         elif self.mode == "rivals" and 0.4 < draw < 0.6:
             await self.rivals.beside(wish, self._work.choice(self._waiting()))
         else:
-            await self.ask(wish, process)
+            await self.callers.ask(wish, process)
         if self.process is not None and self.process.halted and self._work.random() < 0.5:
             self.note("started again after a disk failure")
             await self._bury()
@@ -434,109 +344,10 @@ class Schedule:
         return self.process
 
     async def _ask(self, wish: Wish) -> None:
-        await self.ask(wish, self._living_process)
-
-    async def ask(self, wish: Wish, process: Process) -> None:
-        """A caller asks `process` for the wish, and is told something, or leaves."""
-        wish.asked += 1
-        self.note(f"ask {wish.key}")
-        with anyio.CancelScope() as scope:
-            self.mortality.leave = scope.cancel
-            try:
-                if wish.operation == "cancel all":
-                    await self._cancel_all(wish, process)
-                    return
-                outcome = await self._submitted(wish, wish.ticket, process)
-                self.mortality.point("K13", "before")
-                self._tell(wish, outcome)
-                self.workload.follow(outcome, wish)
-                self.mortality.point("K13", "after")
-            except IbkitError as error:
-                self.note(f"told {wish.key}: {type(error).__name__} {error.code} {error.message[:80]}")
-                self.seen[f"error {type(error).__name__}"] += 1
-                self.told.append(Told(self.clock.monotonic(), wish.key, error=type(error).__name__))
-            finally:
-                self.mortality.leave = None
-        if scope.cancelled_caught:
-            self.seen["caller left"] += 1
-
-    async def _cancel_all(self, wish: Wish, process: Process) -> None:
-        assert process.gateway is not None
-        begun = self.clock.now()
-        wish.done = wish.done or wish.asked >= LONGEST_CANCELLING
-        result = await process.gateway.cancel_all(ACCOUNT, key=wish.key)
-        wish.done = True
-        self.seen["cancelled everything" if result.complete else "not everything cancelled"] += 1
-        self.note(f"cancel all: complete {result.complete}, {len(result.cancelled)} cancelled, left {len(result.left)}")
-        left = [str(order.id) for order in self.broker.shown_since(begun)]
-        if result.complete and left:
-            self.breaches.append(f"S12: everything is called cancelled, while {', '.join(left)} works")
-
-    async def _submitted(self, wish: Wish, ticket: OrderTicket | None, process: Process) -> Outcome:
-        gateway = process.gateway
-        assert gateway is not None
-        if wish.operation == "cancel":
-            return await gateway.cancel(ACCOUNT, OrderId(wish.target), key=wish.key)
-        assert ticket is not None
-        if ticket.contract.sec_type in (SecType.OPTION, SecType.COMBO):
-            # Nobody has an option's number without having asked for the chain in this session.
-            assert process.client is not None
-            await process.client.underlying(ticket.contract.symbol)
-        if wish.operation == "modify":
-            return await gateway.modify(OrderId(wish.target), ticket, key=wish.key)
-        if wish.group is None:
-            return await gateway.submit(ticket, key=wish.key)
-        others = tuple(dataclasses.replace(other, quantity=ticket.quantity) for other in wish.others)
-        return await gateway.submit(ticket, key=wish.key, others=others, group=wish.group)
-
-    def _tell(self, wish: Wish, outcome: Outcome) -> None:
-        intent = outcome.intent
-        self.note(
-            f"told {wish.key}: {intent.state.value} {intent.order_id or ''}"
-            f"{' cached' if outcome.cached else ''} {intent.reason[:80]}"
-        )
-        self.seen["replay" if outcome.cached else "answer"] += 1
-        stored = self.states.now().get(wish.key)
-        # A twin may have followed the order further meanwhile; from taken it can only go on to taken.
-        if stored != intent.state.value and not {stored, intent.state.value} <= TAKEN:
-            self.breaches.append(f"S3: {wish.key} is told {intent.state.value} while the disk says {stored}")
-        self.told.append(
-            Told(self.clock.monotonic(), wish.key, intent.intent_id, intent.state.value, str(intent.order_id or ""))
-        )
-
-    async def _ask_other_body(self, wish: Wish) -> None:
-        """The same key for another order: refused, without effect; only where the first body is stored."""
-        process = self._living_process
-        assert process.gateway is not None
-        assert wish.ticket is not None
-        if await process.gateway.find(wish.key) is None:
-            return
-        other = dataclasses.replace(wish.ticket, quantity=wish.ticket.quantity + 900)
-        told = Told(self.clock.monotonic(), wish.key, other_body=True)
-        try:
-            outcome = await self._submitted(wish, other, process)
-        except IbkitError as error:
-            self.seen[f"other body: {type(error).__name__}"] += 1
-            self.told.append(dataclasses.replace(told, error=type(error).__name__))
-        else:
-            intent = outcome.intent
-            self.told.append(dataclasses.replace(told, intent_id=intent.intent_id, state=intent.state.value))
+        await self.callers.ask(wish, self._living_process)
 
     async def _recover(self) -> None:
-        await self.recover(self._living_process, ACCOUNT)
-
-    async def recover(self, process: Process, *accounts: AccountId) -> None:
-        """As the start of a run: settle what is left, follow what is open."""
-        assert process.gateway is not None
-        self.note("recover")
-        try:
-            found = await process.gateway.recover(*accounts)
-        except IbkitError as error:
-            self.note(f"recover: {type(error).__name__} {error.code} {error.message[:80]}")
-        else:
-            for intent in found:
-                self.note(f"recovered {intent.key}: {intent.state.value} {intent.order_id or ''}")
-                self.seen[f"recovered {intent.state.value}"] += 1
+        await self.callers.recover(self._living_process, ACCOUNT)
 
     async def _living(self, work: Callable[..., Awaitable[None]], *args: Any) -> None:
         """`work` in a living process; if it dies, what is left is the file and some time."""
@@ -620,6 +431,8 @@ class Schedule:
         # Nor does one for what is registered, and shown only later.
         vague = self.broker.ref_style in ("cut", "missing") or self.mode == "late resend"
         longest = HEAL_S + HEAL_SLACK_S + (300.0 if vague else 0.0)
+        if self.resend:  # what is armed again rests only when it is too old to be sent
+            longest += LONG_AGE_S
         if self.heal_s > longest:
             self.breaches.append(f"L1: at rest only {self.heal_s:.0f} s after the faults stopped")
         for wish in self._waiting():
@@ -627,13 +440,15 @@ class Schedule:
         # The next commands of the day, each a new process and a new brokerage session: one looks and is asked for
         # everything again, one looks. Perhaps a night lies between them.
         await self._look_again(700.0)
+        sent = len(self.broker.deliveries)
         for wish in list(self.wishes):
             if wish.asked and wish.operation == "place":
                 await self._living(self._ask, wish)
         if self.mode == "overnight":
             self.seen["overnight"] += 1
             await self._look_again(OVERNIGHT_S)
-        await self._look_again(700.0)
+        if self.mode in LOOKED_AT_AGAIN or len(self.broker.deliveries) > sent:
+            await self._look_again(700.0)
         await self._bury()
 
     async def _look_again(self, pause_s: float) -> None:
@@ -670,6 +485,7 @@ class Schedule:
             phantoms=bool(self.weather.fired["two rows with our ref"]),
             places=self.broker.places,
         )
+        marks = self.broker.ref_style in ("", "upper")
         if not self.restored and not self.weather.fired["two rows with our ref"]:
             judge_groups(
                 verdict,
@@ -679,9 +495,9 @@ class Schedule:
                 asked=asked,
                 places=self.broker.places,
                 hidden=hidden,
+                marks=marks,
                 calm=not self.weather.fired and not self.mortality.crashes and not self.mortality.left,
             )
-            marks = self.broker.ref_style in ("", "upper")
             judge_externals(verdict, ledger=ledger, journal=journal, hidden=hidden, marks=marks)
         self._count(journal)
         if self.environment is Environment.LIVE and self.broker.deliveries:
@@ -728,14 +544,3 @@ def run(
     with tempfile.TemporaryDirectory(prefix="chaos-", dir=place_of_files()) as folder, quiet():
         schedule = Schedule(seed, Path(folder), mode=mode, aim=aim, crash_only=crash_only, only=only)
         return anyio.run(schedule.run)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No log lines: thousands of outages are expected here."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.disable(before)

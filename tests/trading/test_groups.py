@@ -542,6 +542,7 @@ async def test_the_first_of_a_group_that_comes_up_after_another_was_found_in_its
     room.clock.advance(6)
     await room.gateway.recover()
     assert first.status is OrderStatus.CANCELLED
+    assert not await room.journal.alerts.open(kind=AlertKind.BOTH_FILLED), "the second stands in two intents"
 
 
 @pytest.mark.requirement("TRD-22")

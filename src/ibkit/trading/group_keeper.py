@@ -257,7 +257,8 @@ class GroupKeeper:
                     await self.door.cancel_rest(each)
                 except IbkitError as error:
                     self._tell(StepKind.CRITICAL, f"order {each.order_id} still stands: {error.message}", ref=each.ref)
-        return (both_filled_alert(parent, filled, at=self.clock.now()),) if len(filled) > 1 else ()
+        orders = {each.order_id for each in filled}  # two intents are one order where another was found for the first
+        return (both_filled_alert(parent, filled, at=self.clock.now()),) if len(orders) > 1 else ()
 
     def _tell(self, kind: StepKind, text: str, **details: str) -> None:
         self.observe(Step(kind=kind, at=self.clock.now(), text=text, details=details))

@@ -75,7 +75,8 @@ class Tracker:
         parent = await self.journal.get(parent_id)
         assert parent is not None, "a leg has the intent that it left with"
         members = (*await self.journal.legs(parent_id), *((parent,) if parent.planned.group is GroupKind.OCA else ()))
-        others = [each for each in members if each.intent_id != after.intent_id]
+        # Of an OCA group that was found by another of its orders, two intents are one order.
+        others = [each for each in members if each.order_id != after.order_id]
         filled = [each for each in others if each.state is IntentState.FILLED]
         return both_filled_alert(parent, (*filled, after), at=self.clock.now()) if filled else None
 
