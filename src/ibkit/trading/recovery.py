@@ -295,7 +295,7 @@ class Recovery:
         self._tell(StepKind.RECOVERY, f"an order of somebody else works: {intent.label}", order=row.order_id)
 
     async def _complete_external(self, account_id: AccountId) -> None:
-        """Follow what a process that died was about to write down as somebody else's, and that the list shows no more."""
+        """Follow what a process that died was about to write down, and that the list shows no more."""
         for intent in await self.journal.unfinished(self._username):
             external = intent.operation is Operation.EXTERNAL and intent.planned.account_id == account_id
             if external and intent.state is IntentState.INTENT and intent.planned.target is not None:
