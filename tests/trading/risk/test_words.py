@@ -73,6 +73,9 @@ SITUATIONS = {
         "live, by nobody confirmed": case(limits=LIVE, live_confirmed=False),
         "live, never enabled": case(limits=live(live_enabled_until=None)),
         "live, no longer enabled": case(limits=live(live_enabled_until=date(2026, 11, 19))),
+        "live, a close after it was over": case(
+            stock_ticket(side=Side.SELL), limits=live(live_enabled_until=date(2026, 11, 19)), positions=holding("10")
+        ),
         "live, enabled for too long": case(limits=live(live_enabled_until=date(2027, 12, 1))),
     },
     "RC-29": {
@@ -127,9 +130,11 @@ SITUATIONS = {
         "open": case(limits=LIVE),
         "closed": case(limits=LIVE, now=NOW + timedelta(hours=6)),
         "not known": case(limits=LIVE, hours=None),
+        "at the market outside": case(stock_ticket(outside_rth=True), limits=LIVE),
     },
     "RC-25": {
         "none known": case(),
+        "no session known": case(health=None),
         "ahead": case(health=RESET, now=seconds(420)),
         "inside": case(health=RESET),
         "over": case(health=RESET, now=NOW + timedelta(hours=1)),
@@ -199,6 +204,11 @@ SITUATIONS = {
         ),
         "not known": case(limits=live(max_position=Decimal(100)), positions=None, position=None),
         "a sale": case(stock_ticket(side=Side.SELL), limits=live(max_position=Decimal(5))),
+        "a value that is not known": case(
+            limits=live(max_position=None, max_position_value=Decimal(100)), quote=None, positions=holding("5")
+        ),
+        "a combination": case(spread_order(NAKED, "1"), limits=live(max_position=Decimal(5))),
+        "off": case(limits=live(max_position=None, max_position_value=None)),
     },
     "RC-14": {
         "exposed": case(limit_order("100", "10"), positions=holding("5", "500")),
