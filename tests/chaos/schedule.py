@@ -162,8 +162,8 @@ class Schedule:
     def _newer(self) -> None:
         """What came later than the rest draws from dice of its own, so that old seeds stay what they were."""
         later = self.fates.dice("later setting")
-        if self.mode in ("groups", "rivals") and later.random() < 0.6:
-            scenario = later.choice(list(GROUP_FAULTS))
+        if self.mode in ("groups", "rivals") and later.random() < 0.75:
+            scenario = later.choices(list(GROUP_FAULTS), (3, 1, 1, 1))[0]
             self.troubles.add_scenario(scenario)
             self.seen[scenario] += 1
         self.on_broken = OnBroken.ALERT if later.random() < 0.2 else OnBroken.UNDO
