@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from benchmarks import handshake, journal, simulator, startup
+from benchmarks import handshake, journal, orders, recovery, risk, schedules, simulator, startup
 
 ROUNDS = 7
 COUNTS = {"one": 1500, "hundred": 8000}
@@ -176,8 +176,73 @@ def journal_rows() -> list[str]:
     return rows
 
 
+def order_rows() -> list[str]:
+    found = orders.measure()
+    share, p99 = found["path_share"], found["path_p99"]
+    figure = f"{share:.2f}x ({found['path'] * 1e3:.2f} ms of {found['path_floor'] * 1e3:.2f} ms)"
+    words = f"an order through the gateway, {orders.STANDING} others open, against {journal.COMMITS} bare commits"
+    cancelled, kill = found["cancelled"], found["kill"]
+    return [
+        row(words, figure, "≤ 3x", met=share <= 3),
+        row(
+            f"the same, of {orders.ORDERS}",
+            f"p99 {p99 * 1e3:.1f} ms; {found['path_cpu'] * 1e3:.1f} ms of CPU each",
+            "p99 ≤ 15 ms",
+            met=p99 <= 0.015,
+        ),
+        row(
+            f"kill switch: last order that begins to leave after it is pressed, {orders.SENDERS} tasks sending",
+            f"{kill * 1e3:.0f} ms ({found['kill_sent']:.0f} sent in the second before; pressing takes "
+            f"{found['kill_press'] * 1e3:.1f} ms)",
+            "≤ 100 ms",
+            met=kill <= 0.1,
+        ),
+        row(
+            f"kill switch: {orders.CANCELLED} open orders cancelled, {orders.CALLS_PER_S:.0f} calls a virtual second",
+            f"{cancelled:.1f} s ({found['proven']:.0f} s until three lists show nothing)",
+            "≤ 15 s",
+            met=cancelled <= 15,
+        ),
+    ]
+
+
+def recovery_row() -> str:
+    found = recovery.measure()
+    took = found["recovery"]
+    name = (
+        f"recovery of {recovery.NAMES * recovery.OF_EACH} open intents, {recovery.NAMES} user names, one list in 5 s; "
+        f"{recovery.DOUBTED} of each in doubt (5 s more for each)"
+    )
+    return row(name, f"{took:.1f} s, {found['recovery_cpu']:.1f} s of CPU", "≤ 60 s", met=took <= 60)
+
+
+def risk_row() -> str:
+    found = risk.measure()
+    p99 = found["check"][1] + found["book"][1]
+    name = "risk: all controls and the book's state, busy account, p99 together"
+    over = found["check"][0] / found["floor"][0]
+    figure = f"{p99 / 1e3:.2f} ms (controls {over:.0f}x thirty sums of Decimals)"
+    return row(name, figure, "≤ 1 ms", met=p99 <= 1_000)
+
+
+def schedule_row() -> str:
+    found = schedules.measure()
+    figure = f"{found['mean'] * 1e3:.0f} ms of CPU (median {found['median'] * 1e3:.0f} ms)"
+    return row(f"a schedule of tier D, mean of {schedules.COUNT}", figure, "≤ 40 ms", met=found["mean"] <= 0.04)
+
+
 def report() -> str:
-    rows = [*call_rows(), handshake_row(), *startup_rows(), *simulator_rows(), *journal_rows()]
+    rows = [
+        *call_rows(),
+        handshake_row(),
+        *startup_rows(),
+        *simulator_rows(),
+        *journal_rows(),
+        *order_rows(),
+        recovery_row(),
+        risk_row(),
+        schedule_row(),
+    ]
     how = "client and server pinned to a core each" if TWO_CORES else "nothing pinned to cores"
     return "\n".join(
         [

@@ -40,6 +40,7 @@ from ibkit.store import open_journal
 from ibkit.store.journal import SqliteJournal
 from ibkit.trading.events import Acknowledged, Claimed, Decided, IntentId, Operation, Planned, Sending, Stage
 from ibkit.trading.fingerprint import fingerprint, ticket_terms
+from ibkit.trading.intake import Intake
 from ibkit.trading.ref import derive_ref
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -164,13 +165,21 @@ async def order_path(journal: SqliteJournal, folder: Path) -> dict[str, float]:
     }
 
 
+def door(journal: SqliteJournal) -> Intake:
+    """As the gateway takes orders in: their age comes from the limits."""
+    return Intake(
+        journal=journal, clock=SystemClock(), tenant="local", environment=Environment.PAPER, risk=journal.risk
+    )
+
+
 async def intake(journal: SqliteJournal, tasks: int) -> float:
     """Plans a second, by so many tasks at once."""
+    taking = door(journal)
     waiting = iter([planned(number, f"in{tasks:03}") for number in range(INTAKE[tasks])])
 
     async def plan() -> None:
         for wish in waiting:
-            await journal.plan(wish)
+            await taking.store(wish)
 
     began = time.perf_counter()
     async with anyio.create_task_group() as group:
@@ -183,9 +192,10 @@ async def paced(journal: SqliteJournal) -> dict[str, float]:
     """Seconds that one plan takes when PACE of them arrive a second, waiting for its turn included."""
     wishes = [planned(number, "pace") for number in range(PACED)]
     taken: list[float] = []
+    taking = door(journal)
 
     async def plan(wish: Planned, due: float) -> None:
-        await journal.plan(wish)
+        await taking.store(wish)
         taken.append(time.perf_counter() - due)
 
     began = time.perf_counter()

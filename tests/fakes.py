@@ -78,7 +78,7 @@ from ibkit.trading.events import (
     TakenOver,
 )
 from ibkit.trading.intent import Intent, IntentState, fold, fold_all
-from ibkit.trading.ports import ControlsMoved, Fenced, FillsRead, Lane, Leg, OrdersRead, SessionMark
+from ibkit.trading.ports import ControlsMoved, Fenced, FillsRead, Lane, Leg, OrdersRead, SessionMark, lane_of
 from ibkit.trading.ref import leg_ref
 from ibkit.trading.risk import (
     DailyPnl,
@@ -704,7 +704,7 @@ class MemoryJournal:
 
     def _check(self, after: Intent, events: tuple[Event, ...]) -> None:
         sends = any(isinstance(event, Claimed | TakenOver | Sending | Replying) for event in events)
-        if sends and after.epoch != self.epochs.get(after.planned.username, 0):
+        if sends and after.epoch != self.epochs.get(lane_of(after.planned), 0):
             raise Fenced("another has taken over the lane")
         account = after.planned.account_id
         present = self.generation, self.serials.get(account, 0)
@@ -750,12 +750,16 @@ class MemoryJournal:
         return len(gone) + len(due)
 
     def _may_go(self, intent: Intent, now: datetime) -> bool:
-        """Not what may still move, nor what something unfinished leans on."""
+        """Not what may still move, nor a part of a family of which another part may not go."""
+        return self._is_due(intent, now) and all(self._is_due(kin, now) for kin in self._family(intent))
+
+    def _family(self, intent: Intent) -> list[Intent]:
+        of = {intent.intent_id, intent.planned.reduces, intent.planned.leg_of} - {None}
+        return [i for i in self._sorted() if of & {i.intent_id, i.planned.reduces, i.planned.leg_of}]
+
+    def _is_due(self, intent: Intent, now: datetime) -> bool:
         open_ = intent.state is IntentState.UNKNOWN_NEEDS_HUMAN and not intent.resolved
-        leaning = any(
-            not i.final and intent.intent_id in (i.planned.reduces, i.planned.leg_of) for i in self.intents.values()
-        )
-        return intent.final and not open_ and not leaning and now - intent.updated_at >= timedelta(days=30)
+        return intent.final and not open_ and now - intent.updated_at >= timedelta(days=30)
 
     async def clear_restored(self) -> None:
         self.restored = False
@@ -871,6 +875,12 @@ class MemoryRiskBook:
             serial=self._journal.serials.get(scope.account_id, 0),
             sources=sources,
         )
+
+    async def limits(self, scope: Scope) -> Limits:
+        return layered(self.base(scope.environment), self.changes, scope)[0]
+
+    async def generation(self) -> int:
+        return self._journal.generation
 
     async def change(self, change: LimitChange) -> LimitChange:
         wanted = prepared(change, self.changes, self.base(change.environment))

@@ -12,6 +12,9 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
 
 from ibkit.sim.exchange.order import SimOrder
 from ibkit.sim.logins import sessions
@@ -23,6 +26,7 @@ from ibkit.wire.http import Request
 from .checker import Delivery, States
 from .clock import ChaosClock
 from .fates import Fates
+from .guards import Guards
 from .lies import body_of
 
 __all__ = ["CHANGING", "USERNAME", "Broker", "kind_of"]
@@ -47,6 +51,8 @@ class Broker:
     """Whose request is whose, who sees what when, and what was delivered.
 
     keys:   quantity (or the target of a cancel) → key: the tracer, which survives a changed client order id.
+    refs:   client order id → key, of orders that ibkit places by itself (what closes a broken bracket).
+    places: number of an order → its place in the array of the request that brought it.
     delays: seconds after which an order can be read, one of them drawn for each order.
     scope:  the lists show the orders of the "day", or of the "session".
     suppress: question ids that the client asked never to be asked.
@@ -61,6 +67,11 @@ class Broker:
         self._states = states
         self._dice: random.Random = fates.dice("visibility")
         self.keys: dict[tuple[str, str], str] = {}
+        self.refs: dict[str, str] = {}
+        self.places: dict[int, int] = {}
+        self.guards: Guards | None = None
+        self.nothing_may_leave = False
+        """The journal is an older copy: an order, a change or a yes would be sent by somebody who has forgotten."""
         self.deliveries: list[Delivery] = []
         self.breaches: list[str] = []
         self.seen: Counter[str] = Counter()
@@ -76,6 +87,7 @@ class Broker:
         self._heard: dict[str, Outcome] = {}
         self._endless: dict[str, Outcome] = {}
         self._first_of: dict[str, str] = {}
+        self._cancelling: dict[int, tuple[Request, str]] = {}
         self.note: Callable[[str], None] = lambda _text: None
         self.received = 0
 
@@ -88,7 +100,7 @@ class Broker:
             return self._handled(request, again)
         path = request.url.split("?")[0]
         name, confirmed = _named(kind, path, request.body)
-        key = self._key_of(kind, path, request.body)
+        key = self._key_of(kind, path, request)
         breach = self._states.unannounced(kind, name, confirmed=confirmed, late=late, now=self.clock.now())
         if kind == "place":
             breach = breach or self._still_asked()
@@ -108,10 +120,28 @@ class Broker:
             self.note(f"#{self.received} {kind} {key} {answer}: {outcome.status} {outcome.body[:70]!r}")
         return outcome
 
+    def leaves(self, request: Request, kind: str) -> None:
+        """The witness at our own door: what a kill switch stops does not even leave (S9)."""
+        name, confirmed = _named(kind, request.url.split("?")[0], request.body)
+        if kind == "cancel":
+            # Several intents may cancel one order: the one that is being sent is meant.
+            self._cancelling[id(request)] = (
+                request,
+                self._states.key_of_cancel(name) or self.keys.get((kind, name), ""),
+            )
+        if self.nothing_may_leave and (kind in ("place", "modify") or confirmed):
+            self.breaches.append(f"F100: {kind} {name} leaves from a journal that is an older copy")
+        if self.guards is None:
+            return
+        breach = self.guards.leaving(kind, name, confirmed=confirmed)
+        if breach:
+            self.breaches.append(breach)
+            self.note(breach)
+
     def lost(self, request: Request, kind: str) -> None:
         """The bytes left, but never arrived."""
         path = request.url.split("?")[0]
-        key, name = self._key_of(kind, path, request.body), _named(kind, path, request.body)[0]
+        key, name = self._key_of(kind, path, request), _named(kind, path, request.body)[0]
         self.deliveries.append(Delivery(0, self.clock.monotonic(), kind, key, False, name))
 
     def stale(self, outcome: Outcome, kind: str) -> Outcome:
@@ -153,7 +183,7 @@ class Broker:
         known, before = len(self.simulator.world.exchange.orders), self.brokerage
         accepted = self._accepted
         outcome = self.simulator.server.handle(request, face=self.face, late=again)
-        self._remember_new(known)
+        self._remember_new(known, request)
         self.seen["release of parked orders"] += self._accepted > accepted + 1
         self.seen["prompt p12"] += b'"dismissable"' in outcome.body
         after = self.brokerage
@@ -192,6 +222,32 @@ class Broker:
         with contextlib.suppress(LookupError, TypeError, ValueError):
             world.exchange.fill(order.id, price, None if quantity is None else type(price)(quantity), world.now)
 
+    def traded(self, conid: int, side: str) -> Decimal:
+        """How much of the contract was ever bought, or sold."""
+        executions = (
+            part
+            for order in self.simulator.world.exchange.orders.values()
+            for execution in order.executions
+            for part in (execution.legs or (execution,))
+        )
+        found = (each.quantity for each in executions if (each.instrument.conid, each.side) == (conid, side))
+        return sum(found, Decimal(0))
+
+    def quantity_of(self, order_id: str) -> Decimal | None:
+        order = self.simulator.world.exchange.orders.get(int(order_id)) if order_id.isdigit() else None
+        return None if order is None else order.total
+
+    def shown_since(self, moment: datetime) -> list[SimOrder]:
+        """Orders that work, and that the lists have shown since that moment at the latest."""
+        return [
+            order
+            for order in self.simulator.world.exchange.orders.values()
+            if order.state == "live"
+            and order.accepted_at is not None
+            and order.accepted_at + timedelta(seconds=self._shown_after.get(order.id, 0.0)) < moment
+            and self.visible(order)
+        ]
+
     # --- whose it is -------------------------------------------------------------------------------------------
 
     @property
@@ -207,13 +263,15 @@ class Broker:
     def _accepted(self) -> int:
         return sum(order.accepted_at is not None for order in self.simulator.world.exchange.orders.values())
 
-    def _key_of(self, kind: str, path: str, body: bytes) -> str:
+    def _key_of(self, kind: str, path: str, request: Request) -> str:
         if kind == "reply":
             return self._questions.get(path.rsplit("/", 1)[-1], "")
         if kind == "cancel":
-            return self.keys.get((kind, path.rsplit("/", 1)[-1]), "")
-        sent = json.loads(body)
+            return self._cancelling[id(request)][1]
+        sent = json.loads(request.body)
         ticket = sent["orders"][0] if "orders" in sent else sent
+        if ticket.get("cOID") in self.refs:
+            return self.refs[ticket["cOID"]]
         return self.keys.get((kind, f"{float(ticket['quantity']):g}"), "")
 
     def _remember_question(self, outcome: Outcome, key: str) -> None:
@@ -222,14 +280,26 @@ class Broker:
         with contextlib.suppress(ValueError):  # cut by a fault: nobody can answer it
             self._questions[json.loads(outcome.body)[0]["id"]] = key
 
-    def _remember_new(self, known: int) -> None:
+    def _remember_new(self, known: int, request: Request) -> None:
         orders = self.simulator.world.exchange.orders
         if len(orders) == known:
             return
+        self._remember_places([orders[order_id] for order_id in list(orders)[known:]], request)
         brokerage = self.brokerage
         for order_id in list(orders)[known:]:
             self._shown_after[order_id] = self._dice.choice(self.delays)
             self._sessions[order_id] = brokerage.id if brokerage is not None else ""
+
+    def _remember_places(self, new: list[SimOrder], request: Request) -> None:
+        """Which ticket of the request each of its orders came from: by its terms, in the order of the array."""
+        if not request.url.split("?")[0].endswith("/orders"):
+            return
+        free = dict(enumerate(json.loads(request.body)["orders"]))
+        for order in new:
+            place = next((place for place, ticket in free.items() if _came_from(order, ticket)), None)
+            if place is not None:
+                del free[place]
+                self.places[order.id] = place
 
     # --- what its lists show -----------------------------------------------------------------------------------
 
@@ -263,6 +333,16 @@ class Broker:
                     del row["order_ref"]
         body = {**body, "orders": rows} if kind == "orders" else rows
         return replace(outcome, body=json.dumps(body).encode())
+
+
+def _came_from(order: SimOrder, sent: dict[str, Any]) -> bool:
+    """Side, type and prices: the orders of a group of ours differ in them."""
+    ticket = order.ticket
+    if (ticket.side, ticket.order_type) != (sent["side"], sent["orderType"]):
+        return False
+    price = ticket.stop if ticket.order_type in ("STP", "TRAIL") else ticket.limit
+    wanted = sent.get("price")
+    return (price is None and wanted is None) or (None not in (price, wanted) and float(price) == float(wanted))
 
 
 def _named(kind: str, path: str, body: bytes) -> tuple[str, bool | None]:

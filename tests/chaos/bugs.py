@@ -1,7 +1,7 @@
 """Mistakes put into the protocol on purpose: a harness that cannot find them proves nothing.
 
-Eleven are those of the executable model, two of the later stages wait for what they break (kill switch, lease); in
-their place stand the nearest that exist: controls asked at intake only, and the conversation without lock and fencing.
+The first thirteen are those of the reliability rules: the eleven of the executable model, a kill switch that is asked
+at intake only, and a lane without fencing. The others are further ones of the same kind.
 """
 
 from __future__ import annotations
@@ -14,18 +14,17 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from ibkit.errors import Effect, IbkitError, OutcomeUnknown
-from ibkit.model import AlreadyRegistered, Ref
+from ibkit.model import AlreadyRegistered, Ref, SendPermit
 from ibkit.store import fences, journal_rows
 from ibkit.store import journal as store_journal
 from ibkit.trading import conversation as talk
-from ibkit.trading import reconcile
+from ibkit.trading import deciding, reconcile
 from ibkit.trading.conversation import Conversation
 from ibkit.trading.events import Acknowledged, NotSent, RefusedByBroker, Sending
 from ibkit.trading.evidence import Absent, Parked
 from ibkit.trading.intent import IntentState, fold
 from ibkit.trading.ports import Lane
 from ibkit.trading.questions import QuestionPolicy, Verdict
-from ibkit.trading.risk import checking
 
 from . import process
 
@@ -45,12 +44,15 @@ def _patched(owner: Any, name: str, value: Any) -> Iterator[None]:
 def _send_before_journal() -> AbstractContextManager[Any]:
     async def send(self: Any, intent: Any, facts: Any) -> Any:
         mark = await self.broker.mark()
+        decision = await self.decisions.decide(intent, facts, talk.Stage.SEND)
+        if decision.objection is not None:
+            return await self._refuse(intent, decision)
         try:
-            answer = await self._call(intent, self.clock.monotonic() + talk.SEND_DEADLINE_S)
+            answer = await self._call(intent, SendPermit(self.clock.monotonic() + talk.SEND_DEADLINE_S))
         except IbkitError:
             answer = None
         sending = Sending(at=self.clock.now(), deadline_s=2.0, session=mark.session, trading_day=mark.trading_day)
-        intent = await self.journal.append(intent, self._passed(talk.Stage.SEND), sending)
+        intent = await self.journal.append(intent, decision.event, sending)
         if answer is None:
             return await self._doubt(intent, "no answer")
         return await self._take(intent, answer, replied=False)
@@ -155,10 +157,12 @@ def _early_reads_count() -> AbstractContextManager[Any]:
 def _new_coid_on_retry() -> AbstractContextManager[Any]:
     original = Conversation._call
 
-    async def call(self: Any, intent: Any, *more: Any, **options: Any) -> Any:
-        if intent.epoch > 1 and intent.operation is talk.Operation.PLACE:
-            return await self.broker.place(intent.ticket, ref=Ref(f"{intent.ref}{intent.epoch}"))
-        return await original(self, intent, *more, **options)
+    async def call(self: Any, intent: Any, permit: Any) -> Any:
+        if intent.sends > 1 and intent.operation is talk.Operation.PLACE:
+            planned, ref = intent.planned, Ref(f"{intent.ref}{intent.sends}")
+            more = {"others": planned.others, "group": planned.group, "permit": permit}
+            return await self.broker.place(intent.ticket, ref=ref, **more)
+        return await original(self, intent, permit)
 
     return _patched(Conversation, "_call", call)
 
@@ -176,7 +180,7 @@ def _registered_means_reject() -> AbstractContextManager[Any]:
 
 
 def _controls_at_intake_only() -> AbstractContextManager[Any]:
-    original = Conversation._decide
+    original = deciding.Decisions.decide
 
     async def decide(self: Any, intent: Any, facts: Any, stage: Any, tied: Any = ()) -> Any:
         found = await original(self, intent, facts, stage, tied)
@@ -184,11 +188,23 @@ def _controls_at_intake_only() -> AbstractContextManager[Any]:
             return found
         return dataclasses.replace(found, objection=None, event=dataclasses.replace(found.event, passed=True))
 
-    stack = contextlib.ExitStack()
-    stack.enter_context(_patched(Conversation, "_decide", decide))
-    controls = tuple(each for each in checking.CONTROLS if each.number != "RC-26")
-    stack.enter_context(_patched(checking, "CONTROLS", controls))
-    return stack
+    return _patched(deciding.Decisions, "decide", decide)
+
+
+def _kill_switch_at_intake_only() -> AbstractContextManager[Any]:
+    """What is pressed later stops nothing that was taken in before."""
+    original = deciding.case_of
+
+    def case_of(planned: Any, facts: Any, state: Any, *, stage: Any, **more: Any) -> Any:
+        state = state if stage is talk.Stage.INTAKE else dataclasses.replace(state, halts=())
+        return original(planned, facts, state, stage=stage, **more)
+
+    return _patched(deciding, "case_of", case_of)
+
+
+def _lane_without_fencing() -> AbstractContextManager[Any]:
+    """Who was stopped while another took the lane over goes on with what nobody has moved meanwhile."""
+    return _patched(fences, "check_lane", lambda _connection, _after, _events: False)
 
 
 def _no_fencing() -> AbstractContextManager[Any]:
@@ -258,6 +274,8 @@ BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "early reads count": _early_reads_count,
     "new client order id on a retry": _new_coid_on_retry,
     "registered means rejected": _registered_means_reject,
+    "kill switch checked only at intake": _kill_switch_at_intake_only,
+    "lane without fencing": _lane_without_fencing,
     "controls at intake only": _controls_at_intake_only,
     "no lock and no fencing": _no_fencing,
     "acknowledge before the journal": _ack_before_journal,
@@ -266,8 +284,28 @@ BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "unknown without an alert": _unknown_without_alert,
 }
 
-WHERE: dict[str, int] = {"ignore the session of a read": 42}
-"""Schedules that are known to show what few schedules show."""
+WHERE: dict[str, tuple[int, str]] = {
+    "send before journal": (0, "controls"),
+    "retry the POST on a time-out": (8, "questions"),
+    "resend after a crash": (4, "groups"),
+    "an empty list is absence": (4, "groups"),
+    "a time-out means rejected": (10, "plain"),
+    "ignore the session of a read": (42, "plain"),
+    "parked is absent": (30, "questions"),
+    "registered means rejected": (246, "controls"),
+    "journal not durable": (2, "swarm"),
+    "early reads count": (13, "disk"),
+    "new client order id on a retry": (0, "late resend"),
+    "kill switch checked only at intake": (7, "controls"),
+    "lane without fencing": (6, "rivals"),
+    "controls at intake only": (4, "controls"),
+    "no lock and no fencing": (2, "rivals"),
+    "acknowledge before the journal": (1, "plain"),
+    "reply twice": (2, "questions"),
+    "answer yes to everything": (2, "questions"),
+    "unknown without an alert": (2, "swarm"),
+}
+"""Schedules (seed and kind) that are known to show what few schedules show."""
 
 
 @contextmanager

@@ -12,11 +12,12 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 __all__ = [
@@ -40,11 +41,20 @@ _FRESH_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a caller wanted under a key. terms: account, conid, side, quantity, order_type, limit, stop, tif, target."""
+    """What a caller wanted under a key. terms: account, conid, side, quantity, order_type, limit, stop, tif, target.
+
+    others: terms of the further orders of a group ("bracket" or "oca"), in the order of the request.
+    """
 
     key: str
     operation: str
     terms: Mapping[str, Any]
+    others: tuple[Mapping[str, Any], ...] = ()
+    group: str = ""
+
+    @property
+    def legs(self) -> tuple[Mapping[str, Any], ...]:
+        return (self.terms, *self.others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +141,9 @@ class States:
 
     def now(self) -> dict[str, str]:
         """The state of each intent, by its key."""
-        return dict(self._rows("SELECT key, state FROM intents"))
+        return dict(self.rows("SELECT key, state FROM intents"))
 
-    def _rows(self, statement: str, values: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
+    def rows(self, statement: str, values: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
         if self._connection is None:
             if not self._path.exists():
                 return []
@@ -143,38 +153,75 @@ class States:
         except sqlite3.OperationalError:
             return []  # the file is there, its tables are not yet
 
+    def lanes_of(self, path: Path) -> list[tuple[Any, ...]]:
+        """How often each lane of this file was taken: whenever something may have left, one of them was."""
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        try:
+            return connection.execute("SELECT username, epoch FROM lanes ORDER BY username").fetchall()
+        except sqlite3.OperationalError:
+            return []
+        finally:
+            connection.close()
+
+    def key_of_cancel(self, target: str) -> str:
+        """The key of the cancel of this order that is being sent; empty where none is."""
+        for intent_id, key in self.rows(
+            "SELECT intent_id, key FROM intents WHERE operation = 'cancel' AND state = 'sending'"
+        ):
+            [(body,)] = self.rows("SELECT body FROM intent_events WHERE intent_id = ? AND number = 1", (intent_id,))
+            if str(json.loads(body)["target"]) == target:
+                return str(key)
+        return ""
+
     def unannounced(self, kind: str, name: str, *, confirmed: bool | None, late: bool, now: datetime) -> str:
         """S4, at the broker's door: why this order call must not have been sent; empty where the journal announces it.
 
         name: the client order id of a placement, the question of a reply, the order of a change or cancel.
         late: it was on the way for a while, so the journal may have gone on since.
         """
-        where, values = (" WHERE intent_id = ?", (name,)) if kind == "place" else ("", ())
         wanted = "Replying" if kind == "reply" else "Sending"
-        for intent_id, state in self._rows(f"SELECT intent_id, state FROM intents{where}", values):
-            rows = self._rows("SELECT kind, body FROM intent_events WHERE intent_id = ? ORDER BY number", (intent_id,))
-            planned = json.loads(rows[0][1])
-            if kind in ("modify", "cancel") and (planned["operation"] != kind or str(planned["target"]) != name):
-                continue
-            found = [json.loads(body) for found_kind, body in rows if found_kind == wanted]
-            if kind == "reply":
-                found = [body for body in found if body["question_id"] == name and body["confirmed"] is confirmed]
+        of_ref = "SELECT intent_id, state FROM intents WHERE intent_id = ?"
+        rows = self.rows(of_ref, (name,)) if kind == "place" else self._candidates(wanted.lower())
+        breach = f"S4: {kind} {name} arrives without a row {wanted.upper()}"
+        for intent_id, state in rows:
+            found = self._announcements(intent_id, kind, name, wanted, confirmed)
             if not found:
                 continue
-            if late:
+            breach = "" if late else _badly_announced(kind, name, state, wanted.lower(), found[-1], now)
+            if not breach:
                 return ""
-            if state != wanted.lower():
-                return f"S4: {kind} {name} arrives while its row says {state}"
-            waited = (now - datetime.fromisoformat(found[-1]["at"])).total_seconds()
-            if waited > 2.0 + 1e-6:
-                return f"P: {kind} {name} arrives {waited:.1f} s after its row (deadline 2 s)"
-            return ""
-        return f"S4: {kind} {name} arrives without a row {wanted.upper()}"
+        return breach
+
+    def _candidates(self, state: str) -> Iterator[tuple[str, str]]:
+        """Those in this state first: mostly it is one of them."""
+        yield from self.rows("SELECT intent_id, state FROM intents WHERE state = ?", (state,))
+        yield from self.rows("SELECT intent_id, state FROM intents WHERE state <> ?", (state,))
+
+    def _announcements(
+        self, intent_id: str, kind: str, name: str, wanted: str, confirmed: bool | None
+    ) -> list[Mapping[str, Any]]:
+        rows = self.rows("SELECT kind, body FROM intent_events WHERE intent_id = ? ORDER BY number", (intent_id,))
+        planned = json.loads(rows[0][1])
+        if kind in ("modify", "cancel") and (planned["operation"] != kind or str(planned["target"]) != name):
+            return []
+        found = [json.loads(body) for found_kind, body in rows if found_kind == wanted]
+        if kind == "reply":
+            return [body for body in found if body["question_id"] == name and body["confirmed"] is confirmed]
+        return found
 
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _badly_announced(kind: str, name: str, state: str, wanted: str, row: Mapping[str, Any], now: datetime) -> str:
+    if state != wanted:
+        return f"S4: {kind} {name} arrives while its row says {state}"
+    waited = (now - datetime.fromisoformat(row["at"])).total_seconds()
+    if waited > 2.0 + 1e-6:
+        return f"P: {kind} {name} arrives {waited:.1f} s after its row (deadline 2 s)"
+    return ""
 
 
 def judge(
@@ -190,15 +237,18 @@ def judge(
     forbidden: frozenset[str] = frozenset(),
     hidden: frozenset[int] = frozenset(),
     phantoms: bool = False,
+    places: Mapping[int, int] = MappingProxyType({}),
 ) -> Verdict:
-    """All rules over one run.
+    """All rules over one run but those of groups and of the controls (`group_checker.py`, `guards.py`).
 
     honest: the visibility assumption held, so that S7 is demanded, too. resend: the opt-in to a second send is on.
     forbidden: ids of questions that nobody may confirm. hidden: orders that the broker shows to nobody any more.
     phantoms: the broker showed orders under our refs that do not exist; which of the two we follow is then chance.
+    places: which ticket of its request an order came from, by its number; the first where it is not said.
     """
     verdict = Verdict()
     by_request = {delivery.request_id: delivery for delivery in deliveries}
+    asked = (*asked, *_by_itself(asked, journal))
     wishes = {wish.key: wish for wish in asked}
     placed: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     refused: set[str] = set()
@@ -225,12 +275,34 @@ def judge(
             hidden=hidden,
             phantoms=phantoms,
             refused=wish.key in refused,
+            places=places,
         )
     _judge_history(verdict, wishes, placed, journal, told, refused)
-    _judge_sends(verdict, deliveries, wishes, most=3 if resend else 1)
+    _judge_sends(verdict, deliveries, wishes, journal, most=3 if resend else 1)
     for row in journal.intents.values():
         _judge_decisions(verdict, row, forbidden)
+        _judge_rest(verdict, row, journal, at_rest=at_rest)
     return verdict
+
+
+def _by_itself(asked: Sequence[Asked], journal: JournalCopy) -> Iterator[Asked]:
+    """Orders that nobody asked for by name: what closes a broken bracket is due, and nothing else is."""
+    brackets = {wish.key for wish in asked if wish.group == "bracket"}
+    for row in journal.intents.values():
+        parent, _, step = row["key"].rpartition(":")
+        if step.startswith("flatten") and parent in brackets:
+            ticket = row["events"][0][1]["ticket"]
+            terms = {name: ticket[name] for name in ("side", "order_type", "tif")}
+            terms |= {"account": ticket["account_id"], "conid": ticket["contract"]["conid"], "limit": None}
+            yield Asked(row["key"], "place", {**terms, "quantity": Decimal(ticket["quantity"]), "stop": None})
+
+
+def _judge_rest(verdict: Verdict, row: Mapping[str, Any], journal: JournalCopy, *, at_rest: bool) -> None:
+    """S6, of every intent, also those that nobody asked for by name (legs, orders of others, cancels of all)."""
+    if at_rest and row["state"] in PENDING:
+        verdict.say("S6", f"{row['key']} ({row['operation']}) is not at rest: {row['state']}")
+    if row["state"] == "unknown_needs_human" and row["intent_id"] not in journal.open_alerts:
+        verdict.say("S6", f"{row['key']} is unknown without an open alert")
 
 
 def _judge_wish(
@@ -246,13 +318,20 @@ def _judge_wish(
     hidden: frozenset[int],
     phantoms: bool,
     refused: bool,
+    places: Mapping[int, int],
 ) -> None:
     key = wish.key
     row = journal.of_key(key)
-    if len(orders) > 1:
-        verdict.say("S1", f"{len(orders)} orders for {key}: {[order['order_id'] for order in orders]}")
+    if wish.operation == "cancel all":
+        return
+    by_place: dict[int, list[int]] = defaultdict(list)
     for order in orders:
-        _judge_terms(verdict, wish, order, by_request)
+        place = places.get(order["order_id"], 0)
+        by_place[place].append(order["order_id"])
+        _judge_terms(verdict, wish, wish.legs[min(place, len(wish.others))], order)
+    for place, numbers in by_place.items():
+        if len(numbers) > 1:
+            verdict.say("S1", f"{len(numbers)} orders for {key}{f', order {place}' if place else ''}: {numbers}")
     if row is None:
         if orders:
             verdict.say("S6", f"{key} has an order, but no intent")
@@ -260,10 +339,6 @@ def _judge_wish(
         return
     state = row["state"]
     verdict.ends[state] += 1
-    if at_rest and state in PENDING:
-        verdict.say("S6", f"{key} ({wish.operation}) is not at rest: {state}")
-    if state == "unknown_needs_human" and row["intent_id"] not in journal.open_alerts:
-        verdict.say("S6", f"{key} is unknown without an open alert")
     denials = [kind for kind, _ in row["events"] if kind in _DENYING_EVENTS]
     if wish.operation == "place":
         if state in TAKEN and not orders and not (refused and state == "rejected_late"):
@@ -274,8 +349,9 @@ def _judge_wish(
         if denials and orders and honest:
             verdict.say("S7", f"{key} was called {denials[0]}, but order {orders[0]['order_id']} exists")
         found = [order for order in orders if order["order_id"] not in hidden]
-        if at_rest and state in TAKEN and found and str(row["order_id"]) in known:
-            _judge_progress(verdict, wish, row, found[0])
+        named = [order for order in found if str(order["order_id"]) == str(row["order_id"])]
+        if at_rest and state in TAKEN and named:
+            _judge_progress(verdict, wish, row, named[0])
         if denials and found and at_rest and state in DENIALS:
             verdict.say("S7b", f"{key} is still {state} long after its order {orders[0]['order_id']} could be seen")
         return
@@ -303,15 +379,20 @@ def _judge_progress(verdict: Verdict, wish: Asked, row: Mapping[str, Any], order
         verdict.say("S11", f"{wish.key} is still {state}, its order is {order['state']}")
 
 
-def _judge_terms(verdict: Verdict, wish: Asked, order: Mapping[str, Any], by_request: Mapping[int, Delivery]) -> None:
+def _judge_terms(verdict: Verdict, wish: Asked, terms: Mapping[str, Any], order: Mapping[str, Any]) -> None:
     if Decimal(str(order["filled"])) > Decimal(str(order["quantity"])):
         verdict.say("S2", f"{wish.key}: filled {order['filled']} of {order['quantity']}")
     if any(event["event"] == "modified" for event in order["events"]):
         return
-    names = ("account", "conid", "side", "quantity", "order_type", "limit", "stop", "tif")
+    names = ("account", "conid", "conidex", "side", "quantity", "order_type", "limit", "stop", "tif", "trailing")
     for name in names:
-        if _plain(order[name]) != _plain(wish.terms[name]):
-            verdict.say("S2", f"{wish.key}: {name} is {order[name]}, asked {wish.terms[name]}")
+        # A combination has no conid of its own, an order of a group shrinks by what another of it has filled.
+        if (name == "conid" and terms.get("conidex")) or (name == "quantity" and order["group"]):
+            continue
+        if _plain(order.get(name)) != _plain(terms.get(name)):
+            verdict.say("S2", f"{wish.key}: {name} is {order.get(name)}, asked {terms.get(name)}")
+    if order["group"] and Decimal(str(order["quantity"])) > terms["quantity"]:
+        verdict.say("S2", f"{wish.key}: quantity is {order['quantity']}, asked {terms['quantity']}")
 
 
 def _plain(value: Any) -> Any:
@@ -356,10 +437,18 @@ def _judge_history(
             denied[each.key] = each.state
 
 
-def _judge_sends(verdict: Verdict, deliveries: Iterable[Delivery], wishes: Mapping[str, Asked], *, most: int) -> None:
+def _judge_sends(
+    verdict: Verdict,
+    deliveries: Iterable[Delivery],
+    wishes: Mapping[str, Asked],
+    journal: JournalCopy,
+    *,
+    most: int,
+) -> None:
     """L3: one placement or change for an intent, three cancels at most, one reply to a question; nothing of nobody."""
     deliveries = list(deliveries)
-    sent = Counter(delivery.key for delivery in deliveries if delivery.kind in ("place", "modify", "cancel"))
+    sent = Counter(delivery.key for delivery in deliveries if delivery.kind in ("place", "modify"))
+    cancelled = Counter(delivery.name for delivery in deliveries if delivery.kind == "cancel")
     replies = Counter(delivery.name for delivery in deliveries if delivery.kind == "reply")
     for question, times in replies.items():
         if times > 1:
@@ -367,8 +456,16 @@ def _judge_sends(verdict: Verdict, deliveries: Iterable[Delivery], wishes: Mappi
     for key, times in sent.items():
         if key not in wishes:
             verdict.say("S5", f"{times} order calls of nobody ({key or 'no tracer'})")
-        elif times > (3 if wishes[key].operation == "cancel" else most):
+        elif times > most:
             verdict.say("L3", f"{key} was sent {times} times")
+    cancels = Counter(
+        str(row["events"][0][1]["target"]) for row in journal.intents.values() if row["operation"] == "cancel"
+    )
+    for target, times in cancelled.items():
+        if not cancels[target]:
+            verdict.say("S5", f"{times} cancels of order {target}, which no intent cancels")
+        elif times > 3 * cancels[target]:
+            verdict.say("L3", f"order {target} was cancelled {times} times by {cancels[target]} intents")
 
 
 def _judge_decisions(verdict: Verdict, row: Mapping[str, Any], forbidden: frozenset[str]) -> None:

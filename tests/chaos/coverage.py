@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from .crashes import POINTS
-from .faults import DISK_FAULTS, ORDER_FAULTS, READ_FAULTS, SESSION_FAULTS
+from .faults import DISK_FAULTS, GROUP_FAULTS, ORDER_FAULTS, READ_FAULTS, SESSION_FAULTS
+from .officer import PRESSES
 
 __all__ = ["ENDS", "FULL_RUN", "SEEN", "gaps", "pairs_wanted", "wanted"]
 
@@ -49,6 +50,23 @@ SEEN = (
     "release of parked orders",
     "short tokens",
     "prompt p12",
+    "external order with a mark",
+    "cancelled everything",
+    "not everything cancelled",
+    "stopped",
+    "lane taken over",
+    "beside",
+    "error Fenced",
+    "journal restored",
+    "sends under guard",
+    "row Grouped",
+    "row Mended",
+    "row TakenOver",
+    "row Attached",
+    "row Rearmed",
+    "flattened",
+    *PRESSES,
+    *GROUP_FAULTS,
 )
 _STEP_OF = {"place": "Sending", "modify": "Sending", "cancel": "Sending", "reply": "Replying"}
 _SEARCHING = ("Doubted", "Looked")

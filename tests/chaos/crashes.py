@@ -78,6 +78,8 @@ class Mortality:
         self.died: Counter[str] = Counter()
         self.left: Counter[str] = Counter()
         self._dice: random.Random = fates.dice("aim")
+        self.press: Callable[[str, str], None] = lambda _name, _when: None
+        """Somebody at the kill switch, whose moment may have come."""
         self.leave: Callable[[], None] | None = None
         """Cancels the caller that is under way, if there is one."""
 
@@ -85,6 +87,7 @@ class Mortality:
         """Pass a point. Raises Crash where the process dies."""
         label = f"{name} {when}"
         self.passed[label] += 1
+        self.press(name, when)
         if label == self.aim:
             self.aim = ""
             self._die(label)
@@ -108,11 +111,17 @@ class Mortality:
         raise Crash(label)
 
 
+async def _never_stopped(_where: str) -> None:
+    """A process that nobody stops."""
+
+
 class MortalJournal:
     """The real journal, with points around each write and a disk that may fail. Fits `trading.ports.Journal`.
 
     alive:      raises Crash once the process is dead, so that nothing of it goes on.
     disk_fault: draws a name of DISK_FAULTS or "" for what is about to be done.
+    committed:  told of each commit, in the same breath: intent and rows.
+    stopped:    perhaps the process is stopped here, and goes on later.
     step:       the newest row that this process has written.
     """
 
@@ -124,12 +133,16 @@ class MortalJournal:
         alive: Callable[[], None],
         disk_fault: Callable[[str], str],
         wrote: Callable[[str], None],
+        committed: Callable[[str, tuple[str, ...]], None] = lambda _intent, _rows: None,
+        stopped: Callable[[str], Awaitable[None]] = _never_stopped,
     ) -> None:
         self._journal = journal
         self._mortality = mortality
         self._alive = alive
         self._disk_fault = disk_fault
         self._wrote = wrote
+        self._committed = committed
+        self._stopped = stopped
         self.halted = False
         self.step = "start"
 
@@ -144,23 +157,35 @@ class MortalJournal:
         return getattr(self._journal, name)
 
     async def plan(self, planned: Planned) -> tuple[Intent, bool]:
-        return await self._write(("K1",), f"plan {planned.intent_id}", lambda: self._journal.plan(planned))
+        work = lambda: self._journal.plan(planned)  # noqa: E731
+        return await self._write(("K1",), f"plan {planned.intent_id}", work, planned.intent_id, ("Planned",))
 
     async def append(
         self, intent: Intent, *events: Event, alert: Alert | None = None, legs: tuple[Leg, ...] = ()
     ) -> Intent:
-        what = " ".join(type(event).__name__ for event in events)
+        rows = tuple(type(event).__name__ for event in events)
         return await self._write(
             _points_of(events),
-            f"append {intent.intent_id} v{intent.version} {what}",
+            f"append {intent.intent_id} v{intent.version} {' '.join(rows)}",
             lambda: self._journal.append(intent, *events, alert=alert, legs=legs),
+            intent.intent_id,
+            rows,
         )
 
-    async def _write(self, points: tuple[str, ...], what: str, work: Callable[[], Awaitable[Any]]) -> Any:
+    async def _write(
+        self,
+        points: tuple[str, ...],
+        what: str,
+        work: Callable[[], Awaitable[Any]],
+        intent_id: str,
+        rows: tuple[str, ...],
+    ) -> Any:
+        self._alive()
+        await self._stopped(f"before {rows[-1]}")
         self._alive()
         for point in points:
             self._mortality.point(point, "before")
-        row = what.split()[-1] if what.startswith("append") else "Planned"
+        row = rows[-1]
         fault = "halted" if self.halted else self._disk_fault(row)
         if fault in ("full", "busy", "halted", "fsync lost"):
             self.halted = self.halted or fault == "fsync lost"
@@ -168,6 +193,7 @@ class MortalJournal:
             raise StorageError(f"Database problem: chaos: {fault}")
         written = await work()
         self.step = row
+        self._committed(intent_id, rows)
         self._wrote(what)
         if fault == "fsync kept":
             self.halted = True
@@ -175,6 +201,8 @@ class MortalJournal:
         for point in points:
             self._alive()
             self._mortality.point(point, "after")
+        await self._stopped(f"after {row}")
+        self._alive()
         return written
 
 

@@ -15,7 +15,7 @@ from ibkit.sim.faults import RequestFault
 
 from .fates import Fates
 
-__all__ = ["DISK_FAULTS", "ORDER_FAULTS", "READ_FAULTS", "SESSION_FAULTS", "Fault", "Weather"]
+__all__ = ["DISK_FAULTS", "GROUP_FAULTS", "ORDER_FAULTS", "READ_FAULTS", "SESSION_FAULTS", "Fault", "Weather"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +164,15 @@ DISK_FAULTS: dict[str, str] = {
     "fsync kept": "F94, F97: a failed fsync, and the row is there: a commit of unknown outcome",
     "no descriptors": "F99: the lock file cannot be opened",
 }
+
+
+GROUP_FAULTS: dict[str, str] = {
+    "bracket-child-reject": "F52: a bracket's children are refused, its parent goes live",
+    "bracket-refused": "F52, F121: a bracket's children are refused, its parent is Inactive with them",
+    "oca-sibling-stays": "F54: a fill ends no other order of its group",
+    "oca-both-fill": "F54: a fill fills the others as well",
+}
+"""Scenario of the simulator, on for a whole schedule → row of the fault model, and what it does."""
 
 
 class Weather:

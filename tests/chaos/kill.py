@@ -1,18 +1,26 @@
-"""Tier K: real processes, real sockets, a real simulator process, and SIGKILL at the crash points.
+"""Tier K: real processes, real sockets, a real simulator process; SIGKILL, SIGSTOP and used-up limits at the points.
 
-Each victim is forked from a warm parent, opens everything anew, sends one order, and kills itself at its point; the
-next life takes the same key and must bring the intent to rest. The client's clock runs ten times as fast as the world,
-so that a settle window takes six seconds. Judged by the same checker, from the simulator's ledger and request log.
+Each victim is forked from a warm parent, opens everything anew, sends one order, and meets its fate at its point; the
+next life takes the same key and must bring the intent to rest. The client's clock runs twelve times as fast as the
+world, so that a settle window takes five seconds; several victims, each with a broker of its own, wait side by side.
+Judged by the same checker, from the simulator's ledger and request log.
+
+    K4 after        killed there            stop K4 after   stopped there, its lane taken over, and then continued
+    full K4 before  no file grows any more  files K5 before no descriptor is left
 """
 
 from __future__ import annotations
 
 import json
 import os
+import pickle
+import resource
+import shutil
 import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -35,15 +43,17 @@ from ibkit.wire.http import Request, Response
 from .broker import kind_of
 from .checker import Asked, Delivery, Told, judge, read_journal
 from .crashes import POINTS, MortalJournal
-from .schedule import place_of_files
+from .results import place_of_files
 from .workload import SPY
 
 __all__ = ["AIMS", "Killed", "campaign"]
 
 ACCOUNT = AccountId("DU1000001")
-SPEED = 10.0
+SPEED = 12.0
 LIFE_S = 90
 _QUESTION_POINTS = ("K9", "K10", "K11")
+_MILDER = ("stop", "full", "files")
+"""Fates that a process survives."""
 
 AIMS: tuple[tuple[str, ...], ...] = (
     ("K1 before",),
@@ -71,8 +81,21 @@ AIMS: tuple[tuple[str, ...], ...] = (
     ("K8 after", "K14 before"),
     ("K8 after", "K14 after"),
     ("K6 in flight", "K12 before", "K14 before"),
+    ("stop K2 after",),
+    ("stop K3 after",),
+    ("stop K4 after",),
+    ("stop K12 before",),
+    ("full K1 before",),
+    ("full K4 before",),
+    ("full K12 before",),
+    ("full K9 before",),
+    ("files K1 before",),
+    ("files K4 after",),
+    ("files K5 before",),
 )
 """One tuple: where the first life ends, where the second does, …; a last one is left alone."""
+LANES = 10
+"""Rounds side by side: most of a life is waiting."""
 
 
 class FastClock(SystemClock):
@@ -95,11 +118,34 @@ class _KillAt:
     """Stands where `Mortality` stands in tier D; this one is meant."""
 
     def __init__(self, aim: str) -> None:
-        self.aim = aim
+        fate, _, self.aim = aim.partition(" ") if aim.startswith(_MILDER) else ("", "", aim)
+        self.fate = fate
+        self.met = False
 
     def point(self, name: str, when: str) -> None:
-        if f"{name} {when}" == self.aim:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if f"{name} {when}" != self.aim or self.met:
+            return
+        self.met = True
+        match self.fate:
+            case "stop":
+                os.kill(os.getpid(), signal.SIGSTOP)
+            case "full":
+                self._limit(resource.RLIMIT_FSIZE, 1)
+            case "files":
+                self._limit(resource.RLIMIT_NOFILE, len(list(Path("/dev/fd").iterdir())) - 1)
+            case _:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    @staticmethod
+    def _limit(what: int, most: int) -> None:
+        resource.setrlimit(what, (most, resource.getrlimit(what)[1]))
+
+    @staticmethod
+    def relieve() -> None:
+        """There is room again: a soft limit goes up to the hard one."""
+        for what in (resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE):
+            hard = resource.getrlimit(what)[1]
+            resource.setrlimit(what, (hard, hard))
 
 
 class _Wire:
@@ -134,6 +180,7 @@ class Killed:
     """What the kills showed."""
 
     kills: int = 0
+    survived: Counter[str] = field(default_factory=Counter)
     lives: int = 0
     missed: int = 0
     seconds: float = 0.0
@@ -145,8 +192,17 @@ class Killed:
         found = f"violations: {'; '.join(self.breaches)}" if self.breaches else "0 violations"
         return (
             f"{self.kills} kills in {self.lives} lives ({self.missed} points not reached), {self.seconds:.0f} s,"
-            f" {len(self.points)} of {len(POINTS)} points, {found}"
+            f" {len(self.points)} of {len(POINTS)} points, {dict(self.survived)}, {found}"
         )
+
+    def add(self, other: Killed) -> None:
+        self.kills += other.kills
+        self.lives += other.lives
+        self.missed += other.missed
+        self.survived += other.survived
+        self.points += other.points
+        self.breaches += other.breaches
+        self.ends += other.ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,35 +220,71 @@ def _wish(number: int, question: bool, price: Decimal) -> _Wish:
     return _Wish(Key(f"chaos-kill-{number:08d}"), ticket)
 
 
-def campaign(kills: int) -> Killed:
-    """At least `kills` deaths, each followed by a life that settles what was left."""
+def campaign(kills: int, lanes: int = LANES) -> Killed:
+    """At least `kills` deaths, each followed by a life that settles what was left, in `lanes` rounds side by side."""
+    begun, total = time.perf_counter(), Killed()
+    lanes = max(1, min(lanes, kills // 5))
+    with tempfile.TemporaryDirectory(prefix="chaos-", dir=place_of_files()) as folder:
+        places = [Path(folder) / f"lane-{lane}.pickle" for lane in range(lanes)]
+        children = [_fork_lane(place, lane, -(-kills // lanes)) for lane, place in enumerate(places)]
+        for child, place in zip(children, places, strict=True):
+            _, status = os.waitpid(child, 0)
+            if os.waitstatus_to_exitcode(status) or not place.exists():
+                total.breaches.append(f"X: a lane of the kill tier ended with {status}")
+            else:
+                total.add(pickle.loads(place.read_bytes()))
+    total.seconds = time.perf_counter() - begun
+    return total
+
+
+def _fork_lane(place: Path, lane: int, kills: int) -> int:
+    sys.stdout.flush()
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        place.write_bytes(pickle.dumps(_lane(kills, lane)))
+        code = 0
+    except BaseException:  # noqa: BLE001  # the child ends here whatever it was, and says so
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _lane(kills: int, lane: int) -> Killed:
     from running import running_simulator
 
-    begun, total = time.perf_counter(), Killed()
+    total = Killed()
     while total.kills < kills and total.missed < 20:
         # A new simulator after 120 orders: the quantity tells whose an order is.
         with tempfile.TemporaryDirectory(prefix="chaos-", dir=place_of_files()) as folder:
             place = Path(folder)
             with running_simulator(place, "--quirk", "pacing=no", "--quirk", "idle_timeout_s=1e9") as simulator:
-                _round(simulator, place, kills, total)
-    total.seconds = time.perf_counter() - begun
+                _round(simulator, place, kills, total, lane)
     return total
 
 
-def _round(simulator: Any, place: Path, kills: int, total: Killed) -> None:
+def _round(simulator: Any, place: Path, kills: int, total: Killed, lane: int) -> None:
     clock = FastClock(datetime.fromisoformat(simulator.control("GET", "clock")["now"]), SPEED)
     path, told_path = place / "journal.db", place / "told.jsonl"
     told_path.touch()
     wishes: list[_Wish] = []
     while total.kills < kills and total.missed < 20 and len(wishes) < 120:
         number = len(wishes) + 1
-        aims = AIMS[(number * 7 + total.kills // len(AIMS)) % len(AIMS)]
-        wish = _wish(number, aims[0].split()[0] in _QUESTION_POINTS, Decimal(630))
+        aims = AIMS[(number * 7 + total.kills // len(AIMS) + lane * 9) % len(AIMS)]
+        wish = _wish(number, any(point in aims[0] for point in _QUESTION_POINTS), Decimal(630))
         wishes.append(wish)
         for aim in (*aims, ""):
-            status = _life(simulator.env("gateway"), path, told_path, clock, wish, aim)
+            victim = _born(simulator.env("gateway"), path, told_path, clock, wish, aim)
             total.lives += 1
-            if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+            _, status = os.waitpid(victim, os.WUNTRACED)
+            if os.WIFSTOPPED(status):
+                status = _taken_over(simulator.env("gateway"), path, told_path, clock, wish, victim, total)
+            if aim.startswith(_MILDER) and status == 0:
+                total.survived[aim.split()[0]] += 1
+            elif os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
                 total.kills += 1
                 total.points[aim.split()[0]] += 1
             elif os.WIFSIGNALED(status) or os.WEXITSTATUS(status):
@@ -202,12 +294,23 @@ def _round(simulator: Any, place: Path, kills: int, total: Killed) -> None:
     _judge(simulator, path, told_path, wishes, total)
 
 
-def _life(env: Path, path: Path, told: Path, clock: FastClock, wish: _Wish, aim: str) -> int:
-    """The wait status of a process that asks for `wish` and dies at `aim`."""
+def _taken_over(env: Path, path: Path, told: Path, clock: FastClock, wish: _Wish, victim: int, total: Killed) -> int:
+    """Another process takes the lane of the stopped one over, settles the wish, and then that one goes on."""
+    shutil.rmtree(path.with_name(f"{path.name}.locks"), ignore_errors=True)
+    _, status = os.waitpid(_born(env, path, told, clock, wish, ""), 0)
+    total.lives += 1
+    if status:
+        total.breaches.append(f"X: {wish.key} beside a stopped process: ended with {status}")
+    os.kill(victim, signal.SIGCONT)
+    return os.waitpid(victim, 0)[1]
+
+
+def _born(env: Path, path: Path, told: Path, clock: FastClock, wish: _Wish, aim: str) -> int:
+    """The number of a process that asks for `wish` and meets its fate at `aim`."""
     sys.stdout.flush()
     child = os.fork()
     if child:
-        return os.waitpid(child, 0)[1]
+        return child
     code = 1
     try:
         signal.alarm(LIFE_S)
@@ -252,6 +355,7 @@ async def _live(env: Path, path: Path, told: Path, clock: FastClock, wish: _Wish
             intent = outcome.intent
             said |= {"intent": intent.intent_id, "state": intent.state.value, "order": str(intent.order_id or "")}
         mortality.point("K13", "before")
+        mortality.relieve()
         with told.open("a", encoding="utf-8") as file:
             file.write(json.dumps(said) + "\n")
         mortality.point("K13", "after")

@@ -57,6 +57,7 @@ class Line:
         if struck is not None and struck[0].unsent:
             await self._unsent(struck[0].unsent)
         if changing:
+            self._broker.leaves(request, kind)
             self._die_in_flight(request, kind, first)
         outcome = await self._carried(request, kind, struck, timeout_s)
         self._alive()

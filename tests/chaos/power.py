@@ -18,7 +18,9 @@ from pathlib import Path
 __all__ = ["Disk", "powerless"]
 
 _OK = 0
-_OPEN = CFUNCTYPE(c_int, c_void_p, c_char_p, c_void_p, c_int, POINTER(c_int))
+# The name as an address: SQLite keeps it for as long as the file is open, and makes the names of the log and of the
+# shared memory from it. As bytes it would be a copy of ours that is gone by then.
+_OPEN = CFUNCTYPE(c_int, c_void_p, c_void_p, c_void_p, c_int, POINTER(c_int))
 _DELETE = CFUNCTYPE(c_int, c_void_p, c_char_p, c_int)
 _SYNC = CFUNCTYPE(c_int, c_void_p, c_int)
 _CLOSE = CFUNCTYPE(c_int, c_void_p)
@@ -132,14 +134,14 @@ class _Shim:
         self.vfs.zName = b"powerless"
         self.vfs.xOpen, self.vfs.xDelete = _OPEN(self._xopen), _DELETE(self._xdelete)
 
-    def _xopen(self, _vfs: int, name: bytes | None, file: int, flags: int, out: ctypes._Pointer[c_int]) -> int:
+    def _xopen(self, _vfs: int, name: int | None, file: int, flags: int, out: ctypes._Pointer[c_int]) -> int:
         code = int(self._open_usually(ctypes.cast(self._usual, c_void_p), name, file, flags, out))
         table = ctypes.cast(file, POINTER(c_void_p))
         if code == _OK and name is not None and table[0]:
             address = int(table[0])
             ours = self._tables.get(address) or self._tables.setdefault(address, self._table(address))
             table[0] = ctypes.cast(ctypes.byref(ours), c_void_p)
-            self._disk.opened(file, Path(name.decode()))
+            self._disk.opened(file, Path(ctypes.string_at(name).decode()))
         return code
 
     def _xdelete(self, _vfs: int, name: bytes, sync_folder: int) -> int:

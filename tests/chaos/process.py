@@ -53,6 +53,7 @@ class Process:
         self._schedule = schedule
         self._stack = AsyncExitStack()
         self.dead = False
+        self.restored = False
         self.gateway: OrderGateway | None = None
         self.client: Client | None = None
         self.journal: MortalJournal | None = None
@@ -91,8 +92,15 @@ class Process:
         # Inline: threads would make the order of two twins depend on the machine.
         journal = SqliteJournal(schedule.path, clock=schedule.wall, run_inline=True)
         await self._stack.enter_async_context(journal)
+        self.restored = journal.restored
         self.journal = MortalJournal(
-            journal, schedule.mortality, alive=self.alive, disk_fault=schedule.disk_fault, wrote=schedule.wrote
+            journal,
+            schedule.mortality,
+            alive=self.alive,
+            disk_fault=schedule.disk_fault,
+            wrote=schedule.wrote,
+            committed=schedule.committed,
+            stopped=self._stopped,
         )
         self.gateway = OrderGateway(
             broker,
@@ -102,7 +110,12 @@ class Process:
             clock=schedule.wall,
             owner="chaos",
             resend_same_ref=schedule.resend,
+            on_broken=schedule.on_broken,
+            alerts=self.journal.alerts,
         )
+
+    async def _stopped(self, where: str) -> None:
+        await self._schedule.rivals.stop(self, where)
 
     def _auth(self) -> Auth:
         schedule = self._schedule

@@ -22,6 +22,7 @@ class Row:
 _CONTRACT = "client/transports/test_contract.py"
 _TRUST = "client/transports/test_trust.py"
 _GATEWAY = "trading/test_gateway.py"
+_GROUPS = "trading/test_groups.py"
 _SALE = "trading/test_sale_dangers.py"
 _STREAM = "client/test_stream.py"
 _LINES = "client/test_market_lines.py"
@@ -33,7 +34,6 @@ _POWER = "chaos/test_power.py"
 _SERVICE = "the service (HTTP API, workers) is not built"
 _SYNC = "the portfolio sync is not built"
 _POSTGRES = "tier P: the journal is SQLite so far"
-_BRACKETS = "brackets and OCA groups as one intent are not merged"
 
 
 def _here(*names: str, tests: tuple[str, ...] = (), later: str = "") -> Row:
@@ -126,11 +126,23 @@ ROWS: dict[str, Row] = {
         "executions twice, corrected, shuffled",
         tests=("client/test_order_view.py::test_an_execution_is_told_once_and_once_more_with_its_fee",),
     ),
-    "F52": Row(
-        later=_BRACKETS, tests=("journeys/test_sale.py::test_a_refused_stop_ends_with_the_position_bought_back",)
+    "F52": _here(
+        "bracket-child-reject",
+        "bracket-refused",
+        "row Mended",
+        tests=(
+            f"{_GROUPS}::test_a_refused_child_of_an_unfilled_parent_takes_the_parent_with_it",
+            "journeys/test_sale.py::test_a_refused_stop_ends_with_the_position_bought_back",
+        ),
     ),
-    "F53": Row(later=_BRACKETS, tests=(f"{_SALE}::test_what_fills_after_the_first_stop_gets_a_stop_of_its_own",)),
-    "F54": _later(_BRACKETS),
+    "F53": _here(
+        "flattened",
+        tests=(
+            f"{_GROUPS}::test_what_a_broken_bracket_has_filled_without_a_stop_is_closed",
+            f"{_SALE}::test_what_fills_after_the_first_stop_gets_a_stop_of_its_own",
+        ),
+    ),
+    "F54": _here("oca-sibling-stays", "oca-both-fill"),
     "F55": _here("two rows with our ref"),
     "F56": _here(
         "overnight",
@@ -140,7 +152,7 @@ ROWS: dict[str, Row] = {
         ),
     ),
     "F57": _here("taken"),
-    "F58": _later(_SERVICE),
+    "F58": _here("beside", "error InFlight"),
     "F59": _test("client/test_keeper.py::test_an_outage_of_the_network_is_no_lost_session"),
     "F60": _test("client/test_keeper.py::test_each_status_object_is_one_event"),
     "F61": _here(
@@ -195,11 +207,13 @@ ROWS: dict[str, Row] = {
         "process stopped", tests=(f"{_GATEWAY}::test_a_process_that_slept_between_row_and_bytes_does_not_send",)
     ),
     "F92": _here("disk full"),
-    "F93": _here("disk busy", tests=(f"{_JOURNAL}::test_a_journal_that_another_program_holds_sends_nothing",)),
+    "F93": _here(
+        "disk busy", tests=(f"{_JOURNAL}::test_a_journal_that_another_program_holds_takes_nothing_until_it_lets_go",)
+    ),
     "F94": _here(
         "disk fsync lost",
         "disk fsync kept",
-        tests=(f"{_JOURNAL}::test_after_a_failed_disk_write_nothing_is_written_any_more",),
+        tests=(f"{_JOURNAL}::test_a_fault_at_any_write_of_an_order_leaves_what_was_stored_before_it",),
     ),
     "F95": _test(f"{_JOURNAL}::test_a_damaged_file_is_named_and_never_made_anew"),
     "F96": _test(
@@ -209,10 +223,20 @@ ROWS: dict[str, Row] = {
     "F97": Row(("disk fsync kept",), (), f"{_POSTGRES}; a commit of unknown outcome is made here"),
     "F98": _here("K5", "K6"),
     "F99": _here("no descriptors left", "disk no descriptors"),
-    "F100": _later("the generation number outside the database is not built"),
+    "F100": _here(
+        "journal restored",
+        tests=("store/test_mark.py::test_an_older_copy_is_noticed_at_the_next_start_and_at_every_one_after_it",),
+    ),
     "F101": _here("wall clock set"),
     "F102": _here("overnight", tests=("sim/test_calendar.py::test_summer_time_moves_the_hours_in_utc",)),
-    **{f"F{number}": _later(_SERVICE) for number in (103, 104, 105, 106, 107, 108)},
+    "F103": _later(_SERVICE),
+    "F104": _here("beside", "twins"),
+    "F105": _here(
+        "lane taken over",
+        "error Fenced",
+        tests=("store/test_journal_faults.py::test_a_lane_that_lost_its_file_is_still_fenced",),
+    ),
+    **{f"F{number}": _later(_SERVICE) for number in (106, 107, 108)},
     **{f"F{number}": _later(_SYNC) for number in range(109, 116)},
     "F116": _here(
         "K9",
@@ -225,8 +249,8 @@ ROWS: dict[str, Row] = {
     "F119": _here(
         "registered, 400", tests=(f"{_ANSWERS}::test_already_registered_is_never_a_refusal_under_any_status",)
     ),
-    "F120": Row(later=_BRACKETS, tests=(f"{_ANSWERS}::test_our_row_is_found_by_ref_not_by_index",)),
-    "F121": _later(_BRACKETS),
+    "F120": _here("row Grouped", tests=(f"{_ANSWERS}::test_our_row_is_found_by_ref_not_by_index",)),
+    "F121": _here("bracket-refused"),
     "F122": _test(f"{_STREAM}::test_orders_that_were_there_before_are_told_first"),
     "F123": _test("client/test_order_view.py::test_a_fill_that_only_one_topic_told_of_is_a_doubt_until_the_other_does"),
     "F124": _test(f"{_ANSWERS}::test_only_ibkrs_own_words_refuse_a_cancel"),

@@ -7,123 +7,57 @@ again.
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import hashlib
-import logging
+import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cache
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import anyio
 
-from ibkit.client.client import Client
-from ibkit.clock import ManualClock
 from ibkit.errors import IbkitError
-from ibkit.model import AuthMethod, Environment, OrderId, OrderTicket, SecType, Username
+from ibkit.model import AuthMethod, Environment, Username
 from ibkit.sim.quirks import Quirks
 from ibkit.sim.serving.inprocess import TRADING_MOMENT, Simulator
 from ibkit.sim.world import SimConfig
-from ibkit.store.journal import SqliteJournal
-from ibkit.trading.outcome import Outcome
+from ibkit.trading.group_keeper import OnBroken
 
 from .broker import USERNAME, Broker
-from .checker import PENDING, TAKEN, JournalCopy, States, Told, Verdict, judge, read_journal
+from .callers import Callers
+from .checker import PENDING, JournalCopy, States, Told, Verdict, judge, read_journal
 from .clock import ChaosClock
 from .crashes import Mortality, is_crash
 from .fates import Fates
-from .faults import Weather
+from .faults import GROUP_FAULTS, Weather
+from .group_checker import judge_externals, judge_groups
+from .guards import Guards
+from .kinds import (
+    HEAL_S,
+    HEAL_SLACK_S,
+    KEYS,
+    LATE,
+    LONG_AGE_S,
+    LOOKED_AT_AGAIN,
+    MODES,
+    MOMENTS,
+    OVERNIGHT_S,
+    RATES,
+    STEPS,
+    WISHES,
+    WORLDS,
+)
+from .officer import Officer
 from .power import Disk
 from .process import ACCOUNT, Process, SkewedClock
+from .results import Result, empty_journal, place_of_files, quiet
+from .rivals import Rivals
 from .troubles import Troubles
 from .workload import Wish, Workload
 
-__all__ = ["MODES", "Result", "Schedule", "place_of_files", "quiet", "run"]
-
-WORLDS = 8
-"""Price paths are few: a new world is then made from what the process has in memory. They decide nothing here."""
-KEYS = Path(__file__).resolve().parents[1] / "keys"
-MODES: dict[str, int] = {
-    "swarm": 20,
-    "plain": 6,
-    "adversarial": 4,
-    "resend": 2,
-    "skew": 2,
-    "overnight": 3,
-    "changes": 12,
-    "questions": 8,
-    "disk": 3,
-}
-"""Kind of schedule → its share. In one of ten orders show up after the settle window (adversarial); the last three see
-to it that changes, cancels, replies and each row of the journal meet every fault."""
-RATES: dict[str, dict[str, float]] = {
-    "changes": {"place": 0.05, "modify": 0.7, "cancel": 0.7},
-    "questions": {"place": 0.2, "reply": 0.6},
-}
-WISHES: dict[str, dict[str, Any]] = {
-    "changes": {"kinds": ("far",), "followed": 1.0},
-    "questions": {"kinds": ("stop", "stop", "far")},
-}
-MOMENTS: tuple[datetime, ...] = (
-    TRADING_MOMENT,
-    datetime(2026, 10, 30, 15, 30, tzinfo=UTC),  # New York changes its clocks on the Sunday after (F102)
-    datetime(2027, 3, 12, 15, 30, tzinfo=UTC),
-    datetime(2028, 2, 28, 15, 30, tzinfo=UTC),  # a leap day follows
-    datetime(2026, 12, 31, 15, 30, tzinfo=UTC),
-    datetime(2026, 11, 27, 17, 55, tzinfo=UTC),  # a half day: it closes five minutes later
-)
-STEPS = 40
-HEAL_S = 120.0
-HEAL_SLACK_S = 60.0
-"""Five open intents share one list call in 5 s, and a search that began before the healing goes on."""
-OVERNIGHT_S = 22.0 * 3600
-
-
-@dataclass(slots=True)
-class Result:
-    """What a run showed. hash: of its trace; the same seed gives the same. fates: each misfortune and what it did."""
-
-    seed: int
-    mode: str
-    method: str
-    breaches: list[str]
-    hash: str
-    trace: list[str]
-    fates: dict[str, str]
-    crashes: int
-    deaths: Counter[str]
-    passed: Counter[str]
-    fired: Counter[str]
-    pairs: Counter[tuple[str, str]]
-    seen: Counter[str]
-    ends: Counter[str]
-    intents: int
-    heal_s: float
-
-
-def place_of_files() -> Path | None:
-    """A directory in memory, where there is one: a schedule's fsyncs then cost nothing."""
-    shared = Path("/dev/shm")
-    return shared if shared.is_dir() else None
-
-
-@cache
-def _empty_journal() -> bytes:
-    """A journal file without an intent, as a first start makes it."""
-    with tempfile.TemporaryDirectory(prefix="chaos-", dir=place_of_files()) as folder:
-        path = Path(folder) / "journal.db"
-
-        async def make() -> None:
-            async with SqliteJournal(path, clock=ManualClock(TRADING_MOMENT)):
-                pass
-
-        anyio.run(make)
-        return path.read_bytes()
+__all__ = ["Schedule", "run"]
 
 
 class Schedule:
@@ -159,16 +93,17 @@ class Schedule:
         self.heal_s = 0.0
         self.crash_only = crash_only
         work = self._work = self.fates.dice("setting")
-        self.mode = mode or work.choices(list(MODES), list(MODES.values()))[0]
+        drawn = work.choices(list(MODES), list(MODES.values()))[0]
+        self.mode = mode or drawn
         self.method = work.choice([AuthMethod.GATEWAY, AuthMethod.GATEWAY, AuthMethod.OAUTH1A, AuthMethod.OAUTH2])
-        self.resend = self.mode == "resend"
+        self.resend = self.mode in ("resend", "late resend")
         self.username = Username(USERNAME) if work.random() < 0.8 else None
         self.environment = Environment.LIVE if not crash_only and work.random() < 0.03 else Environment.PAPER
         start = work.choice(MOMENTS) if self.mode == "overnight" else TRADING_MOMENT
         self.clock = ChaosClock(start)
         self.wall = SkewedClock(self.clock)
         if work.random() < 0.9:  # the others make their file themselves
-            self.path.write_bytes(_empty_journal())
+            self.path.write_bytes(empty_journal())
             self.path.chmod(0o600)
         gateway = self.method is AuthMethod.GATEWAY
         self.simulator = Simulator(
@@ -211,12 +146,57 @@ class Schedule:
         self.troubles.session_rate = self._rate(0.0, 0.0, 0.05, 0.15)
         self.troubles.skew_rate = 0.3 if self.mode == "skew" else 0.0
         self.disk_fault = self.troubles.disk_fault
-        self.workload = Workload(seed, self.fates, self.simulator, self.broker, self.note, **WISHES.get(self.mode, {}))
+        self.callers = Callers(self)
+        self.workload = Workload(
+            seed,
+            self.fates,
+            self.simulator,
+            self.broker,
+            self.note,
+            environment=self.environment,
+            **WISHES.get(self.mode, {}),
+        )
         self._external_at = 0 if crash_only else work.choice([0, 0, 3, 8])
+        self._newer()
+
+    def _newer(self) -> None:
+        """What came later than the rest draws from dice of its own, so that old seeds stay what they were."""
+        later = self.fates.dice("later setting")
+        if self.mode in ("groups", "rivals") and later.random() < 0.75:
+            scenario = later.choices(list(GROUP_FAULTS), (3, 1, 1, 1))[0]
+            self.troubles.add_scenario(scenario)
+            self.seen[scenario] += 1
+        self.on_broken = OnBroken.ALERT if later.random() < 0.2 else OnBroken.UNDO
+        self._marked = not self.crash_only and later.random() < 0.4
+        rate = {"controls": later.choice([0.004, 0.015]), "groups": later.choice([0.0, 0.005])}.get(self.mode, 0.0)
+        self.officer = Officer(self.fates, self.path, self.wall, rate=rate, environment=self.environment)
+        self.mortality.press = self.officer.point
+        self.rivals = Rivals(self, stop_rate=later.choice([0.02, 0.08]) if self.mode == "rivals" else 0.0)
+        self.guards = self.broker.guards = Guards(
+            self.states,
+            traded=self.broker.traded,
+            target=self.broker.quantity_of,
+            now=self.wall.now,
+            aged=self.mode != "skew",
+        )
+        self._copied_at, self._restored_at = 0, 0
+        self._copy = b""
+        self.restored = False
+        if self.mode == "late resend":
+            self.broker.delays = (400.0,)
+        if self.mode == "restored":
+            self._copied_at = later.choice([1, 2, 3])
+            self._restored_at = self._copied_at + later.choice([1, 2, 4])
 
     @property
     def wishes(self) -> list[Wish]:
         return self.workload.wishes
+
+    def committed(self, intent_id: str, rows: tuple[str, ...]) -> None:
+        """The guards look at each row the moment it is committed."""
+        for breach in self.guards.committed(intent_id, rows):
+            self.breaches.append(breach)
+            self.note(breach)
 
     def note(self, text: str) -> None:
         self.trace.append(f"{self.clock.monotonic():9.2f} {text}")
@@ -235,7 +215,7 @@ class Schedule:
         if self.crash_only:
             return {"coid_hours": 0}
         work = self._work
-        return {
+        quirks = {
             "coid_hours": work.choice([24, 0]),
             "coid_duplicate_status": work.choice([200, 400]),
             "question_style": work.choice(["chain", "together"]),
@@ -256,10 +236,11 @@ class Schedule:
             "price_algo_prompt": work.choice([False, False, False, True]),
             "price_algo_pct": "1",
         }
+        return quirks | ({"coid_hours": 24} if self.mode == "late resend" else {})
 
     def _choose_broker(self) -> None:
         work, broker = self._work, self.broker
-        latest = {"adversarial": 400.0}.get(self.mode, 27.0)
+        latest = 400.0 if self.mode in LATE else 27.0
         delays: tuple[float, ...] = work.choice([(0.0,), (0.0, 2.0), (0.0, 2.0, 8.0), (0.0, 8.0, latest)])
         broker.scope = work.choice(["day", "session"])
         style = work.choice(["", "", "", "", "upper", "cut", "missing"])
@@ -283,130 +264,90 @@ class Schedule:
     # --- running -----------------------------------------------------------------------------------------------
 
     async def run(self) -> Result:
+        if self.resend:
+            await self.officer.set_limit("max_age_s", str(LONG_AGE_S))
         for step in range(STEPS):
-            waiting = [wish for wish in self.wishes if not self._at_rest(wish)]
+            await self._copy_or_restore(step)
+            waiting = self._waiting()
             if not waiting:
+                if step <= self._restored_at:
+                    continue
+                break
+            if self.restored and step > self._restored_at + 6:
                 break
             if step == self._external_at and step:
-                self.troubles.type_into_tws()
+                mark = f"ib-{'a2b3c4d5' * 4}" if self._marked else ""
+                self.troubles.type_into_tws(mark)
                 self.seen["external order"] += 1
+                self.seen["external order with a mark"] += bool(mark)
             self.troubles.disturb_session()
             self.troubles.set_clock()
             await self._living(self._step, self._work.choice(waiting))
             self.clock.advance(self._work.choice([0.0, 0.5, 1.0, 20.0]))
-        await self._heal()
+        if not self.restored:
+            await self._heal()
+        else:
+            await self._bury()
         return await self._judged()
 
+    async def _copy_or_restore(self, step: int) -> None:
+        """Somebody copies the journal's file, and later puts the older copy in its place (F100)."""
+        if not self._restored_at or step not in (self._copied_at, self._restored_at):
+            return
+        await self._bury()
+        self.states.close()
+        await self.officer.close()
+        if self.path.exists():
+            with contextlib.closing(sqlite3.connect(self.path)) as connection:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        if step == self._copied_at:
+            self._copy = self.path.read_bytes() if self.path.exists() else b""
+        elif self._copy and self.path.read_bytes() != self._copy:
+            self.note("an older copy of the journal is put in its place")
+            for tail in ("-wal", "-shm"):
+                self.path.with_name(f"{self.path.name}{tail}").unlink(missing_ok=True)
+            before = self.states.lanes_of(self.path)
+            self.path.write_bytes(self._copy)
+            # Copied before anything could leave and put back before anything has left: nothing is forgotten.
+            self.restored = before != self.states.lanes_of(self.path)
+            self.seen["journal restored"] += self.restored
+            self.broker.nothing_may_leave = self.restored
+
     async def _step(self, wish: Wish) -> None:
-        assert self.process is not None
-        assert self.process.gateway is not None
+        process = self._living_process
         draw = self._work.random()
         if draw < 0.15:
-            await self._recover()
-        if draw > 0.9 and self.process.client is not None:
+            await self.callers.recover(process)
+        if draw > 0.9 and process.client is not None:
             try:
-                await self.process.client.keeper.beat()
+                await process.client.keeper.beat()
             except IbkitError as error:
                 self.note(f"beat: {error.code}")
         if 0.15 < draw < 0.25 and wish.asked and wish.ticket is not None:
-            await self._ask_other_body(wish)
+            await self.callers.ask_other_body(wish, process)
         elif 0.25 < draw < 0.4:
             self.seen["twins"] += 1
             async with anyio.create_task_group() as twins:
-                twins.start_soon(self._ask, wish)
-                twins.start_soon(self._ask, wish)
+                twins.start_soon(self.callers.ask, wish, process)
+                twins.start_soon(self.callers.ask, wish, process)
+        elif self.mode == "rivals" and 0.4 < draw < 0.6:
+            await self.rivals.beside(wish, self._work.choice(self._waiting()))
         else:
-            await self._ask(wish)
+            await self.callers.ask(wish, process)
         if self.process is not None and self.process.halted and self._work.random() < 0.5:
             self.note("started again after a disk failure")
             await self._bury()
 
-    async def _ask(self, wish: Wish) -> None:
-        assert self.process is not None
-        wish.asked += 1
-        self.note(f"ask {wish.key}")
-        with anyio.CancelScope() as scope:
-            self.mortality.leave = scope.cancel
-            try:
-                outcome = await self._submitted(wish, wish.ticket)
-                self.mortality.point("K13", "before")
-                self._tell(wish, outcome)
-                self.workload.follow(outcome, wish)
-                self.mortality.point("K13", "after")
-            except IbkitError as error:
-                self.note(f"told {wish.key}: {type(error).__name__} {error.code} {error.message[:80]}")
-                self.seen[f"error {type(error).__name__}"] += 1
-                self.told.append(Told(self.clock.monotonic(), wish.key, error=type(error).__name__))
-            finally:
-                self.mortality.leave = None
-        if scope.cancelled_caught:
-            self.seen["caller left"] += 1
-
-    async def _submitted(self, wish: Wish, ticket: OrderTicket | None) -> Outcome:
-        assert self.process is not None
-        gateway = self.process.gateway
-        assert gateway is not None
-        if wish.operation == "cancel":
-            return await gateway.cancel(ACCOUNT, OrderId(wish.target), key=wish.key)
-        assert ticket is not None
-        if ticket.contract.sec_type is SecType.OPTION:
-            # Nobody has an option's number without having asked for the chain in this session.
-            await self._client.underlying(ticket.contract.symbol)
-        if wish.operation == "modify":
-            return await gateway.modify(OrderId(wish.target), ticket, key=wish.key)
-        return await gateway.submit(ticket, key=wish.key)
-
     @property
-    def _client(self) -> Client:
+    def _living_process(self) -> Process:
         assert self.process is not None
-        assert self.process.client is not None
-        return self.process.client
+        return self.process
 
-    def _tell(self, wish: Wish, outcome: Outcome) -> None:
-        intent = outcome.intent
-        self.note(
-            f"told {wish.key}: {intent.state.value} {intent.order_id or ''}"
-            f"{' cached' if outcome.cached else ''} {intent.reason[:80]}"
-        )
-        self.seen["replay" if outcome.cached else "answer"] += 1
-        stored = self.states.now().get(wish.key)
-        # A twin may have followed the order further meanwhile; from taken it can only go on to taken.
-        if stored != intent.state.value and not {stored, intent.state.value} <= TAKEN:
-            self.breaches.append(f"S3: {wish.key} is told {intent.state.value} while the disk says {stored}")
-        self.told.append(
-            Told(self.clock.monotonic(), wish.key, intent.intent_id, intent.state.value, str(intent.order_id or ""))
-        )
-
-    async def _ask_other_body(self, wish: Wish) -> None:
-        """The same key for another order: refused, without effect; only where the first body is stored."""
-        assert self.process is not None
-        assert self.process.gateway is not None
-        assert wish.ticket is not None
-        if await self.process.gateway.find(wish.key) is None:
-            return
-        other = dataclasses.replace(wish.ticket, quantity=wish.ticket.quantity + 900)
-        told = Told(self.clock.monotonic(), wish.key, other_body=True)
-        try:
-            outcome = await self._submitted(wish, other)
-        except IbkitError as error:
-            self.seen[f"other body: {type(error).__name__}"] += 1
-            self.told.append(dataclasses.replace(told, error=type(error).__name__))
-        else:
-            intent = outcome.intent
-            self.told.append(dataclasses.replace(told, intent_id=intent.intent_id, state=intent.state.value))
+    async def _ask(self, wish: Wish) -> None:
+        await self.callers.ask(wish, self._living_process)
 
     async def _recover(self) -> None:
-        assert self.process is not None
-        assert self.process.gateway is not None
-        self.note("recover")
-        try:
-            found = await self.process.gateway.recover()
-        except IbkitError as error:
-            self.note(f"recover: {type(error).__name__} {error.code} {error.message[:80]}")
-        else:
-            for intent in found:
-                self.note(f"recovered {intent.key}: {intent.state.value} {intent.order_id or ''}")
-                self.seen[f"recovered {intent.state.value}"] += 1
+        await self.callers.recover(self._living_process, ACCOUNT)
 
     async def _living(self, work: Callable[..., Awaitable[None]], *args: Any) -> None:
         """`work` in a living process; if it dies, what is left is the file and some time."""
@@ -447,14 +388,24 @@ class Schedule:
         seen["refs misspelt"] += bool(broker.ref_style)
         seen["short tokens"] += self.method is AuthMethod.OAUTH1A and self.simulator.world.quirks.lst_hours < 1
         seen["late delivery of a reply"] += self.weather.pairs["late delivery", "reply after Replying"]
+        seen["sends under guard"] += self.guards.checked
         for row in journal.intents.values():
+            kinds = [kind for kind, _ in row["events"]]
+            for kind in ("Grouped", "Mended", "TakenOver", "Attached", "Rearmed"):
+                seen[f"row {kind}"] += kind in kinds
+            seen["flattened"] += ":flatten" in row["key"]
             asked = [body["question"]["message_ids"] for kind, body in row["events"] if kind == "Questioned"]
             seen["chain of questions"] += len(asked) > 1
             seen["messages together"] += any(len(ids) > 1 for ids in asked)
 
-    def _at_rest(self, wish: Wish) -> bool:
-        state = self.states.now().get(wish.key)
-        return state is not None and state not in PENDING
+    def _waiting(self) -> list[Wish]:
+        """The wishes that are not at rest."""
+        states = self.states.now()
+        return [
+            wish
+            for wish in self.wishes
+            if not (wish.done if wish.operation == "cancel all" else states.get(wish.key, "intent") not in PENDING)
+        ]
 
     # --- after the faults --------------------------------------------------------------------------------------
 
@@ -477,22 +428,27 @@ class Schedule:
             self.clock.advance(10.0)
         self.heal_s = self.clock.monotonic() - begun
         # A list that spells refs wrongly proves neither presence nor absence: such a search ends when it gives up.
-        longest = HEAL_S + HEAL_SLACK_S + (300.0 if self.broker.ref_style in ("cut", "missing") else 0.0)
+        # Nor does one for what is registered, and shown only later.
+        vague = self.broker.ref_style in ("cut", "missing") or self.mode == "late resend"
+        longest = HEAL_S + HEAL_SLACK_S + (300.0 if vague else 0.0)
+        if self.resend:  # what is armed again rests only when it is too old to be sent
+            longest += LONG_AGE_S
         if self.heal_s > longest:
             self.breaches.append(f"L1: at rest only {self.heal_s:.0f} s after the faults stopped")
-        for wish in list(self.wishes):
-            if not self._at_rest(wish):
-                await self._living(self._ask, wish)
+        for wish in self._waiting():
+            await self._living(self._ask, wish)
         # The next commands of the day, each a new process and a new brokerage session: one looks and is asked for
         # everything again, one looks. Perhaps a night lies between them.
         await self._look_again(700.0)
+        sent = len(self.broker.deliveries)
         for wish in list(self.wishes):
             if wish.asked and wish.operation == "place":
                 await self._living(self._ask, wish)
         if self.mode == "overnight":
             self.seen["overnight"] += 1
             await self._look_again(OVERNIGHT_S)
-        await self._look_again(700.0)
+        if self.mode in LOOKED_AT_AGAIN or len(self.broker.deliveries) > sent:
+            await self._look_again(700.0)
         await self._bury()
 
     async def _look_again(self, pause_s: float) -> None:
@@ -500,6 +456,10 @@ class Schedule:
         self.clock.advance(pause_s)
         self.troubles.heal()
         await self._living(self._recover)
+        if any(wish.group for wish in self.wishes):
+            # A fill that is seen now for the first time leaves its siblings five seconds to end by themselves.
+            self.clock.advance(10.0)
+            await self._living(self._recover)
         self.clock.advance(60.0)
 
     def _all_at_rest(self) -> bool:
@@ -507,20 +467,38 @@ class Schedule:
 
     async def _judged(self) -> Result:
         self.states.close()
+        await self.officer.close()
         journal = read_journal(self.path)
         exchange = self.simulator.world.exchange
+        ledger, asked = exchange.ledger_rows(), [wish.terms for wish in self.wishes]
+        hidden = frozenset(order.id for order in exchange.orders.values() if not self.broker.visible(order))
         verdict: Verdict = judge(
-            ledger=exchange.ledger_rows(),
+            ledger=ledger,
             deliveries=self.broker.deliveries,
             journal=journal,
-            asked=[wish.terms for wish in self.wishes],
+            asked=asked,
             told=self.told,
-            honest=self.mode != "adversarial",
+            honest=self.mode not in LATE,
             resend=self.resend,
             forbidden=frozenset({"o99999"}),
-            hidden=frozenset(order.id for order in exchange.orders.values() if not self.broker.visible(order)),
+            hidden=hidden,
             phantoms=bool(self.weather.fired["two rows with our ref"]),
+            places=self.broker.places,
         )
+        marks = self.broker.ref_style in ("", "upper")
+        if not self.restored and not self.weather.fired["two rows with our ref"]:
+            judge_groups(
+                verdict,
+                ledger=ledger,
+                deliveries=self.broker.deliveries,
+                journal=journal,
+                asked=asked,
+                places=self.broker.places,
+                hidden=hidden,
+                marks=marks,
+                calm=not self.weather.fired and not self.mortality.crashes and not self.mortality.left,
+            )
+            judge_externals(verdict, ledger=ledger, journal=journal, hidden=hidden, marks=marks)
         self._count(journal)
         if self.environment is Environment.LIVE and self.broker.deliveries:
             verdict.say("S10", "an order call left under settings that say live, at a paper login")
@@ -528,6 +506,8 @@ class Schedule:
             self.note(f"end {row['key']}: {row['state']} {row['order_id']}")
         # Ages between two rows say nothing where somebody sets the clock between them.
         aged = ("P:", "S9:", "RC-26:") if self.mode == "skew" else ()
+        # What a restored journal has forgotten, and what nobody brought to rest in it, is no breach.
+        aged = ("S3:", "S6:", "S7", "S8:", "S11:", "L3:") if self.restored else aged
         breaches = [*dict.fromkeys((*self.broker.breaches, *self.breaches, *verdict.breaches))]
         breaches = [breach for breach in breaches if not breach.startswith(aged or "-")]
         self.trace += [f"BREACH {breach}" for breach in breaches]
@@ -544,7 +524,7 @@ class Schedule:
             passed=self.mortality.passed,
             fired=self.weather.fired,
             pairs=self.weather.pairs,
-            seen=self.seen + self.broker.seen,
+            seen=self.seen + self.broker.seen + self.officer.pressed,
             ends=verdict.ends,
             intents=len(self.wishes),
             heal_s=self.heal_s,
@@ -564,14 +544,3 @@ def run(
     with tempfile.TemporaryDirectory(prefix="chaos-", dir=place_of_files()) as folder, quiet():
         schedule = Schedule(seed, Path(folder), mode=mode, aim=aim, crash_only=crash_only, only=only)
         return anyio.run(schedule.run)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No log lines: thousands of outages are expected here."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.disable(before)

@@ -17,7 +17,8 @@ from pathlib import Path
 import anyio
 
 from .findings import finding_of
-from .schedule import Result, Schedule, place_of_files, quiet, run
+from .results import Result, place_of_files, quiet
+from .schedule import Schedule, run
 
 __all__ = ["FAILURES", "Shrunk", "minimal", "shrink"]
 

@@ -29,7 +29,8 @@ from ibkit.sim.world import SimConfig
 from .broker import USERNAME
 from .clock import StandingClock
 from .fates import Fates
-from .schedule import KEYS, WORLDS, quiet
+from .kinds import KEYS, WORLDS
+from .results import quiet
 from .stream_checker import Heard, judge_stream
 
 __all__ = ["LINE_FAULTS", "StreamResult", "run_stream"]

@@ -13,8 +13,9 @@ import pytest
 from sqlalchemy import event
 
 from chaos.power import Disk, powerless
-from chaos.schedule import Result, Schedule, place_of_files, quiet
-from ibkit.store import journal
+from chaos.results import Result, place_of_files, quiet
+from chaos.schedule import Schedule
+from ibkit.store import journal_file
 
 pytestmark = pytest.mark.requirement("TRD-22")
 
@@ -24,7 +25,7 @@ SEEDS = range(25)
 @contextmanager
 def _synchronous(level: str) -> Iterator[None]:
     """The journal with another `synchronous` than its own."""
-    original = journal.sqlite_file
+    original = journal_file.sqlite_file
 
     def weakened(path: Path):
         engine = original(path)
@@ -35,11 +36,11 @@ def _synchronous(level: str) -> Iterator[None]:
 
         return engine
 
-    journal.sqlite_file = weakened
+    journal_file.sqlite_file = weakened
     try:
         yield
     finally:
-        journal.sqlite_file = original
+        journal_file.sqlite_file = original
 
 
 def _with_power_cuts(seed: int) -> tuple[Result, Disk]:
@@ -70,7 +71,9 @@ def test_with_normal_the_shim_takes_rows_away() -> None:
 
 
 @pytest.mark.parametrize(("level", "kept"), [("FULL", 1), ("NORMAL", 0)])
-def test_what_was_not_synced_is_gone(tmp_path: Path, level: str, kept: int) -> None:
+def test_what_was_not_synced_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: str, kept: int) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
     path, disk = tmp_path / "one.db", Disk(tmp_path)
     with powerless(disk):
         connection = sqlite3.connect(path, isolation_level=None)
@@ -86,3 +89,4 @@ def test_what_was_not_synced_is_gone(tmp_path: Path, level: str, kept: int) -> N
     assert connection.execute("SELECT count(*) FROM rows").fetchone() == (kept,)
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
+    assert not list((tmp_path / "elsewhere").iterdir()), "a file was named by what its name's memory holds by now"

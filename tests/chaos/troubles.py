@@ -65,6 +65,11 @@ class Troubles:
         simulator.world.faults.set_scenarios(scenarios)
         sessions.apply_scenarios(simulator.world)
 
+    def add_scenario(self, name: str) -> None:
+        """One that lasts the whole schedule, the healing included."""
+        self.scenarios = (*self.scenarios, name)
+        self._switch(name, on=True)
+
     # --- the disk and the machine ------------------------------------------------------------------------------
 
     def disk_fault(self, row: str) -> str:
@@ -156,10 +161,12 @@ class Troubles:
             if session.method != "gateway" and session.brokerage is not None:
                 sessions.open_brokerage(world, session, ready=True, primed=True)
 
-    def type_into_tws(self) -> None:
-        """A person at the same account enters an order of their own."""
+    def type_into_tws(self, mark: str = "") -> None:
+        """A person at the same account enters an order of their own. mark: a ref of the form of ours."""
         world = self._simulator.world
         body = {"conid": 756733, "side": "BUY", "orderType": "LMT", "price": 500, "quantity": 77, "tif": "DAY"}
+        if mark:
+            body["cOID"] = mark
         world.exchange.enter_external(ACCOUNT, read_ticket(body, world.instruments), world.now)
 
     def heal(self) -> None:

@@ -472,9 +472,21 @@ def test_the_cleanup_flag_makes_sure_of_a_worker(
         return started
 
     monkeypatch.setattr("ibkit.bootstrap.start_worker_if_none", start, raising=False)
-    ran = bench().run("sell-option", "--side", "put", "--start-cleanup")
+    ib = bench()
+    for form in ([], ["--json"]):
+        ran = ib.run("sell-option", "--side", "put", "--quantity", "1", "--start-cleanup", *form)
+        assert ran.code == 0
+        assert said in ran.err
+
+
+@pytest.mark.requirement("OPT-11")
+def test_a_worker_of_another_account_is_no_comfort(bench: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ibkit.bootstrap.start_worker_if_none", lambda settings: False, raising=False)
+    monkeypatch.setattr("ibkit.bootstrap.worker.worker_status", lambda settings: {"accounts": ["DU7654321"]})
+    ran = bench().run("sell-option", "--side", "put", "--start-cleanup", "--exit-in", "2h")
     assert ran.code == 0
-    assert said in ran.err
+    assert "note: the worker that runs watches DU7654321 and not " in ran.err
+    assert "would not close it at its time" in ran.err
 
 
 @pytest.mark.requirement("OPT-09")

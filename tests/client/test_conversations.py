@@ -8,7 +8,7 @@ from decimal import Decimal
 import anyio
 import pytest
 
-from clients import make_client
+from clients import make_client, permit
 from ibkit.client.broker import IbkrBroker
 from ibkit.errors import Effect, IbkitError, OutcomeUnknown
 from ibkit.model import AccountId, Asked, AuthMethod, Conid, Contract, OrderTicket, OrderType, Ref, SecType, Side
@@ -81,12 +81,12 @@ def test_a_question_that_was_asked_before_is_an_answer_to_nobody() -> None:
         line = _Repeating(simulator.transport("gateway"))
         async with make_client(simulator, AuthMethod.GATEWAY, transport=line) as ib:
             broker = IbkrBroker(ib)
-            asked = await broker.place(stop(1), ref=Ref("first"))
+            asked = await broker.place(stop(1), ref=Ref("first"), permit=permit(ib))
             assert isinstance(asked, Asked)
-            await broker.reply(asked.question.question_id, confirmed=True)
+            await broker.reply(asked.question.question_id, confirmed=True, permit=permit(ib))
 
             with pytest.raises(OutcomeUnknown) as caught:
-                await broker.place(stop(2), ref=Ref("second"))
+                await broker.place(stop(2), ref=Ref("second"), permit=permit(ib))
 
             assert caught.value.effect is Effect.UNKNOWN
             assert ib.keeper.conversations == 0

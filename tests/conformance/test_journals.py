@@ -429,23 +429,23 @@ async def test_nothing_is_purged_that_may_still_matter(journal):
 
     await journal.append(unknown, Resolved(at=later(1000), by="operator", note="cancelled in TWS"))
     await journal.append(protection, Expired(at=later(1000), reason="too old"))
-    assert await journal.purge(later(1001)) == 1  # the entry: nothing leans on it any more
-    assert await journal.purge(later(1031)) == 2
+    assert await journal.purge(later(1001)) == 0  # what was left to undo of the entry, its protection has to tell
+    assert await journal.purge(later(1031)) == 3
 
 
 @pytest.mark.requirement("GWY-03", "TRD-12")
-async def test_a_leg_whose_record_is_purged_is_not_stored_again(journal):
+async def test_a_leg_is_kept_as_long_as_the_group_it_left_with(journal):
     wish, (first, _) = bracket()
     parent, _ = await journal.plan(wish)
     parent = await journal.append(parent, *sending(), Doubted(at=START, reason="lost"), legs=(first,))
     (leg,) = await journal.legs(parent.intent_id)
     ended = Progressed(at=START, status=OrderStatus.CANCELLED, filled=Decimal(0), average_price=None, refused=False)
-    await journal.append(leg, ended)
-    assert await journal.purge(later(31)) == 1
+    leg = await journal.append(leg, ended)
 
+    assert await journal.purge(later(31)) == 0
     await journal.append(parent, GaveUp(at=START, unknown=UnknownReason.UNPROVEN, reason="lost"), legs=(first,))
 
-    assert await journal.legs(parent.intent_id) == ()
+    assert await journal.legs(parent.intent_id) == (leg,)
 
 
 async def test_a_journal_that_is_nobodys_copy_says_so(journal):

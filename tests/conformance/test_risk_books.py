@@ -43,6 +43,7 @@ from ibkit.trading.events import (
     UnknownReason,
 )
 from ibkit.trading.fingerprint import fingerprint, ticket_terms
+from ibkit.trading.ports import lane_of
 from ibkit.trading.risk import Halt, HaltMode, Layer, LimitChange, Scope
 from risk_cases import limit_order, spread, spread_order
 
@@ -170,6 +171,35 @@ async def test_a_change_holds_at_once_and_raises_the_generation(shelf):
     assert state.sources == (("max_shares", f"account {ACCOUNT}, change 1"),)
     other = await shelf.book.state(dataclasses.replace(SCOPE, account_id=OTHER), START)
     assert (other.limits.max_shares, other.generation) == (10_000, 1)
+
+
+async def test_the_generation_alone_is_that_of_the_state(shelf):
+    before = await shelf.book.generation()
+    halt = Halt(environment=PAPER, mode=HaltMode.BLOCK_NEW, by="ann", note="", at=START)
+    await shelf.book.halt(halt)
+
+    assert await shelf.book.generation() == (await shelf.book.state(SCOPE, START)).generation > before
+
+
+async def test_the_limits_alone_are_those_of_the_state(shelf):
+    for symbol, value in (("", "300"), ("SPY", "200")):
+        layer, whose = (Layer.SYMBOL, symbol) if symbol else (Layer.ACCOUNT, ACCOUNT)
+        await shelf.book.change(
+            LimitChange(
+                environment=PAPER, layer=layer, whose=whose, name="max_shares", new=value, by="ann", note="", at=START
+            )
+        )
+        for scope in (SCOPE, dataclasses.replace(SCOPE, symbol="QQQ"), dataclasses.replace(SCOPE, account_id=OTHER)):
+            assert await shelf.book.limits(scope) == (await shelf.book.state(scope, START)).limits
+
+    assert (await shelf.book.limits(SCOPE)).max_shares == 200
+
+
+async def test_a_send_leaves_the_minute_without_another_send(shelf):
+    """The book keeps what it read of a minute: it must slide all the same, and back where the clock goes back."""
+    await shelf.send(at=START)
+    for seconds, count in ((1, 1), (61, 0), (30, 1), (-30, 1), (61, 0)):
+        assert len((await shelf.book.state(SCOPE, START + timedelta(seconds=seconds))).usage.sent) == count
 
 
 async def test_what_is_no_limit_is_not_stored(shelf):
@@ -487,9 +517,11 @@ async def test_a_cancel_counts_against_nothing(shelf):
     asked = _planned(shelf.count, stock_ticket("1"), START)
     cancel = dataclasses.replace(asked, operation=Operation.CANCEL, ticket=None, target=OrderId("7"))
     intent, _ = await shelf.journal.plan(cancel)
+    async with shelf.journal.conversation(lane_of(cancel), wait_s=1.0) as lane:
+        epoch = lane.epoch
     intent = await shelf.journal.append(
         intent,
-        Claimed(at=START, owner="test", epoch=shelf.epoch),
+        Claimed(at=START, owner="test", epoch=epoch),
         Sending(at=START, deadline_s=2.0, session="1", trading_day=START.date()),
     )
     await shelf.unknown(intent)

@@ -17,6 +17,7 @@ from ibkit.store.migrating import Migration, migrate, version_of
 from ibkit.store.migrations import JOURNAL, journal_0001
 from ibkit.trading.events import Doubted, Operation, TakenOver
 from ibkit.trading.intent import IntentState, fold_all
+from ibkit.trading.ports import lane_of
 from journal_words import claim, later, other_key, planned, send
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requirement("OPT-07", "GWY-06")]
@@ -73,11 +74,11 @@ async def test_every_open_intent_of_the_first_release_is_read_and_can_be_taken_o
         assert [(intent.operation, intent.state, intent.epoch) for intent in found] == [
             (operation, IntentState.SENDING, 0) for operation in OPERATIONS
         ]
-        async with journal.conversation(USER, wait_s=0) as lane:
-            for intent in found:
+        for intent in found:
+            async with journal.conversation(lane_of(intent.planned), wait_s=0) as lane:
                 taken = TakenOver(at=START, owner="new", epoch=lane.epoch)
                 after = await journal.append(intent, taken, Doubted(at=START, reason="the process ended"))
-                assert (after.epoch, after.state) == (1, IntentState.AMBIGUOUS)
+                assert (after.epoch, after.state) == (lane.epoch, IntentState.AMBIGUOUS)
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT operation, leg_of FROM intents ORDER BY key").fetchall() == [
         (operation.value, None) for operation in OPERATIONS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sqlite3
 from datetime import timedelta
 
@@ -174,3 +175,26 @@ async def test_the_same_key_of_another_tenant_is_free(path):
         with pytest.raises(KeyReused):
             await journal.plan(planned(other_key(1)))
         assert (await journal.plan(planned(KEY)))[1]
+
+
+@pytest.mark.requirement("TRD-14")
+@pytest.mark.parametrize("link", ["reduces", "leg_of"])
+async def test_an_order_and_what_undoes_it_are_kept_as_long_as_any_of_them(tmp_path, link):
+    """Of a short sold 31 days ago, one of three bought back since, the stop cancelled just now: to close it, the
+    journal must know what was sold, and what was bought back.
+    """
+    async with open_journal(tmp_path / "journal.sqlite", clock=CLOCK) as journal:
+
+        async def ended(number, at, **links):
+            intent, _ = await journal.plan(dataclasses.replace(planned(other_key(number)), at=at, **links))
+            return await journal.append(intent, Expired(at=at, reason="over"))
+
+        sold = await ended(1, START)
+        bought = await ended(2, START, **{link: sold.intent_id})
+        stop, _ = await journal.plan(dataclasses.replace(planned(other_key(3)), **{link: sold.intent_id}))
+
+        assert await journal.purge(later(31)) == 0
+        await journal.append(stop, Expired(at=later(31), reason="over"))
+        assert await journal.purge(later(32)) == 0
+        assert await journal.get(bought.intent_id)
+        assert await journal.purge(later(61)) == 3

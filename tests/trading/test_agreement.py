@@ -18,7 +18,7 @@ from ibkit.trading.alert import AlertKind, Severity
 from ibkit.trading.events import Operation
 from ibkit.trading.fingerprint import external_terms, fingerprint
 from ibkit.trading.intent import IntentState, fold_all
-from ibkit.trading.ports import Lane, SessionMark
+from ibkit.trading.ports import Lane, SessionMark, cancel_lane
 from ibkit.trading.reconcile import LOOK_PAUSE_S
 from ibkit.trading.recovery import WATCH, Recovery
 from ibkit.trading.ref import derive_ref
@@ -199,7 +199,7 @@ async def test_a_cancel_armed_again_is_doubted_once_it_is_too_old(desk):
     """Its first send may act yet: it is no cancel that was never sent."""
     plan = planned(None, operation=Operation.CANCEL, target=OrderId("17"), expires_at=START - timedelta(seconds=1))
     desk.put(dataclasses.replace(doubted(plan), state=IntentState.INTENT, sends=1))
-    talk = Talk()
+    talk = Talk(cancel_lane(USER))
 
     await desk.recovery.settle_left_overs(talk)
 
@@ -494,7 +494,6 @@ async def test_an_order_without_a_description_is_told_by_its_side_and_size(desk)
         {"status": OrderStatus.FILLED},
         {"status": OrderStatus.CANCELLED},
         {"status": OrderStatus.INACTIVE},
-        {"status": OrderStatus.UNKNOWN},
         {"account_id": ELSEWHERE},
     ],
 )

@@ -7,7 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from fakes import ACCOUNT, stock_ticket
+from fakes import ACCOUNT, option, stock_ticket
+from ibkit.errors import ConfigError, LimitExceeded, OutcomeUnknown
 from ibkit.model import (
     Accepted,
     CancelAck,
@@ -17,13 +18,16 @@ from ibkit.model import (
     OrderType,
     Question,
     QuestionId,
+    Side,
     TimeInForce,
     Trail,
     TrailKind,
 )
 from ibkit.model import Asked as BrokerAsks
 from ibkit.trading.alert import AlertKind
+from ibkit.trading.events import Acknowledged, Doubted
 from ibkit.trading.intent import IntentState
+from ibkit.trading.ports import cancel_lane
 
 pytestmark = pytest.mark.anyio
 
@@ -114,6 +118,70 @@ async def test_an_answer_to_the_cancel_of_another_order_is_not_taken_for_ours(ro
     assert room.broker.accepted[0].status is OrderStatus.CANCELLED
 
 
+# -- a lane of their own -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("TRD-12", "OPS-03")
+async def test_no_cancel_waits_for_an_order_that_is_talked_about_or_looked_for(room):
+    """A search takes minutes; who presses the kill switch does so for just such an order."""
+    placed = await room.gateway.submit(ENTRY, key=KEY)
+    begun = room.clock.monotonic()
+
+    async with room.journal.conversation(room.broker.username, wait_s=0):
+        result = await room.gateway.cancel_all(ACCOUNT, key=OTHER)
+
+    assert result.cancelled == (placed.order_id,)
+    assert result.complete
+    assert room.clock.monotonic() - begun < 10
+
+
+@pytest.mark.requirement("TRD-12", "TRD-20")
+async def test_a_cancel_after_a_crash_leaves_before_the_orders_left_in_doubt_are_settled(room):
+    placed = await room.gateway.submit(ENTRY, key=KEY)
+    room.plan("lost_before")
+    room.journal.fail = lambda events: any(isinstance(event, Doubted) for event in events)
+    with pytest.raises(OutcomeUnknown):
+        await room.gateway.submit(stock_ticket(), key=OTHER)
+    room.journal.fail = lambda events: False
+    room.restart()
+    begun = room.clock.monotonic()
+
+    cancelled = await room.gateway.cancel(ACCOUNT, placed.order_id, key=Key("cancel-0123456789abcdef"))
+
+    assert cancelled.state is IntentState.CANCELLED
+    assert room.clock.monotonic() - begun < 2
+    assert (await room.gateway.find(OTHER)).state is IntentState.SENDING
+
+
+@pytest.mark.requirement("TRD-12", "TRD-20")
+async def test_a_start_settles_the_cancels_that_a_dead_process_left(room):
+    placed = await room.gateway.submit(ENTRY, key=KEY)
+    room.journal.fail = lambda events: any(isinstance(event, Acknowledged) for event in events)
+    with pytest.raises(OutcomeUnknown):
+        await room.gateway.cancel(ACCOUNT, placed.order_id, key=OTHER)
+    room.journal.fail = lambda events: False
+    room.restart()
+
+    await room.gateway.recover(ACCOUNT)
+
+    assert (await room.gateway.find(OTHER)).state is IntentState.CANCELLED
+    assert room.broker.sent("cancel") == 1
+
+
+@pytest.mark.requirement("TRD-20")
+async def test_a_start_leaves_alone_the_cancels_that_somebody_is_at(room):
+    placed = await room.gateway.submit(ENTRY, key=KEY)
+    room.journal.fail = lambda events: any(isinstance(event, Acknowledged) for event in events)
+    with pytest.raises(OutcomeUnknown):
+        await room.gateway.cancel(ACCOUNT, placed.order_id, key=OTHER)
+    room.journal.fail = lambda events: False
+
+    async with room.journal.conversation(cancel_lane(room.broker.username), wait_s=0):
+        await room.gateway.recover(ACCOUNT)
+
+    assert (await room.gateway.find(OTHER)).state is IntentState.SENDING
+
+
 # -- changes -------------------------------------------------------------------------------------------------------
 
 
@@ -196,3 +264,42 @@ async def test_a_lost_change_of_a_trailing_stop_is_for_a_person(room, fault):
     )
 
     assert changed.unknown
+
+
+@pytest.mark.requirement("TRD-12", "TRD-14")
+async def test_a_changed_size_counts_for_what_is_left_to_undo(room):
+    """A stop for 4 of 10 that was changed to 10 leaves nothing: another close would turn the position round."""
+    entry = await room.gateway.submit(stock_ticket(), key=KEY)
+    bought = await room.gateway.wait_for_fill(entry.intent, within_s=5)
+    stop = stock_ticket("4", side=Side.SELL, order_type=OrderType.STOP, stop_price=Decimal("620.00"))
+    stands = await room.gateway.submit(stop, key=OTHER, purpose="stop", reduces=bought.intent_id)
+    larger = dataclasses.replace(stop, quantity=Decimal(10))
+    await room.gateway.modify(stands.order_id, larger, key=Key("modify-0123456789abcdef"))
+
+    with pytest.raises(LimitExceeded, match="only 0 of 10 are left to undo"):
+        await room.gateway.submit(
+            stock_ticket("6", side=Side.SELL),
+            key=Key("close-0123456789abcdef1"),
+            purpose="close",
+            reduces=bought.intent_id,
+        )
+
+
+@pytest.mark.requirement("TRD-12", "TRD-18")
+@pytest.mark.parametrize(
+    ("other", "field"),
+    [
+        (dataclasses.replace(ENTRY, side=Side.SELL), "side"),
+        (dataclasses.replace(ENTRY, contract=option(), limit_price=Decimal("0.62")), "contract"),
+    ],
+)
+async def test_a_change_to_another_side_or_contract_is_refused_before_it_is_stored(room, other, field):
+    """The controls would judge what is asked for, and IBKR would change what is there."""
+    placed = await room.gateway.submit(ENTRY, key=KEY)
+
+    with pytest.raises(ConfigError, match="keeps contract and side") as caught:
+        await room.gateway.modify(placed.order_id, other, key=OTHER)
+
+    assert caught.value.details["field"] == field
+    assert room.broker.sent("modify") == 0
+    assert await room.gateway.find(OTHER) is None

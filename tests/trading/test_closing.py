@@ -43,6 +43,7 @@ async def test_closing_a_leg_of_a_spread_closes_the_spread(room, conid):
     result = await room.closer.close_position(conid, key=CLOSE)
 
     assert result.success, result.message
+    assert result.message == "Closed 3 SPY 20261120 629/624 P at 0.40"
     assert (short(room, SHORT), short(room, LONG)) == (0, 0)
     assert len(placed(room, Side.BUY, OrderType.MARKET)) == 1
     assert not working(room)
@@ -138,9 +139,7 @@ async def test_without_a_position_nothing_is_sent(room):
 
 
 def everything(room):
-    return CloseAll(
-        broker=room.broker, gateway=room.gateway, closer=room.closer, trades=room.trades, account_id=ACCOUNT
-    )
+    return CloseAll(broker=room.broker, gateway=room.gateway, closer=room.closer, clock=room.clock, account_id=ACCOUNT)
 
 
 @pytest.mark.requirement("TRD-19")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -253,7 +254,8 @@ async def test_orders_of_others_are_told_from_ours(room):
     room.broker.recent_orders = recent_orders
     facts = await gathered(room, stock_ticket("1"))
 
-    assert [row.order_id for row in facts.others] == ["78"]
+    # 79 carries our mark under another number: a second order, which counts like anybody's.
+    assert [row.order_id for row in facts.others] == ["78", "79"]
     assert facts.filled == {ours.intent.intent_id: 4}
     assert facts.replaces is None
 
@@ -296,3 +298,28 @@ async def test_a_wished_order_is_assessed_and_nothing_is_stored(room):
     assert {r.state for r in readings} <= {State.OK, State.OFF}
     assert room.journal.intents == {}
     assert room.gateway.environment is Environment.PAPER
+
+
+@pytest.mark.parametrize(
+    ("held", "naked"),
+    [
+        ({("629", "P", 20): -3, ("624", "P", 20): 3}, 0),
+        ({("629", "P", 20): -3, ("624", "P", 20): 2}, 1),
+        ({("629", "P", 20): -3, ("636", "C", 20): 3}, 3),
+        ({("629", "P", 20): -3, ("624", "P", 27): 3}, 0),
+        ({("629", "P", 27): -3, ("624", "P", 20): 3}, 3),
+        ({("629", "P", 20): -2, ("628", "P", 27): -2, ("624", "P", 27): 2, ("620", "P", 20): 1}, 1),
+    ],
+    ids=["spread", "part", "other right", "longer", "shorter", "two expiries"],
+)
+async def test_only_sold_options_that_nothing_covers_are_counted(room, held, naked):
+    rows = tuple(
+        position(option(strike, Right(right), date(2026, 11, day)), str(quantity), "0")
+        for (strike, right, day), quantity in held.items()
+    )
+
+    async def positions(_account_id):
+        return rows
+
+    room.broker.positions = positions
+    assert (await gathered(room, stock_ticket("1"))).open_short_options == naked

@@ -55,10 +55,19 @@ class Door:
     def __init__(self, desk) -> None:
         self.desk = desk
         self.seen = {}
-        self.cancelled, self.submitted, self.waited = [], [], []
+        self.cancelled, self.submitted, self.waited, self.closed = [], [], [], []
         self.refuses = None
         self.after_cancel = {"state": IntentState.CANCELLED}
         self.closing = {"state": IntentState.FILLED, "average_price": Decimal("628.50"), "order_id": OrderId("1009")}
+
+    async def find(self, key):
+        return await self.desk.journal.by_key(tenant="", environment=Environment.PAPER, key=key)
+
+    async def raise_alert(self, alert):
+        await self.desk.journal.alerts.put(alert)
+
+    async def close_alert(self, kind, subject, *, note):
+        self.closed.append((kind, subject))
 
     async def refreshed(self, intent):
         return self.seen.get(intent.intent_id, intent)
@@ -388,7 +397,7 @@ async def test_a_stop_that_is_merely_not_to_be_seen_is_for_a_person(desk):
     unseen = (NO_STOP[0], LegAck(2, None, OrderStatus.UNKNOWN, "not to be seen at IBKR"))
     settled = await desk.settle(broken(state=IntentState.FILLED, filled=Decimal(10), legs=unseen))
 
-    assert settled.mended == "10 filled, and its stop is not to be seen: look at IBKR and protect or close it"
+    assert settled.mended == "10 filled, and not all of it is to be seen: look at IBKR and protect or close it"
     assert not desk.door.submitted
 
 

@@ -283,10 +283,10 @@ def test_a_refusal_that_names_its_place_is_of_that_place():
     assert legs == (LegAck(1, None, OrderStatus.UNKNOWN), LegAck(2, None, OrderStatus.INACTIVE, "no stops"))
 
 
-def test_a_refusal_of_a_place_that_is_shown_is_of_the_place_that_is_not():
+def test_a_refusal_of_a_place_that_is_shown_says_nothing_of_another():
     legs = legs_from(BRACKET, (child(PROFIT, "1002"),), (LegAck(1, None, OrderStatus.UNKNOWN, "no"),))
 
-    assert legs[1] == LegAck(2, None, OrderStatus.INACTIVE, "no")
+    assert legs[1] == LegAck(2, None, OrderStatus.UNKNOWN)
 
 
 def test_more_refusals_than_places_are_not_one_too_many():

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+from decimal import Decimal
+
 import pytest
 
 from fakes import Held, stock_ticket
+from ibkit.errors import StorageError
 from ibkit.model import Key, OrderId, OrderStatus
 from ibkit.trading.alert import AlertKind
+from ibkit.trading.events import Claimed
 from ibkit.trading.intent import IntentState
 
 KEY = Key("key-0123456789abcdef")
@@ -29,6 +34,36 @@ async def test_a_late_order_is_adopted_in_a_new_session_whose_first_list_is_empt
     assert adopted.key == KEY
     (alert,) = await room.journal.alerts.open(kind=AlertKind.LATE_ORDER)
     assert "taken for not placed" in alert.message
+
+
+@pytest.mark.requirement("TRD-22")
+@pytest.mark.parametrize("late_s", [5, 700])
+async def test_an_order_that_was_armed_again_and_not_sent_again_is_still_looked_for(room, late_s):
+    """The opt-in probe: its first send was proven absent; that the second did not happen changes nothing about that."""
+    room.resend = True
+    room.limits = dataclasses.replace(room.limits, max_age_s=600.0)
+    room.restart()
+    room.plan("lost_after", delay_s=late_s + 200.0)
+    room.journal.fail = lambda events: isinstance(events[-1], Claimed) and room.broker.sent("place") == 1
+    with pytest.raises(StorageError):
+        await room.gateway.submit(stock_ticket(), key=KEY)
+    room.journal.fail = lambda events: False
+    if late_s < 600:  # young enough to be asked for again: the limits have become smaller meanwhile
+        room.limits = dataclasses.replace(room.limits, max_shares=Decimal(1))
+    room.clock.advance(late_s)
+    room.restart()
+    if late_s < 600:
+        await room.gateway.submit(stock_ticket(), key=KEY)
+    else:
+        await room.gateway.recover()
+    denied = await room.gateway.find(KEY)
+    room.clock.advance(600)
+
+    await room.gateway.recover("DU1234567")
+
+    assert denied.state is not IntentState.EXPIRED_LOCAL
+    assert room.broker.sent("place") == 1
+    assert (await room.gateway.find(KEY)).state in (IntentState.ACKED, IntentState.FILLED)
 
 
 @pytest.mark.requirement("TRD-22")

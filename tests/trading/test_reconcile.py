@@ -683,6 +683,7 @@ def test_progress_carries_what_was_shown():
         average_price=Decimal(629),
         refused=True,
         reason="why",
+        total=Decimal(10),
     )
 
 

@@ -9,8 +9,9 @@ from decimal import Decimal
 import pytest
 
 from fakes import option
-from ibkit.model import Key, OrderStatus, OrderType, Side, Trail, TrailKind
-from ibkit.trading.exits import ExitPlan
+from ibkit.model import Environment, Key, OrderStatus, OrderType, Side, Trail, TrailKind
+from ibkit.trading.exits import ExitPlan, OnMissing
+from ibkit.trading.risk import Halt, HaltMode
 from ibkit.trading.roll import PositionRoller, RollTo, plan_for
 from ibkit.trading.trade import ExitReason, TradeStatus
 from spread_room import make_spread_room, placed, sell, short
@@ -242,3 +243,43 @@ async def test_a_trailing_plan_is_kept(room):
     assert result.success, result.message
     assert placed(room, Side.BUY, OrderType.TRAIL)[-1].ticket.trail == trail
     assert placed(room, Side.BUY, OrderType.TRAIL)[0].status is OrderStatus.CANCELLED
+
+
+@pytest.mark.requirement("TRD-19", "TRD-14")
+async def test_a_roll_keeps_what_is_to_be_done_without_a_stop(room):
+    await sell(room, width=None, on_stop_failure="alert")
+
+    result = await roll(room, await only_trade(room))
+
+    assert result.success, result.message
+    new, old = await room.trades.trades()
+    assert new.exit_plan == old.exit_plan
+    assert new.exit_plan.on_missing is OnMissing.ALERT
+
+
+@pytest.mark.requirement("TRD-19", "TRD-18")
+async def test_a_roll_whose_sale_the_limits_would_refuse_touches_nothing(room):
+    await sell(room, width=None)
+    halt = Halt(environment=Environment.PAPER, mode=HaltMode.BLOCK_NEW, by="ann", note="", at=room.clock.now())
+    await room.journal.risk.halt(halt)
+
+    result = await roll(room, await only_trade(room))
+
+    assert (result.success, result.code) == (False, "E-RISK")
+    assert "nothing was touched" in result.message
+    assert "ibkit kill --release" in result.remedy
+    assert short(room, option("629").conid) == -3
+    assert [held.status.working for held in placed(room)] == [True]
+
+
+@pytest.mark.requirement("TRD-19", "TRD-18")
+async def test_a_roll_is_not_refused_for_what_its_own_close_makes_room_for(room):
+    """All open short options that are allowed are the very ones that it closes."""
+    await sell(room, width=None)
+    room.clock.advance(120)
+    room.limits = dataclasses.replace(room.limits, max_open_short_options=D(3))
+    room.restart()
+
+    result = await roll(room, await only_trade(room))
+
+    assert result.success, result.message

@@ -8,10 +8,13 @@ from decimal import Decimal
 import pytest
 
 from ibkit.errors import Unreachable
-from ibkit.model import OrderStatus, OrderType, Side
+from ibkit.model import OrderStatus, OrderType, Side, Trail
 from ibkit.trading.alert import AlertKind
 from ibkit.trading.events import Acknowledged, Looked
+from ibkit.trading.risk.limits import LIVE_LIMITS, PAPER_LIMITS
+from ibkit.trading.timeline import StepKind
 from ibkit.trading.trade import RecordState, TradeStatus
+from trading_room import make_room
 
 KEY = "sale-0123456789abcdef"
 
@@ -247,3 +250,53 @@ async def test_a_mistake_of_our_own_after_the_fill_is_no_traceback_but_a_critica
     assert (await sell(room)).success
     assert not await room.journal.alerts.open(kind=AlertKind.UNPROTECTED)
     assert len(placed(room, Side.SELL, OrderType.MARKET)) == 1
+
+
+@pytest.mark.requirement("TRD-18", "TRD-14")
+@pytest.mark.parametrize(
+    "limits",
+    [{"max_option_contracts": Decimal(2)}, {"order_types": frozenset({OrderType.LIMIT})}, {"stop_tifs": frozenset()}],
+    ids=lambda limits: next(iter(limits)),
+)
+async def test_a_limit_that_was_lowered_after_the_sale_keeps_no_stop_from_it(room, limits):
+    """Limits bound what is opened. One that held up the stop, or the way back, would leave a naked short."""
+    await room.started()
+    before = room.limits
+
+    def lowered(step):
+        if step.kind is StepKind.FILL:
+            room.journal.risk.base = lambda _environment: dataclasses.replace(before, **limits)
+
+    room.steps = Told(lowered)
+    room.restart()
+
+    result = await sell(room)
+
+    assert result.success, result.message
+    assert [held.ticket.quantity for held in placed(room, Side.BUY, OrderType.STOP)] == [3]
+
+
+@pytest.mark.requirement("TRD-18", "TRD-19")
+@pytest.mark.parametrize("exits", [{"trail": Trail(Decimal("0.50"))}, {"take_profit": "0.5"}], ids=["trail", "profit"])
+async def test_the_exits_of_a_live_sale_are_no_order_types_to_be_refused(exits):
+    """RC-06 allows live money neither TRAIL nor LMT GTC to open something; these protect and close."""
+    names = ("order_types", "tifs", "stop_tifs")
+    of_live = {name: getattr(LIVE_LIMITS, name) for name in names}
+    room = make_room(limits=dataclasses.replace(PAPER_LIMITS, **of_live))
+
+    result = await sell(room, **exits)
+
+    assert result.success, result.message
+    assert not result.warnings
+
+
+class Told(list):
+    """Steps that somebody reacts to."""
+
+    def __init__(self, react):
+        super().__init__()
+        self.react = react
+
+    def append(self, step):
+        super().append(step)
+        self.react(step)

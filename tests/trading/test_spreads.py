@@ -211,3 +211,24 @@ async def test_a_partial_fill_of_a_spread_is_protected_for_what_was_sold(room):
     assert room.broker.accepted[0].status is OrderStatus.CANCELLED
     assert placed(room)[0].ticket.quantity == 2
     assert KEY in result.key
+
+
+@pytest.mark.anyio
+@pytest.mark.requirement("TRD-14")
+@pytest.mark.parametrize("net", ["-0.05", "0.00"])
+@pytest.mark.parametrize("policy", ["close", "alert"])
+async def test_a_spread_that_slipped_to_no_credit_gets_no_stop_below_its_entry(room, net, policy):
+    """A multiple of nothing is no stop: it would buy back at once, at whatever price."""
+    fill = room.broker.fill
+
+    def slipped(order_id, quantity, price):
+        fill(order_id, quantity, D(net) if len(room.broker.accepted) == 1 else price)
+
+    room.broker.fill = slipped
+
+    result = await sell(room, on_stop_failure=policy)
+
+    assert (result.success, result.code, result.closed) == (False, "E-STOP-FAILED", policy == "close")
+    assert f"no stop follows from an entry at {net}" in result.message
+    assert (result.stop_loss, result.max_risk) == (None, None)
+    assert placed(room, kind=OrderType.STOP) == []

@@ -150,3 +150,22 @@ async def test_its_record_says_at_what_price_it_left(watch: Watch) -> None:
     await watch.room.watchdog().round()
     assert watch.trade.exit_price == Decimal("0.33")
     assert watch.trade.realized_pnl is not None
+
+
+@pytest.mark.parametrize("part", ["1", "3"])
+async def test_a_stop_that_fills_while_it_is_cancelled_is_no_failure(watch: Watch, part: str) -> None:
+    at(watch, EXIT_AT)
+    broker, (stop,) = watch.room.broker, watch.stops
+    cancel = broker.cancel
+
+    async def filled_first(account_id, order_id, *, permit=None):
+        if order_id == stop.order_id and not stop.filled:
+            broker.fill(stop.order_id, Decimal(part), Decimal("1.90"))
+        return await cancel(account_id, order_id, permit=permit)
+
+    broker.cancel = filled_first
+
+    assert await exits(watch).run() == ()
+
+    assert watch.position == 0
+    assert watch.open_alerts == []

@@ -284,3 +284,22 @@ async def test_a_stop_that_does_not_come_up_is_waited_for_to_the_end():
     await desk.tracker.confirm_working(desk.put(order_status=OrderStatus.PENDING_SUBMIT), within_s=0.7)
 
     assert [at for _, at in desk.looks] == pytest.approx([0, 0.5, 0.7])
+
+
+@pytest.mark.requirement("TRD-13", "TRD-20")
+async def test_an_order_that_was_cancelled_already_when_it_was_found_has_ended(room):
+    """Nothing of it changes any more, so it must not wait for a change to be written down as ended."""
+    room.plan("lost_after")
+    room.broker.fills = False
+    original = room.broker.read_orders
+
+    async def read_orders(account_id):
+        for held in room.broker.accepted:
+            held.status = OrderStatus.CANCELLED
+        return await original(account_id)
+
+    room.broker.read_orders = read_orders
+    intent = (await room.gateway.submit(stock_ticket(), key=KEY)).intent
+    assert intent.order_status is OrderStatus.CANCELLED
+
+    assert (await room.gateway.tracker.refresh(intent)).state is IntentState.CANCELLED

@@ -133,6 +133,16 @@ async def test_a_stop_in_an_unknown_state_is_told_and_never_doubled(watch: Watch
     assert watch.orders() == []
 
 
+@pytest.mark.requirement("TRD-14")
+async def test_a_stop_that_ibkr_shows_nowhere_protects_nothing_and_is_told(watch: Watch) -> None:
+    """Cancelled in TWS while nobody watched: IBKR tells no status of it any more, and our books call it open."""
+    (stop,) = watch.stops
+    watch.room.broker.accepted.remove(stop)
+    (alert,) = (await watch.room.watchdog().round()).alerts
+    assert f"has no working stop for certain: order {stop.order_id} (not shown by IBKR) may work" in alert.message
+    assert watch.orders() == []
+
+
 async def test_a_refused_stop_is_tried_three_times_in_a_round_and_told(watch: Watch) -> None:
     watch.cancel_by_hand(watch.stops[0])
     watch.room.broker.reject_stops = 3
@@ -459,3 +469,47 @@ async def test_without_a_complete_list_nothing_is_concluded(watch: Watch) -> Non
 
 async def test_the_contract_of_the_tests_is_the_one_that_was_sold(watch: Watch) -> None:
     assert watch.trade.conid == PUT.conid
+
+
+class Killed(BaseException):
+    """The process dies."""
+
+
+@pytest.mark.requirement("TRD-14")
+@pytest.mark.parametrize("policy", ["close", "alert"])
+async def test_who_sold_with_alert_is_told_of_a_stop_that_is_gone_and_no_more(policy: str) -> None:
+    room = make_room()
+    await room.started()
+    await room.seller.sell_option_with_stop("SPY", 629, "P", 3, 3, "20261120", on_stop_failure=policy)
+    watch = Watch(room)
+    room.clock.advance(120)
+    watch.cancel_by_hand(watch.stops[0])
+
+    assert (await room.watchdog().round()).alerts
+
+    assert len(watch.stops) == (0 if policy == "alert" else 1)
+
+
+@pytest.mark.requirement("TRD-14")
+@pytest.mark.parametrize("policy", ["close", "alert"])
+async def test_a_sale_that_died_before_it_tried_a_stop_gets_one_whatever_its_policy(policy: str) -> None:
+    room = make_room()
+    await room.started()
+
+    class Dying(list):
+        def append(self, step):
+            if step.kind is StepKind.FILL:
+                raise Killed
+
+    room.steps = Dying()
+    room.restart()
+    with pytest.raises(BaseExceptionGroup) as died:
+        await room.seller.sell_option_with_stop("SPY", 629, "P", 3, 3, "20261120", on_stop_failure=policy)
+    assert died.group_contains(Killed)
+    room.steps = []
+    room.restart()
+    room.clock.advance(120)
+
+    assert (await room.watchdog().round()).alerts
+
+    assert [held.ticket.quantity for held in Watch(room).stops] == [3]

@@ -24,6 +24,7 @@ from ibkit.model import (
     combo_of,
 )
 from ibkit.wire import Response, decode, encode, preview_from_wire
+from ibkit.wire.executions import TRADES, fill_from_wire
 from ibkit.wire.orders import (
     CANCEL_ORDER,
     CHANGES_ORDERS,
@@ -33,9 +34,7 @@ from ibkit.wire.orders import (
     PLACE_ORDERS,
     PREVIEW_ORDERS,
     REPLY,
-    TRADES,
     changes_orders,
-    fill_from_wire,
     order_from_status,
     order_from_wire,
     order_type_from_wire,

@@ -77,6 +77,16 @@ def test_an_endpoint_pauses_after_its_429_twice_as_long_each_time() -> None:
 
 
 @pytest.mark.requirement("LIM-03")
+def test_what_another_run_of_the_login_asked_is_no_penalty_box() -> None:
+    """A worker and a command both ask for the order list: neither may stop its own orders for ten minutes."""
+    pacer = Pacer(calls_per_s=10)
+    for at in (0.0, 5.0, 10.0, 15.0):
+        pacer.refused(LIVE_ORDERS, at)
+    assert pacer.boxed_for(15.0) == 0.0
+    assert pacer.paused_for(LIVE_ORDERS, 15.0) > 0
+
+
+@pytest.mark.requirement("LIM-03")
 def test_three_429_in_a_minute_open_the_penalty_box_for_ten() -> None:
     pacer = Pacer(calls_per_s=10)
     for at in (0.0, 20.0):

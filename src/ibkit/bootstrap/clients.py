@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -17,6 +18,7 @@ from ibkit.client.auth.gateway import GatewayAuth
 from ibkit.client.auth.grant import Auth
 from ibkit.client.auth.oauth1 import OAuth1Auth
 from ibkit.client.auth.oauth2 import OAuth2Auth
+from ibkit.client.shared_slots import SharedSlots
 from ibkit.client.tokens import TokenCache
 from ibkit.clock import Clock, OffsetClock, SystemClock
 from ibkit.errors import ConfigError
@@ -193,6 +195,7 @@ def client_of(
         return mock_client(settings, upto=upto, live_account=live_account, observe=observe)
     credentials = settings.credentials()
     base_url = settings.address.base
+    clock = clock or clock_of(settings)
     return TradingClient(
         settings,
         live_account=live_account,
@@ -200,7 +203,7 @@ def client_of(
         auth=auth_of(credentials, base_url=base_url, settle_s=settings.oauth2.settle_seconds),
         base_url=base_url,
         transport=transport_of(settings),
-        clock=clock or clock_of(settings),
+        clock=clock,
         username=_username_of(credentials),
         account_id=settings.account_id,
         read_only=settings.general.read_only,
@@ -211,7 +214,21 @@ def client_of(
         rotate_after=timedelta(hours=settings.oauth1.rotation_hours),
         overrides=settings.general.endpoint_overrides,
         region=settings.general.region,
+        shared=SharedSlots(_slots_path(settings, credentials), clock),
     )
+
+
+def _slots_path(settings: Settings, credentials: Credentials) -> Path:
+    """One file for each login, named so that nothing of it can be read off."""
+    match credentials:
+        case OAuth1Credentials():
+            login = f"oauth1 {credentials.consumer_key} {credentials.username or ''}"
+        case OAuth2Credentials():
+            login = f"oauth2 {credentials.client_id} {credentials.credential}"
+        case GatewayLogin():
+            login = f"gateway {credentials.username or ''}"
+    name = hashlib.sha256(f"{settings.address.base} {login}".encode()).hexdigest()[:16]
+    return settings.state_dir / "pace" / f"{name}.json"
 
 
 def _username_of(credentials: Credentials) -> Username | None:

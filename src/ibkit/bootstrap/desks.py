@@ -120,7 +120,7 @@ class Desk:
             broker=self.broker,
             gateway=self.gateway,
             closer=self.closer(),
-            trades=self.books.trades,
+            clock=self.clock,
             account_id=self.account_id,
         )
 
@@ -233,6 +233,8 @@ async def desk_of(
     """
     broker = IbkrBroker(client)
     await broker.identify()
+    account_id = account_id or await client.selected_account(settings.account_id)
+    await broker.prime(account_id)
     gateway = OrderGateway(
         broker,
         books.journal,
@@ -253,7 +255,7 @@ async def desk_of(
         broker=broker,
         books=books,
         gateway=gateway,
-        account_id=account_id or await client.selected_account(settings.account_id),
+        account_id=account_id,
         observe=observe,
     )
 

@@ -31,13 +31,13 @@ from ibkit.client import Client
 from ibkit.clock import SystemClock
 from ibkit.errors import ConfigError, IbkitError, StorageError, TradingError
 from ibkit.model import AccountId, Environment
-from ibkit.settings import Settings
+from ibkit.settings import Settings, load
 from ibkit.store.lease import Lease
 from ibkit.trading import Observer
 from ibkit.trading.rounds import RoundReport
 from ibkit.trading.timeline import unobserved
 
-__all__ = ["Worker", "open_worker", "start_worker_if_none", "stop_worker", "worker_lease", "worker_status"]
+__all__ = ["Worker", "open_worker", "start_worker_if_none", "stop_worker", "watches", "worker_lease", "worker_status"]
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,11 @@ def worker_status(settings: Settings) -> Mapping[str, Any] | None:
     """What the running worker says of itself; None where none runs."""
     lease = worker_lease(settings)
     return lease.read() or ({"state": "starting"} if lease.held() else None)
+
+
+def watches(status: Mapping[str, Any], account_id: AccountId) -> bool:
+    """Whether the worker that says `status` watches that account; one that is still signing in has not said so."""
+    return account_id in status.get("accounts", (account_id,))
 
 
 def stop_worker(settings: Settings) -> bool:
@@ -109,6 +114,8 @@ def _spawn(settings: Settings) -> subprocess.Popen[bytes]:
         words += ["--env-file", str(settings.file.resolve())]
     # What flags of this command have set holds for the worker, too.
     flags = {name: found.value.reveal() for name, found in settings.sources.items() if found.source == "flag"}
+    if load(env_file=settings.file, require_method=False).account_id is None:
+        flags.pop("IBKR_ACCOUNT_ID", None)  # one worker for the login: the next sale may be of another account
     folder = settings.state_dir / "worker"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     log = os.open(folder / "worker.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)

@@ -75,7 +75,8 @@ async def enter_desk(
 
 async def look_after_earlier(desk: Desk) -> None:
     """Settle what an earlier run left, and say which sold options stand without a stop (TRD-14)."""
-    for intent in await desk.gateway.recover(desk.account_id):
+    # An account of which nothing is open is compared right before its first order, while other things are looked up.
+    for intent in await desk.gateway.recover():
         output.warn(f"note: an order of an earlier run is now {intent.state.value}: {intent.label}")
     for alert in await desk.guard().check():
         output.warn(alert.message)

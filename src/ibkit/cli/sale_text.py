@@ -127,7 +127,10 @@ def last_line(sale: Sale, *, dry_run: bool) -> str:
         case "completed" if dry_run:
             return "Dry run completed: no order was sent."
         case "completed":
-            return f"Completed: {sale.good} of {of} legs sold, each with a working stop.{begun}"
+            over = sum(result.closed for _, result in sale.results)
+            stands = "each with a working stop" if not over else f"{over} closed again already"
+            stands += ", the rest with a working stop" if 0 < over < sale.good else ""
+            return f"Completed: {sale.good} of {of} legs sold, {stands}.{begun}"
         case "critical":
             worst = next(result.message for _, result in sale.results if result.critical)
             return f"{worst if worst.startswith('CRITICAL') else 'CRITICAL: ' + worst}.{left}{begun}".replace("..", ".")

@@ -222,7 +222,8 @@ async def _check_stops(desk: Desk, sale: Sale) -> None:
             continue
         status = "not known any more" if order is None else order.status.value
         if order is not None and order.status is OrderStatus.FILLED:
-            sale.notes.append(f"stop order {number} has filled meanwhile: the position is closed")
+            message = f"{result.message}; but the stop has filled meanwhile: the position is closed"
+            sale.results[index] = (leg, dataclasses.replace(result, closed=True, message=message))
             continue
         error = IbkitError(
             f"CRITICAL: {result.message}; but now stop order {number} is {status}: the position has no working stop",

@@ -17,7 +17,7 @@ from ibkit.client.api.marketdata import open_line
 from ibkit.client.client import Client
 from ibkit.client.opening import Opening
 from ibkit.client.risk_reads import RiskReads
-from ibkit.errors import OutcomeUnknown
+from ibkit.errors import IbkitError, OutcomeUnknown
 from ibkit.model import (
     Account,
     AccountId,
@@ -174,6 +174,21 @@ class IbkrBroker:
         if read.complete:
             self._complete[account_id] = (self._ib.clock.monotonic(), read)
         return read
+
+    async def prime(self, account_id: AccountId) -> None:
+        """Ask for the first time what a session's first answer leaves empty, and may be asked once in 5 s only.
+
+        The look-ups before an order take the time that would otherwise be waited right before it is sent.
+        Source: docs/facts/orders.md §9 rule 1, §11.
+        """
+        for first in (self.read_orders, self.read_fills, self._pnl_once):
+            try:
+                await first(account_id)
+            except IbkitError as error:
+                log.debug("not primed", extra={"code": error.code})
+
+    async def _pnl_once(self, account_id: AccountId) -> DailyPnl | None:
+        return await self._reads.daily_pnl(account_id, patient=False)
 
     async def recent_orders(self, account_id: AccountId, *, within_s: float) -> OrdersRead:
         known = self._complete.get(account_id)

@@ -22,6 +22,7 @@ from ibkit.client.keeper import GrantStore, Keeper
 from ibkit.client.opening import Opening, Step
 from ibkit.client.outcomes import Verdict, moved, verdict
 from ibkit.client.pacing import Lanes
+from ibkit.client.shared_slots import SharedSlots
 from ibkit.client.transport import USER_AGENT, Socket, Transport
 from ibkit.clock import Clock, SystemClock
 from ibkit.errors import (
@@ -91,6 +92,7 @@ class Core:
     chance:       random fraction of a back-off, an argument so that a run can be replayed.
     overrides:    catalogue path → path that IBKR uses now.
     region:       us, eu or asia: whose nightly reset explains an outage.
+    shared:       slots of slow endpoints that other processes of this login take, too.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class Core:
         chance: Callable[[], float] = random.random,
         overrides: Mapping[str, str] | None = None,
         region: str = "us",
+        shared: SharedSlots | None = None,
     ) -> None:
         self.auth = auth
         self.method: AuthMethod = auth.method
@@ -133,7 +136,8 @@ class Core:
         self._open_to = open_to
         self._keep_alive_s = keep_alive_s
         default_rate = 10 if auth.method is AuthMethod.GATEWAY else 50
-        self._lanes = Lanes(Pacer(calls_per_s=default_rate if calls_per_s is None else calls_per_s), self.clock)
+        rate = default_rate if calls_per_s is None else calls_per_s
+        self._lanes = Lanes(Pacer(calls_per_s=rate), self.clock, shared)
         self._chance = chance
         self._region = region
         self._overrides = dict(overrides or {})

@@ -9,6 +9,7 @@ from typing import Final
 
 import anyio
 
+from ibkit.client.shared_slots import SharedSlots
 from ibkit.clock import Clock
 from ibkit.errors import RateLimited
 from ibkit.wire.endpoint import Concurrent, Endpoint, Lane, Limit
@@ -36,10 +37,11 @@ class _Waiter:
 
 
 class Lanes:
-    """The queue before one login's pacer."""
+    """The queue before one login's pacer. shared: slots that other processes of this login take, too."""
 
-    def __init__(self, pacer: Pacer, clock: Clock) -> None:
+    def __init__(self, pacer: Pacer, clock: Clock, shared: SharedSlots | None = None) -> None:
         self._pacer = pacer
+        self._shared = shared
         self._clock = clock
         self._queue: list[_Waiter] = []
         self._numbers = count()
@@ -74,6 +76,8 @@ class Lanes:
         if pacer.next_slot_in(endpoint, now) > longest:
             raise self._too_long(endpoint, longest)
         wait = pacer.reserve(endpoint, now)
+        if self._shared is not None:
+            wait = self._shared.reserve(endpoint, wait, longest_s=longest)
         slot = now + wait
         if wait:
             await self._clock.sleep(wait)

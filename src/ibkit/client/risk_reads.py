@@ -43,12 +43,14 @@ class RiskReads:
         self._rates: Shelf[Decimal] = Shelf(life_s=_MINUTE_S)
         self._health: Shelf[SessionHealth] = Shelf(life_s=_HALF_MINUTE_S, most=1)
 
-    async def daily_pnl(self, account_id: AccountId) -> DailyPnl | None:
-        """The first answer of a session is empty, so an empty one is asked for again."""
+    async def daily_pnl(self, account_id: AccountId, *, patient: bool = True) -> DailyPnl | None:
+        """The first answer of a session is empty, so an empty one is asked for again; not if `patient` is off."""
         known = self._pnl.get(account_id, self._ib.clock.monotonic())
         if known is not None:
             return known
-        rows = await self._pnl_rows() or await self._pnl_rows()
+        rows = await self._pnl_rows()
+        if not rows and patient:
+            rows = await self._pnl_rows()
         row = next((row for key, row in rows.items() if key.split(".")[0] == account_id), None)
         if not isinstance(row, Mapping):
             return None

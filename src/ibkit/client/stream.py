@@ -27,6 +27,7 @@ import anyio
 
 from ibkit.client.api.orders import fills, orders
 from ibkit.client.channels import Every, Latest, Recent
+from ibkit.client.hearing import EXPLAIN_WITHIN_S, Hearing
 from ibkit.client.listeners import Listeners
 from ibkit.client.market_lines import MarketLines
 from ibkit.client.order_view import OrderView
@@ -35,27 +36,21 @@ from ibkit.client.transport import Socket
 from ibkit.errors import IbkitError, UnexpectedAnswer, Unreachable
 from ibkit.model import (
     AccountId,
-    Complained,
     Conid,
     Connecting,
     Down,
     FillUpdate,
-    Fresh,
     Lifecycle,
     Live,
     Notice,
-    OrderId,
     OrderUpdate,
     PnlUpdate,
     Quote,
-    SessionLost,
     Source,
     Stale,
-    Unread,
 )
 from ibkit.wire import stream as wire
 from ibkit.wire.marketdata import QUOTE_FIELDS
-from ibkit.wire.orders import fill_from_wire
 
 if TYPE_CHECKING:
     from ibkit.client.core import Core
@@ -73,8 +68,6 @@ PNL_STALE_S: Final = 29.0
 REREAD_EVERY_S: Final = 20.0
 """Orders and trades are read anew this often: what a standing line lost shows in no other way. With the time that the
 topic then has to tell it after all, one that fell silent alone is noticed within 30 s (F79)."""
-EXPLAIN_WITHIN_S: Final = 5.0
-"""What one topic told and the other did not is read after this long."""
 CONFIRM_WITHIN_S: Final = 5.0
 CONFIRM_TRIES: Final = 3
 """The first `str` frame says that it, and `sor` sent before it, were heard. F125."""
@@ -99,6 +92,7 @@ class Stream:
         self._pnl_wanted = False
         self._first_reads: set[tuple[str | None, AccountId]] = set()
         self._to = Listeners(self._while_waiting)
+        self._hearing = Hearing(self._view, self._lines, self._to, ib.clock)
         self._stack: AsyncExitStack | None = None
         self._link: Link | None = None
         self._was_live_at: float | None = None
@@ -323,91 +317,13 @@ class Stream:
                 data = await link.socket.receive(wait)
                 if data is not None:
                     link.heard_at = clock.monotonic()
-                    ended = await self._hear(link, wire.read_frame(data))
+                    ended = await self._hearing.hear(link, wire.read_frame(data))
                     if ended is not None:
                         return ended
                 if clock.monotonic() - link.heard_at >= SILENCE_S:
                     return f"no frame for {SILENCE_S:g} s"
             except Unreachable as error:
                 return error.message
-
-    async def _hear(self, link: Link, frame: wire.Frame) -> str | None:
-        match frame:
-            case wire.Market():
-                self._hear_market(frame)
-            case wire.Orders():
-                self._fresh(link, "sor")
-                await self._to.tell_each(self._to.orders, (partial(self._view.hear_row, row) for row in frame.rows))
-            case wire.Trades():
-                link.confirm_by = None
-                link.confirmed.set()
-                self._fresh(link, "str")
-                await self._hear_trades(frame)
-            case wire.ProfitAndLoss():
-                link.pnl_heard_at, link.pnl_asked = link.heard_at, False
-                if link.pnl_stale:
-                    link.pnl_stale = False
-                    self._to.tell(Fresh("spl"))
-                for row in frame.rows:
-                    self._put_pnl(row)
-            case wire.Notices():
-                for notice in frame.rows:
-                    await self._to.tell_each(self._to.notices, (partial(_notice, notice),))
-            case wire.SessionNews(authenticated=False) | wire.SessionNews(competing=True):
-                self._to.tell(SessionLost(competing=frame.competing is True))
-                return "the brokerage session is gone"
-            case wire.Complaint():
-                self._to.tell(Complained(frame.text))
-            case wire.Unreadable():
-                self._view.doubt()
-                self._to.tell(Unread(frame.why))
-                if link.too_odd():
-                    return "too many frames that cannot be read"
-            case wire.WaitingForSession():
-                return "the server waits for a session"
-            case _:
-                pass  # heartbeats, replies to tic, bulletins, accounts: that they came is what they tell
-        if link.explain_at is None and self._view.doubts:
-            link.explain_at = link.heard_at + EXPLAIN_WITHIN_S
-        return None
-
-    def _fresh(self, link: Link, topic: str) -> None:
-        link.heard_topics[topic] = link.heard_at
-        if topic in link.stale_topics:
-            link.stale_topics.discard(topic)
-            self._to.tell(Fresh(topic))
-
-    async def _hear_trades(self, frame: wire.Trades) -> None:
-        for row in frame.rows:
-            try:
-                fill = fill_from_wire(row, AccountId(row.account or ""))
-            except ValueError as error:
-                self._view.doubt()
-                self._to.tell(Unread(f"str: {error}"))
-                continue
-            await self._to.tell_each(self._to.fills, (partial(self._view.see_fill, fill, Source.STREAM),))
-
-    def _hear_market(self, frame: wire.Market) -> None:
-        try:
-            heard = self._lines.hear(frame, self._ib.clock.monotonic())
-        except ValueError as error:
-            self._to.tell(Unread(f"smd: {error}"))
-            return
-        if heard.was_stale:
-            self._to.tell(Fresh(f"smd+{frame.conid}"))
-        if heard.quote is not None:
-            self._to.tell_quote(heard.quote)
-
-    def _put_pnl(self, row: wire.PnlRow) -> None:
-        update = PnlUpdate(
-            account_id=AccountId(row.account),
-            daily=row.daily,
-            unrealized=row.unrealized,
-            net_liquidation=row.net_liquidation,
-            excess_liquidity=row.excess_liquidity,
-            market_value=row.market_value,
-        )
-        self._to.tell_pnl(update)
 
     # --- chores ------------------------------------------------------------------------------------------------
 
@@ -518,8 +434,3 @@ class Stream:
 
 async def _nothing() -> None:
     """Some topics come unasked."""
-
-
-def _notice(row: wire.NoticeRow) -> Notice:
-    order_id = None if row.order_id is None else OrderId(row.order_id)
-    return Notice(row.text, row.id or row.message_id, order_id, row.request_id, row.options)

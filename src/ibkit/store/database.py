@@ -25,7 +25,7 @@ from ibkit.errors import ConfigError, StorageError, discreet
 from ibkit.store.failures import failures_of
 from ibkit.store.group_commit import Committer, Unit, WriterThread
 
-__all__ = ["SCHEMA", "Database", "sqlite_file", "to_engine"]
+__all__ = ["SCHEMA", "Database", "driver_of", "sqlite_file", "to_engine"]
 
 SCHEMA = "trading"
 """Where our tables live on PostgreSQL; SQLite has no schemas."""
@@ -98,9 +98,17 @@ def _sqlite_engine(url: URL) -> Engine:
     def _begin(connection: Connection) -> None:
         # The write lock at once: a read that becomes a write later could find its snapshot outdated.
         reading = connection.get_execution_options().get(_READING, False)
-        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+        driver_of(connection).execute("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def driver_of(connection: Connection) -> Any:
+    """The SQLite connection under SQLAlchemy's, in the same transaction.
+
+    Statements of the order path go there as they are: SQLAlchemy's part of one costs more than SQLite's.
+    """
+    return connection.connection.driver_connection
 
 
 def _settings() -> tuple[str, ...]:
@@ -200,5 +208,6 @@ class Database:
         with (
             failures_of(self._name),
             self._engine.connect().execution_options(**{_READING: True}) as connection,
+            connection.begin(),  # at once: statements that go to the driver as they are would not begin it
         ):
             return work(connection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,7 +10,10 @@ from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from ibkit.errors import StorageError
 
-__all__ = ["failures_of", "storage_error"]
+__all__ = ["DATABASE_ERRORS", "failures_of", "storage_error"]
+
+DATABASE_ERRORS = (SQLAlchemyError, sqlite3.Error)
+"""The second comes from statements that go to the driver as they are."""
 
 # SQLite's primary result codes. Source: https://www.sqlite.org/rescode.html
 _BUSY, _LOCKED, _READONLY, _IOERR, _CORRUPT, _FULL, _CANTOPEN, _NOTADB = 5, 6, 8, 10, 11, 13, 14, 26
@@ -28,9 +32,11 @@ _SQLITE = {
 }
 
 
-def storage_error(error: SQLAlchemyError, name: str) -> StorageError:
+def storage_error(error: SQLAlchemyError | sqlite3.Error, name: str) -> StorageError:
     """`error` in our words; `name` says which database. `details["failed"]` is the kind, for those who must stop."""
-    original = error.orig if isinstance(error, DBAPIError) else None
+    original: BaseException | None = error if isinstance(error, sqlite3.Error) else None
+    if isinstance(error, DBAPIError):
+        original = error.orig
     code = getattr(original, "sqlite_errorcode", None)
     known = _SQLITE.get(code & 0xFF) if isinstance(code, int) else None
     if known is not None:
@@ -50,5 +56,5 @@ def storage_error(error: SQLAlchemyError, name: str) -> StorageError:
 def failures_of(name: str) -> Iterator[None]:
     try:
         yield
-    except SQLAlchemyError as error:
+    except DATABASE_ERRORS as error:
         raise storage_error(error, name) from error

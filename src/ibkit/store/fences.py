@@ -13,10 +13,11 @@ from sqlalchemy import Connection
 
 from ibkit.model import AccountId, Username
 from ibkit.store.columns import instant_text
+from ibkit.store.database import driver_of
 from ibkit.store.mark import Mark
 from ibkit.trading.events import Claimed, Decided, Event, Operation, Replying, Sending, Stage, TakenOver
 from ibkit.trading.intent import Intent
-from ibkit.trading.ports import ControlsMoved, Fenced
+from ibkit.trading.ports import ControlsMoved, Fenced, lane_of
 
 __all__ = ["check_controls", "check_lane", "controls", "record_sends", "rise", "take_lane"]
 
@@ -48,7 +49,7 @@ _RISE = "UPDATE lineage SET changes = changes + 1 WHERE id = 1 RETURNING journal
 
 def take_lane(connection: Connection, username: Username, *, owner: str, at: datetime) -> int:
     """The lane's new epoch: whoever held it before can no longer send."""
-    epoch: int = connection.exec_driver_sql(_TAKE_LANE, (username, owner, instant_text(at))).scalar_one()
+    epoch: int = driver_of(connection).execute(_TAKE_LANE, (username, owner, instant_text(at))).fetchall()[0][0]
     return epoch
 
 
@@ -56,11 +57,12 @@ def check_lane(connection: Connection, after: Intent, events: Sequence[Event]) -
     """Whether `events` take an order closer to IBKR. Fenced where they do so under an epoch that is not the newest."""
     if not any(isinstance(event, _FENCED) for event in events):
         return False
-    username = after.planned.username
-    newest = connection.exec_driver_sql(_EPOCH, (username,)).scalar() or 0
+    lane = lane_of(after.planned)
+    found = driver_of(connection).execute(_EPOCH, (lane,)).fetchone()
+    newest = 0 if found is None else found[0]
     if after.epoch != newest:
         raise Fenced(
-            f"Order {after.intent_id}: another process has taken over the orders of IBKR user {username}",
+            f"Order {after.intent_id}: another process has taken over the orders of IBKR user {lane}",
             details={"intent": after.intent_id, "epoch": str(after.epoch), "newest": str(newest)},
         )
     return True
@@ -68,7 +70,7 @@ def check_lane(connection: Connection, after: Intent, events: Sequence[Event]) -
 
 def controls(connection: Connection, account_id: AccountId) -> tuple[int, int]:
     """What a decision on an order of the account has to rest on now: generation and serial."""
-    generation, serial = connection.exec_driver_sql(_PRESENT, (account_id,)).one()
+    generation, serial = driver_of(connection).execute(_PRESENT, (account_id,)).fetchone()
     return generation, serial
 
 
@@ -93,13 +95,13 @@ def record_sends(connection: Connection, after: Intent, first: int, events: Sequ
         if isinstance(event, Decided):
             value = event.value
         if isinstance(event, Sending) and after.operation in _COUNTED:
-            connection.exec_driver_sql(_RAISE_SERIAL, (after.planned.account_id,))
+            driver_of(connection).execute(_RAISE_SERIAL, (after.planned.account_id,))
             _record_send(connection, after, number, event, value)
 
 
 def rise(connection: Connection) -> Mark:
     """The journal moves on: an older copy of it differs from now on."""
-    return Mark(*connection.exec_driver_sql(_RISE).one())
+    return Mark(*driver_of(connection).execute(_RISE).fetchall()[0])
 
 
 def _record_send(connection: Connection, intent: Intent, number: int, sending: Sending, value: Decimal | None) -> None:
@@ -122,4 +124,4 @@ def _record_send(connection: Connection, intent: Intent, number: int, sending: S
         planned.operation.value,
         planned.strategy,
     )
-    connection.exec_driver_sql(_INSERT_SEND, row)
+    driver_of(connection).execute(_INSERT_SEND, row)

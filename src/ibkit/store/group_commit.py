@@ -13,10 +13,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from ibkit.errors import StorageError
-from ibkit.store.failures import storage_error
+from ibkit.store.failures import DATABASE_ERRORS, storage_error
 
 __all__ = ["Committer", "Unit", "WriterThread"]
 
@@ -80,7 +79,7 @@ class Committer:
                     self._in_savepoint(connection, unit)
         except _Ended as ended:
             return [unit for unit in units if unit is not ended.culprit]
-        except SQLAlchemyError as error:
+        except BaseException as error:  # noqa: BLE001  # it is raised where the units came from: they wait for it
             failed = self._mapped(error)
             for unit in units:
                 unit.fail(failed)
@@ -96,7 +95,7 @@ class Committer:
                 raise _Ended(unit) from error
             try:
                 connection.exec_driver_sql("ROLLBACK TO SAVEPOINT unit")
-            except SQLAlchemyError:
+            except DATABASE_ERRORS:
                 # SQLite answers some failures (a full disk) by rolling back everything; PostgreSQL may be gone.
                 raise _Ended(unit) from error
         connection.exec_driver_sql("RELEASE SAVEPOINT unit")
@@ -116,7 +115,7 @@ class Committer:
             unit.succeed(result)
 
     def _mapped(self, error: BaseException) -> BaseException:
-        if not isinstance(error, SQLAlchemyError):
+        if not isinstance(error, DATABASE_ERRORS):
             return error
         mapped = storage_error(error, self._name)
         mapped.__cause__ = error

@@ -28,6 +28,7 @@ from ibkit.store import journal_rows as rows
 from ibkit.store.alerts import SqlAlerts, put_alert
 from ibkit.store.columns import instant_text
 from ibkit.store.database import Database
+from ibkit.store.intent_reader import IntentReader
 from ibkit.store.journal_file import name_of, open_file
 from ibkit.store.locks import file_lock
 from ibkit.store.mark import Mark, MarkFile
@@ -62,6 +63,7 @@ class SqliteJournal:
         self._synced_at = clock.monotonic()
         self._restored = False
         self._owner = ""
+        self._reader = IntentReader()
 
     async def __aenter__(self) -> SqliteJournal:
         if self._inline:
@@ -191,7 +193,7 @@ class SqliteJournal:
         return next(iter(await self._where("intent_id = ?", intent_id)), None)
 
     async def by_key(self, *, tenant: str, environment: Environment, key: Key) -> Intent | None:
-        return await self._database.read(lambda connection: rows.by_key(connection, tenant, environment, key))
+        return await self._database.read(lambda connection: self._reader.by_key(connection, tenant, environment, key))
 
     async def events(self, intent_id: IntentId) -> tuple[Event, ...]:
         return await self._database.read(lambda connection: rows.events_of(connection, intent_id))
@@ -208,7 +210,7 @@ class SqliteJournal:
         )
 
     async def recent(self, *, limit: int = 50) -> tuple[Intent, ...]:
-        return await self._database.read(lambda connection: rows.intents_where(connection, "true", (), newest=limit))
+        return await self._database.read(lambda connection: self._reader.where(connection, "true", (), newest=limit))
 
     async def legs(self, parent: IntentId) -> tuple[Intent, ...]:
         found = await self._where("leg_of = ?", parent)
@@ -240,7 +242,7 @@ class SqliteJournal:
         return await self._database.read(lambda connection: fences.controls(connection, account_id))
 
     async def _where(self, where: str, *values: Any) -> tuple[Intent, ...]:
-        return await self._database.read(lambda connection: rows.intents_where(connection, where, values))
+        return await self._database.read(lambda connection: self._reader.where(connection, where, values))
 
     # -- how far it has come --------------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ Statements are constant texts given to the driver, which keeps each of them prep
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Connection
@@ -14,11 +13,12 @@ from sqlalchemy import Connection
 from ibkit.errors import InFlight, KeyReused
 from ibkit.model import Environment, Key
 from ibkit.store.columns import instant_text
+from ibkit.store.database import driver_of
 from ibkit.store.event_codec import decode_event, encode_event
 from ibkit.trading.events import Event, IntentId
 from ibkit.trading.intent import Intent, fold_all
 
-__all__ = ["by_key", "events_of", "insert_intent", "insert_leg", "intents_where", "update_intent"]
+__all__ = ["by_key", "events_of", "id_of_key", "insert_intent", "insert_leg", "update_intent"]
 
 _INSERT = (
     "INSERT INTO intents (intent_id, tenant, environment, key, username, account_id, reduces, leg_of, operation,"
@@ -50,7 +50,7 @@ def insert_intent(connection: Connection, intent: Intent, events: Sequence[Event
         planned.operation.value,
         instant_text(planned.at),
     )
-    connection.exec_driver_sql(_INSERT, fixed + _changing(intent))
+    driver_of(connection).execute(_INSERT, fixed + _changing(intent))
     _insert_events(connection, intent.intent_id, 1, events)
 
 
@@ -58,26 +58,34 @@ def insert_leg(connection: Connection, intent: Intent, events: Sequence[Event]) 
     """A further order of a group, unless it is there, or was there and is purged."""
     planned = intent.planned
     key = (planned.tenant, planned.environment.value, planned.key)
-    if not any(connection.exec_driver_sql(found, key).first() for found in (_BY_KEY, _TOMBSTONE)):
+    if not any(driver_of(connection).execute(found, key).fetchone() for found in (_BY_KEY, _TOMBSTONE)):
         insert_intent(connection, intent, events)
 
 
 def update_intent(connection: Connection, before: Intent, after: Intent, events: Sequence[Event]) -> None:
     """`before` becomes `after`. InFlight where it is no longer what is stored (compare-and-set on its version)."""
-    changed = connection.exec_driver_sql(_UPDATE, (*_changing(after), before.intent_id, before.version))
+    changed = driver_of(connection).execute(_UPDATE, (*_changing(after), before.intent_id, before.version))
     if changed.rowcount != 1:
         raise InFlight(f"Order {before.intent_id} was moved by another process", details={"intent": before.intent_id})
     _insert_events(connection, before.intent_id, before.version + 1, events)
 
 
 def by_key(connection: Connection, tenant: str, environment: Environment, key: Key) -> Intent | None:
+    """As `id_of_key`: the intent itself."""
+    found = id_of_key(connection, tenant, environment, key)
+    return None if found is None else fold_all(events_of(connection, found))
+
+
+def id_of_key(connection: Connection, tenant: str, environment: Environment, key: Key) -> str | None:
     """KeyReused where the record of its order is purged: it is never executed anew."""
     of_key = (tenant, environment.value, key)
-    found = connection.exec_driver_sql(_BY_KEY, of_key).scalar()
+    driver = driver_of(connection)
+    found = driver.execute(_BY_KEY, of_key).fetchone()
     if found is not None:
-        return fold_all(events_of(connection, found))
-    purged_at = connection.exec_driver_sql(_TOMBSTONE, of_key).scalar()
-    if purged_at is not None:
+        return str(found[0])
+    purged = driver.execute(_TOMBSTONE, of_key).fetchone()
+    if purged is not None:
+        purged_at: str = purged[0]
         raise KeyReused(
             f"The key {key} belongs to an order whose record was purged on {purged_at[:10]}",
             remedy="Use a new key for a new order.",
@@ -87,30 +95,8 @@ def by_key(connection: Connection, tenant: str, environment: Environment, key: K
 
 
 def events_of(connection: Connection, intent_id: str) -> tuple[Event, ...]:
-    rows = connection.exec_driver_sql(_EVENTS, (intent_id,))
+    rows = driver_of(connection).execute(_EVENTS, (intent_id,)).fetchall()
     return tuple(decode_event(kind, body) for kind, body in rows)
-
-
-def intents_where(
-    connection: Connection, where: str, values: tuple[Any, ...], *, newest: int | None = None
-) -> tuple[Intent, ...]:
-    """The intents of a condition on their rows, oldest first; or the `newest` so many, newest first.
-
-    One statement, whatever their number. `where` is a literal of ours; values are bound.
-    """
-    down, most = ("", -1) if newest is None else (" DESC", newest)
-    statement = (
-        "SELECT i.intent_id, e.kind, e.body FROM"  # noqa: S608
-        f" (SELECT intent_id, planned_at, rowid AS place FROM intents WHERE {where}"
-        f" ORDER BY planned_at{down}, rowid{down} LIMIT ?) AS i"
-        " JOIN intent_events AS e ON e.intent_id = i.intent_id"
-        f" ORDER BY i.planned_at{down}, i.place{down}, e.number"
-    )
-    rows = connection.exec_driver_sql(statement, (*values, most))
-    return tuple(
-        fold_all(decode_event(kind, body) for _, kind, body in events)
-        for _, events in groupby(rows, key=lambda row: row[0])
-    )
 
 
 def _changing(intent: Intent) -> tuple[Any, ...]:
@@ -131,4 +117,4 @@ def _insert_events(connection: Connection, intent_id: IntentId, first: int, even
     for number, event in enumerate(events, start=first):
         kind, body = encode_event(event)
         rows.append((intent_id, number, kind, instant_text(event.at), body))
-    connection.exec_driver_sql(_INSERT_EVENT, rows)
+    driver_of(connection).executemany(_INSERT_EVENT, rows)

@@ -18,14 +18,24 @@ TOMBSTONE = timedelta(days=400)
 AT_ONCE = 200
 """Records in one transaction: a longer one would hold up an order."""
 
-# Never one that is not over, or unknown and not looked into; nor one that something unfinished leans on.
-_DUE = """
-    SELECT intent_id FROM intents AS i
-    WHERE final = 1 AND updated_at <= ? AND (state != 'unknown_needs_human' OR resolved = 1)
-      AND NOT EXISTS (SELECT 1 FROM intents AS child WHERE child.reduces = i.intent_id AND child.final = 0)
-      AND NOT EXISTS (SELECT 1 FROM intents AS child WHERE child.leg_of = i.intent_id AND child.final = 0)
-    ORDER BY updated_at LIMIT ?
-"""
+# What is over, and known. Never a part of a family (an order, those that undo it, those of its group) of which another
+# part is not due: how much is left to undo is the order less all that undid it, so one of them alone lies.
+_KEPT = "(kin.final = 0 OR kin.updated_at > ?1 OR (kin.state = 'unknown_needs_human' AND kin.resolved = 0))"
+_KIN = (
+    "kin.reduces = i.intent_id",
+    "kin.leg_of = i.intent_id",
+    "kin.intent_id = i.reduces",
+    "kin.intent_id = i.leg_of",
+)
+_DUE = (
+    "SELECT intent_id FROM intents AS i WHERE final = 1 AND updated_at <= ?1"  # noqa: S608  # literals alone
+    " AND (state != 'unknown_needs_human' OR resolved = 1)"
+    + "".join(
+        f" AND NOT EXISTS (SELECT 1 FROM intents AS kin WHERE {whose} AND {_KEPT})"  # noqa: S608
+        for whose in (*_KIN, "kin.reduces = i.reduces", "kin.leg_of = i.leg_of")
+    )
+    + " ORDER BY updated_at LIMIT ?2"
+)
 _BURY = """
     INSERT INTO tombstones (tenant, environment, key, fingerprint, purged_at, kept_until)
     SELECT tenant, environment, key, json_extract(body, '$.fingerprint'), ?, ?

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from ibkit.errors import NotFound, TradingError
 from ibkit.model import Environment
 from ibkit.store.columns import instant_text
-from ibkit.store.database import Database
+from ibkit.store.database import Database, driver_of
 from ibkit.store.risk_usage import UsageReader
 from ibkit.trading.risk import (
     Halt,
@@ -81,7 +81,7 @@ class SqlRiskBook:
 
     def read_state(self, connection: Connection, scope: Scope, at: datetime, read_at: datetime) -> RiskState:
         """Inside a transaction of the caller."""
-        driver = _driver(connection)
+        driver = driver_of(connection)
         kept = self._of_generation(driver)
         row = driver.execute(_SERIAL, (scope.account_id,)).fetchone()
         serial: int = 0 if row is None else row[0]
@@ -95,9 +95,17 @@ class SqlRiskBook:
             sources=sources,
         )
 
+    async def limits(self, scope: Scope) -> Limits:
+        return await self._database.read(
+            lambda connection: self._limits(self._of_generation(driver_of(connection)), scope)[0]
+        )
+
+    async def generation(self) -> int:
+        return await self._database.read(lambda connection: _generation(driver_of(connection)))
+
     async def change(self, change: LimitChange) -> LimitChange:
         def work(connection: Connection) -> LimitChange:
-            wanted = prepared(change, _changes(_driver(connection)), self._base(change.environment))
+            wanted = prepared(change, _changes(driver_of(connection)), self._base(change.environment))
             values = (
                 instant_text(wanted.at),
                 wanted.by,
@@ -116,7 +124,7 @@ class SqlRiskBook:
 
     async def confirm(self, number: int, *, by: str, at: datetime) -> LimitChange:
         def work(connection: Connection) -> LimitChange:
-            confirmed = confirmable(_changes(_driver(connection)), number, by=by, at=at)
+            confirmed = confirmable(_changes(driver_of(connection)), number, by=by, at=at)
             connection.exec_driver_sql(_CONFIRM, (number, instant_text(at), by))
             return confirmed
 
@@ -127,7 +135,7 @@ class SqlRiskBook:
 
     async def release(self, *numbers: int, by: str, note: str, at: datetime) -> Released:
         def work(connection: Connection) -> Released:
-            standing = {halt.number: halt for halt in _halts(_driver(connection)) if halt.released_at is None}
+            standing = {halt.number: halt for halt in _halts(driver_of(connection)) if halt.released_at is None}
             ended: list[int] = []
             for number in numbers:
                 halt = standing.get(number)
@@ -136,7 +144,7 @@ class SqlRiskBook:
                 _check_nothing_unknown(connection, halt)
                 if _release(connection, halt, by=by, note=note, at=at):
                     ended.append(number)
-            after = {halt.number: halt for halt in _halts(_driver(connection))}
+            after = {halt.number: halt for halt in _halts(driver_of(connection))}
             return Released(
                 ended=tuple(after[number] for number in ended),
                 waiting=tuple(after[number] for number in numbers if number not in ended),
@@ -146,7 +154,7 @@ class SqlRiskBook:
 
     async def history(self, *, limit: int = 100) -> tuple[LimitChange | Halt, ...]:
         def work(connection: Connection) -> tuple[LimitChange | Halt, ...]:
-            driver = _driver(connection)
+            driver = driver_of(connection)
             found: list[LimitChange | Halt] = [*_changes(driver), *_halts(driver)]
             return tuple(sorted(found, key=lambda entry: entry.at, reverse=True)[:limit])
 
@@ -154,12 +162,12 @@ class SqlRiskBook:
 
     async def halts(self) -> tuple[Halt, ...]:
         def work(connection: Connection) -> tuple[Halt, ...]:
-            return tuple(halt for halt in reversed(_halts(_driver(connection))) if halt.released_at is None)
+            return tuple(halt for halt in reversed(_halts(driver_of(connection))) if halt.released_at is None)
 
         return await self._database.read(work)
 
     def _of_generation(self, driver: Any) -> _Kept:
-        generation: int = driver.execute(_GENERATION).fetchone()[0]
+        generation = _generation(driver)
         kept = self._kept
         if kept.generation != generation:
             kept = _Kept(generation, _changes(driver), _halts(driver), {})
@@ -179,9 +187,9 @@ class SqlRiskBook:
 _SCOPES_KEPT = 1024
 
 
-def _driver(connection: Connection) -> Any:
-    """The SQLite connection under SQLAlchemy's, in the same transaction."""
-    return connection.connection.driver_connection
+def _generation(driver: Any) -> int:
+    generation: int = driver.execute(_GENERATION).fetchone()[0]
+    return generation
 
 
 def _stands(halt: Halt, at: datetime) -> bool:
@@ -189,7 +197,7 @@ def _stands(halt: Halt, at: datetime) -> bool:
 
 
 def _put(connection: Connection, halt: Halt) -> Halt:
-    for other in _halts(_driver(connection)):
+    for other in _halts(driver_of(connection)):
         if same_halt(halt, other) and _stands(other, halt.at):
             return other
     values = (

@@ -29,7 +29,7 @@ _MOST_SENT = 2000
 """Rows of the last minute; more are a clock that went back by hours, and no limit of a minute is above this."""
 
 _SENT = (
-    "SELECT intent_id, at, operation, conid, side, quantity, price, value_usd FROM sends"
+    "SELECT intent_id, number, at, operation, conid, side, quantity, price, value_usd FROM sends"
     " WHERE account_id = ? AND at > ? ORDER BY at DESC LIMIT ?"
 )
 _SENT_FROM = "SELECT at, value_usd FROM sends WHERE account_id = ? AND at >= ?"
@@ -67,12 +67,21 @@ class _Day(NamedTuple):
     newest: str
 
 
+class _Recent(NamedTuple):
+    """Sends of an account after `since`, newest first, by intent and number of the event."""
+
+    serial: int
+    since: datetime
+    sent: dict[tuple[str, int], Sent]
+
+
 class UsageReader:
     """Reads with a driver's connection inside its transaction. What never changes (plans, a day's past) it keeps."""
 
     def __init__(self) -> None:
         self._plans: OrderedDict[str, Planned] = OrderedDict()
         self._days: dict[AccountId, _Day] = {}
+        self._recent: dict[AccountId, _Recent] = {}
         self._lock = Lock()
 
     def read(self, driver: Any, account_id: AccountId, *, serial: int, at: datetime, read_at: datetime) -> Usage:
@@ -80,7 +89,7 @@ class UsageReader:
             day = self._day(driver, account_id, serial, at)
             rejected = driver.execute(_REJECTS, (account_id, instant_text(at - REJECTS_FOR)))
             return Usage(
-                sent=self._sent(driver, account_id, at),
+                sent=self._sent(driver, account_id, serial, at),
                 sent_today=day.sends,
                 value_today=day.value,
                 rejects=tuple(datetime.fromisoformat(moment) for (moment,) in rejected),
@@ -88,20 +97,38 @@ class UsageReader:
                 open=self._open(driver, account_id, read_at),
             )
 
-    def _sent(self, driver: Any, account_id: AccountId, at: datetime) -> tuple[Sent, ...]:
-        rows = driver.execute(_SENT, (account_id, instant_text(at - _MINUTE), _MOST_SENT)).fetchall()
-        return tuple(
-            Sent(
-                intent_id=IntentId(intent_id),
-                at=datetime.fromisoformat(moment),
-                operation=Operation(operation),
-                contract=self._contract(driver, intent_id, conid),
-                side=Side(side),
-                quantity=Decimal(quantity),
-                price=_decimal(price),
-                value_usd=_decimal(value),
-            )
-            for intent_id, moment, operation, conid, side, quantity, price, value in rows
+    def _sent(self, driver: Any, account_id: AccountId, serial: int, at: datetime) -> tuple[Sent, ...]:
+        since = at - _MINUTE
+        known = self._recent.get(account_id)
+        if known is None or known.serial != serial or since < known.since:  # the last: a clock that went back
+            made = {} if known is None else known.sent
+            rows = driver.execute(_SENT, (account_id, instant_text(since), _MOST_SENT)).fetchall()
+            sent = {row[:2]: made.get(row[:2]) or self._one_sent(driver, *row) for row in rows}
+            known = self._recent[account_id] = _Recent(serial, since, sent)
+        return tuple([sent for sent in known.sent.values() if sent.at > since])
+
+    def _one_sent(
+        self,
+        driver: Any,
+        intent_id: str,
+        _number: int,
+        moment: str,
+        operation: str,
+        conid: int,
+        side: str,
+        quantity: str,
+        price: str | None,
+        value: str | None,
+    ) -> Sent:
+        return Sent(
+            intent_id=IntentId(intent_id),
+            at=datetime.fromisoformat(moment),
+            operation=Operation(operation),
+            contract=self._contract(driver, intent_id, conid),
+            side=Side(side),
+            quantity=Decimal(quantity),
+            price=_decimal(price),
+            value_usd=_decimal(value),
         )
 
     def _contract(self, driver: Any, intent_id: str, conid: int) -> str:

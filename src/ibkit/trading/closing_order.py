@@ -96,7 +96,8 @@ class ClosingOrder:
     def closed(self, intent: Intent, trade: Trade | None, done: Trade | None = None) -> CloseResult:
         """trade: whose position it was. done: its record afterwards, where it could be written."""
         price = intent.average_price
-        message = f"Closed {intent.filled.normalize():f} {intent.ticket.contract.label} at {price}"
+        label = intent.ticket.contract.label if trade is None else trade.label
+        message = f"Closed {intent.filled.normalize():f} {label} at {price}"
         self._tell(StepKind.FILL, message, order=intent.order_id or "")
         return CloseResult(
             success=True,

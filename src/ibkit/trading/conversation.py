@@ -14,6 +14,7 @@ from ibkit.errors import (
     ConfigError,
     Effect,
     IbkitError,
+    InFlight,
     OutcomeUnknown,
     Refused,
     StorageError,
@@ -57,7 +58,7 @@ from ibkit.trading.events import (
 from ibkit.trading.groups import acknowledged_legs
 from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.outcome import refusal_code
-from ibkit.trading.ports import Broker, ControlsMoved, Journal, Lane
+from ibkit.trading.ports import Broker, ControlsMoved, Journal, Lane, lane_of
 from ibkit.trading.questions import Verdict
 from ibkit.trading.reconcile import Reconciler, alert_for, progressed
 from ibkit.trading.ref import same_ref
@@ -83,7 +84,7 @@ _DONE = (IntentState.AMBIGUOUS, IntentState.RECONCILING)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
-    """lanes: the rights to talk, by user name, held by the caller; their epochs go into every send."""
+    """lanes: the rights to talk, as `lane_of` names them, held by the caller; their epochs go into every send."""
 
     broker: Broker
     journal: Journal
@@ -118,7 +119,10 @@ class Conversation:
 
     def _epoch(self, intent: Intent) -> int:
         """Of the lane that it was planned in; whoever carries it out holds that one, whatever the broker's name now."""
-        return self.lanes[intent.planned.username].epoch
+        lane = self.lanes.get(lane_of(intent.planned))
+        if lane is None:  # somebody has planned this key under another name since it was looked up
+            raise InFlight(f"Order {intent.intent_id} was just taken in under another name of the login")
+        return lane.epoch
 
     async def _settled(self, intent: Intent) -> Intent:
         try:
@@ -216,7 +220,7 @@ class Conversation:
     async def _refuse(self, intent: Intent, decision: Decision) -> Intent:
         objection = decision.objection
         assert objection is not None, "a refusal has its objection"
-        if objection.control == "RC-26" and intent.earlier_send_may_act:
+        if intent.earlier_send_may_act and objection.control == "RC-26":
             return await self.doubt_earlier_send(intent)
         now = self.clock.now()
         end: Event
@@ -228,8 +232,8 @@ class Conversation:
         return await self.journal.append(intent, decision.event, end)
 
     async def doubt_earlier_send(self, intent: Intent) -> Intent:
-        """A cancel that was armed again and is too old to be sent again: its earlier send may still be carried out."""
-        return await self._doubt(intent, "too old to be sent again, but an earlier send may still be carried out")
+        """A cancel that was armed again and may not be sent again: its earlier send may still be carried out."""
+        return await self._doubt(intent, "not to be sent again, but an earlier send may still be carried out")
 
     # -- questions ------------------------------------------------------------------------------------------------
 

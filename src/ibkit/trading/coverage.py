@@ -5,6 +5,7 @@
     exits that work cover what stands                   Covered
     they cover less                                     Missing
     they would buy more than stands                     TooMuch
+    of a spread the bought leg is gone, the sold is not Broken: naked, and no order on the whole protects that
     one of them is in an unknown state                  Doubtful: a second stop beside it could turn the position round
 
 Positions tell what stands, not our books: somebody may have dealt by hand. What was closed by hand is taken from the
@@ -29,6 +30,7 @@ from ibkit.trading.trade import Trade
 
 __all__ = [
     "SETTLE",
+    "Broken",
     "Covered",
     "Doubtful",
     "ExitOrder",
@@ -62,10 +64,14 @@ def protective(row: Order) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExitOrder:
-    """One order that may end a trade. row: how the broker shows it now; None where it does not."""
+    """One order that may end a trade. row: how the broker shows it now; None where it does not.
+
+    unseen: it should work, but neither a complete list nor its number shows it; perhaps it was cancelled unwatched.
+    """
 
     intent: Intent
     row: Order | None = None
+    unseen: bool = False
 
     @property
     def protects(self) -> bool:
@@ -84,7 +90,8 @@ class ExitOrder:
 
     @property
     def works(self) -> bool:
-        return self.intent.state is IntentState.ACKED and self.intent.order_status in _RESTING
+        resting = self.intent.state is IntentState.ACKED and self.intent.order_status in _RESTING
+        return resting and not self.unseen
 
     @property
     def doubtful(self) -> bool:
@@ -229,7 +236,16 @@ class Doubtful:
     reason: str
 
 
-Verdict: TypeAlias = SoldNothing | Selling | Over | Gone | Covered | Missing | TooMuch | Doubtful
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """Of a spread. naked: contracts of its sold leg that stand without the bought one. stands: whole ones."""
+
+    watched: Watched
+    naked: Decimal
+    stands: Decimal
+
+
+Verdict: TypeAlias = SoldNothing | Selling | Over | Gone | Covered | Missing | TooMuch | Doubtful | Broken
 
 
 def standing(contract: Contract, held: Mapping[Conid, Decimal]) -> Decimal:
@@ -256,9 +272,12 @@ def judge(
     for position in positions:
         held[position.contract.conid] = held.get(position.contract.conid, _NOTHING) + position.quantity
     strangers = _strangers(watched, rows)
+    singles: defaultdict[Conid, Decimal] = defaultdict(Decimal)
+    for each in (one for group in sold.values() for one in group if not one.contract.legs):
+        singles[each.contract.conid] += each.remaining
     # Combinations first: what belongs to them is no single option's.
     for group in sorted(sold.values(), key=lambda group: not group[0].contract.legs):
-        verdicts.extend(_judge_contract(group, held, strangers, now))
+        verdicts.extend(_judge_contract(group, held, singles, strangers, now))
     return tuple(verdicts)
 
 
@@ -289,8 +308,13 @@ def _strangers(watched: Sequence[Watched], rows: Iterable[Order]) -> dict[str, D
 
 
 def _judge_contract(
-    group: list[Watched], held: dict[Conid, Decimal], strangers: dict[str, Decimal], now: datetime
+    group: list[Watched],
+    held: dict[Conid, Decimal],
+    singles: Mapping[Conid, Decimal],
+    strangers: dict[str, Decimal],
+    now: datetime,
 ) -> Iterable[Verdict]:
+    """singles: what was sold of a contract by itself, which a leg of a spread is not."""
     newest_first = sorted(group, key=lambda each: each.trade.created_at, reverse=True)
     contract = newest_first[0].contract
     left = standing(contract, held)
@@ -303,6 +327,7 @@ def _judge_contract(
     grown = left if settled and not contract.legs else _NOTHING
     for leg in contract.legs:
         held[leg.contract.conid] = held.get(leg.contract.conid, _NOTHING) + leg.ratio * sum(shares, _NOTHING)
+    naked = _naked(contract, held, singles)
     foreign = strangers.get(contract.conidex, _NOTHING)
     mores = [grown, *(_NOTHING for _ in newest_first[1:])]
     used = []
@@ -310,18 +335,35 @@ def _judge_contract(
         used.append(min(foreign, max(share + more - each.covered, _NOTHING)))
         foreign -= used[-1]
     for each, share, more, theirs in zip(newest_first, shares, mores, used, strict=True):
-        verdict = _judge_one(each, share, more, theirs, now)
+        alone = min(naked, each.remaining - share)
+        naked -= alone
+        verdict = _judge_one(each, share, more, theirs, now, naked=alone)
         if foreign and isinstance(verdict, Covered) and each.demands_stop and not each.past_expiry(now):
             verdict, foreign = TooMuch(each, foreign, verdict.stands, foreign=True), _NOTHING
         yield verdict
 
 
-def _judge_one(each: Watched, share: Decimal, grown: Decimal, foreign: Decimal, now: datetime) -> Verdict:
-    """share: what stands of what it sold. grown: what was added by hand. foreign: what stops of others cover of it."""
+def _naked(contract: Contract, held: Mapping[Conid, Decimal], singles: Mapping[Conid, Decimal]) -> Decimal:
+    """Of the sold leg of a spread, what stands although the bought one does not; held: without what stands whole."""
+    sold = [leg.contract.conid for leg in contract.legs if leg.ratio > 0]
+    left = (-held.get(conid, _NOTHING) - singles.get(conid, _NOTHING) for conid in sold)
+    return max(sum((max(each, _NOTHING) for each in left), _NOTHING), _NOTHING)
+
+
+def _judge_one(
+    each: Watched, share: Decimal, grown: Decimal, foreign: Decimal, now: datetime, *, naked: Decimal = _NOTHING
+) -> Verdict:
+    """share: what stands of what it sold. grown: what was added by hand. foreign: what stops of others cover of it.
+
+    naked: of what does not stand whole, the sold leg alone.
+    """
     stands = share + grown
     lost = each.remaining - share
     if lost and not each.settled(now):
         return Selling(each, "the positions do not show its last fill yet")
+    if naked and not each.busy:
+        # After its last day nobody can buy it any more: it is waited for until IBKR shows nothing of it.
+        return Covered(each, stands) if each.past_expiry(now) else Broken(each, naked, stands)
     if not stands:
         return Gone(each, lost)
     if each.busy:
@@ -330,7 +372,8 @@ def _judge_one(each: Watched, share: Decimal, grown: Decimal, foreign: Decimal, 
         return Covered(each, stands)
     if each.doubtful:
         names = ", ".join(
-            f"{one.intent.order_id or one.intent.ref} ({one.intent.state.value})" for one in each.doubtful
+            f"{one.intent.order_id or one.intent.ref} ({'not shown by IBKR' if one.unseen else one.intent.state.value})"
+            for one in each.doubtful
         )
         return Doubtful(each, f"order {names} may work or not")
     covered = each.covered + foreign

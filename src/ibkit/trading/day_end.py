@@ -48,7 +48,7 @@ def ended_unwatched(intent: Intent, orders: OrdersRead, fills: FillsRead, *, now
     ticket = intent.planned.ticket
     executed, price = _executed(ours, None if ticket is None else ticket.contract)
     filled = max(intent.filled, executed)
-    whole = ticket is not None and filled >= ticket.quantity
+    whole = ticket is not None and filled >= intent.size
     if not whole and ticket is not None and ticket.tif is not TimeInForce.DAY:
         return None
     return Progressed(

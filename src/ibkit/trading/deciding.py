@@ -62,7 +62,7 @@ class Decisions:
         """Right before the first byte: was a kill switch pressed, or a limit changed, since it was decided?"""
 
         async def check_again() -> None:
-            if (await self.state(intent, facts)).generation == decided.generation:
+            if await self.risk.generation() == decided.generation:
                 return
             objection = (await self.decide(intent, facts, stage)).objection
             if objection is not None:

@@ -2,7 +2,8 @@
 
     its orders bought it back          stopped_out, take_profit or manual, by the order that bought last
     it is gone, and others bought      manual, at what they paid
-    it is gone, and stock came         assigned; the option itself ends at 0, the rest is the stock's
+    it is gone, and stock came         assigned; the option itself ends at 0, the rest is the stock's; of a spread
+                                       nobody tells a price, since its bought leg is still there
     it is gone after its last day      expired at 0
     it is gone, and nothing says why   manual, at a price that nobody told
 Source: requirement TRD-20.
@@ -62,7 +63,7 @@ def how_it_ended(
         return Ending(reason=ExitReason.MANUAL, price=average_price((*ours, *paid)), others=others)
     worthless = average_price((*ours, (_NOTHING, gone)))
     if _stock_came(watched, positions, gone):
-        return Ending(reason=ExitReason.ASSIGNED, price=worthless)
+        return Ending(reason=ExitReason.ASSIGNED, price=None if watched.contract.legs else worthless)
     if watched.past_expiry(now):
         return Ending(reason=ExitReason.EXPIRED, price=worthless)
     return Ending(reason=ExitReason.MANUAL, price=None)
@@ -84,9 +85,7 @@ def _bought_by_others(watched: Watched, fills: Iterable[Fill]) -> tuple[Fill, ..
 def _stock_came(watched: Watched, positions: Iterable[Position], gone: Decimal) -> bool:
     """The account holds the stock that an assignment of so many brings: bought for a put, sold for a call."""
     contract = watched.contract
-    if contract.legs or contract.right is None:
-        return False
-    sign = 1 if contract.right is Right.PUT else -1
+    sign = 1 if watched.trade.right is Right.PUT else -1
     held = sum((p.quantity for p in positions if _is_underlying(p, watched)), _NOTHING)
     return held * sign >= gone * contract.multiplier
 
@@ -94,7 +93,8 @@ def _stock_came(watched: Watched, positions: Iterable[Position], gone: Decimal) 
 def _is_underlying(position: Position, watched: Watched) -> bool:
     if position.contract.sec_type is not SecType.STOCK:
         return False
-    underlying = watched.contract.underlying_conid
+    sold = [leg.contract for leg in watched.contract.legs if leg.ratio > 0] or [watched.contract]
+    underlying = sold[0].underlying_conid
     return position.contract.conid == underlying or (
         underlying is None and position.contract.symbol == watched.trade.symbol
     )

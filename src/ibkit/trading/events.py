@@ -201,7 +201,8 @@ class Replying:
 class LegAck:
     """What became of one further order of a group. order_id: None where it was refused or is not there.
 
-    number: its place in `Planned.others`, counted from 1; None while nobody has looked which of the children it is.
+    number: its place in `Planned.others`, counted from 1; None while nobody has looked which of the children it is; 0
+            for the first order of an OCA group where another was found in its place.
     text:   the broker's words on a refusal, or ours on what is missing.
     """
 
@@ -330,7 +331,10 @@ class GaveUp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progressed:
-    """What the broker says of an acknowledged order, when that changed."""
+    """What the broker says of an acknowledged order, when that changed.
+
+    total: the size that it has there; a change makes it another than the one it was sent with. None: not told.
+    """
 
     at: datetime
     status: OrderStatus
@@ -338,6 +342,7 @@ class Progressed:
     average_price: Decimal | None
     refused: bool
     reason: str = ""
+    total: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

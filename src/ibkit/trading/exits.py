@@ -104,12 +104,17 @@ class ExitPrices:
 def exit_prices(
     plan: ExitPlan, entry: Decimal, increments: Increments, *, most: Decimal | None = None
 ) -> ExitPrices | None:
-    """The prices of `plan` after an entry at `entry` on average; None for a plan without a stop.
+    """The prices of `plan` after an entry at `entry` on average; None for a plan without a stop, or where none follows.
+
+    A sale that brought nothing, or cost something (a spread that slipped), has no multiple: a stop at or below the
+    entry would buy back at once, at whatever price.
 
     most: what the thing can cost at most (the width of a vertical). A stop there could never trigger, so it is set one
           step below, where that is still above the entry.
     """
     trail = plan.trail
+    if entry <= 0:
+        return None
     if plan.stop_multiple is not None:
         stop = stop_price(entry, plan.stop_multiple, increments)
     elif trail is not None and trail.kind is TrailKind.PERCENT:

@@ -10,20 +10,22 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from ibkit.clock import Clock
-from ibkit.errors import IbkitError, LimitExceeded
+from ibkit.errors import ConfigError, IbkitError, LimitExceeded
 from ibkit.model import (
     AccountId,
     ComboLeg,
     Conid,
     Contract,
     Order,
+    OrderId,
     OrderTicket,
     Position,
     Quote,
+    Right,
     SecType,
     Side,
 )
@@ -32,7 +34,7 @@ from ibkit.trading.grids import grid_of
 from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.ports import Broker, Journal
 from ibkit.trading.ref import same_ref
-from ibkit.trading.risk import Facts, Holding, Limits, Market, RiskBook, scope_of
+from ibkit.trading.risk import UNPRICED, Facts, Holding, Limits, Market, Mode, RiskBook, scope_of
 from ibkit.trading.tracking import Tracker
 
 __all__ = ["ORDERS_AGE_S", "FactFinder"]
@@ -67,7 +69,7 @@ class FactFinder:
         )
         if await self._closes(tickets, planned):
             return await self._with_grids(tickets, dataclasses.replace(facts, reduces=True))
-        limits = (await self.book.state(scope_of(planned), self.clock.now())).limits
+        limits = await self.book.limits(scope_of(planned))
         facts = await self._with_orders(planned, facts)
         facts = await self._with_account(planned.account_id, tickets, facts, limits)
         facts = await self._with_grids(tickets, facts)
@@ -94,11 +96,16 @@ class FactFinder:
         assert parent is not None, "there is at least one ticket"
         filled: defaultdict[IntentId, Decimal] = defaultdict(Decimal)
         waiting: defaultdict[IntentId, Decimal] = defaultdict(Decimal)
+        counted: set[OrderId] = set()
         for other in await self.journal.reducing(reduces):
             # The orders of one group end each other: what they filled counts in full, of what may yet fill the largest.
             group = other.planned.leg_of or other.intent_id
             if other.operation is not Operation.PLACE or other.state in _UNSENT or group == planned.intent_id:
                 continue
+            if other.order_id in counted:
+                continue  # a group that was found by another of its orders has that one's number, too
+            if other.order_id is not None:
+                counted.add(other.order_id)
             filled[group] += other.filled
             if not other.final or other.state.denies:
                 waiting[group] = max(waiting[group], _may_fill(other))
@@ -121,12 +128,21 @@ class FactFinder:
         if not read.complete:
             return facts
         ours = [i for i in await self.journal.open_orders(planned.account_id) if i.operation is not Operation.EXTERNAL]
+        replaces = next((row for row in read.orders if row.order_id == planned.target), None)
+        if replaces is not None and planned.ticket is not None and not _is_of(replaces, planned.ticket):
+            raise ConfigError(
+                f"Invalid request: order {replaces.order_id} is to {replaces.side.value} {replaces.description}: "
+                "a change keeps contract and side",
+                code="E-VALIDATION",
+                remedy="Cancel it and place another.",
+                details={"field": "contract" if replaces.side is planned.ticket.side else "side"},
+            )
         standing = [row for row in read.orders if row.account_id == planned.account_id and not row.status.terminal]
         return dataclasses.replace(
             facts,
             others=tuple([row for row in standing if not await self._is_ours(row, ours)]),
             filled=_filled(ours, read.orders),
-            replaces=next((row for row in read.orders if row.order_id == planned.target), None),
+            replaces=replaces,
         )
 
     async def _is_ours(self, row: Order, ours: Iterable[Intent]) -> bool:
@@ -136,7 +152,7 @@ class FactFinder:
         if row.ref is None:
             return False
         known = await self.journal.get(IntentId(row.ref.strip().casefold()))
-        return known is not None and same_ref(known.ref, row.ref)
+        return known is not None and same_ref(known.ref, row.ref) and known.order_id in (None, row.order_id)
 
     async def _with_account(
         self, account_id: AccountId, tickets: tuple[OrderTicket, ...], facts: Facts, limits: Limits
@@ -209,7 +225,8 @@ class FactFinder:
         """Quotes of all contracts, legs, and underlyings of what is sold without a planned stop, in one request."""
         now = self.clock.now()
         parts = {part.conid: part for part in _parts(tickets)}
-        stale = [c for c in parts.values() if not _fresh(_market(facts, tickets, c), now, limits.quote_age_s)]
+        age_s = _age_wanted(tickets, limits)
+        stale = [c for c in parts.values() if not _fresh(_market(facts, tickets, c), now, age_s)]
         sold = _sold_options(tickets) if facts.planned_stop is None else ()
         spots = [
             option.underlying_conid
@@ -231,6 +248,14 @@ class FactFinder:
         return facts
 
 
+def _is_of(row: Order, ticket: OrderTicket) -> bool:
+    """Whether the order can be changed to `ticket` at all. Source: docs/facts/orders.md §6.
+
+    Of a combination IBKR may name the spread or a leg, and the legs in an order of its own (assumed, as in `evidence`).
+    """
+    return bool(ticket.contract.legs) or (row.side is ticket.side and row.conid == ticket.contract.conid)
+
+
 _UNSENT = (
     IntentState.INTENT,
     IntentState.CLAIMED,
@@ -244,7 +269,7 @@ _UNSENT = (
 
 def _may_fill(intent: Intent) -> Decimal:
     """What an order that is open, or whose state is unknown, can still take away."""
-    return intent.ticket.quantity
+    return max((intent.size, *(other.quantity for other in intent.planned.others)))
 
 
 def _undoes(ticket: OrderTicket, parent: Intent) -> bool:
@@ -279,8 +304,21 @@ def _holdings(positions: Iterable[Position], rates: Mapping[str, Decimal]) -> di
 
 
 def _short_options(positions: Iterable[Position]) -> Decimal:
-    shorts = (p.quantity for p in positions if p.contract.sec_type in _OPTIONS and p.quantity < 0)
-    return -sum(shorts, Decimal(0))
+    """Sold options that no bought one covers: same underlying and right, expiring no earlier (as in `risk.value`)."""
+    sides: defaultdict[tuple[str, Right | None], list[Position]] = defaultdict(list)
+    for position in positions:
+        if position.contract.sec_type in _OPTIONS and position.quantity:
+            sides[position.contract.symbol, position.contract.right].append(position)
+    total = Decimal(0)
+    for held in sides.values():
+        # The short that lasts longest has the fewest to cover it, so it chooses first.
+        held.sort(key=lambda p: (p.contract.expiry or date.min, p.quantity > 0), reverse=True)
+        free = Decimal(0)
+        for position in held:
+            free += position.quantity
+            if free < 0:
+                total, free = total - free, Decimal(0)
+    return total
 
 
 def _times(amount: Decimal | None, rate: Decimal | None) -> Decimal | None:
@@ -305,6 +343,13 @@ def _sold_options(tickets: Iterable[OrderTicket]) -> tuple[Contract, ...]:
         legs = ticket.contract.legs or (ComboLeg(ticket.contract, 1),)
         found += [leg.contract for leg in legs if leg.contract.sec_type in _OPTIONS and leg.ratio * sign < 0]
     return tuple(found)
+
+
+def _age_wanted(tickets: Iterable[OrderTicket], limits: Limits) -> float:
+    """How old a quote may be: younger for what trades at whatever the market is (RC-11)."""
+    unpriced = any(ticket.order_type in UNPRICED for ticket in tickets)
+    guarded = unpriced and limits.market_orders is not Mode.OFF
+    return min(limits.quote_age_s, limits.market_quote_age_s) if guarded else limits.quote_age_s
 
 
 def _fresh(market: Market, now: datetime, within_s: float) -> bool:

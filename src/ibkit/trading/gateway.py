@@ -21,7 +21,7 @@ from datetime import timedelta
 from ibkit.clock import Clock
 from ibkit.errors import IbkitError, InFlight, StorageError
 from ibkit.model import AccountId, Environment, GroupKind, Key, OrderId, OrderStatus, OrderTicket, Username
-from ibkit.trading.alert import Alert
+from ibkit.trading.alert import Alert, AlertKind
 from ibkit.trading.answering import Answering
 from ibkit.trading.cancel_all import CancelAllResult, CancelEverything
 from ibkit.trading.conversation import Conversation
@@ -32,7 +32,7 @@ from ibkit.trading.group_keeper import GroupKeeper, OnBroken
 from ibkit.trading.intake import Asked, Intake
 from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.outcome import Outcome
-from ibkit.trading.ports import Alerts, Broker, Journal
+from ibkit.trading.ports import Alerts, Broker, Journal, cancel_lane, lane_of
 from ibkit.trading.questions import Asker, QuestionPolicy, unasked
 from ibkit.trading.reconcile import Reconciler
 from ibkit.trading.recovery import Recovery
@@ -309,7 +309,7 @@ class OrderGateway:
                     adopted.extend(await self._recovery.agree(account_id))
                 except IbkitError as error:
                     self._tell(StepKind.RECOVERY, f"orders of {account_id} could not be compared: {error.message}")
-        settled += await self._settle_other_names(accounts)
+        settled += await self._settle_other_lanes(accounts)
         await self._forget()
         await self.look_after_groups()
         return (*settled, *adopted)
@@ -321,15 +321,15 @@ class OrderGateway:
             self._forgotten_at = now
             await self._journal.purge(self._clock.now())
 
-    async def _settle_other_names(self, accounts: tuple[AccountId, ...]) -> tuple[Intent, ...]:
-        """What was planned under another name of the same login, unless somebody who lives talks under it."""
+    async def _settle_other_lanes(self, accounts: tuple[AccountId, ...]) -> tuple[Intent, ...]:
+        """What was left of cancels, and under other names of the same login, unless somebody who lives is at it."""
         settled: list[Intent] = []
         ours = self._broker.username
-        for name in await self._journal.usernames(accounts or await self._accounts()):
-            if name == ours:
-                continue
+        names = await self._journal.usernames(accounts or await self._accounts())
+        orders = [name for name in names if name != ours]
+        for lane in (*orders, *(cancel_lane(name) for name in (ours, *orders))):
             try:
-                async with self._conversation_of((name,), 0.0) as talk:
+                async with self._conversation_of((lane,), 0.0) as talk:
                     settled += await self._recovery.settle_left_overs(talk)
             except InFlight:
                 continue  # it is looked after
@@ -346,7 +346,9 @@ class OrderGateway:
         for intent in await self._journal.unfinished(self._broker.username):
             if intent.group_open or intent.mend_due:
                 await self._groups.settle(intent)
-        parents = {leg.planned.leg_of for leg in await self._journal.unfinished(self._broker.username)} - {None}
+        open_ = await self._journal.unfinished(self._broker.username)
+        # An order of an OCA group may be the last that works of it, and be the one that the group was sent with.
+        parents = {each.planned.leg_of or (each.planned.group and each.intent_id) for each in open_} - {None}
         for parent_id in sorted(str(parent) for parent in parents):
             parent = await self._journal.get(IntentId(parent_id))
             if parent is not None:
@@ -359,6 +361,11 @@ class OrderGateway:
         if self._alerts is not None:
             await self._alerts.put(alert)
 
+    async def close_alert(self, kind: AlertKind, subject: str, *, note: str) -> None:
+        """What it told of is over. Nothing where no such alert is open."""
+        if self._alerts is not None and any(each.subject == subject for each in await self._alerts.open(kind=kind)):
+            await self._alerts.close(kind, subject, at=self._clock.now(), note=note)
+
     # -- one intent -----------------------------------------------------------------------------------------------
 
     async def _run(self, planned: Planned, given: Facts | None) -> Outcome:
@@ -366,8 +373,8 @@ class OrderGateway:
         if known is not None and not known.state.in_progress:
             return Outcome(await self._whole(known), cached=True)
         wait_s = TWIN_WAIT_S if known is not None else CONVERSATION_WAIT_S
-        names = {planned.username, planned.username if known is None else known.planned.username}
-        async with self._conversation_of(sorted(names), wait_s, planned) as talk:
+        lanes = {lane_of(planned), lane_of(planned if known is None else known.planned)}
+        async with self._conversation_of(sorted(lanes), wait_s, planned) as talk:
             await self._recovery.settle_left_overs(talk, but=planned.intent_id)
             known = await self.intake.known(planned)
             if known is not None and not known.state.in_progress:
@@ -378,6 +385,8 @@ class OrderGateway:
                 intent = await talk.carry_out(intent, facts, wanted=True)
                 if intent.state is IntentState.INTENT:  # armed again after proven absence: what was read has aged
                     facts = await self._gather(planned, given)
+        if intent.operation is Operation.MODIFY:
+            await self._look_at_changed(intent)
         if intent.order_status is OrderStatus.INACTIVE:  # found by a search: is it refused, or only waiting?
             intent = await self.tracker.refresh(intent)
         return Outcome(await self._whole(intent))
@@ -406,6 +415,13 @@ class OrderGateway:
             raise problem
         return facts
 
+    async def _look_at_changed(self, change: Intent) -> None:
+        """What counts on the order that was changed must know its new size at once."""
+        assert change.planned.target is not None, "a change has a target"
+        changed = await self._journal.by_order(change.planned.account_id, change.planned.target)
+        if changed is not None:
+            await self.tracker.refresh(changed)
+
     async def _whole(self, intent: Intent) -> Intent:
         """`intent` with its group looked after; what cannot be done now is done by the next start."""
         if not (intent.group_open or intent.mend_due):
@@ -416,7 +432,7 @@ class OrderGateway:
     async def _conversation_of(
         self, names: Sequence[Username], wait_s: float, planned: Planned | None = None
     ) -> AsyncIterator[Conversation]:
-        """The conversation under these user names, in this order. InFlight, naming the order that waits."""
+        """The conversation in these lanes, taken in this order. InFlight, naming the order that waits."""
         async with AsyncExitStack() as stack:
             try:
                 lanes = {

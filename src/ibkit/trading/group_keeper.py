@@ -21,13 +21,12 @@ from ibkit.clock import Clock
 from ibkit.errors import IbkitError
 from ibkit.model import AccountId, GroupKind, Key, Order, OrderId, OrderTicket, OrderType
 from ibkit.trading.alert import Alert, AlertKind, Severity
-from ibkit.trading.events import Attached, Grouped, IntentId, LegAck, Mended
-from ibkit.trading.fingerprint import fingerprint, ticket_terms
-from ibkit.trading.groups import legs_from, rows_of
+from ibkit.trading.events import Grouped, IntentId, LegAck, Mended
+from ibkit.trading.groups import UNSEEN, both_filled_alert, leg_of, legs_from, rows_of
 from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.outcome import Outcome
-from ibkit.trading.ports import Broker, Journal, Leg
-from ibkit.trading.ref import child_key, derive_ref, leg_ref
+from ibkit.trading.ports import Broker, Journal
+from ibkit.trading.ref import child_key
 from ibkit.trading.timeline import Observer, Step, StepKind
 
 __all__ = ["Door", "GroupKeeper", "OnBroken"]
@@ -35,9 +34,10 @@ __all__ = ["Door", "GroupKeeper", "OnBroken"]
 LOOK_S = 10.0
 """A child is shown within this long, or somebody is told (fault F53)."""
 _LOOK_PAUSE_S = 1.0
+_MOST_CLOSES = 3
+"""Orders, one after another, that close what a broken bracket filled: the next where the last is proven to be none."""
 _SIBLING_S = 5.0
 """IBKR cancels a sibling by itself; what still works after this long is cancelled by us (fault F54)."""
-_UNSEEN = "not to be seen at IBKR"
 
 
 class OnBroken(enum.Enum):
@@ -50,6 +50,8 @@ class OnBroken(enum.Enum):
 class Door(Protocol):
     """What the keeper needs of the gateway."""
 
+    async def find(self, key: Key) -> Intent | None: ...
+
     async def cancel_rest(self, intent: Intent) -> Intent: ...
 
     async def cancel(self, account_id: AccountId, order_id: OrderId, *, key: Key) -> Outcome: ...
@@ -61,6 +63,10 @@ class Door(Protocol):
     async def wait_for_fill(self, intent: Intent, *, within_s: float) -> Intent: ...
 
     async def refreshed(self, intent: Intent) -> Intent: ...
+
+    async def raise_alert(self, alert: Alert) -> None: ...
+
+    async def close_alert(self, kind: AlertKind, subject: str, *, note: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,25 +92,33 @@ class GroupKeeper:
     # -- finding ----------------------------------------------------------------------------------------------------
 
     async def _look(self, intent: Intent) -> Intent:
+        """`intent` with all of its group known; or as it is, and an alert, where IBKR did not show what there is."""
         rows: dict[OrderId, Order] = {}
         refused = tuple(leg for leg in intent.legs if leg.order_id is None)
+        told = dead = _never_worked(intent)
         until = self.clock.monotonic() + LOOK_S
         while True:
             for order_id in (leg.order_id for leg in intent.legs):
                 if order_id is not None and order_id not in rows:
                     rows |= await self._by_number(order_id)
             legs = legs_from(intent, tuple(rows.values()), refused)
-            if not any(_unseen(leg) for leg in legs) or self.clock.monotonic() >= until:
+            if dead or not any(_unseen(leg) for leg in legs) or self.clock.monotonic() >= until:
                 break
-            rows |= await self._in_list(intent)
+            found, complete = await self._in_list(intent)
+            rows, told = rows | found, told or complete
             await self.clock.sleep(_LOOK_PAUSE_S)
-        known = tuple(dataclasses.replace(leg, text=_UNSEEN) if _unseen(leg) else leg for leg in legs)
+        if not told and any(_unseen(leg) for leg in legs):
+            await self.door.raise_alert(self._not_looked_at(intent))
+            return intent
+        known = tuple(dataclasses.replace(leg, text=UNSEEN) if _unseen(leg) else leg for leg in legs)
         now = self.clock.now()
         grouped = Grouped(at=now, legs=known)
-        rows_of_legs = tuple(self._leg(intent, leg) for leg in known if leg.order_id is not None)
+        rows_of_legs = tuple(leg_of(intent, leg, at=now) for leg in known if leg.order_id is not None)
         stored = await self.journal.append(intent, grouped, alert=self._alert(intent, known), legs=rows_of_legs)
-        for leg in stored.broken:
+        for leg in () if dead else stored.broken:
             self._tell(StepKind.CRITICAL, f"{_name(stored, leg)}: {leg.text}", ref=stored.ref)
+        if not stored.broken:
+            await self.door.close_alert(AlertKind.BROKEN_GROUP, intent.ref, note="all of its orders were found")
         return stored
 
     async def _by_number(self, order_id: OrderId) -> dict[OrderId, Order]:
@@ -114,42 +128,17 @@ class GroupKeeper:
             return {}
         return {} if order is None else {order_id: order}
 
-    async def _in_list(self, intent: Intent) -> dict[OrderId, Order]:
+    async def _in_list(self, intent: Intent) -> tuple[dict[OrderId, Order], bool]:
+        """Those that the list shows, and whether it is one that shows all there are (fault F69)."""
         try:
             read = await self.broker.read_orders(intent.planned.account_id)
         except IbkitError:
-            return {}
-        return {row.order_id: row for row in rows_of(intent, read.orders)}
-
-    def _leg(self, intent: Intent, leg: LegAck) -> Leg:
-        assert leg.number is not None, "a leg has its place by now"
-        assert leg.order_id is not None, "a leg that is there has its number"
-        ticket = intent.planned.others[leg.number - 1]
-        key = child_key(intent.key, f"leg-{leg.number}")
-        terms = ticket_terms(ticket)
-        bracket = intent.planned.group is GroupKind.BRACKET
-        parent = intent.planned
-        ref = derive_ref(tenant=parent.tenant, environment=parent.environment, key=key)
-        planned = dataclasses.replace(
-            parent,
-            at=self.clock.now(),
-            intent_id=IntentId(ref),
-            key=key,
-            ref=ref if bracket else leg_ref(intent.ref, leg.number),
-            ticket=ticket,
-            terms=terms,
-            fingerprint=fingerprint(terms),
-            purpose=_purpose(ticket) if bracket else parent.purpose,
-            reduces=intent.intent_id if bracket else parent.reduces,
-            group=None,
-            others=(),
-            leg_of=intent.intent_id,
-        )
-        return Leg(planned, Attached(at=self.clock.now(), order_id=leg.order_id, status=leg.status))
+            return {}, False
+        return {row.order_id: row for row in rows_of(intent, read.orders)}, read.complete and not read.first
 
     def _alert(self, intent: Intent, legs: tuple[LegAck, ...]) -> Alert | None:
         broken = [leg for leg in legs if leg.order_id is None or leg.text]
-        if not broken:
+        if not broken or _never_worked(intent):
             return None
         bracket = intent.planned.group is GroupKind.BRACKET
         what = "; ".join(f"{_name(intent, leg)}: {leg.text}" for leg in broken)
@@ -159,6 +148,19 @@ class GroupKeeper:
             severity=Severity.CRITICAL if bracket else Severity.WARNING,
             subject=intent.ref,
             message=f"{word}order {intent.order_id} ({intent.ticket.label}) stands without all of its group: {what}",
+            at=self.clock.now(),
+            details={"account": intent.planned.account_id, "order": intent.order_id or "", "key": intent.key},
+        )
+
+    def _not_looked_at(self, intent: Intent) -> Alert:
+        return Alert(
+            kind=AlertKind.BROKEN_GROUP,
+            severity=Severity.CRITICAL,
+            subject=intent.ref,
+            message=(
+                f"CRITICAL: order {intent.order_id} ({intent.ticket.label}) stands, but IBKR does not show the orders "
+                "of its group; they are looked for again at the next round"
+            ),
             at=self.clock.now(),
             details={"account": intent.planned.account_id, "order": intent.order_id or "", "key": intent.key},
         )
@@ -180,8 +182,7 @@ class GroupKeeper:
                 return intent
         self._tell(StepKind.CANCEL, note, ref=intent.ref)
         alert = self._alert(intent, intent.legs)
-        assert alert is not None, "what is mended was broken"
-        told = dataclasses.replace(alert, message=f"{alert.message}; {note}")
+        told = None if alert is None else dataclasses.replace(alert, message=f"{alert.message}; {note}")
         return await self.journal.append(intent, Mended(at=self.clock.now(), note=note), alert=told)
 
     async def _rest_cancelled(self, intent: Intent) -> Intent:
@@ -192,17 +193,25 @@ class GroupKeeper:
         """What was done; empty where it is not done yet."""
         if intent.state is IntentState.ACKED:
             return ""
+        if _never_worked(intent):
+            return "the bracket was refused as a whole"
         if not intent.filled:
             return "the parent was cancelled before anything was filled"
         missing = [leg for leg in intent.broken if self._protective(intent, leg)]
         if not missing:
             return f"{intent.filled:f} filled; its stop stands"
-        if any(leg.text == _UNSEEN for leg in missing):
-            return f"{intent.filled:f} filled, and its stop is not to be seen: look at IBKR and protect or close it"
+        if any(leg.text == UNSEEN for leg in intent.broken):  # also a take profit: it would close a second time
+            return f"{intent.filled:f} filled, and not all of it is to be seen: look at IBKR and protect or close it"
         return await self._flattened(intent)
 
     async def _flattened(self, intent: Intent) -> str:
-        left = intent.filled
+        left, key = intent.filled, child_key(intent.key, "flatten")
+        for attempt in range(1, _MOST_CLOSES + 1):
+            key = child_key(intent.key, "flatten" if attempt == 1 else f"flatten-{attempt}")
+            known = await self.door.find(key)
+            if known is None or not known.state.final or known.state is IntentState.UNKNOWN_NEEDS_HUMAN:
+                break
+            left -= known.filled  # it came to nothing, or to a part
         for leg in await self.journal.legs(intent.intent_id):
             now = await self.door.refreshed(leg)
             if now.state is IntentState.ACKED:
@@ -219,7 +228,6 @@ class GroupKeeper:
             order_type=OrderType.MARKET,
             quantity=left,
         )
-        key = child_key(intent.key, "flatten")
         outcome = await self.door.submit(ticket, key=key, purpose="close", reduces=intent.intent_id)
         outcome.require()
         closed = await self.door.wait_for_fill(outcome.intent, within_s=LOOK_S)
@@ -249,21 +257,17 @@ class GroupKeeper:
                     await self.door.cancel_rest(each)
                 except IbkitError as error:
                     self._tell(StepKind.CRITICAL, f"order {each.order_id} still stands: {error.message}", ref=each.ref)
-        return (self._both_filled(parent, filled),) if len(filled) > 1 else ()
-
-    def _both_filled(self, parent: Intent, filled: list[Intent]) -> Alert:
-        numbers = ", ".join(str(each.order_id) for each in filled)
-        return Alert(
-            kind=AlertKind.BOTH_FILLED,
-            severity=Severity.CRITICAL,
-            subject=parent.ref,
-            message=f"CRITICAL: orders {numbers} were to cancel each other and were all filled: check the position",
-            at=self.clock.now(),
-            details={"account": parent.planned.account_id, "key": parent.key},
-        )
+        orders = {each.order_id for each in filled}  # two intents are one order where another was found for the first
+        return (both_filled_alert(parent, filled, at=self.clock.now()),) if len(orders) > 1 else ()
 
     def _tell(self, kind: StepKind, text: str, **details: str) -> None:
         self.observe(Step(kind=kind, at=self.clock.now(), text=text, details=details))
+
+
+def _never_worked(intent: Intent) -> bool:
+    """A bracket whose parent IBKR refused: its children hang on nothing (docs/facts/orders.md §1.7 item 3)."""
+    bracket = intent.planned.group is GroupKind.BRACKET
+    return bracket and intent.state is IntentState.REJECTED_LATE and not intent.filled
 
 
 def _unseen(leg: LegAck) -> bool:
@@ -271,8 +275,6 @@ def _unseen(leg: LegAck) -> bool:
 
 
 def _name(intent: Intent, leg: LegAck) -> str:
-    return "an order" if leg.number is None else intent.planned.others[leg.number - 1].label
-
-
-def _purpose(ticket: OrderTicket) -> str:
-    return "stop" if ticket.order_type.waits else "take profit"
+    if leg.number is None:
+        return "an order"
+    return intent.planned.others[leg.number - 1].label if leg.number else intent.ticket.label

@@ -8,16 +8,34 @@ Source: docs/facts/orders.md §1.7; reliability faults F52-F54, F120, F121.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from decimal import Decimal
 
 from ibkit.errors import ConfigError
 from ibkit.model import Accepted, GroupKind, Order, OrderStatus, OrderTicket, OrderType, Ref, Side
-from ibkit.trading.events import LegAck
+from ibkit.trading.alert import Alert, AlertKind, Severity
+from ibkit.trading.events import Attached, IntentId, LegAck
+from ibkit.trading.fingerprint import fingerprint, ticket_terms
 from ibkit.trading.intent import Intent
-from ibkit.trading.ref import leg_ref, same_ref
+from ibkit.trading.ports import Leg
+from ibkit.trading.ref import child_key, derive_ref, leg_ref, same_ref
 
-__all__ = ["acknowledged_legs", "check_group", "fits", "legs_from", "rows_of"]
+__all__ = [
+    "UNSEEN",
+    "acknowledged_legs",
+    "both_filled_alert",
+    "check_group",
+    "fits",
+    "late_leg",
+    "leg_of",
+    "legs_from",
+    "rows_of",
+]
+
+UNSEEN = "not to be seen at IBKR"
+"""Of an order that nothing refused, and that no look has shown yet: it may still come up."""
 
 
 def check_group(ticket: OrderTicket, others: Sequence[OrderTicket], group: GroupKind | None) -> None:
@@ -97,8 +115,8 @@ def rows_of(intent: Intent, rows: Iterable[Order]) -> tuple[Order, ...]:
 def legs_from(intent: Intent, rows: Sequence[Order], refused: Sequence[LegAck]) -> tuple[LegAck, ...]:
     """One LegAck for each of the other orders, in their places: `rows` are those that the broker shows.
 
-    refused: what the answer refused; which child that was follows from those that are there. A leg that is neither
-    shown nor refused has no order id and no text.
+    refused: what the answer refused; which child that was follows from those that are there, once all others are. A
+    leg that is neither shown nor surely refused has no order id and no text.
     """
     places: dict[int, LegAck] = {}
     free = dict(enumerate(intent.planned.others, start=1))
@@ -109,19 +127,89 @@ def legs_from(intent: Intent, rows: Sequence[Order], refused: Sequence[LegAck]) 
         if number is not None and number in free:
             del free[number]
             places[number] = LegAck(number, row.order_id, row.status, _why(row))
-    for leg in refused:
-        number = leg.number if leg.number in free else next(iter(free), None)
-        if number is not None:
-            del free[number]
-            places[number] = LegAck(number, None, OrderStatus.INACTIVE, leg.text or "refused")
+    named = [leg for leg in refused if leg.number in free]
+    unnamed = [leg for leg in refused if leg.number is None]
+    left = [number for number in free if all(leg.number != number for leg in named)]
+    if len(unnamed) == len(left):  # else a child that lives, unseen yet, could be taken for the one that was refused
+        named += [dataclasses.replace(leg, number=number) for leg, number in zip(unnamed, left, strict=True)]
+    for leg in named:
+        if leg.number is not None and free.pop(leg.number, None) is not None:
+            places[leg.number] = LegAck(leg.number, None, OrderStatus.INACTIVE, leg.text or "refused")
     for number in free:
         places[number] = LegAck(number, None, OrderStatus.UNKNOWN)
     return tuple(places[number] for number in sorted(places))
 
 
+def late_leg(intent: Intent, row: Order) -> LegAck | None:
+    """The order of the group that was taken for missing, and now is there; None where `row` is none.
+
+    Number 0: the first of an OCA group, for which another stood when it was found.
+    """
+    if not intent.grouped:
+        return None
+    stood_in = intent.order_id in {leg.order_id for leg in intent.legs} and row.order_id != intent.order_id
+    if intent.planned.group is GroupKind.OCA and stood_in and same_ref(intent.ref, row.ref):
+        return LegAck(0, row.order_id, row.status, _why(row))
+    if not rows_of(intent, (row,)):
+        return None
+    missing = {
+        leg.number: intent.planned.others[leg.number - 1]
+        for leg in intent.broken
+        if leg.number is not None and leg.order_id is None
+    }
+    number = _number_of_ref(intent, row.ref)
+    if number is None:
+        number = next((n for n, ticket in missing.items() if fits(row, ticket)), None)
+    return LegAck(number, row.order_id, row.status, _why(row)) if number in missing else None
+
+
+def both_filled_alert(parent: Intent, filled: Sequence[Intent], *, at: datetime) -> Alert:
+    """parent: the intent that the group was sent with. Source: reliability fault F54."""
+    numbers = ", ".join(str(each.order_id) for each in filled)
+    return Alert(
+        kind=AlertKind.BOTH_FILLED,
+        severity=Severity.CRITICAL,
+        subject=parent.ref,
+        message=f"CRITICAL: orders {numbers} were to cancel each other and were all filled: check the position",
+        at=at,
+        details={"account": parent.planned.account_id, "key": parent.key},
+    )
+
+
 def _why(row: Order) -> str:
     refused = row.status is OrderStatus.INACTIVE and not row.parked
     return (row.reason or "refused") if refused else ""
+
+
+def leg_of(intent: Intent, leg: LegAck, *, at: datetime) -> Leg:
+    """One of the other orders of a group that the broker has, as an intent of its own."""
+    assert leg.number is not None, "a leg has its place by now"
+    assert leg.order_id is not None, "a leg that is there has its number"
+    parent, ticket = intent.planned, intent.planned.others[leg.number - 1] if leg.number else intent.ticket
+    bracket = parent.group is GroupKind.BRACKET
+    key = child_key(intent.key, f"leg-{leg.number}")
+    ref = derive_ref(tenant=parent.tenant, environment=parent.environment, key=key)
+    terms = ticket_terms(ticket)
+    planned = dataclasses.replace(
+        parent,
+        at=at,
+        intent_id=IntentId(ref),
+        key=key,
+        ref=ref if bracket else leg_ref(intent.ref, leg.number) if leg.number else intent.ref,
+        ticket=ticket,
+        terms=terms,
+        fingerprint=fingerprint(terms),
+        purpose=_purpose(ticket) if bracket else parent.purpose,
+        reduces=intent.intent_id if bracket else parent.reduces,
+        group=None,
+        others=(),
+        leg_of=intent.intent_id,
+    )
+    return Leg(planned, Attached(at=at, order_id=leg.order_id, status=leg.status))
+
+
+def _purpose(ticket: OrderTicket) -> str:
+    return "stop" if ticket.order_type.waits else "take profit"
 
 
 def fits(row: Order, ticket: OrderTicket) -> bool:
@@ -130,6 +218,8 @@ def fits(row: Order, ticket: OrderTicket) -> bool:
         return False
     if _kind(row.order_type) != _kind(ticket.order_type.value):
         return False
+    if ticket.trail is not None:
+        return True  # its prices follow the market from the first moment on
     pairs = ((row.limit_price, ticket.limit_price), (row.stop_price, ticket.stop_price))
     return all(shown == wanted for shown, wanted in pairs if shown is not None and wanted is not None)
 

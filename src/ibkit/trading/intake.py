@@ -96,7 +96,7 @@ class Intake:
         now = self.clock.now()
         age_s = CANCEL_MAX_AGE_S
         if planned.operation is not Operation.CANCEL:
-            age_s = (await self.risk.state(scope_of(planned), now)).limits.max_age_s
+            age_s = (await self.risk.limits(scope_of(planned))).max_age_s
         intent, new = await self.journal.plan(
             dataclasses.replace(planned, at=now, expires_at=now + timedelta(seconds=age_s))
         )

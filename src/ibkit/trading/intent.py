@@ -126,7 +126,7 @@ _FROM: Mapping[type[Event], frozenset[IntentState]] = {
     Rearmed: frozenset({_S.RECONCILING}),
     GaveUp: frozenset({_S.AMBIGUOUS, _S.RECONCILING}),
     Progressed: frozenset({_S.ACKED}),
-    Adopted: _DENIES,
+    Adopted: _DENIES | {_S.REJECTED_LOCAL, _S.EXPIRED_LOCAL},  # the last two: an older copy of the journal
     Resolved: frozenset({_S.UNKNOWN_NEEDS_HUMAN}),
 }
 
@@ -139,6 +139,7 @@ class Intent:
     settle_from: when the last doubt arose; the settle window runs from here.
     legs, grouped: the other orders of its group as the answer told them, and, once grouped, as they really are.
     mended:      what was done about a broken bracket.
+    total:       the size of its order at the broker, where that was told.
     """
 
     planned: Planned
@@ -166,6 +167,7 @@ class Intent:
     mended: str = ""
     filled: Decimal = Decimal(0)
     average_price: Decimal | None = None
+    total: Decimal | None = None
     code: str = ""
     control: str = ""
     reason: str = ""
@@ -196,8 +198,17 @@ class Intent:
         return self.planned.ticket
 
     @property
+    def size(self) -> Decimal:
+        """How much its order is for: as the broker told last, or as it was sent."""
+        return self.ticket.quantity if self.total is None else self.total
+
+    @property
     def earlier_send_may_act(self) -> bool:
-        """It was sent before and armed again without proof that the first came to nothing: only cancels are."""
+        """A cancel that was sent before and armed again: nothing proves that its first send came to nothing.
+
+        An order is armed again only after proven absence; where it ends without a second send, it is one that was not
+        placed, and is looked for like any other.
+        """
         return self.operation is Operation.CANCEL and self.sends > 0
 
     @property
@@ -287,6 +298,9 @@ def _changes(intent: Intent, event: Event) -> dict[str, object]:
             }
         case Acknowledged() | Adopted() | Attached() | Grouped() | Mended() | Progressed():
             return _at_the_broker(intent, event)
+        case RefusedLocally() | Expired() if intent.operation is Operation.PLACE and intent.sends:
+            # Armed again by the opt-in probe: its first send was proven absent, and is still looked for.
+            return {"state": _S.NOT_PLACED, "code": "E-TIMEOUT", "reason": f"proven not to be at IBKR; {event.reason}"}
         case _:
             return _ending(event)
 
@@ -332,6 +346,7 @@ def _at_the_broker(
                 "filled": event.filled,
                 "average_price": event.average_price,
                 "reason": event.reason,
+                "total": intent.total if event.total is None else event.total,
             }
         case Acknowledged() | Adopted():
             return {

@@ -49,7 +49,7 @@ class Market:
 
     @property
     def label(self) -> str:
-        return self.contract.label
+        return self.structure.label
 
     @property
     def snapshot(self) -> Mapping[str, str]:
@@ -63,21 +63,20 @@ class Market:
         known = {name: f"{price:f}" for name, price in prices.items() if price is not None}
         return {**known, "availability": self.quote.availability.value}
 
-    def prices(self, request: SaleRequest, entry: Decimal) -> ExitPrices:
-        """The exits after an entry at `entry` on average."""
-        prices = exit_prices(request.exits, entry, self.buy_grid, most=self.structure.width)
-        assert prices is not None, "a sale has a stop, which stands or trails"
-        return prices
+    def prices(self, request: SaleRequest, entry: Decimal) -> ExitPrices | None:
+        """The exits after an entry at `entry` on average; None where it brought nothing to measure them by."""
+        return exit_prices(request.exits, entry, self.buy_grid, most=self.structure.width)
 
     def facts(self, request: SaleRequest) -> Facts:
         """What the risk controls are told of it, so that it is not read again."""
         planned = request.limit_price or self.quote.bid
+        prices = None if planned is None else self.prices(request, planned)
         return Facts(
             quote=self.quote if self.quote.usable else None,
             quote_at=self.quote_at if self.quote.usable else None,
             increments=self.sell_grid,
             underlying_price=self.underlying_price,
-            planned_stop=None if planned is None else self.prices(request, planned).stop,
+            planned_stop=None if prices is None else prices.stop,
             markets=self._leg_markets,
         )
 

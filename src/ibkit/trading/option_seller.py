@@ -268,8 +268,6 @@ class OptionSeller:
                 hurried=hurry,
                 earlier_run=earlier_run,
             )
-            if not hurry():
-                await self._records.start_lists()
             warnings = await self._records.after(sold, protected, with_executions=not more_follow and not hurry())
             if more_follow and not hurry():
                 await self._clock.sleep(_SECOND_LOOK_S)  # reading the executions takes as long, and longer

@@ -9,7 +9,7 @@ from ibkit.model import OrderId
 from ibkit.trading.events import LegAck, Operation
 from ibkit.trading.intent import Intent, IntentState
 
-__all__ = ["Outcome", "refusal_code"]
+__all__ = ["Outcome", "refusal_code", "remedy_of"]
 
 _PERMISSION = ("permission", "not available or allowed for this account")
 
@@ -90,6 +90,11 @@ class Outcome:
         if error is not None:
             raise error
         return self
+
+
+def remedy_of(control: str) -> str:
+    """What to do about a refusal of this control."""
+    return _REMEDIES.get(control) or IbkitError(code="E-RISK").remedy
 
 
 _REMEDIES = {

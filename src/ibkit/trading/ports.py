@@ -37,7 +37,7 @@ from ibkit.model import (
     Username,
 )
 from ibkit.trading.alert import Alert, AlertKind
-from ibkit.trading.events import Attached, Event, IntentId, Planned
+from ibkit.trading.events import Attached, Event, IntentId, Operation, Planned
 from ibkit.trading.intent import Intent
 from ibkit.trading.risk.facts import DailyPnl, SessionHealth, TradingHours
 from ibkit.trading.trade import Trade, TradeStatus
@@ -54,6 +54,9 @@ __all__ = [
     "OrdersRead",
     "SessionMark",
     "Trades",
+    "cancel_lane",
+    "lane_of",
+    "name_of_lane",
 ]
 
 
@@ -67,10 +70,35 @@ class Fenced(InFlight):
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """The right to talk about orders of one user name. epoch: rises each time the lane changes hands."""
+    """The right to talk about orders of one user name, or to cancel them (`lane_of`).
+
+    epoch: rises each time the lane changes hands.
+    """
 
     username: Username
     epoch: int
+
+
+_CANCELS = " cancels"
+
+
+def cancel_lane(username: Username) -> Username:
+    """The lane of a user name's cancels: no cancel waits while an order is asked about, or looked for for minutes.
+
+    A cancel that meets an open question may void it (docs/facts/orders.md §3.1); that order is then looked for. It is
+    the smaller evil: whoever cancels wants less at IBKR, and soon (reliability §5, kill switch).
+    """
+    return Username(f"{username}{_CANCELS}")
+
+
+def lane_of(planned: Planned) -> Username:
+    """In which lane an intent is carried out."""
+    return cancel_lane(planned.username) if planned.operation is Operation.CANCEL else planned.username
+
+
+def name_of_lane(lane: Username) -> Username:
+    """Whose lane it is, of cancels or of everything else."""
+    return Username(lane.removesuffix(_CANCELS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +311,8 @@ class Journal(Protocol):
     async def purge(self, now: datetime) -> int:
         """Forgets what ended 30 days before `now` but for its key and fingerprint, and those after 400 days more.
 
-        Never what has not ended, or is unknown and not resolved. Returns how many records and tombstones went.
+        Never what has not ended, or is unknown and not resolved, nor an order without all that undid it and all of its
+        group: what is left of a position follows from all of them. Returns how many records and tombstones went.
         """
         ...
 

@@ -77,7 +77,7 @@ class Protection:
     ) -> Protected:
         """Working exits for what `entry` sold, or what is left to do without them. Raises nothing of the broker's.
 
-        prices: None where nobody can say at what price was sold, which leaves only the way back.
+        prices: None where nobody can say at what price was sold, or that price gives none: only the way back is left.
         earlier_run: the entry was sent before this run, so that a person may have closed the position meanwhile.
 
         Asked again for the same entry it finds its own exits and goes on where it was: what they cover is not
@@ -133,7 +133,7 @@ class Protection:
         hurried: Callable[[], bool],
     ) -> Protected:
         if prices is None:
-            left = Protected(standing=Standing.UNPROTECTED, reasons=("nobody says at what price was sold",))
+            left = Protected(standing=Standing.UNPROTECTED, reasons=(_why_no_price(entry),))
         else:
             stop, profit = exit_tickets(entry.ticket, quantity=quantity, prices=prices)
             placed = await self.orders.place(
@@ -189,6 +189,11 @@ class Protection:
 
     def _tell(self, kind: StepKind, text: str, **details: str) -> None:
         self.observe(Step(kind=kind, at=self.clock.now(), text=text, details=details))
+
+
+def _why_no_price(entry: Intent) -> str:
+    average = entry.average_price
+    return "nobody says at what price was sold" if average is None else f"no stop follows from an entry at {average}"
 
 
 def _status(intent: Intent) -> str:

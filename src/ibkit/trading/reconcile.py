@@ -345,4 +345,5 @@ def progressed(order: Order, *, at: datetime, refused: bool = False) -> Progress
         average_price=order.average_price if order.filled else None,
         refused=refused,
         reason=order.reason or "",
+        total=order.total or None,
     )

@@ -12,24 +12,26 @@ Source: reliability rules §4.1 to §4.4, S6, S7; requirement TRD-20.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from ibkit.clock import Clock
-from ibkit.errors import IbkitError, InFlight, Unreachable
-from ibkit.model import AccountId, Environment, Key, Order, OrderStatus, Username
+from ibkit.errors import IbkitError, InFlight, KeyReused, Unreachable
+from ibkit.model import AccountId, Environment, GroupKind, Key, Order, OrderId, OrderStatus, Username
 from ibkit.trading.alert import Alert, AlertKind, Severity
 from ibkit.trading.conversation import Conversation
 from ibkit.trading.day_end import FILLS_DAYS, ended_unwatched, of_an_earlier_day
-from ibkit.trading.events import Adopted, Attached, Expired, IntentId, Operation, Planned
+from ibkit.trading.events import Adopted, Attached, Expired, Grouped, IntentId, Operation, Planned
 from ibkit.trading.evidence import Exists, assess
 from ibkit.trading.fingerprint import external_terms, fingerprint
+from ibkit.trading.groups import late_leg, leg_of
 from ibkit.trading.intent import Intent, IntentState
-from ibkit.trading.ports import Broker, FillsRead, Journal, OrdersRead
+from ibkit.trading.ports import Broker, FillsRead, Journal, OrdersRead, lane_of, name_of_lane
 from ibkit.trading.reconcile import LOOK_PAUSE_S, late_order_alert
-from ibkit.trading.ref import derive_ref, is_mark, same_ref
+from ibkit.trading.ref import derive_ref, group_ref, is_mark, same_ref
 from ibkit.trading.timeline import Observer, Step, StepKind
 from ibkit.trading.tracking import Tracker
 
@@ -56,11 +58,14 @@ class Recovery:
     """The brokerage session in which journal and broker agreed last, by account."""
 
     async def settle_left_overs(self, talk: Conversation, *, but: IntentId | None = None) -> tuple[Intent, ...]:
-        """With the conversation in our hands, whatever is in progress was left by somebody who is gone."""
+        """With its lane in our hands, whatever is in progress was left by somebody who is gone."""
         settled = []
-        left = [intent for name in talk.lanes for intent in await self.journal.unfinished(name)]
+        names = dict.fromkeys(name_of_lane(lane) for lane in talk.lanes)
+        left = [intent for name in names for intent in await self.journal.unfinished(name)]
         for intent in left:
             if intent.intent_id == but or intent.operation is Operation.EXTERNAL:
+                continue
+            if lane_of(intent.planned) not in talk.lanes:
                 continue
             if intent.state.may_have_left:
                 self._tell(StepKind.RECOVERY, f"left unsettled by an earlier run: {intent.label}", ref=intent.ref)
@@ -93,6 +98,7 @@ class Recovery:
         followed = await self._follow(await self.journal.open_orders(account_id), orders)
         await self._end_unwatched(account_id, followed, orders)
         await self._adopt_external(account_id, orders)
+        await self._complete_external(account_id)
         self._agreed[account_id] = orders.mark.session
         return adopted
 
@@ -195,24 +201,71 @@ class Recovery:
         for row in orders.orders:
             if row.status in _OVER or row.account_id != account_id or await self._belongs_to_us(row):
                 continue
-            await self._write_external(account_id, row)
+            if row.status is not OrderStatus.FILLED:
+                await self._write_external(account_id, row)
 
     async def _belongs_to_us(self, row: Order) -> bool:
-        """Whether the journal knows its number or its mark, or it is a child of a bracket that is still looked at."""
+        """Whether the journal knows its number or its mark, or the group that it left with."""
         if await self.journal.by_order(row.account_id, row.order_id) is not None:
             return True
+        sent = await self._sent_with(row)
+        if sent is not None:
+            return not sent.grouped or await self._attach_late(sent, row)
+        known = await self._of_ref(row)
+        if known is None or known.order_id is not None:
+            return False  # the second order of one ref is somebody's whom we did not send
+        if self._was_never_sent(known) and _has_terms_of(row, known):
+            found = Exists((row.order_id,), row.status, "orders list")
+            with suppress(InFlight):  # another process has adopted it
+                await self._adopt(known, found)
+        return True
+
+    async def _of_ref(self, row: Order) -> Intent | None:
+        if row.ref is None:
+            return None
+        known = await self.journal.get(IntentId(row.ref.strip().casefold()))
+        return known if known is not None and same_ref(known.ref, row.ref) else None
+
+    def _was_never_sent(self, known: Intent) -> bool:
+        """Whether the journal says for sure that no order of it can be at IBKR; one that is shows the journal wrong.
+
+        So it is with an older copy of the journal, and with an order that comes up after the days of its watch.
+        """
+        if known.operation is not Operation.PLACE or not known.state.final or known.resolved:
+            return False
+        return not known.state.denies or self.clock.now() - known.updated_at > WATCH
+
+    async def _sent_with(self, row: Order) -> Intent | None:
+        """The intent whose group has the row as one of its further orders: by the parent's number, or by the ref."""
         if row.parent_id is not None:
             parent = await self.journal.by_order(row.account_id, row.parent_id)
-            if parent is not None and parent.group_open:
-                return True
-        if row.ref is None:
+            return parent if parent is not None and parent.planned.group is GroupKind.BRACKET else None
+        ref = group_ref(row.ref) or (None if row.ref is None else row.ref.strip().casefold())
+        first = None if ref is None else await self.journal.get(IntentId(ref))
+        return first if first is not None and first.planned.group is GroupKind.OCA else None
+
+    async def _attach_late(self, sent: Intent, row: Order) -> bool:
+        """Follow an order of a group that was taken for missing, and tell it; False where it is none of them."""
+        late = late_leg(sent, row)
+        if late is None:
             return False
-        known = await self.journal.get(IntentId(row.ref.strip().casefold()))
-        return known is not None and same_ref(known.ref, row.ref)
+        now = self.clock.now()
+        legs = (*(leg for leg in sent.legs if leg.number != late.number), late)
+        alert = Alert(
+            kind=AlertKind.LATE_ORDER,
+            severity=Severity.CRITICAL,
+            subject=row.order_id,
+            message=f"CRITICAL: order {row.order_id} of {sent.label} was taken for missing, but it is at IBKR",
+            at=now,
+            details={"account": row.account_id, "order": row.order_id, "key": sent.key},
+        )
+        self._tell(StepKind.CRITICAL, alert.message, ref=sent.ref)
+        await self.journal.append(sent, Grouped(at=now, legs=legs), alert=alert, legs=(leg_of(sent, late, at=now),))
+        return True
 
     async def _write_external(self, account_id: AccountId, row: Order) -> None:
         now = self.clock.now()
-        key = Key(f"external-order-{account_id}-{row.order_id}")
+        key = await self._external_key(account_id, row.order_id)
         ref = derive_ref(tenant=self.tenant, environment=self.environment, key=key)
         terms = external_terms(account_id, row.order_id, row.description or f"{row.side.value} {row.total:f}")
         planned = Planned(
@@ -235,19 +288,42 @@ class Recovery:
         intent, _ = await self.journal.plan(planned)
         if intent.state is not IntentState.INTENT:
             return
-        alert = self._marked(intent, row) if row.ref is not None and is_mark(row.ref) else None
+        alert = await self._marked(intent, row) if row.ref is not None and is_mark(row.ref) else None
         attached = Attached(at=now, order_id=row.order_id, status=row.status)
-        await self.journal.append(intent, attached, alert=alert)
+        with suppress(InFlight):  # another process has written it down
+            await self.journal.append(intent, attached, alert=alert)
         self._tell(StepKind.RECOVERY, f"an order of somebody else works: {intent.label}", order=row.order_id)
 
-    def _marked(self, intent: Intent, row: Order) -> Alert:
+    async def _complete_external(self, account_id: AccountId) -> None:
+        """Follow what a process that died was about to write down, and that the list shows no more."""
+        for intent in await self.journal.unfinished(self._username):
+            external = intent.operation is Operation.EXTERNAL and intent.planned.account_id == account_id
+            if external and intent.state is IntentState.INTENT and intent.planned.target is not None:
+                attached = Attached(at=self.clock.now(), order_id=intent.planned.target, status=OrderStatus.UNKNOWN)
+                with suppress(InFlight):  # another process has written it down
+                    await self.tracker.refresh(await self.journal.append(intent, attached))
+
+    async def _external_key(self, account_id: AccountId, order_id: OrderId) -> Key:
+        """The key of an order of somebody else; the next one where its record of an earlier life is purged."""
+        for life in itertools.count(1):
+            key = Key(f"external-order-{account_id}-{order_id}{'' if life == 1 else f'-{life}'}")
+            with suppress(KeyReused):
+                await self.journal.by_key(tenant=self.tenant, environment=self.environment, key=key)
+                return key
+        raise AssertionError("there is always a next number")
+
+    async def _marked(self, intent: Intent, row: Order) -> Alert:
+        known = await self._of_ref(row)
+        why = "but this journal does not know it: another state directory, or a journal that was lost"
+        if known is not None:
+            why = f"but that is order {known.order_id} already: two orders carry one ref"
         return Alert(
-            kind=AlertKind.EXTERNAL_ORDER,
+            kind=AlertKind.EXTERNAL_ORDER if known is None else AlertKind.DOUBLE_ORDER,
             severity=Severity.CRITICAL,
             subject=row.order_id,
             message=(
                 f"CRITICAL: order {row.order_id} ({row.description or row.conid}) carries a mark of ibkit ({row.ref}), "
-                "but this journal does not know it: another state directory, or a journal that was lost"
+                f"{why}"
             ),
             at=self.clock.now(),
             details={"account": intent.planned.account_id, "order": row.order_id},
@@ -266,4 +342,11 @@ def _is_its_refusal(intent: Intent, finding: Exists) -> bool:
     return intent.state is IntentState.REJECTED_BROKER and finding.status is OrderStatus.INACTIVE
 
 
-_OVER = (OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.INACTIVE, OrderStatus.UNKNOWN)
+def _has_terms_of(row: Order, intent: Intent) -> bool:
+    contract = intent.ticket.contract
+    parts = {contract.conid, *(leg.contract.conid for leg in contract.legs)}
+    return row.conid in parts and (bool(contract.legs) or row.side is intent.ticket.side)
+
+
+_OVER = (OrderStatus.CANCELLED, OrderStatus.INACTIVE)
+"""Of the orders of others; an unknown word is no end (fault F33). One of ours may have been filled before we knew."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from ibkit.errors import ConfigError
 from ibkit.model import Environment, Key, Ref
 
-__all__ = ["check_key", "child_key", "cut_ref", "derive_ref", "is_mark", "leg_ref", "make_key", "same_ref"]
+__all__ = ["check_key", "child_key", "cut_ref", "derive_ref", "group_ref", "is_mark", "leg_ref", "make_key", "same_ref"]
 
 _KEY = re.compile(r"[A-Za-z0-9._:-]{16,128}")
 _KEY_LONGEST = 128
@@ -60,6 +60,17 @@ def leg_ref(ref: Ref, number: int) -> Ref:
     'ib-abc-1'
     """
     return Ref(f"{ref}-{number}")
+
+
+def group_ref(shown: Ref | None) -> Ref | None:
+    """The ref of the OCA group that an order belongs to as one of its further orders; None for all others.
+
+    >>> group_ref(Ref("ib-" + "a2" * 16 + "-1")) == "ib-" + "a2" * 16
+    True
+    """
+    text = "" if shown is None else shown.strip().casefold()
+    first, dash, number = text.rpartition("-")
+    return Ref(first) if dash and number and is_mark(Ref(text)) and first != _REF_PREFIX.rstrip("-") else None
 
 
 def is_mark(shown: Ref) -> bool:

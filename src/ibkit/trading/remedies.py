@@ -73,7 +73,7 @@ class Remedies:
             return await self._enlarge(missing)
         prices = await self._prices(watched)
         if prices is None:
-            return Mended(ok=False, text="nobody says at what price was sold, so no stop can be placed")
+            return Mended(ok=False, text="the price at which was sold is not known, or gives no stop")
         stops = [each.intent for each in watched.exits if role_of(each.intent) is OrderRole.STOP]
         if _too_soon(stops, self.clock.now()):
             return Mended(ok=False, text="it was refused again and again and is tried every ten minutes")

@@ -27,10 +27,11 @@ from decimal import Decimal
 from ibkit.errors import NotFound
 from ibkit.model import Key
 from ibkit.trading.closing import CloseResult, PositionCloser
-from ibkit.trading.exits import ExitPlan
+from ibkit.trading.exits import ExitPlan, OnMissing
 from ibkit.trading.gateway import OrderGateway
 from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.option_seller import OptionSeller
+from ibkit.trading.outcome import remedy_of
 from ibkit.trading.ref import child_key
 from ibkit.trading.sale import NEW_YORK
 from ibkit.trading.trade import Trade, TradeResult, TradeStatus
@@ -186,7 +187,7 @@ class PositionRoller:
             )
         looked = await self.preview(state.trade, state.to, quantity=state.trade.quantity, **options)
         if looked.success:
-            return None
+            return _refused_by_limits(looked)
         message = f"Not rolled, nothing was touched: {looked.message}"
         return RollResult(success=False, message=message, code=looked.code, remedy=looked.remedy, sale=looked)
 
@@ -214,7 +215,7 @@ class PositionRoller:
         sale = await self._sale(state.trade, state.to, closing.filled, key=state.sell_key, **options)
         close = CloseResult(
             success=True,
-            message=f"Closed {closing.filled.normalize():f} {closing.ticket.contract.label} at {closing.average_price}",
+            message=f"Closed {closing.filled.normalize():f} {state.trade.label} at {closing.average_price}",
             exit_price=closing.average_price,
             order_id=closing.order_id,
             quantity=closing.filled,
@@ -238,6 +239,7 @@ class PositionRoller:
     async def _sale(self, trade: Trade, to: RollTo, quantity: Decimal, **options: object) -> TradeResult:
         plan = plan_for(trade, to.expiry)
         terms: dict[str, object] = {"trail": plan.trail, "take_profit": plan.take_profit, "exit_at": plan.exit_at}
+        terms["on_stop_failure"] = "alert" if plan.on_missing is OnMissing.ALERT else "close"
         return await self.seller.sell_option_with_stop(
             trade.symbol,
             to.strike,
@@ -246,8 +248,7 @@ class PositionRoller:
             int(quantity),
             to.expiry,
             width=to.width,
-            **terms,  # type: ignore[arg-type]  # the plan's own types
-            **options,  # type: ignore[arg-type]  # keyword arguments of the sale, passed through
+            **{**terms, **options},  # type: ignore[arg-type]  # the plan's own types, and what was said besides
         )
 
 
@@ -255,6 +256,21 @@ _NEVER_PLACED = frozenset({IntentState.NOT_PLACED, IntentState.EXPIRED_LOCAL})
 """Ends that prove that the broker has no such order, and that are nobody's refusal."""
 
 _Step = Callable[[_State, dict[str, object]], Awaitable[RollResult | None]]
+
+
+_EASED = frozenset({"RC-13", "RC-14", "RC-15", "RC-23"})
+"""What these measure is less once the old trade is closed, so they are asked only by the sale itself."""
+
+
+def _refused_by_limits(looked: TradeResult) -> RollResult | None:
+    """None where no limit, nor a kill switch, would refuse the new sale after the close."""
+    limits = () if looked.preview is None else looked.preview.limits
+    for reading in limits:
+        if reading.objection and reading.control not in _EASED:
+            message = f"Not rolled, nothing was touched: {reading.objection}"
+            remedy = remedy_of(reading.control)
+            return RollResult(success=False, message=message, code="E-RISK", remedy=remedy, sale=looked)
+    return None
 
 
 def _net(trade: Trade, closing: Intent, sale: TradeResult) -> tuple[Decimal | None, Decimal | None]:

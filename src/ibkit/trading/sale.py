@@ -25,7 +25,7 @@ from ibkit.model import (
     Trail,
     round_price,
 )
-from ibkit.trading.exits import ExitPlan
+from ibkit.trading.exits import ExitPlan, OnMissing
 
 __all__ = [
     "NEW_YORK",
@@ -117,17 +117,18 @@ def request_of(
         raise _invalid("limit_price", f"{limit}: must be positive")
     if not symbol.strip():
         raise _invalid("symbol", "must not be empty")
+    policy = _on_stop_failure(on_stop_failure)
     return SaleRequest(
         symbol=symbol.strip().upper(),
         strike=price,
         right=right if isinstance(right, Right) else _right(right),
         width=wide,
-        exits=_plan(stop_multiple, trail, take_profit, exit_at),
+        exits=_plan(stop_multiple, trail, take_profit, exit_at, policy is OnStopFailure.ALERT),
         quantity=amount,
         expiry=_expiry(expiry, now),
         order_type=kind,
         limit_price=limit,
-        on_stop_failure=_on_stop_failure(on_stop_failure),
+        on_stop_failure=policy,
         key=key,
         confirm=tuple(confirm),
         allow_delayed=allow_delayed,
@@ -141,7 +142,9 @@ def _plan(
     trail: Trail | None,
     take_profit: Number | None,
     exit_at: datetime | None,
+    leaves_it: bool,
 ) -> ExitPlan:
+    """leaves_it: what is without a stop later is left to a person, as it is by the sale itself."""
     multiple = _decimal("stop_multiple", stop_multiple)
     if multiple <= 1:
         raise _invalid("stop_multiple", f"{multiple}: the stop must lie above the entry, so more than 1")
@@ -150,7 +153,13 @@ def _plan(
         raise _invalid("take_profit", f"{take_profit}: a part of the entry price, between 0 and 1")
     if exit_at is not None and exit_at.tzinfo is None:
         raise _invalid("exit_at", f"{exit_at}: an instant needs its time zone")
-    return ExitPlan(stop_multiple=multiple if trail is None else None, trail=trail, take_profit=part, exit_at=exit_at)
+    return ExitPlan(
+        stop_multiple=multiple if trail is None else None,
+        trail=trail,
+        take_profit=part,
+        exit_at=exit_at,
+        on_missing=OnMissing.ALERT if leaves_it else OnMissing.PLACE,
+    )
 
 
 _ORDER_TYPES: Mapping[str, OrderType] = {

@@ -19,6 +19,9 @@ class Reading(Protocol):
     """
 
     @property
+    def control(self) -> str: ...
+
+    @property
     def name(self) -> str: ...
 
     @property
@@ -36,18 +39,23 @@ class Reading(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitReading:
-    """A `Reading` as a plain value, to be shown."""
+    """A `Reading` as a plain value, to be shown. objection: why it would refuse the order; empty where it would not."""
 
     name: str
     state: str
+    control: str = ""
     value: str = ""
     limit: str = ""
     headroom: Decimal | None = None
+    objection: str = ""
 
     @classmethod
     def of(cls, reading: Reading) -> LimitReading:
         state = getattr(reading.state, "value", reading.state)
+        objection = getattr(reading, "objection", None)
         return cls(
+            control=reading.control,
+            objection="" if objection is None else objection.text,
             name=reading.name,
             state=str(state),
             value=reading.value,

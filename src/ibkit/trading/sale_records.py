@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -27,7 +26,7 @@ __all__ = ["SaleRecords"]
 
 @dataclass(slots=True, kw_only=True)
 class SaleRecords:
-    """waiting: recorded trades whose executions have not been read. started: the lists' first reads were made."""
+    """waiting: recorded trades whose executions have not been read."""
 
     broker: Broker
     trades: Trades
@@ -37,7 +36,6 @@ class SaleRecords:
     environment: Environment
     observe: Observer
     waiting: list[str] = field(default_factory=list)
-    started: bool = False
 
     async def before(
         self, ticket: OrderTicket, *, key: Key, ref: Ref, snapshot: Mapping[str, str], plan: ExitPlan
@@ -104,18 +102,6 @@ class SaleRecords:
             if trade is not None:
                 await self.trades.put(book.with_fills(trade, fills, at=self.clock.now()))
             self.waiting.pop(0)
-
-    async def start_lists(self) -> None:
-        """The first read of a session's lists is empty and starts them: made early, nobody waits for it later.
-
-        Source: docs/facts/orders.md §9 rule 1, §11.
-        """
-        if self.started:
-            return
-        self.started = True
-        for read in (self.broker.read_fills, self.broker.read_orders):
-            with contextlib.suppress(IbkitError):
-                await read(self.account_id)
 
     async def average_of(self, entry: Intent) -> Decimal | None:
         """The average price of what `entry` sold, from its executions; None where IBKR does not show them."""

@@ -46,17 +46,17 @@ def named(request: SaleRequest, market: Market | None) -> dict[str, Any]:
 
 
 def numbers(request: SaleRequest, market: Market, entry: Decimal, quantity: Decimal) -> dict[str, Any]:
-    """credit = entry x multiplier x quantity; max_risk = (stop - entry) x multiplier x quantity."""
+    """credit = entry x multiplier x quantity; max_risk = (stop - entry) x multiplier x quantity, None without stop."""
     prices = market.prices(request, entry)
     units = market.contract.multiplier * quantity
     credit = entry * units
     return {
         "entry_price": entry,
-        "stop_loss": prices.stop,
-        "trail": prices.trail,
-        "take_profit": prices.profit,
+        "stop_loss": None if prices is None else prices.stop,
+        "trail": None if prices is None else prices.trail,
+        "take_profit": None if prices is None else prices.profit,
         "credit": credit,
-        "max_risk": (prices.stop - entry) * units,
+        "max_risk": None if prices is None else (prices.stop - entry) * units,
         "max_loss": market.structure.max_loss(credit, quantity),
     }
 

@@ -46,6 +46,18 @@ class Structure:
         return combo_of(((self.short, 1), (self.long, -1)))
 
     @property
+    def label(self) -> str:
+        """`SPY 20261120 629 P`, of a vertical `SPY 20261120 629/624 P`: as its record is called."""
+        if self.long is None:
+            return self.short.label
+        assert self.short.strike is not None, "an option has a strike"
+        assert self.short.right is not None, "an option has a right"
+        assert self.short.expiry is not None, "an option has an expiry"
+        assert self.long.strike is not None, "an option has a strike"
+        strikes = f"{self.short.strike.normalize():f}/{self.long.strike.normalize():f}"
+        return f"{self.short.symbol} {self.short.expiry:%Y%m%d} {strikes} {self.short.right.value}"
+
+    @property
     def width(self) -> Decimal | None:
         """Between the strikes: the most that the whole can cost (and so lose, before the credit)."""
         if self.long is None:

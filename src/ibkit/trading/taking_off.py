@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from ibkit.errors import IbkitError
 from ibkit.model import Key, OrderTicket, Side
+from ibkit.trading.events import Operation
 from ibkit.trading.exit_orders import ExitKeys, ExitOrders, Placed
 from ibkit.trading.grids import grid_of
 from ibkit.trading.intent import Intent, IntentState
@@ -34,10 +35,20 @@ class TakenOff:
 
     @property
     def ended_by(self) -> Exits | None:
-        """The exits that closed the position themselves."""
-        return next(
-            (each for each in self.exits if standing_of(each) in (Standing.STOPPED_OUT, Standing.PROFIT_TAKEN)), None
-        )
+        """The latest exits that closed their part of the position themselves."""
+        ends = (Standing.STOPPED_OUT, Standing.PROFIT_TAKEN)
+        return next((each for each in reversed(self.exits) if standing_of(each) in ends), None)
+
+    @property
+    def protecting(self) -> Decimal:
+        """What is covered by stops that work."""
+        return sum((e.quantity - e.filled for e in self.exits if standing_of(e) is Standing.PROTECTED), Decimal(0))
+
+    @property
+    def parts(self) -> tuple[tuple[Decimal, Decimal], ...]:
+        """Average price and quantity of what each of them bought back."""
+        members = (member for each in self.exits for member in each.members)
+        return tuple((m.average_price, m.filled) for m in members if m.filled and m.average_price is not None)
 
     @property
     def removed(self) -> Exits | None:
@@ -49,16 +60,17 @@ class TakenOff:
 class TradeExits:
     orders: ExitOrders
 
-    async def take_off(self, trade: Trade, *, begun: bool) -> TakenOff:
+    async def take_off(self, trade: Trade, entry: Intent | None, *, begun: bool) -> TakenOff:
         """Cancel what works of the trade's exits, the take profit first; an error where one cannot be proven dead.
 
         begun: the close was sent by an earlier run, so that what stands now was put back on purpose: only looked at.
                So are those of a trade of which nothing is held.
         """
         found = []
-        for link in trade.links:
-            stop = await self.orders.gateway.find(link.key) if link.role is OrderRole.STOP else None
-            if stop is None or not stop.order_id or stop.planned.leg_of is not None:
+        for stop in await self.stops_of(trade, entry):
+            if not stop.order_id:
+                if not begun and (stop.state.may_have_left or _is_unknown(stop)):
+                    raise _stands(stop, f"its state is {stop.state.value}")
                 continue
             exits, doubt = await self.orders.look(stop)
             if not begun:
@@ -67,6 +79,27 @@ class TradeExits:
                 exits = await self._off(exits)
             found.append(exits)
         return TakenOff(tuple(found))
+
+    async def stops_of(self, trade: Trade, entry: Intent | None) -> tuple[Intent, ...]:
+        """Every stop of the trade, oldest first, each standing for its group.
+
+        Those that its record names, and those that only the journal knows: of a sale that broke off before its record
+        was complete, or placed since by the watchdog.
+        """
+        stops = {each.intent_id: each for each in await self.undoing(entry) if each.planned.purpose == "stop"}
+        for link in trade.links:
+            stop = await self.orders.gateway.find(link.key) if link.role is OrderRole.STOP else None
+            if stop is not None:
+                stops[stop.intent_id] = stop
+        ours = (each for each in stops.values() if each.planned.leg_of is None and each.planned.ticket is not None)
+        return tuple(sorted(ours, key=lambda each: (each.planned.at, each.ref)))
+
+    async def undoing(self, entry: Intent | None) -> tuple[Intent, ...]:
+        """Every order that was to take back what `entry` sold: exits and closes, whoever of us placed them."""
+        if entry is None:
+            return ()
+        undoing = await self.orders.gateway.journal.reducing(entry.intent_id)
+        return tuple(each for each in undoing if each.operation is Operation.PLACE)
 
     async def _off(self, exits: Exits) -> Exits:
         profit, stop = exits.profit, exits.stop
@@ -95,13 +128,18 @@ class TradeExits:
         return await self.orders.place(entry, stop, profit, keys=ExitKeys.of_restoring(key), increments=grid)
 
 
+def _is_unknown(stop: Intent) -> bool:
+    return stop.state is IntentState.UNKNOWN_NEEDS_HUMAN and not stop.resolved
+
+
 def _again(ticket: OrderTicket, quantity: Decimal) -> OrderTicket:
     return dataclasses.replace(ticket, quantity=quantity)
 
 
 def _stands(order: Intent, why: str = "") -> IbkitError:
+    number = f"order {order.order_id}" if order.order_id else f"intent {order.intent_id}"
     return IbkitError(
-        f"The {'stop' if order.ticket.order_type.waits else 'take profit'}, order {order.order_id}, could not be "
+        f"The {'stop' if order.ticket.order_type.waits else 'take profit'}, {number}, could not be "
         f"cancelled: nothing was closed{f' ({why})' if why else ''}",
         code="E-ORD-TIMEOUT",
         remedy="Look at the order with `ibkit orders show`, then try again with a new key.",

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 
 from ibkit.model import Key
 from ibkit.trading.alert import Alert, AlertKind, Severity
@@ -78,11 +79,20 @@ class TimeExits:
         why = ""
         for each in watched.working:
             why = why or await self.watchdog.remedies.end(each)
-        if not why:
+        # A stop may have filled while it was cancelled: what it bought is not bought once more.
+        quantity -= min(await self._bought(watched) - watched.bought, quantity)
+        if not why and quantity:
             _, why = await self.watchdog.remedies.buy_back(watched, quantity, keys=_KEYS)
         if not why:
             return None
         return await self._alert(watched, f"was not bought back at its time: {why}; {await self._restored(watched)}")
+
+    async def _bought(self, watched: Watched) -> Decimal:
+        """What its orders have bought back by now."""
+        assert watched.entry is not None, "what is bought back was sold"
+        journal = self.watchdog.gateway.journal
+        now = [await journal.get(each.intent.intent_id) for each in watched.exits]
+        return sum((intent.filled for intent in now if intent is not None), Decimal(0))
 
     async def _restored(self, before: Watched) -> str:
         """What became of the protection: the plan's stop again, for what nothing covers now."""

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from ibkit.clock import Clock
 from ibkit.errors import IbkitError, InFlight, StorageError
-from ibkit.model import Order, OrderStatus
+from ibkit.model import GroupKind, Order, OrderStatus
+from ibkit.trading.alert import Alert
+from ibkit.trading.groups import both_filled_alert
 from ibkit.trading.intent import Intent, IntentState, fold
 from ibkit.trading.ports import Broker, Journal
 from ibkit.trading.reconcile import progressed
@@ -49,7 +51,7 @@ class Tracker:
     async def seen(self, intent: Intent, order: Order) -> Intent:
         """`intent` (acknowledged) after the broker showed its order so; raises nothing, as `refresh`."""
         if order.status is OrderStatus.FILLED and not order.filled and intent.planned.ticket:
-            order = dataclasses.replace(order, filled=intent.ticket.quantity)  # said without figures
+            order = dataclasses.replace(order, filled=intent.size)  # said without figures
         if intent.state is not IntentState.ACKED:
             return intent
         # Inactive after an acknowledgement is a late refusal, unless the order waits behind a question. It is news even
@@ -59,11 +61,24 @@ class Tracker:
             return intent
         event = progressed(order, at=self.clock.now(), refused=refused)
         try:
-            return await self.journal.append(intent, event)
+            return await self.journal.append(intent, event, alert=await self._of_its_group(fold(intent, event)))
         except InFlight:
             return await self._moved_by_another(intent)
         except StorageError:
             return dataclasses.replace(fold(intent, event), version=intent.version)
+
+    async def _of_its_group(self, after: Intent) -> Alert | None:
+        """Told with the fill itself: once both are written down as ended, nobody looks after their group any more."""
+        parent_id = after.planned.leg_of or (after.intent_id if after.planned.group is GroupKind.OCA else None)
+        if after.state is not IntentState.FILLED or parent_id is None:
+            return None
+        parent = await self.journal.get(parent_id)
+        assert parent is not None, "a leg has the intent that it left with"
+        members = (*await self.journal.legs(parent_id), *((parent,) if parent.planned.group is GroupKind.OCA else ()))
+        # Of an OCA group that was found by another of its orders, two intents are one order.
+        others = [each for each in members if each.order_id != after.order_id]
+        filled = [each for each in others if each.state is IntentState.FILLED]
+        return both_filled_alert(parent, (*filled, after), at=self.clock.now()) if filled else None
 
     async def _moved_by_another(self, intent: Intent) -> Intent:
         """What another task or process has written meanwhile; it looked at the same order."""
@@ -102,4 +117,6 @@ def _changed(intent: Intent, order: Order) -> bool:
     """Something new was said, and nothing that we know was unsaid (a late, older answer)."""
     if order.filled < intent.filled:
         return False
-    return order.status is not intent.order_status or order.filled != intent.filled
+    if order.status is not intent.order_status or order.filled != intent.filled or order.status.terminal:
+        return True  # terminal also where it was found so: what is acknowledged only has not ended
+    return intent.planned.ticket is not None and order.total not in (0, intent.size)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from ibkit.errors import IbkitError, NotFound
-from ibkit.model import Key, Side
+from ibkit.model import Key, Side, average_price
 from ibkit.trading.by_hand import held_of
 from ibkit.trading.close_records import CloseRecords
 from ibkit.trading.closing_order import CloseResult, ClosingOrder, why_not_closed
 from ibkit.trading.intent import Intent, IntentState
-from ibkit.trading.standing import Exits, Standing
+from ibkit.trading.standing import Standing
 from ibkit.trading.taking_off import TakenOff, TradeExits
 from ibkit.trading.trade import ExitReason, OrderRole, Trade
 
@@ -25,51 +25,75 @@ class TradeCloser:
     exits: TradeExits
     records: CloseRecords
 
-    async def close(self, trade: Trade, key: Key, limit_price: Decimal | None, confirm: tuple[str, ...]) -> CloseResult:
+    async def close(
+        self,
+        trade: Trade,
+        key: Key,
+        limit_price: Decimal | None,
+        confirm: tuple[str, ...],
+        *,
+        at_most: Decimal | None = None,
+    ) -> CloseResult:
+        """at_most: where more is known than positions show yet, what of it can be left."""
         known = await self.order.gateway.find(key)
         held = Decimal(0)
         if known is None:
             held = held_of(trade.contract, await self.order.broker.positions(self.order.account_id)).whole
-        off = await self.exits.take_off(trade, begun=known is not None or held <= 0)
-        if known is None and held <= 0 and off.ended_by is None:
+            held = held if at_most is None else max(min(held, at_most), Decimal(0))
+        entry = await self.entry_of(trade)
+        off = await self.exits.take_off(trade, entry, begun=known is not None or held <= 0)
+        closes = await self._earlier_closes(entry, key)
+        bought = off.filled + sum((each.filled for each in closes), Decimal(0))
+        remaining = (trade.quantity if entry is None else entry.filled) - bought
+        if known is None and remaining <= 0 and off.ended_by is not None:
+            return await self._ended_by_exit(trade, off, closes)
+        if known is None and (held <= 0 or remaining <= 0):
             raise NotFound(f"The account holds nothing of {trade.label}", code="E-NOT-FOUND")
-        if off.ended_by is not None:
-            return await self._ended_by_exit(trade, off.ended_by)
-        entry = await self._entry_of(trade)
+        # Of a close begun before, what is held now may already be the result of it.
+        quantity = known.ticket.quantity if known is not None else min(remaining, held)
         try:
             if known is not None:
-                ticket = known.ticket  # begun before: what is held now may already be the result of it
+                ticket = known.ticket
             else:
-                quantity = min(trade.quantity - off.filled, held)
                 contract = trade.contract if entry is None else entry.ticket.contract
                 ticket = await self.order.ticket(contract, Side.BUY, quantity, limit_price)
             outcome, intent = await self.order.carry_out(ticket, key, confirm, entry)
         except IbkitError as error:
-            return await self._not_closed(trade, entry, off, key, error)
+            return await self._not_closed(trade, entry, off, key, error, quantity=quantity)
         if intent.state is IntentState.FILLED:
-            done = await self.records.closed(trade, intent, ExitReason.MANUAL, OrderRole.CLOSE)
+            price = _average(off, (*closes, intent))
+            done = await self.records.closed(trade, intent, ExitReason.MANUAL, OrderRole.CLOSE, price=price)
             return self.order.closed(intent, trade, done)
-        return await self._not_closed(trade, entry, off, key, why_not_closed(outcome, intent), closing=intent)
+        why = why_not_closed(outcome, intent)
+        return await self._not_closed(trade, entry, off, key, why, quantity=quantity, closing=intent)
 
-    async def _entry_of(self, trade: Trade) -> Intent | None:
+    async def _earlier_closes(self, entry: Intent | None, key: Key) -> tuple[Intent, ...]:
+        """Closes that filled, at least in part, before the one of `key`."""
+        undoing = await self.exits.undoing(entry)
+        return tuple(each for each in undoing if each.planned.purpose == "close" and each.filled and each.key != key)
+
+    async def entry_of(self, trade: Trade) -> Intent | None:
         for link in trade.links:
             if link.role is OrderRole.ENTRY:
                 return await self.order.gateway.find(link.key)
         return None
 
-    async def _ended_by_exit(self, trade: Trade, exits: Exits) -> CloseResult:
+    async def _ended_by_exit(self, trade: Trade, off: TakenOff, closes: tuple[Intent, ...]) -> CloseResult:
+        exits = off.ended_by
+        assert exits is not None, "it was ended by its exits"
         by_stop = exits.stop.state is IntentState.FILLED
         last = exits.stop if by_stop or exits.profit is None else exits.profit
         reason = ExitReason.STOPPED_OUT if by_stop else ExitReason.TAKE_PROFIT
         role = OrderRole.STOP if by_stop else OrderRole.PROFIT
-        done = await self.records.closed(trade, last, reason, role, price=exits.average)
+        price = _average(off, closes)
+        done = await self.records.closed(trade, last, reason, role, price=price)
         word = "stop" if by_stop else "take profit"
         return CloseResult(
             success=True,
-            message=f"{trade.label} was closed by its {word} at {exits.average} before it could be closed",
-            exit_price=exits.average,
+            message=f"{trade.label} was closed by its {word} at {price} before it could be closed",
+            exit_price=price,
             order_id=last.order_id,
-            quantity=exits.filled,
+            quantity=off.filled,
             realized_pnl=None if done is None else done.realized_pnl,
             trade_id=trade.trade_id,
             by_exit=True,
@@ -85,9 +109,13 @@ class TradeCloser:
         key: Key,
         error: IbkitError,
         *,
+        quantity: Decimal,
         closing: Intent | None = None,
     ) -> CloseResult:
-        """Protects again what is still open. Not beside an order that may be alive: both could fill."""
+        """Protects again what is still open. Not beside an order that may be alive: both could fill.
+
+        quantity: what was to be closed.
+        """
         alive = closing is not None and not closing.final
         unsure = alive or error.code == "E-ORD-UNKNOWN"
         base = CloseResult(
@@ -100,9 +128,11 @@ class TradeCloser:
             trade_id=trade.trade_id,
             unsure=unsure,
         )
+        left = quantity - base.quantity
+        if off.protecting >= left:  # of a close that an earlier run began: put back by it, or by the watchdog
+            return dataclasses.replace(base, message=f"{base.message}; its stop works", stop_restored=True)
         if entry is None or off.removed is None:
             return base
-        left = trade.quantity - base.quantity - off.filled
         placed = None if unsure else await self.exits.put_back(entry, off.removed, quantity=left, key=key)
         if placed is not None and placed.exits is not None:
             await self.records.exits(trade, placed.exits, placed.tries)
@@ -113,3 +143,11 @@ class TradeCloser:
         return dataclasses.replace(
             base, message=message, code="E-ORD-UNKNOWN" if unsure else "E-STOP-FAILED", unsure=True
         )
+
+
+def _average(off: TakenOff, closes: tuple[Intent, ...]) -> Decimal | None:
+    """Of all that bought it back; None where nobody told the price of a part."""
+    parts = [*off.parts, *((each.average_price, each.filled) for each in closes if each.average_price is not None)]
+    told = sum((quantity for _, quantity in parts), Decimal(0))
+    whole = off.filled + sum((each.filled for each in closes), Decimal(0))
+    return average_price(tuple(parts)) if told == whole else None

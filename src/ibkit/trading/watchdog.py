@@ -6,6 +6,8 @@
 |-------------------------------|-------------------------------------------------------------------------------|
 | no stop, or too small a one   | an alert; by the plan: placed again or enlarged, bought back, or left         |
 | orders that buy too much      | made smaller; of a position that is gone: cancelled, they would open a long   |
+| a spread without its bought   | an alert; nothing is sent: an order on the whole would sell the leg that is gone |
+| leg, the sold one stands      |                                                                               |
 | an order in an unknown state  | an alert; nothing is sent beside it                                           |
 | it is over                    | the record is closed, with how and at what price                              |
 | a position without a record   | listed; with `all_shorts` a short option without a stop is an alert, too      |
@@ -26,6 +28,7 @@ from ibkit.clock import Clock
 from ibkit.model import AccountId, Position, SecType
 from ibkit.trading.alert import Alert, AlertKind, Severity
 from ibkit.trading.coverage import (
+    Broken,
     Covered,
     Doubtful,
     Gone,
@@ -44,8 +47,9 @@ from ibkit.trading.gateway import OrderGateway
 from ibkit.trading.looking import Looker, Sight
 from ibkit.trading.ports import Alerts, Broker, Trades
 from ibkit.trading.remedies import Mended, Remedies
+from ibkit.trading.standing import role_of
 from ibkit.trading.timeline import Observer, Step, StepKind, unobserved
-from ibkit.trading.trade import Trade, TradeStatus
+from ibkit.trading.trade import OrderRole, Trade, TradeStatus
 
 __all__ = ["WatchReport", "Watchdog"]
 
@@ -154,15 +158,17 @@ class Watchdog:
                 return await self._alert(
                     verdict.watched.trade, f"has no working stop for certain: {verdict.reason}"
                 ), ""
+            case Broken():
+                return await self._alert(verdict.watched.trade, f"is broken: {_said(verdict)}"), ""
         assert_never(verdict)
 
     async def _unprotected(self, missing: Missing) -> tuple[Alert, str]:
         trade, plan = missing.watched.trade, missing.watched.plan
         problem = f"has no working stop: {_said(missing)}"
         alert = await self._alert(trade, problem)  # on disk before anything is sent
-        if not self.acts or plan.on_missing is OnMissing.ALERT:
+        if not self.acts or (plan.on_missing is OnMissing.ALERT and not _is_begun_only(missing.watched)):
             return alert, ""
-        if plan.on_missing is OnMissing.PLACE:
+        if plan.on_missing is not OnMissing.CLOSE:
             mended = await self.remedies.place(missing)
         else:
             mended = await self._bought_back(missing)
@@ -308,9 +314,15 @@ def _next_exit(watched: Iterable[Watched], now: datetime) -> datetime | None:
     return min(coming, default=None)
 
 
+def _is_begun_only(watched: Watched) -> bool:
+    """Its sale broke off before any stop was tried: to place it is the rest of that sale, whatever its policy."""
+    tried = any(role_of(each.intent) is OrderRole.STOP for each in watched.exits)
+    return watched.trade.exit_plan is not None and not tried
+
+
 def _wrong(verdict: Verdict) -> bool:
     """It needs a second look: what follows from it is sent or written down."""
-    return isinstance(verdict, Missing | TooMuch | Doubtful | Gone)
+    return isinstance(verdict, Missing | TooMuch | Doubtful | Gone | Broken)
 
 
 def _trade(verdict: Verdict) -> Trade:
@@ -332,6 +344,12 @@ def _said(verdict: Verdict) -> str:
             return f"its orders would buy {verdict.quantity.normalize():f} more than stands"
         case Gone():
             return f"{verdict.quantity.normalize():f} stand in our books and not at IBKR"
+        case Broken():
+            leg = next(leg.contract.label for leg in verdict.watched.contract.legs if leg.ratio > 0)
+            return (
+                f"{verdict.naked.normalize():f} {leg} stand short without the leg that was bought to protect them; "
+                "buy them back by hand, and cancel the orders on the spread, which would sell that leg again"
+            )
         case Doubtful():
             return verdict.reason
         case _:

@@ -91,6 +91,7 @@ from ibkit.wire.endpoint import (
     Needs,
     Resend,
 )
+from ibkit.wire.executions import TRADES, TradeRow, fill_from_wire
 from ibkit.wire.http import (
     Request,
     Response,
@@ -143,7 +144,6 @@ from ibkit.wire.orders import (
     PLACE_ORDERS,
     PREVIEW_ORDERS,
     REPLY,
-    TRADES,
     AnswerRow,
     CancelAnswer,
     LiveOrder,
@@ -151,9 +151,7 @@ from ibkit.wire.orders import (
     OrderStatusRow,
     PlaceAnswer,
     ReplyRequest,
-    TradeRow,
     cancel_from_wire,
-    fill_from_wire,
     order_from_status,
     order_from_wire,
     order_id_from_wire,

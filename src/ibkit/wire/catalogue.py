@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from ibkit.wire import accounts, contracts, login, marketdata, orders, session
+from ibkit.wire import accounts, contracts, executions, login, marketdata, orders, session
 from ibkit.wire.endpoint import Endpoint
 
 __all__ = ["ENDPOINTS"]
@@ -17,4 +17,4 @@ def _endpoints(*topics: ModuleType) -> dict[str, Endpoint]:
     return found
 
 
-ENDPOINTS: dict[str, Endpoint] = _endpoints(login, session, accounts, contracts, marketdata, orders)
+ENDPOINTS: dict[str, Endpoint] = _endpoints(login, session, accounts, contracts, marketdata, orders, executions)

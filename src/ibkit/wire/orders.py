@@ -1,4 +1,4 @@
-"""Orders on the wire: placing, questions, preview, modify, cancel, the live list, status, trades.
+"""Orders on the wire: placing, questions, preview, modify, cancel, the live list, status.
 
 Source: docs/facts/orders.md.
 """
@@ -6,7 +6,6 @@ Source: docs/facts/orders.md.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -17,7 +16,6 @@ from ibkit.model import (
     AccountId,
     CancelAck,
     Conid,
-    Fill,
     Order,
     OrderId,
     OrderStatus,
@@ -40,10 +38,9 @@ __all__ = [
     "OrderStatusRow",
     "PlaceAnswer",
     "ReplyRequest",
-    "TradeRow",
     "cancel_from_wire",
     "changes_orders",
-    "fill_from_wire",
+    "conid_from_wire",
     "order_from_status",
     "order_from_wire",
     "order_id_from_wire",
@@ -170,28 +167,6 @@ class OrderStatusRow(msgspec.Struct):
     order_cancellation_by_system_reason: str | None = None
 
 
-class TradeRow(msgspec.Struct):
-    """One execution. Source: §11."""
-
-    execution_id: str | None = None
-    order_id: Any = None
-    account: str | None = None
-    accountCode: str | None = None
-    conid: Any = None
-    conidEx: str | None = None
-    symbol: str | None = None
-    side: str | None = None
-    size: Any = None
-    price: Any = None
-    commission: Any = None
-    net_amount: Any = None
-    trade_time: str | None = None
-    trade_time_r: Any = None
-    order_ref: str | None = None
-    sec_type: str | None = None
-    order_description: str | None = None
-
-
 PLACE_ORDERS = Endpoint(
     "POST",
     "/iserver/account/{account_id}/orders",
@@ -257,17 +232,6 @@ ORDER_STATUS = Endpoint(
     lane=Lane.ORDERS,
     source=f"{_FACTS} §10",
 )
-TRADES = Endpoint(
-    "GET",
-    "/iserver/account/trades",
-    gives=list[TradeRow],
-    needs=Needs.PRIMED_ACCOUNTS,
-    lane=Lane.ORDERS,
-    limit=Limit(1, 5.0),
-    source=f"{_FACTS} §11",
-)
-
-
 _STATUSES = {status.value.lower(): status for status in OrderStatus}
 
 
@@ -290,7 +254,7 @@ def side_from_wire(word: str | None) -> Side:
 
 def order_from_wire(row: LiveOrder) -> Order:
     """A row of the live list. Raises ValueError where it has no number, contract or side."""
-    order_id, conid = order_id_from_wire(row.orderId), _conid(row.conid, row.conidex)
+    order_id, conid = order_id_from_wire(row.orderId), conid_from_wire(row.conid, row.conidex)
     if order_id is None or conid is None:
         raise ValueError("an order row without number or contract")
     status = status_from_wire(row.status)
@@ -368,7 +332,7 @@ def _prices(kind: str, *, price: Any, aux: Any, stop: Any) -> tuple[Decimal | No
     return limit, trigger
 
 
-def _conid(conid: Any, conidex: str | None) -> int | None:
+def conid_from_wire(conid: Any, conidex: str | None) -> int | None:
     """Of a combination the number for spreads, which also begins its conidex. Source: §1.6."""
     found = whole(conid)
     return found if found is not None else whole(re.split("[@;]", conidex or "", maxsplit=1)[0])
@@ -402,7 +366,7 @@ def _sizes(
 
 def order_from_status(row: OrderStatusRow) -> Order:
     """The order of a status answer, fills read from either naming. Raises ValueError as `order_from_wire`."""
-    order_id, conid = order_id_from_wire(row.order_id), _conid(row.conid, row.conidex)
+    order_id, conid = order_id_from_wire(row.order_id), conid_from_wire(row.conid, row.conidex)
     if order_id is None or conid is None:
         raise ValueError("an order status without number or contract")
     status = status_from_wire(row.order_status)
@@ -442,37 +406,6 @@ def order_from_status(row: OrderStatusRow) -> Order:
         or None,
         parked=status is OrderStatus.INACTIVE and _pending(row.order_ccp_status),
     )
-
-
-def fill_from_wire(row: TradeRow, account_id: AccountId) -> Fill:
-    """One execution. Raises ValueError where it lacks its id, contract, size, price or time."""
-    conid = _conid(row.conid, row.conidEx)
-    size, price = figure(row.size), figure(row.price)
-    if not row.execution_id or conid is None or size is None or price is None:
-        raise ValueError("an execution without id, contract, size or price")
-    fee = figure(row.commission)
-    return Fill(
-        execution_id=row.execution_id,
-        order_id=order_id_from_wire(row.order_id),
-        account_id=AccountId(row.account or row.accountCode or account_id),
-        conid=Conid(conid),
-        side=side_from_wire(row.side),
-        quantity=abs(size),
-        price=price,
-        fee=None if fee is None else abs(fee),
-        at=_trade_time(row),
-        ref=Ref(row.order_ref) if row.order_ref else None,
-    )
-
-
-def _trade_time(row: TradeRow) -> datetime:
-    """UTC: milliseconds where given, else `20260706-13:36:02`. Source: §11."""
-    milliseconds = whole(row.trade_time_r)
-    if milliseconds is not None:
-        return datetime.fromtimestamp(milliseconds / 1000, UTC)
-    if row.trade_time:
-        return datetime.strptime(row.trade_time, "%Y%m%d-%H:%M:%S").replace(tzinfo=UTC)
-    raise ValueError("an execution without time")
 
 
 def cancel_from_wire(row: CancelAnswer, order_id: OrderId) -> CancelAck:

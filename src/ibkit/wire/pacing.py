@@ -4,7 +4,8 @@
     endpoint windows  the `limit` of the catalogue, slots handed out in the order asked
     concurrency       `Concurrent` limits of the catalogue
     pause             of an endpoint after its 429: Retry-After, else 1 s doubling
-    penalty box       three 429 in a minute stop everything for ten minutes
+    penalty box       three 429 in a minute stop everything for ten minutes; those of the order list and the like, which
+                      another run of the same user name brings about, do not count
 
 Source: docs/facts/auth-and-sessions.md §5.
 """
@@ -24,6 +25,8 @@ SLOW_S: Final = 60.0
 BOX_S: Final = 600.0
 BOX_AFTER: Final = 3
 BOX_WITHIN_S: Final = 60.0
+SHARED_S: Final = 5.0
+"""Seconds for one call, from which on a 429 says that another process of the user name asked."""
 PAUSE_LONGEST_S: Final = 60.0
 
 
@@ -136,12 +139,20 @@ class Pacer:
             self._under_way[endpoint.path] -= 1
 
     def refused(self, endpoint: Endpoint, now: float, *, retry_after_s: float | None = None) -> None:
-        """A 429 came: pause its endpoint, slow all down, and open the box at the third in a minute."""
+        """A 429 came: pause its endpoint, slow all down, and open the box at the third in a minute.
+
+        An endpoint that may be asked once in seconds was asked by another process: a worker beside a command. Who took
+        that for the box would stop its own orders for ten minutes, a stop after a fill among them. In the real box
+        every call is refused, so the others open it.
+        """
         doubled = min(self._pause_s.get(endpoint.path, 0.5) * 2, PAUSE_LONGEST_S)
         if now - self._paused_until.get(endpoint.path, -PAUSE_LONGEST_S) > BOX_WITHIN_S:
             doubled = 1.0
         self._pause_s[endpoint.path] = doubled
         self._paused_until[endpoint.path] = now + (doubled if retry_after_s is None else retry_after_s)
+        limit = endpoint.limit
+        if isinstance(limit, Limit) and limit.per_s / limit.calls >= SHARED_S:
+            return
         self._slow_until = now + SLOW_S
         self._refusals.append(now)
         if len(self._refusals) == BOX_AFTER and now - self._refusals[0] <= BOX_WITHIN_S:

@@ -17,8 +17,9 @@ import msgspec
 
 from ibkit.model import Conid
 from ibkit.wire.codec import BODY_LIMIT, decode_json, encode, excerpt
+from ibkit.wire.executions import TradeRow
 from ibkit.wire.numbers import figure, whole
-from ibkit.wire.orders import LiveOrder, TradeRow
+from ibkit.wire.orders import LiveOrder
 
 __all__ = [
     "ECHO",

@@ -14,6 +14,7 @@ from ibkit.cli.flags import Account, AllowDelayed, Compete, Env, Json, Live, Yes
 from ibkit.cli.running import go
 from ibkit.cli.sale_flags import check_conflicts, profit_part, trail_of
 from ibkit.errors import IbkitError
+from ibkit.model import AccountId
 from ibkit.settings import Settings
 
 if TYPE_CHECKING:
@@ -225,11 +226,16 @@ def _terms(ask: Ask, plan: Plan, *, dry_run: bool) -> dict[str, Any]:
 
 
 def _say_banner(ask: Ask, plan: Plan, settings: Settings, desk: Desk) -> None:
-    from ibkit.bootstrap.worker import worker_status
+    from ibkit.bootstrap.worker import watches, worker_status
     from ibkit.cli.sale_text import banner
 
-    if plan.exit_at is not None and not ask.start_cleanup and worker_status(settings) is None:
-        output.warn("note: no worker runs, which would close it at its time: start one with `ibkit worker`")
+    if plan.exit_at is not None and not settings.mock:  # the simulated broker ends with this process, and all it sold
+        status = worker_status(settings)
+        if status is None and not ask.start_cleanup:
+            output.warn("note: no worker runs, which would close it at its time: start one with `ibkit worker`")
+        elif status is not None and not watches(status, desk.account_id):
+            account_id = desk.account_id
+            output.warn(f"note: the worker that runs does not watch {account_id}, so it would not close it at its time")
     if ask.json:
         # A person who watches a JSON run still needs the key if it is cut short.
         output.warn(f"key {plan.key}")
@@ -254,6 +260,8 @@ def _tell(ask: Ask, plan: Plan, settings: Settings, desk: Desk, sale: Sale, *, p
     from ibkit.cli.sale_text import document, last_line, tables
 
     failure = sale.first_failure
+    if ask.start_cleanup and sale.good and not ask.dry_run:
+        _make_sure_of_a_worker(settings, desk.account_id)
     if ask.json:
         if sale.outcome == "failed" and failure is not None:
             error = IbkitError(failure.message, code=failure.code or "E-UPSTREAM", remedy=failure.remedy)
@@ -265,22 +273,28 @@ def _tell(ask: Ask, plan: Plan, settings: Settings, desk: Desk, sale: Sale, *, p
     _say_legs(sale)
     if not ask.dry_run and not preview and sale.results:
         output.say(tables(sale, plan.symbol) + "\n")
-    if ask.start_cleanup and sale.good and not ask.dry_run:
-        _make_sure_of_a_worker(settings)
     if sale.critical:
         output.warn(f"Check with: ibkit orders list; ibkit intents show {_intent_hint(desk, sale)}")
     output.say(last_line(sale, dry_run=ask.dry_run))
     return sale.exit_code
 
 
-def _make_sure_of_a_worker(settings: Settings) -> None:
+def _make_sure_of_a_worker(settings: Settings, account_id: AccountId) -> None:
     """OPT-11. The sale stands whatever comes of it: the stops are at IBKR."""
     from ibkit.bootstrap import start_worker_if_none
+    from ibkit.bootstrap.worker import watches, worker_status
 
     try:
         started = start_worker_if_none(settings)
     except IbkitError as error:
         output.warn(f"note: no worker was started: {error.message}. {error.remedy}".rstrip())
+        return
+    status = worker_status(settings)
+    if status is not None and not watches(status, account_id):
+        output.warn(
+            f"note: the worker that runs watches {', '.join(status['accounts'])} and not {account_id}: stop it with "
+            "`ibkit worker stop`, and start one without --account"
+        )
         return
     output.warn("note: a worker was started in the background" if started else "note: a worker runs already")
 

@@ -27,6 +27,7 @@ from ibkit.model import (
 from ibkit.trading.ref import leg_ref
 from ibkit.wire.codec import decode, said
 from ibkit.wire.endpoint import Endpoint
+from ibkit.wire.executions import TRADES, TradeRow, fill_from_wire
 from ibkit.wire.http import Response
 from ibkit.wire.order_answers import RefusedCancel, answer_from_wire, refused_cancel, registered_in
 from ibkit.wire.orders import (
@@ -37,12 +38,9 @@ from ibkit.wire.orders import (
     PLACE_ORDERS,
     PREVIEW_ORDERS,
     REPLY,
-    TRADES,
     LiveOrders,
     ReplyRequest,
-    TradeRow,
     cancel_from_wire,
-    fill_from_wire,
     order_from_status,
     order_from_wire,
 )

@@ -17,6 +17,7 @@ from ibkit.sim.exchange.refusals import FRACTION, planned_price
 from ibkit.sim.exchange.tickets import BadTicket, SimTicket, read_ticket
 from ibkit.sim.handlers.accounts import brokerage_of, known_account
 from ibkit.sim.routing import ApiError, Call, Reply, handles
+from ibkit.wire.executions import TRADES
 from ibkit.wire.orders import (
     ANSWER_PROMPT,
     CANCEL_ORDER,
@@ -26,7 +27,6 @@ from ibkit.wire.orders import (
     PLACE_ORDERS,
     PREVIEW_ORDERS,
     REPLY,
-    TRADES,
 )
 from ibkit.wire.session import RESET_SUPPRESSION, SUPPRESS_QUESTIONS
 

@@ -36,9 +36,10 @@ from ibkit.sim.serving.simclock import SimClock
 from ibkit.sim.world import World
 from ibkit.wire.accounts import ACCOUNTS
 from ibkit.wire.endpoint import Base, Endpoint, Lane, Needs
+from ibkit.wire.executions import TRADES
 from ibkit.wire.http import Request
 from ibkit.wire.marketdata import SNAPSHOT
-from ibkit.wire.orders import LIVE_ORDERS, ORDER_STATUS, PLACE_ORDERS, REPLY, TRADES
+from ibkit.wire.orders import LIVE_ORDERS, ORDER_STATUS, PLACE_ORDERS, REPLY
 from ibkit.wire.session import REAUTHENTICATE, SSODH_INIT, TICKLE
 
 __all__ = ["Face", "Outcome", "SimServer"]

@@ -30,6 +30,7 @@ from ibkit.trading.risk.facts import DailyPnl, Facts, Holding, Market, SessionHe
 from ibkit.trading.risk.heartbeat import Heartbeat, overdue
 from ibkit.trading.risk.limits import LIVE_LIMITS, PAPER_LIMITS, Limits, Mode, default_limits
 from ibkit.trading.risk.names import LIMITS, layered, loosens, read_value, show_value
+from ibkit.trading.risk.price import UNPRICED
 from ibkit.trading.risk.questions import covers
 from ibkit.trading.risk.session import check_age
 from ibkit.trading.risk.value import case_value
@@ -40,6 +41,7 @@ __all__ = [
     "LIMITS",
     "LIVE_LIMITS",
     "PAPER_LIMITS",
+    "UNPRICED",
     "Case",
     "DailyPnl",
     "Facts",

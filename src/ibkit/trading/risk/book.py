@@ -232,6 +232,14 @@ class RiskBook(Protocol):
         """All that a decision rests on, of one moment. read_at: when the positions were read (default: `at`)."""
         ...
 
+    async def limits(self, scope: Scope) -> Limits:
+        """As in the state: for those whom what is used up does not concern."""
+        ...
+
+    async def generation(self) -> int:
+        """As in the state: it rises with each change of a limit and each halt or release."""
+        ...
+
     async def change(self, change: LimitChange) -> LimitChange:
         """Stored, with its number and old value. A raise of a live limit waits for a second person.
 

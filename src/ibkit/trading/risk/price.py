@@ -9,9 +9,9 @@ from ibkit.trading.risk.case import Case, Reading, is_derivative, parts_of
 from ibkit.trading.risk.limits import Mode
 from ibkit.trading.risk.value import net_middle
 
-__all__ = ["collar", "fresh_quote", "market_orders", "price_grid"]
+__all__ = ["UNPRICED", "collar", "fresh_quote", "market_orders", "price_grid"]
 
-_UNPRICED = (OrderType.MARKET, OrderType.MARKET_ON_CLOSE)
+UNPRICED = (OrderType.MARKET, OrderType.MARKET_ON_CLOSE)
 """They trade at whatever the market is."""
 _OPTIONS = (SecType.OPTION, SecType.FUTURE_OPTION, SecType.COMBO)
 
@@ -63,7 +63,7 @@ def collar(case: Case) -> Reading:
 def market_orders(case: Case) -> Reading:
     """RC-11: a market order only into a market that is seen, and narrow."""
     control, name, mode = "RC-11", "market_order_unsafe", case.limits.market_orders
-    unpriced = [ticket for ticket in case.openers if ticket.order_type in _UNPRICED]
+    unpriced = [ticket for ticket in case.openers if ticket.order_type in UNPRICED]
     if mode is Mode.OFF or not unpriced:
         return case.off(control, name)
     for ticket in unpriced:

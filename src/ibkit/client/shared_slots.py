@@ -1,0 +1,109 @@
+"""Slots of endpoints that one login may ask once in some seconds, shared by the processes of one machine.
+
+A worker and the commands beside it use one user name: each by itself keeps IBKR's pace, together they would meet a 429,
+and three of those in a minute shut the address out. So the last slot of each slow endpoint stands in a small file.
+Losing it costs a 429 at most, so it is not fsynced, and whatever is wrong with it is no reason to hold a call up.
+Source: docs/facts/auth-and-sessions.md §5.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ibkit.clock import Clock
+from ibkit.wire.endpoint import Endpoint, Limit
+
+__all__ = ["SharedSlots"]
+
+_BELOW_S = 60.0
+"""What may be asked once a minute is not waited for: a 429 to a second process does no harm (`Lanes.slow_down`)."""
+
+
+class SharedSlots:
+    """path: of the file, one for each login."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+
+    def reserve(self, endpoint: Endpoint, wait_s: float, *, longest_s: float) -> float:
+        """Seconds until this endpoint's next slot among all processes, at least `wait_s`; it is then taken.
+
+        A slot more than `longest_s` ahead is no queue but a clock that was set back: it counts for nothing.
+        """
+        limit = endpoint.limit
+        if not isinstance(limit, Limit) or limit.calls != 1 or limit.per_s >= _BELOW_S:
+            return wait_s
+        now = self._clock.now().timestamp()
+        with self._held() as handle:
+            if handle is None:
+                return wait_s
+            slots = _read(handle)
+            free_at = slots.get(endpoint.path, 0.0) + limit.per_s
+            slot = now + wait_s
+            if slot < free_at <= now + longest_s:
+                slot = free_at
+            _write(handle, {**slots, endpoint.path: slot})
+            return slot - now
+
+    @contextmanager
+    def _held(self) -> Iterator[int | None]:
+        """The file, locked for the moment; None where it cannot be had."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            handle = os.open(self._path, os.O_CREAT | os.O_RDWR | getattr(os, "O_CLOEXEC", 0), 0o600)
+        except OSError:
+            yield None
+            return
+        try:
+            yield handle if _lock(handle) else None
+        finally:
+            os.close(handle)
+
+
+def _read(handle: int) -> dict[str, float]:
+    try:
+        told = json.loads(os.pread(handle, 65_536, 0) or b"{}")
+    except (OSError, ValueError):
+        return {}
+    known = told.items() if isinstance(told, dict) else ()
+    return {path: float(at) for path, at in known if isinstance(at, int | float)}
+
+
+def _write(handle: int, slots: dict[str, float]) -> None:
+    body = json.dumps(slots).encode()
+    try:
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, body, 0)
+    except OSError:
+        return  # a full disk: the next process paces itself alone
+
+
+if sys.platform == "win32":
+
+    def _lock(handle: int) -> bool:
+        import msvcrt
+
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+else:
+
+    def _lock(handle: int) -> bool:
+        """Whoever holds it does so for microseconds; one that was stopped meanwhile is not waited for."""
+        import fcntl
+
+        for _ in range(20):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            return True
+        return False
