@@ -15,7 +15,7 @@ from ibkit.model import Key, OrderId, OrderType, Ref, Side
 from ibkit.store import open_journal
 from ibkit.store.columns import instant_text
 from ibkit.trading.events import Claimed, Decided, IntentId, Operation, Stage
-from ibkit.trading.ports import ControlsMoved, Fenced
+from ibkit.trading.ports import ControlsMoved, Fenced, lane_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requirement("TRD-18", "GWY-03")]
 COLUMNS = (
@@ -97,10 +97,12 @@ async def test_the_value_is_that_of_the_decision_before_the_send(tmp_path):
 
 @pytest.mark.parametrize(("operation", "counted"), [(Operation.MODIFY, 1), (Operation.CANCEL, 0)])
 async def test_a_change_counts_and_a_cancel_does_not(tmp_path, operation, counted):
-    async with opened(tmp_path) as (journal, epoch):
+    async with opened(tmp_path) as (journal, _):
         ticket = None if operation is Operation.CANCEL else LIMIT
-        intent, _ = await journal.plan(planned(ticket, operation=operation, target=OrderId("17")))
-        await journal.append(intent, Claimed(at=START, owner="me", epoch=epoch), SENDING)
+        plan = planned(ticket, operation=operation, target=OrderId("17"))
+        intent, _ = await journal.plan(plan)
+        async with journal.conversation(lane_of(plan), wait_s=1.0) as lane:
+            await journal.append(intent, Claimed(at=START, owner="me", epoch=lane.epoch), SENDING)
 
         assert [row[-2] for row in await rows(journal)] == [operation.value] * counted
         assert await journal.controls(ACCOUNT) == (0, counted)
