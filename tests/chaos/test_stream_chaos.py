@@ -33,9 +33,9 @@ def _patched(owner: Any, **values: Any) -> Iterator[None]:
             setattr(owner, name, value)
 
 
-def _see_fill_without_memory(self: OrderView, fill: Any, source: Any) -> Any:
+def _see_fill_without_memory(self: OrderView, fill: Any, source: Any, **named: Any) -> Any:
     self._fills.pop(fill.execution_id, None)
-    return _SEE_FILL(self, fill, source)
+    return _SEE_FILL(self, fill, source, **named)
 
 
 _SEE_FILL = OrderView.see_fill

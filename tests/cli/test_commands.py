@@ -115,6 +115,10 @@ def test_the_mock_needs_no_network_and_says_that_it_is_one(ibkit: Make, monkeypa
     ran = ibkit("sell-option", "--side", "put")
     assert ran.code == 0, ran.err
     assert ran.out.startswith("SIMULATED.")
+    assert ibkit("sell-option", "--side", "put", "--exit-in", "1h").code == 0
+    ran = ibkit("sell-option", "--side", "put", "--start-cleanup")
+    assert ran.code == 0
+    assert "note: no worker was started" in ran.err
 
 
 @pytest.mark.requirement("TRD-02", "CFG-09")
@@ -486,3 +490,14 @@ def test_status_says_that_trading_is_stopped_and_an_order_says_how_to_start_it_a
     assert "Trading is halted" in ran.err
     assert "ibkit kill --release" in ran.err
     assert ib.run("kill", "--cancel-all", "--symbol", "SPY").code == 2
+
+
+@pytest.mark.requirement("TRD-18", "OPT-05")
+@pytest.mark.parametrize("up", [True, False])
+def test_the_kill_switch_that_cancels_all_tells_its_halts_in_one_document(bench: Make, up: bool) -> None:
+    ib = bench()
+    ib.simulator.up = up
+    ran = ib.run("kill", "--cancel-all", "--by", "ann", "--json")
+    assert (ran.code == 0) is up
+    assert {halt["mode"] for halt in ran.json["halts"]} == {"cancel-all"}
+    assert ("complete" in ran.json) is up

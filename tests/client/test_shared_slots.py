@@ -13,8 +13,9 @@ from ibkit.clock import ManualClock
 from ibkit.model import AccountId, AuthMethod
 from ibkit.sim.serving.inprocess import Simulator
 from ibkit.wire.accounts import PNL_PARTITIONED
+from ibkit.wire.executions import TRADES
 from ibkit.wire.marketdata import SNAPSHOT
-from ibkit.wire.orders import LIVE_ORDERS, TRADES
+from ibkit.wire.orders import LIVE_ORDERS
 from ibkit.wire.session import SSO_VALIDATE
 from simulators import make_simulator
 

@@ -151,19 +151,21 @@ async def test_a_lane_that_nobody_took_has_no_epoch_but_none(tmp_path):
 
 
 @pytest.mark.parametrize("stage", [Stage.SEND, Stage.CONFIRM])
-@pytest.mark.parametrize("rests", [{"generation": 1}, {"serial": 1}])
+@pytest.mark.parametrize("rests", [{"generation": 1, "serial": 1}, {"serial": 0}, {"serial": 2}])
 async def test_a_decision_on_what_is_past_is_told_what_is_now(tmp_path, stage, rests):
     async with opened(tmp_path) as (journal, epoch):
-        intent, _ = await journal.plan(planned())
         claimed = Claimed(at=START, owner="me", epoch=epoch)
+        earlier = planned(intent_id=IntentId("ib-1"), ref=Ref("ib-1"), key=Key("key-0123456789abcdef"))
+        await journal.append((await journal.plan(earlier))[0], claimed, SENDING)
+        intent, _ = await journal.plan(planned())
 
         with pytest.raises(ControlsMoved) as caught:
             await journal.append(intent, claimed, decided(stage=stage, **rests))
 
-        assert caught.value.details == {"intent": REF, "generation": "0", "serial": "0"}
+        assert caught.value.details == {"intent": REF, "generation": "0", "serial": "1"}
         assert caught.value.message == (f"Order {REF}: limits, kill switches or sends changed since it was judged")
         stale = decided(stage=stage, **rests)
         for harmless in (decided(stage=Stage.INTAKE, **rests), dataclasses.replace(stale, passed=False)):
             intent = await journal.append(intent, harmless)
         with pytest.raises(ControlsMoved):
-            await journal.append(intent, claimed, decided(stage=stage), stale)
+            await journal.append(intent, claimed, decided(stage=stage, serial=1), stale)

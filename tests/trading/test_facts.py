@@ -196,6 +196,11 @@ async def test_what_the_caller_knows_of_a_contract_is_not_asked_for_its_twin(roo
     await gathered(room, pair[0], others=(pair[1],), group=GroupKind.OCA, broker=broker)
     assert broker.calls["increments"] == 1
 
+    room.limits = dataclasses.replace(room.limits, regular_hours=True)
+    hours = (await gathered(room, stock_ticket("1"))).hours
+    known = await gathered(room, stock_ticket("1"), Facts(hours=hours), broker)
+    assert (known.hours, broker.calls["trading_hours"]) == (hours, 0)
+
     given = Facts(underlying_price=Decimal("629.50"))
     facts = await gathered(room, sale("1"), given, broker)
     assert (facts.underlying_price, broker.calls["quotes"]) == (Decimal("629.50"), 0)

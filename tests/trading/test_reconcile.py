@@ -239,6 +239,21 @@ async def test_an_old_doubt_is_looked_for_while_each_look_brings_its_end_nearer(
     assert len(desk.looks) == looks
 
 
+async def test_a_look_that_tells_nothing_writes_nothing(desk):
+    desk.lists, desk.trades, written = [DOWN, listed(row())], [DOWN], []
+    append = desk.journal.append
+
+    async def counted(intent, *events, **more):
+        written.append(events)
+        return await append(intent, *events, **more)
+
+    desk.journal.append = counted
+    await desk.settle(doubted())
+
+    assert len(desk.looks) == 2
+    assert [len(events) for events in written] == [1]
+
+
 async def test_what_nobody_can_read_is_unknown_after_five_minutes_and_said_once(desk):
     desk.lists, desk.trades = [DOWN], [Unreachable("connection refused")]
     settled = await desk.settle(doubted())

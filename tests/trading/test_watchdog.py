@@ -133,6 +133,16 @@ async def test_a_stop_in_an_unknown_state_is_told_and_never_doubled(watch: Watch
     assert watch.orders() == []
 
 
+@pytest.mark.requirement("TRD-14")
+async def test_a_stop_that_ibkr_shows_nowhere_protects_nothing_and_is_told(watch: Watch) -> None:
+    """Cancelled in TWS while nobody watched: IBKR tells no status of it any more, and our books call it open."""
+    (stop,) = watch.stops
+    watch.room.broker.accepted.remove(stop)
+    (alert,) = (await watch.room.watchdog().round()).alerts
+    assert f"has no working stop for certain: order {stop.order_id} (not shown by IBKR) may work" in alert.message
+    assert watch.orders() == []
+
+
 async def test_a_refused_stop_is_tried_three_times_in_a_round_and_told(watch: Watch) -> None:
     watch.cancel_by_hand(watch.stops[0])
     watch.room.broker.reject_stops = 3

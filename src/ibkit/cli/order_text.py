@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ibkit.cli import output
@@ -79,8 +80,11 @@ def placed(outcome: Outcome, *, json: bool) -> int:
     return error.exit_code
 
 
-def cancelled_all(result: CancelAllResult, *, json: bool) -> int:
-    """Tell what a cancel of everything came to; the exit code: 7 where orders may still stand."""
+def cancelled_all(result: CancelAllResult, *, json: bool, beside: Mapping[str, Any] | None = None) -> int:
+    """Tell what a cancel of everything came to; the exit code: 7 where orders may still stand.
+
+    beside: what else belongs into the one JSON document.
+    """
     error = None
     if not result.complete:
         left = ", ".join(f"{row.order_id} ({row.raw_status})" for row in result.left) or "no complete list was shown"
@@ -88,6 +92,7 @@ def cancelled_all(result: CancelAllResult, *, json: bool) -> int:
     if json:
         output.emit(
             {
+                **(beside or {}),
                 "account": result.account_id,
                 "cancelled": result.cancelled,
                 "left": [row.order_id for row in result.left],

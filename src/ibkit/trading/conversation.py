@@ -220,7 +220,7 @@ class Conversation:
     async def _refuse(self, intent: Intent, decision: Decision) -> Intent:
         objection = decision.objection
         assert objection is not None, "a refusal has its objection"
-        if intent.earlier_send_may_act and (objection.control == "RC-26" or intent.operation is not Operation.CANCEL):
+        if intent.earlier_send_may_act and objection.control == "RC-26":
             return await self.doubt_earlier_send(intent)
         now = self.clock.now()
         end: Event
@@ -232,7 +232,7 @@ class Conversation:
         return await self.journal.append(intent, decision.event, end)
 
     async def doubt_earlier_send(self, intent: Intent) -> Intent:
-        """What was armed again and may not be sent again: its earlier send may still be carried out."""
+        """A cancel that was armed again and may not be sent again: its earlier send may still be carried out."""
         return await self._doubt(intent, "not to be sent again, but an earlier send may still be carried out")
 
     # -- questions ------------------------------------------------------------------------------------------------
@@ -331,8 +331,6 @@ class Conversation:
         not_sent = NotSent(at=self.clock.now(), reason=error.message)
         forbidden = isinstance(error, TradingError | ConfigError) or error.code == "E-READONLY"
         if forbidden and not replied:
-            if intent.operation is not Operation.CANCEL and intent.sends > 1:
-                return await self.doubt_earlier_send(await self.journal.append(intent, not_sent))
             ended = RefusedLocally(at=self.clock.now(), code=error.code, control="", reason=error.message)
             return await self.journal.append(intent, not_sent, ended)
         await self.journal.append(intent, not_sent)

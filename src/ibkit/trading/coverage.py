@@ -64,10 +64,14 @@ def protective(row: Order) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExitOrder:
-    """One order that may end a trade. row: how the broker shows it now; None where it does not."""
+    """One order that may end a trade. row: how the broker shows it now; None where it does not.
+
+    unseen: it should work, but neither a complete list nor its number shows it; perhaps it was cancelled unwatched.
+    """
 
     intent: Intent
     row: Order | None = None
+    unseen: bool = False
 
     @property
     def protects(self) -> bool:
@@ -86,7 +90,8 @@ class ExitOrder:
 
     @property
     def works(self) -> bool:
-        return self.intent.state is IntentState.ACKED and self.intent.order_status in _RESTING
+        resting = self.intent.state is IntentState.ACKED and self.intent.order_status in _RESTING
+        return resting and not self.unseen
 
     @property
     def doubtful(self) -> bool:
@@ -367,7 +372,8 @@ def _judge_one(
         return Covered(each, stands)
     if each.doubtful:
         names = ", ".join(
-            f"{one.intent.order_id or one.intent.ref} ({one.intent.state.value})" for one in each.doubtful
+            f"{one.intent.order_id or one.intent.ref} ({'not shown by IBKR' if one.unseen else one.intent.state.value})"
+            for one in each.doubtful
         )
         return Doubtful(each, f"order {names} may work or not")
     covered = each.covered + foreign

@@ -204,10 +204,12 @@ class Intent:
 
     @property
     def earlier_send_may_act(self) -> bool:
-        """It was sent before and armed again: a cancel without proof that the first came to nothing, an order with it,
-        but proof rests on what IBKR shows in time.
+        """A cancel that was sent before and armed again: nothing proves that its first send came to nothing.
+
+        An order is armed again only after proven absence; where it ends without a second send, it is one that was not
+        placed, and is looked for like any other.
         """
-        return self.sends > 0
+        return self.operation is Operation.CANCEL and self.sends > 0
 
     @property
     def group_open(self) -> bool:

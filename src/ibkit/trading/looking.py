@@ -128,7 +128,7 @@ class Looker:
             except IbkitError:
                 row = None
         if row is None:
-            return ExitOrder(intent=intent)
+            return ExitOrder(intent=intent, unseen=True)
         return ExitOrder(intent=await self.gateway.tracker.seen(intent, row), row=row)
 
     # -- who else is at work on it ----------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import assert_never
 
 from ibkit.clock import Clock
 from ibkit.errors import IbkitError
@@ -120,6 +121,8 @@ class Reconciler:
                 return self._absent(intent, finding)
             case Unclear():
                 return ()
+            case _ as unreachable:
+                assert_never(unreachable)
 
     def _found(self, finding: Exists) -> tuple[Event, ...]:
         if finding.foreign:

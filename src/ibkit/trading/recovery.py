@@ -98,6 +98,7 @@ class Recovery:
         followed = await self._follow(await self.journal.open_orders(account_id), orders)
         await self._end_unwatched(account_id, followed, orders)
         await self._adopt_external(account_id, orders)
+        await self._complete_external(account_id)
         self._agreed[account_id] = orders.mark.session
         return adopted
 
@@ -202,13 +203,6 @@ class Recovery:
                 continue
             if row.status is not OrderStatus.FILLED:
                 await self._write_external(account_id, row)
-        for intent in await self.journal.unfinished(self._username):
-            if intent.operation is Operation.EXTERNAL and intent.state is IntentState.INTENT:
-                # The process that wrote it down ended before the second row, and meanwhile the order has, too.
-                assert intent.planned.target is not None, "an order of somebody else has its number"
-                attached = Attached(at=self.clock.now(), order_id=intent.planned.target, status=OrderStatus.UNKNOWN)
-                with suppress(InFlight):  # another process has done it
-                    await self.tracker.refresh(await self.journal.append(intent, attached))
 
     async def _belongs_to_us(self, row: Order) -> bool:
         """Whether the journal knows its number or its mark, or the group that it left with."""
@@ -296,8 +290,18 @@ class Recovery:
             return
         alert = await self._marked(intent, row) if row.ref is not None and is_mark(row.ref) else None
         attached = Attached(at=now, order_id=row.order_id, status=row.status)
-        await self.journal.append(intent, attached, alert=alert)
+        with suppress(InFlight):  # another process has written it down
+            await self.journal.append(intent, attached, alert=alert)
         self._tell(StepKind.RECOVERY, f"an order of somebody else works: {intent.label}", order=row.order_id)
+
+    async def _complete_external(self, account_id: AccountId) -> None:
+        """Follow what a process that died was about to write down, and that the list shows no more."""
+        for intent in await self.journal.unfinished(self._username):
+            external = intent.operation is Operation.EXTERNAL and intent.planned.account_id == account_id
+            if external and intent.state is IntentState.INTENT and intent.planned.target is not None:
+                attached = Attached(at=self.clock.now(), order_id=intent.planned.target, status=OrderStatus.UNKNOWN)
+                with suppress(InFlight):  # another process has written it down
+                    await self.tracker.refresh(await self.journal.append(intent, attached))
 
     async def _external_key(self, account_id: AccountId, order_id: OrderId) -> Key:
         """The key of an order of somebody else; the next one where its record of an earlier life is purged."""

@@ -290,9 +290,19 @@ def test_open_orders_of_ours_count_with_what_they_were_valued_at():
     assert total(ours(ten, value="500"), filled={"ib-open": Decimal(5)}) == "1250.00"
     assert total(ours(ten, value="500", reduces=True)) == "1000.00"
     assert total(ours(ten, value="500", group="g"), ours(ten, "ib-2", value="700", group="g")) == "1700.00"
+    assert total(ours(ten, value="500", reduces=True), ours(ten, "ib-2", value="700")) == "1700.00"
     assert total(ours(ten, "ib-this", value="500")) == "1000.00"
     assert total(ours(ten, value=None)) == "unknown"
     assert total(ours(ten, value=None, group="g"), ours(ten, "ib-2", value="700", group="g")) == "unknown"
+
+
+def test_of_a_group_that_waits_the_largest_order_counts_wherever_it_stands():
+    large, small = ours(stock_ticket("10"), group="g"), ours(stock_ticket("4"), "ib-2", group="g")
+    limits = dataclasses.replace(PAPER_LIMITS, max_position=Decimal(100))
+
+    for orders in ((large, small), (small, large)):
+        given = case(stock_ticket("1"), limits=limits, usage=Usage(open=orders))
+        assert read("RC-13", given).value == "11"
 
 
 # -- RC-15 -----------------------------------------------------------------------------------------------------------

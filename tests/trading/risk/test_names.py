@@ -301,3 +301,62 @@ def test_names_of_people():
     assert same_person("Ada ", "ada")
     assert not same_person("ada", "bob")
     assert (people_needed(PAPER), people_needed(LIVE_ENV)) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("max_shares", "many", "a number is needed"),
+        ("max_shares", "-1", "a number from 0 on is needed"),
+        ("max_shares", "nan", "a number from 0 on is needed"),
+        ("orders_per_day", "1.5", "a whole number from 0 on is needed"),
+        ("repeat_breaker", "0", "a breaker needs a number from 1 on, or off"),
+        ("short_stock", "perhaps", "on or off is needed"),
+        ("market_orders", "never", "off, warn or refuse is needed"),
+        ("allowed_symbols", ",", "names are needed, with commas between them, or any, or none"),
+        ("tifs", "day,GTD,GTX", "GTD, GTX is none of " + ", ".join(tif.value for tif in TimeInForce)),
+    ],
+)
+def test_a_text_that_is_no_value_is_told_why_and_what_the_limit_means(name, text, why):
+    with pytest.raises(ConfigError) as caught:
+        read_value(name, f" {text} ")
+
+    assert caught.value.code == "E-VALIDATION"
+    assert caught.value.message == f"{f' {text} '!r} is no value of {name}: {why}"
+    assert caught.value.remedy == f"{name}: {LIMITS[name].meaning}."
+
+
+def test_a_limit_that_there_is_not_is_told_with_where_they_are_listed():
+    with pytest.raises(ConfigError) as caught:
+        read_value("max_fun", "1")
+
+    assert caught.value.code == "E-VALIDATION"
+    assert caught.value.message == "There is no limit max_fun"
+    assert caught.value.remedy == "`ibkit risk show` lists the limits by name."
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("short_stock", "On", True),
+        ("short_stock", "yes", True),
+        ("short_stock", "TRUE", True),
+        ("short_stock", "off", False),
+        ("short_stock", "no", False),
+        ("short_stock", "False", False),
+        ("tifs", "NONE", frozenset()),
+        ("tifs", " day , gtc", frozenset({TimeInForce.DAY, TimeInForce.GTC})),
+        ("allowed_symbols", "Off", None),
+        ("allowed_symbols", "None", frozenset()),
+        ("allowed_symbols", "spy, ,qqq", frozenset({"SPY", "QQQ"})),
+        ("max_order_value", "1,000.50", Decimal("1000.50")),
+        ("heartbeat_s", "Off", None),
+        ("heartbeat_s", "1.5", 1.5),
+    ],
+)
+def test_a_value_is_read_in_any_case_and_spacing(name, text, value):
+    assert read_value(name, text) == value
+
+
+def test_seconds_are_shown_without_idle_digits():
+    assert (show_value(30.0), show_value(2.5)) == ("30", "2.5")

@@ -294,3 +294,40 @@ def test_a_future_counts_with_its_multiplier():
 
     assert case_value(case(limit_order("100", "2", contract=future))) == 10_000
     assert ticket_value(case(limit_order("100", "2", contract=future)), limit_order("100", contract=future)) == 5_000
+
+
+# -- legs of other kinds, and legs that nobody bids for -------------------------------------------------------------
+
+
+def test_legs_that_are_no_options_count_in_full_each_with_its_multiplier():
+    future = dataclasses.replace(SPY, conid=Conid(7), symbol="ES", sec_type=SecType.FUTURE, multiplier=Decimal(50))
+    pair = dataclasses.replace(
+        SPY, conid=Conid(28812380), sec_type=SecType.COMBO, legs=(ComboLeg(future, -2), ComboLeg(SPY, 1))
+    )
+    seen = {
+        future.conid: Market(quote=quote(future.conid, "10", "11")),
+        SPY.conid: Market(quote=quote(SPY.conid, "100", "101")),
+    }
+
+    assert case_value(case(stock_ticket("3", contract=pair), markets=seen)) == (2 * 10 * 50 + 101) * 3
+
+
+def test_a_leg_that_is_bought_needs_only_somebody_who_sells_it():
+    """Nobody bids for an option that is all but worthless."""
+    legs = spread(("629", -1, PUT), ("624", 1, PUT))
+    sold, bought = (leg.contract.conid for leg in legs.legs)
+    seen = {sold: Market(quote=quote(sold, "1.00", "1.10")), bought: Market(quote=quote(bought, None, "0.05"))}
+
+    assert case_value(case(spread_order(legs, None), markets=seen)) == (5 - 1 + Decimal("0.05")) * 100
+    seen[sold] = Market(quote=quote(sold, None, "1.10"))
+    assert case_value(case(spread_order(legs, None), markets=seen)) is None
+
+
+def test_a_long_put_counts_whatever_becomes_of_a_short_call():
+    """Only a short leg of its own right, which outlives it, leaves a long leg worthless."""
+
+    def value(call_ends):
+        legs = spread(("629", 1, PUT), ("640", -1, CALL), expiries=(date(2026, 11, 20), call_ends))
+        return case_value(case(spread_order(legs, "1"), markets=markets(legs, ("2", "2.1"), ("1", "1.1"))))
+
+    assert value(date(2026, 11, 27)) == value(date(2026, 11, 20)) is not None

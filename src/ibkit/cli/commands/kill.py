@@ -13,6 +13,7 @@ from ibkit.cli.asking import confirmed, wrong
 from ibkit.cli.commands.risk import person, with_book
 from ibkit.cli.flags import Compete, Json, Live, Yes, YesLive, flag, option
 from ibkit.cli.journal import with_journal
+from ibkit.errors import IbkitError
 from ibkit.model import Environment
 
 if TYPE_CHECKING:
@@ -57,17 +58,28 @@ def kill(
         return _status(json=json)
     if release:
         return _release(names, by=person(by), note=note.strip(), yes=yes, json=json)
-    _press(names, _mode(reduce_only=reduce_only, cancel_all=cancel_all), by=person(by), note=note.strip(), json=json)
+    mode = _mode(reduce_only=reduce_only, cancel_all=cancel_all)
+    halts = _press(names, mode, by=person(by), note=note.strip(), json=json)
     if not cancel_all:
+        if json:
+            output.emit(halts)
         return 0
-    return _cancel_all(account, live=live, yes_live=yes_live, compete=compete, json=json)
+    try:
+        return _cancel_all(account, halts, live=live, yes_live=yes_live, compete=compete, json=json)
+    except IbkitError:
+        if json:
+            output.emit({"halts": halts})  # they stand, whatever became of the cancelling
+        raise
 
 
 def _mode(*, reduce_only: bool, cancel_all: bool) -> str:
     return "cancel-all" if cancel_all else "reduce-only" if reduce_only else "block-new"
 
 
-def _press(names: tuple[str, str], mode: str, *, by: str, note: str, json: bool) -> None:
+def _press(names: tuple[str, str], mode: str, *, by: str, note: str, json: bool) -> tuple[Halt, ...]:
+    """The halts as they are on disk; told at once, except as JSON."""
+    pressed_now: list[Halt] = []
+
     async def work(book: RiskBook, environment: Environment, now: datetime) -> None:
         from ibkit.cli.risk_text import halt_line
         from ibkit.trading.risk import Halt, HaltMode
@@ -85,16 +97,15 @@ def _press(names: tuple[str, str], mode: str, *, by: str, note: str, json: bool)
             symbol=symbol,
         )
         halts = [dataclasses.replace(pressed, environment=each) for each in where]
-        stored = await book.halt(*halts)
-        if json:
-            output.emit(stored)
-            return
-        for halt in stored:
-            output.say(halt_line(halt))
+        pressed_now.extend(await book.halt(*halts))
+        if not json:
+            for halt in pressed_now:
+                output.say(halt_line(halt))
 
     with_book(work)
     if not json:
         _tell_what_is_out()
+    return tuple(pressed_now)
 
 
 def _tell_what_is_out() -> None:
@@ -166,14 +177,17 @@ def _tell(ended: tuple[Halt, ...], waiting: tuple[Halt, ...]) -> None:
         output.say(f"Waits for a second person: {halt_line(halt)} (ibkit kill --release --by NAME)")
 
 
-def _cancel_all(account: str | None, *, live: bool, yes_live: str | None, compete: bool, json: bool) -> int:
+def _cancel_all(
+    account: str | None, halts: tuple[Halt, ...], *, live: bool, yes_live: str | None, compete: bool, json: bool
+) -> int:
     """Every working order of the account; protective stops are among them."""
 
     async def work(desk: Desk) -> int:
         from ibkit.cli.desk import key_or_new
         from ibkit.cli.order_text import cancelled_all
 
-        code = cancelled_all(await desk.gateway.cancel_all(desk.account_id, key=key_or_new(None)), json=json)
+        done = await desk.gateway.cancel_all(desk.account_id, key=key_or_new(None))
+        code = cancelled_all(done, json=json, beside={"halts": halts})
         if not json:
             output.warn("Stops that protected positions are among them: the worker places none while this halt stands.")
         return code

@@ -229,13 +229,13 @@ def _say_banner(ask: Ask, plan: Plan, settings: Settings, desk: Desk) -> None:
     from ibkit.bootstrap.worker import watches, worker_status
     from ibkit.cli.sale_text import banner
 
-    status = worker_status(settings)
-    if plan.exit_at is not None and not ask.start_cleanup and status is None:
-        output.warn("note: no worker runs, which would close it at its time: start one with `ibkit worker`")
-    elif plan.exit_at is not None and status is not None and not watches(status, desk.account_id):
-        output.warn(
-            f"note: the worker that runs does not watch {desk.account_id}, so it would not close it at its time"
-        )
+    if plan.exit_at is not None and not settings.mock:  # the simulated broker ends with this process, and all it sold
+        status = worker_status(settings)
+        if status is None and not ask.start_cleanup:
+            output.warn("note: no worker runs, which would close it at its time: start one with `ibkit worker`")
+        elif status is not None and not watches(status, desk.account_id):
+            account_id = desk.account_id
+            output.warn(f"note: the worker that runs does not watch {account_id}, so it would not close it at its time")
     if ask.json:
         # A person who watches a JSON run still needs the key if it is cut short.
         output.warn(f"key {plan.key}")
