@@ -49,19 +49,26 @@ def changed(body: Any, lie: str, kind: str) -> Any:
             return None
         case "text" | "two questions":
             return _changed_question(body, lie)
-    row = body[0] if isinstance(body, list) and body and isinstance(body[0], dict) else body
-    if not isinstance(row, dict) or "order_id" not in row:
-        return body
+    if isinstance(body, list):
+        return [_changed_row(row, lie) for row in body]
+    return _changed_row(body, lie)
+
+
+def _changed_row(row: Any, lie: str) -> Any:
+    """One row of an acknowledgement, the others of a group alike; a row that refuses (`-1`) names no order."""
+    if not isinstance(row, dict) or row.get("order_id", "-1") == "-1":
+        return row
     match lie:
         case "account":
-            row = {**row, **STRANGER}
+            return {**row, **STRANGER}
         case "ref":
-            row = {**row, "local_order_id": "ib-somebody-elses-order-of-today"}
+            return {**row, "local_order_id": "ib-somebody-elses-order-of-today"}
         case "no id":
-            row = {name: value for name, value in row.items() if name != "order_id"}
+            return {name: value for name, value in row.items() if name != "order_id"}
         case "status":
-            row = {**row, "order_status": "Levitating"}
-    return [row] if isinstance(body, list) else row
+            return {**row, "order_status": "Levitating"}
+        case _:
+            return row
 
 
 def _changed_question(body: Any, lie: str) -> Any:
