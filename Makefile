@@ -61,7 +61,7 @@ chaos: $(READY)
 
 chaos-nightly: $(READY)
 	@$(BIN)/python -m tests.chaos --jobs $(JOBS) --first $(FRESH) --schedules 100000 --streams 3000 \
-	   --models 1000000 --kills 2000 --bugs 2000
+	   --models 1000000 --kills 2000 --bugs 2000 --complete
 
 check: $(READY)
 	@$(BIN)/ruff format --check .

@@ -27,6 +27,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--streams", type=int, default=0, help="schedules of the stream")
     parser.add_argument("--bugs", type=int, default=0, help="schedules to try for each planted bug")
+    parser.add_argument("--complete", action="store_true", help="fail where a fault or a step was met too seldom")
     parser.add_argument("--known", type=int, default=1, help="0: leave out the seeds that failed once")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--report", type=Path, help="write the report here (docs/chaos.md)")
@@ -49,6 +50,7 @@ def main() -> int:
         bugs=given.bugs,
         jobs=given.jobs,
         known=bool(given.known),
+        complete=given.complete,
         report=given.report,
     )
 

@@ -12,7 +12,7 @@ from .crashes import POINTS
 from .faults import DISK_FAULTS, GROUP_FAULTS, ORDER_FAULTS, READ_FAULTS, SESSION_FAULTS
 from .officer import PRESSES
 
-__all__ = ["ENDS", "FULL_RUN", "SEEN", "gaps", "pairs_wanted", "wanted"]
+__all__ = ["ENDS", "FULL_RUN", "SEEN", "gaps", "never", "pairs_wanted", "wanted"]
 
 FULL_RUN = 10_000
 LEAST_FIRED = 50
@@ -116,3 +116,8 @@ def gaps(met: Mapping[str, int], pairs: Mapping[tuple[str, str], int], runs: int
             if pairs.get((fault, step), 0) < LEAST_PAIRED and (fault, step) not in IMPOSSIBLE
         ]
     return found
+
+
+def never(met: Mapping[str, int]) -> list[str]:
+    """What was met not even once, of all that a large run has to meet."""
+    return [what for what, _ in wanted(FULL_RUN) if not met.get(what, 0)]

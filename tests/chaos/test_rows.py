@@ -57,3 +57,6 @@ def test_a_run_that_meets_too_little_is_told_so() -> None:
         "answer lost (49 of 50)",
         "answer lost × cancel after Sending (9 of 10)",
     ]
+    assert coverage.never(met) == []
+    met["answer lost"] = 0
+    assert coverage.never(met) == ["answer lost"]
