@@ -115,7 +115,7 @@ def _judge_bracket(
     if len(children) < len(wish.others):
         if not told:
             verdict.say("F52", f"{wish.key}: {len(children)} of {len(wish.others)} children, and nobody is told")
-        if "Mended" not in kinds:
+        if "Mended" not in kinds and not _closing_in_doubt(wish, journal):
             verdict.say("F52", f"{wish.key}: {len(children)} of {len(wish.others)} children, and nothing is done")
     if calm and "Grouped" in kinds:
         waited = _moment(intent, "Grouped") - _moment(intent, "Acknowledged")
@@ -139,6 +139,12 @@ def _judge_siblings(verdict: Verdict, wish: Asked, intent: Row, journal: Journal
         verdict.say("F54", f"{wish.key}: order {filled[0]['order_id']} is filled, and {numbers} still works")
     if len(filled) > 1 and intent["intent_id"] not in journal.alerts:
         verdict.say("F54", f"{wish.key}: {len(filled)} of a group are filled, and nobody is told")
+
+
+def _closing_in_doubt(wish: Asked, journal: JournalCopy) -> bool:
+    """The order that closes it went off and is unknown: a person is told (S6), and nothing goes off beside it."""
+    closing = (journal.of_key(f"{wish.key}:{step}") for step in _CLOSES)
+    return any(each is not None and each["state"] == "unknown_needs_human" for each in closing)
 
 
 def _cancelled_by_somebody(children: Sequence[Row], journal: JournalCopy) -> bool:

@@ -101,6 +101,13 @@ def test_a_broken_bracket_is_seen(ledger: Any, intents: Any, rule: str, word: st
     assert [b for b in judged(ledger, intents) if b.startswith(rule) and word in b]
 
 
+@pytest.mark.parametrize(("closing", "seen"), [("acked", True), ("unknown_needs_human", False)])
+def test_a_broken_bracket_waits_for_its_closing_order_only_where_that_is_in_doubt(closing: str, seen: bool) -> None:
+    close = intent(intent_id="ib-2", key="key:flatten", state=closing, order_id=None)
+    found = judged([order(1, 0)], [intent(*grouped((1, None))), close], alerts=frozenset({"ib-1", "ib-2"}))
+    assert any("nothing is done" in breach for breach in found) is seen
+
+
 def test_a_position_that_was_turned_round_is_seen() -> None:
     parent = order(1, 0, state="filled", filled=Decimal(3))
     closing = order(3, 0, state="filled", filled=Decimal(3), request_id=8)
