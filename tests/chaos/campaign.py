@@ -86,7 +86,7 @@ class Tally:
             mine.update(theirs)
         news = []
         for breach in result.breaches:
-            name = finding_of(breach, result.fired)
+            name = finding_of(breach, result.seed)
             self.known[name] += bool(name)
             if not name:
                 news.append(breach)
@@ -147,7 +147,7 @@ def caught_by(bug: str, seeds: Iterable[int]) -> tuple[int, str] | None:
         seed, mode = case if isinstance(case, tuple) else (case, "")
         with planted(bug):
             result = run(seed, mode=mode)
-        new = [breach for breach in result.breaches if not finding_of(breach, result.fired)]
+        new = [breach for breach in result.breaches if not finding_of(breach, result.seed)]
         # A patch that no longer fits the code it patches is not the mistake that it stands for.
         assert not any(breach.startswith(_STALE) for breach in new), (bug, new)
         if new:
@@ -235,7 +235,7 @@ def campaign(
     watch = Stopwatch()
     tally = run_all([*(known_seeds() if known else ()), *seeds], jobs=jobs)
     _tell(tally)
-    for name, (text, _) in OPEN.items():
+    for name, (text, *_) in OPEN.items():
         print(f"open finding {name}: {text}: {tally.known[name]} times")
     for seed, breaches in tally.failed.items():
         print(

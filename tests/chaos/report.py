@@ -61,7 +61,7 @@ def write(
         *_failures(tally, killed),
         *_table(
             "Open findings",
-            [(name, text, tally.known[name]) for name, (text, _) in OPEN.items()],
+            [(name, text, tally.known[name]) for name, (text, *_) in OPEN.items()],
             ("id", "what", "met"),
         ),
         *_table("Where processes died (tier D)", _deaths(tally, killed), ("point", "what", "tier D", "tier K")),

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import anyio
 
-from .findings import finding_of
 from .results import Result, place_of_files, quiet
 from .schedule import Schedule, run
 
@@ -47,7 +46,7 @@ class Shrunk:
 
 def rules_of(result: Result) -> frozenset[str]:
     """The rules that were broken, open findings apart: `S1`, `L3`, …"""
-    return frozenset(breach.split(":")[0] for breach in result.breaches if not finding_of(breach, result.fired))
+    return frozenset(breach.split(":")[0] for breach in result.breaches)
 
 
 def minimal(items: Sequence[str], fails: Callable[[Collection[str]], bool], *, most: int = MOST_RUNS) -> list[str]:

@@ -79,7 +79,7 @@ def test_with_an_honest_broker_only_a_lost_question_leaves_an_order_unknown() ->
     """Crashes of our own are the only fault: what cannot be known is a question whose answer was not yet stored."""
     for seed in range(60):
         result = run(seed, crash_only=True)
-        news = [breach for breach in result.breaches if not finding_of(breach, result.fired)]
+        news = [breach for breach in result.breaches if not finding_of(breach, result.seed)]
         assert not news, (seed, news)
         questions = sum(
             n for at, n in result.deaths.items() if at.split()[0] in ("K5", "K6", "K7", "K8", "K9", "K10", "K11", "K12")
