@@ -15,10 +15,9 @@ OPEN: Mapping[str, tuple[str, str, frozenset[int]]] = {
         "S4",
         frozenset({3122, 179579434225}),
     ),
-    "O2": ("an assertion of the sign-in fails: a live session token is bytes", "X", frozenset({4044})),
-    "O3": ("400 s until all is at rest after the faults, a little more than is allowed", "L1", frozenset({4079})),
-    "O4": ("an order in a session in which nothing was suppressed", "F44", frozenset({179579434031})),
-    "O5": (
+    "O2": ("400 s until all is at rest after the faults, a little more than is allowed", "L1", frozenset({4079})),
+    "O3": ("an order in a session in which nothing was suppressed", "F44", frozenset({179579434031})),
+    "O4": (
         "of a group of which one is filled another still works at the end",
         "F54",
         frozenset({179579436121, 179579436602}),

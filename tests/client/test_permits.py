@@ -12,7 +12,7 @@ import pytest
 from clients import make_client, permit
 from ibkit.client.broker import IbkrBroker
 from ibkit.errors import Effect, IbkitError, LimitExceeded, TradingError, Unreachable
-from ibkit.model import OrderTicket, OrderType, Ref, Right, SendPermit, Side, combo_of
+from ibkit.model import AuthMethod, OrderTicket, OrderType, Ref, Right, SendPermit, Side, combo_of
 from ibkit.wire import LIVE_ORDERS, PLACE_ORDERS, PORTFOLIO_META, Endpoint, Request
 from ibkit.wire.orders import ANSWER_PROMPT, CANCEL_ORDER, MODIFY_ORDER, REPLY
 from ibkit.wire.session import SUPPRESS_QUESTIONS
@@ -72,6 +72,36 @@ def test_a_permit_that_was_withdrawn_while_the_order_waited_keeps_every_byte_bac
     assert len(looked) == 1
     assert looked[0] >= 5, "it was looked at after the pacer, not before"
     assert not [entry for entry in simulator.requests if entry.endpoint in ORDER_NAMES]
+
+
+@pytest.mark.requirement("TRD-10", "SES-03")
+@pytest.mark.parametrize("method", [AuthMethod.OAUTH1A, AuthMethod.OAUTH2])
+def test_an_order_whose_login_ended_while_it_waited_is_not_sent_without_proof(method) -> None:
+    """Another call met a 401 and signs in anew; what waits for its turn meanwhile has nothing to sign with."""
+    simulator = make_simulator("ok")
+
+    async def run() -> None:
+        async with make_client(simulator, method) as ib:
+            broker = IbkrBroker(ib)
+            ordered = await ticket(broker)
+            ib._lanes.slow_down(PLACE_ORDERS, "5")
+            outcomes: list[IbkitError] = []
+
+            async def place() -> None:
+                with pytest.raises(Unreachable, match="the login ended while the call waited") as caught:
+                    await broker.place(ordered, ref=Ref("ib-late-0123456789"), permit=permit(ib))
+                outcomes.append(caught.value)
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(place)
+                await anyio.lowlevel.checkpoint()
+                ib.keeper._drop_grant()
+            (error,) = outcomes
+            assert error.effect is Effect.NONE
+            assert error.remedy
+
+    anyio.run(run)
+    assert not sent(simulator, "PLACE_ORDERS")
 
 
 @pytest.mark.requirement("TRD-10")

@@ -97,8 +97,20 @@ class Keeper:
 
     @property
     def proof(self) -> Grant:
-        """The grant that signs calls. Without one, a grant that proves nothing: the broker will say so."""
-        return self._grant or Grant(self._ib.method, Secret(""), datetime.fromtimestamp(0, UTC), None, "none")
+        """The grant that signs calls. A gateway's calls carry none.
+
+        Raises Unreachable (with `details["unsent"]`) where another call has dropped it, while this one waited for its
+        turn, and signs in anew: an order without proof would only be refused, in words that leave it in doubt.
+        """
+        if self._grant is not None:
+            return self._grant
+        if self._ib.method is AuthMethod.GATEWAY:
+            return Grant(AuthMethod.GATEWAY, Secret(""), datetime.fromtimestamp(0, UTC), None, "none")
+        raise Unreachable(
+            "Not sent: the login ended while the call waited for its turn",
+            remedy="Try again: it signs in anew.",
+            details={"unsent": True},
+        )
 
     @property
     def grant(self) -> Grant | None:
