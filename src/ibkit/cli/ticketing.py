@@ -1,13 +1,14 @@
-"""Arguments of `ibkit orders place` → the very tickets that will be sent."""
+"""Arguments of `ibkit orders place` and `ibkit risk check` → the very tickets that will be sent."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self, TypeVar
 
-from ibkit.cli.asking import number, wrong
+from ibkit.cli.asking import day, number, right_of, wrong
 from ibkit.model import (
     Contract,
     GroupKind,
@@ -80,6 +81,47 @@ class Wish:
     take_profit: Decimal | None
     stop_loss: Decimal | None
 
+    @classmethod
+    def read(
+        cls,
+        side: str,
+        quantity: str,
+        symbol: str,
+        *,
+        kind: str | None,
+        limit_price: str | None,
+        stop_price: str | None,
+        trail: str | None,
+        tif: str,
+        outside_rth: bool,
+        expiry: str | None,
+        strike: str | None,
+        long_strike: str | None,
+        right: str | None,
+        take_profit: str | None,
+        stop_loss: str | None,
+        offset: str | None,
+    ) -> Self:
+        """From the texts of a command. ConfigError (E-VALIDATION) naming the one that cannot be read."""
+        return cls(
+            side=_choice("side", side, {"buy": Side.BUY, "sell": Side.SELL}),
+            quantity=_above_zero("quantity", quantity),
+            symbol=symbol.strip().upper(),
+            kind=None if kind is None else _choice("--type", kind, ORDER_TYPES),
+            limit_price=price_of("--limit-price", limit_price),
+            stop_price=price_of("--stop-price", stop_price),
+            trail=trail_of("--trail", trail),
+            offset=price_of("--offset", offset),
+            tif=_choice("--tif", tif, {each.value.lower(): each for each in TimeInForce}),
+            outside_rth=outside_rth,
+            expiry=None if expiry is None else day("--expiry", expiry),
+            strike=price_of("--strike", strike),
+            long_strike=price_of("--long-strike", long_strike),
+            right=None if right is None else right_of("--right", right),
+            take_profit=price_of("--take-profit", take_profit),
+            stop_loss=price_of("--stop-loss", stop_loss),
+        )
+
     @property
     def group(self) -> GroupKind | None:
         return GroupKind.BRACKET if self.take_profit is not None or self.stop_loss is not None else None
@@ -134,3 +176,20 @@ class Wish:
         other = await desk.broker.option(self.symbol, expiry=self.expiry, strike=self.long_strike, right=self.right)
         assert contract.sec_type is other.sec_type is SecType.OPTION, "both are options by how they were found"
         return combo_of(((contract, 1), (other, -1)))
+
+
+_T = TypeVar("_T")
+
+
+def _choice(name: str, text: str, choices: Mapping[str, _T]) -> _T:
+    found = choices.get(text.strip().casefold())
+    if found is None:
+        raise wrong(name, f"{text} is none of {', '.join(choices)}")
+    return found
+
+
+def _above_zero(name: str, text: str) -> Decimal:
+    value = number(name, text)
+    if value <= 0:
+        raise wrong(name, f"{text} is not above 0")
+    return value

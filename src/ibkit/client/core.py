@@ -254,8 +254,7 @@ class Core:
             except (Unreachable, OutcomeUnknown) as error:
                 if error.details.get("late"):
                     raise
-                unsent = error.details.get("unsent")  # by us: no word of the transport to explain
-                found = error if unsent else moved(error, endpoint, self.method, self.base_url)
+                found = moved(error, endpoint, self.method, self.base_url)
                 await self._before_repeating(endpoint, found, attempt, began)
                 attempt += 1
                 continue

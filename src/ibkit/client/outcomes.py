@@ -43,7 +43,12 @@ def verdict(endpoint: Endpoint, error: IbkitError, response: Response, *, mended
 
 
 def moved(error: Unreachable | OutcomeUnknown, endpoint: Endpoint, method: AuthMethod, base_url: str) -> IbkitError:
-    """A transport's error with the code and remedy that fit this broker address; a read's has no effect."""
+    """A transport's error with the code and remedy that fit this broker address; a read's has no effect.
+
+    What our own side held back has its words already, and is as it was.
+    """
+    if error.details.get("unsent"):
+        return error
     cause = error.details.get("cause")
     details = {**error.details, "path": endpoint.path}
     if isinstance(error, Unreachable):

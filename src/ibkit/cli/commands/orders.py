@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import cyclopts
 
 from ibkit.cli import context, output
-from ibkit.cli.asking import confirmed, day, number, right_of, wrong
+from ibkit.cli.asking import confirmed, day, number, wrong
 from ibkit.cli.flags import Account, Compete, Json, Live, Yes, YesLive, flag, option
 from ibkit.cli.running import go, signed_in
 from ibkit.cli.tables import orders_table
-from ibkit.cli.ticketing import ORDER_TYPES, Wish, price_of, trail_of
+from ibkit.cli.ticketing import ORDER_TYPES, Wish
 from ibkit.errors import IbkitError, NotFound, TradingError
-from ibkit.model import Contract, Order, OrderId, OrderTicket, OrderType, Right, SecType, Side, TimeInForce, Trail
+from ibkit.model import Contract, Order, OrderId, OrderTicket, OrderType, Right, SecType, TimeInForce, Trail
 
 if TYPE_CHECKING:
     from ibkit.bootstrap.desks import Desk
@@ -25,7 +24,6 @@ __all__ = ["app"]
 
 app = cyclopts.App(name="orders", help="List, show, place, cancel or modify orders.")
 
-_T = TypeVar("_T")
 _KEY = "Names this change; the same key never acts twice [default: a new one]."
 
 
@@ -125,23 +123,23 @@ def place(
 
     ibkit orders place buy 10 SPY --limit-price 629.50 --take-profit 640 --stop-loss 620
     """
-    wish = Wish(
-        side=_choice("side", side, {"buy": Side.BUY, "sell": Side.SELL}),
-        quantity=_above_zero("quantity", quantity),
-        symbol=symbol.strip().upper(),
-        kind=None if type is None else _choice("--type", type, ORDER_TYPES),
-        limit_price=price_of("--limit-price", limit_price),
-        stop_price=price_of("--stop-price", stop_price),
-        trail=trail_of("--trail", trail),
-        offset=price_of("--offset", offset),
-        tif=_choice("--tif", tif, {each.value.lower(): each for each in TimeInForce}),
+    wish = Wish.read(
+        side,
+        quantity,
+        symbol,
+        kind=type,
+        limit_price=limit_price,
+        stop_price=stop_price,
+        trail=trail,
+        offset=offset,
+        tif=tif,
         outside_rth=outside_rth,
-        expiry=None if expiry is None else day("--expiry", expiry),
-        strike=price_of("--strike", strike),
-        long_strike=price_of("--long-strike", long_strike),
-        right=None if right is None else right_of("--right", right),
-        take_profit=price_of("--take-profit", take_profit),
-        stop_loss=price_of("--stop-loss", stop_loss),
+        expiry=expiry,
+        strike=strike,
+        long_strike=long_strike,
+        right=right,
+        take_profit=take_profit,
+        stop_loss=stop_loss,
     )
 
     async def work(desk: Desk) -> int:
@@ -204,20 +202,6 @@ def questions(*, json: Json = False) -> None:
     rows = [(known.message_id, answer(known), known.meaning) for known in QUESTIONS.values()]
     output.say(output.table(("Id", "Answer", "Meaning"), rows))
     output.say("Any other question is shown to you, or declined where nobody is there. o403 is not answered on live.")
-
-
-def _choice(name: str, text: str, choices: Mapping[str, _T]) -> _T:
-    found = choices.get(text.strip().casefold())
-    if found is None:
-        raise wrong(name, f"{text} is none of {', '.join(choices)}")
-    return found
-
-
-def _above_zero(name: str, text: str) -> Decimal:
-    value = number(name, text)
-    if value <= 0:
-        raise wrong(name, f"{text} is not above 0")
-    return value
 
 
 @app.command

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from datetime import datetime
-from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import cyclopts
 
 from ibkit.cli import context, output
-from ibkit.cli.asking import day, number, right_of, wrong
+from ibkit.cli.asking import wrong
 from ibkit.cli.flags import Account, Compete, Json, Live, YesLive, flag, option
 from ibkit.cli.running import go
-from ibkit.model import AccountId, Environment, Side, TimeInForce
+from ibkit.model import AccountId, Environment
 
 if TYPE_CHECKING:
     from ibkit.bootstrap.desks import Desk
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "person", "with_book"]
 
-_T = TypeVar("_T")
 
 app = cyclopts.App(name="risk", help="Limits: show, change, confirm, and try them on an order.")
 
@@ -150,6 +148,7 @@ def check(
     limit_price: Annotated[str | None, option("The limit.")] = None,
     stop_price: Annotated[str | None, option("The trigger.")] = None,
     trail: Annotated[str | None, option("How far a stop trails: 0.50, or 5%.")] = None,
+    offset: Annotated[str | None, option("Of a relative order: how far inside the best price.")] = None,
     take_profit: Annotated[str | None, option("Bracket: a limit order here once it fills.")] = None,
     stop_loss: Annotated[str | None, option("Bracket: a stop order here once it fills.")] = None,
     tif: Annotated[str, option("day, gtc, ioc or opg.")] = "day",
@@ -168,25 +167,25 @@ def check(
 
     ibkit risk check buy 10 SPY --limit-price 629.50
     """
-    from ibkit.cli.ticketing import ORDER_TYPES, Wish, price_of, trail_of
+    from ibkit.cli.ticketing import Wish
 
-    wish = Wish(
-        side=_choice("side", side, {"buy": Side.BUY, "sell": Side.SELL}),
-        quantity=_above_zero("quantity", quantity),
-        symbol=symbol.strip().upper(),
-        kind=None if type is None else _choice("--type", type, ORDER_TYPES),
-        limit_price=price_of("--limit-price", limit_price),
-        stop_price=price_of("--stop-price", stop_price),
-        trail=trail_of("--trail", trail),
-        offset=None,
-        take_profit=price_of("--take-profit", take_profit),
-        stop_loss=price_of("--stop-loss", stop_loss),
-        tif=_choice("--tif", tif, {each.value.lower(): each for each in TimeInForce}),
+    wish = Wish.read(
+        side,
+        quantity,
+        symbol,
+        kind=type,
+        limit_price=limit_price,
+        stop_price=stop_price,
+        trail=trail,
+        offset=offset,
+        tif=tif,
         outside_rth=outside_rth,
-        expiry=None if expiry is None else day("--expiry", expiry),
-        strike=price_of("--strike", strike),
-        long_strike=price_of("--long-strike", long_strike),
-        right=None if right is None else right_of("--right", right),
+        expiry=expiry,
+        strike=strike,
+        long_strike=long_strike,
+        right=right,
+        take_profit=take_profit,
+        stop_loss=stop_loss,
     )
 
     async def work(desk: Desk) -> int:
@@ -254,17 +253,3 @@ def person(given: str | None) -> str:
     if not name:
         raise wrong("--by", "it is empty")
     return name
-
-
-def _choice(name: str, text: str, choices: Mapping[str, _T]) -> _T:
-    found = choices.get(text.strip().casefold())
-    if found is None:
-        raise wrong(name, f"{text} is none of {', '.join(choices)}")
-    return found
-
-
-def _above_zero(name: str, text: str) -> Decimal:
-    value = number(name, text)
-    if value <= 0:
-        raise wrong(name, f"{text} is not above 0")
-    return value
