@@ -11,12 +11,16 @@ __all__ = ["OPEN", "finding_of"]
 
 OPEN: Mapping[str, tuple[str, str, frozenset[int]]] = {
     "O1": (
-        "from a restored copy of the journal a question is answered a second time",
+        "a journal copy that lacks no send, only the answer to a question, is not known as older: it declines again",
         "S4",
         frozenset({3122, 179579434225}),
     ),
     "O2": ("400 s until all is at rest after the faults, a little more than is allowed", "L1", frozenset({4079})),
-    "O3": ("an order in a session in which nothing was suppressed", "F44", frozenset({179579434031})),
+    "O3": (
+        "an order that was delivered late, after a reset, into a session in which nothing was suppressed yet",
+        "F44",
+        frozenset({179579434031}),
+    ),
     "O4": (
         "of a group of which one is filled another still works at the end",
         "F54",
