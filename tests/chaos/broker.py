@@ -102,7 +102,7 @@ class Broker:
         name, confirmed = _named(kind, path, request.body)
         key = self._key_of(kind, path, request)
         breach = self._states.unannounced(kind, name, confirmed=confirmed, late=late, now=self.clock.now())
-        if kind == "place":
+        if kind == "place" and not late:  # in whatever session it arrives by then, it left in one that was told
             breach = breach or self._still_asked()
         if breach:
             self.breaches.append(breach)

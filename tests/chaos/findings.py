@@ -16,16 +16,6 @@ OPEN: Mapping[str, tuple[str, str, frozenset[int]]] = {
         frozenset({3122, 179579434225}),
     ),
     "O2": ("400 s until all is at rest after the faults, a little more than is allowed", "L1", frozenset({4079})),
-    "O3": (
-        "an order that was delivered late, after a reset, into a session in which nothing was suppressed yet",
-        "F44",
-        frozenset({179579434031}),
-    ),
-    "O4": (
-        "of a group of which one is filled another still works at the end",
-        "F54",
-        frozenset({179579436121, 179579436602}),
-    ),
 }
 """Name → (what it is, rule, seeds). By seed, so that a rule stays a rule for all others."""
 

@@ -65,6 +65,8 @@ def judge_groups(
             members = [row for place, row in there.items() if place]
         else:
             members = list(there.values())
+            if not marks and intent["intent_id"] in journal.alerts:
+                continue  # which of the list are its orders nobody can say, and somebody was told
         _judge_siblings(verdict, wish, intent, journal, members)
 
 

@@ -59,6 +59,7 @@ def judged(
     *,
     group: str = "bracket",
     alerts: frozenset[str] = frozenset(),
+    marks: bool = True,
 ) -> list[str]:
     verdict = Verdict()
     judge_groups(
@@ -69,7 +70,7 @@ def judged(
         asked=[Asked("key", "place", TERMS, (TERMS,), group)],
         places={row["order_id"]: place for place, row in enumerate(ledger)},
         hidden=frozenset(),
-        marks=True,
+        marks=marks,
         calm=True,
     )
     return verdict.breaches
@@ -133,6 +134,14 @@ def test_a_sibling_that_outlives_its_group_is_seen(state: str, word: str) -> Non
     ledger = [order(1, 0, state="filled", filled=Decimal(3)), order(2, 1, state=state, filled=filled)]
     found = judged(ledger, [intent(*grouped((1, "2"))), leg("2")], group="oca")
     assert [breach for breach in found if breach.startswith("F54") and word in breach]
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_sibling_that_nobody_can_know_has_to_be_told(told: bool) -> None:
+    ledger = [order(1, 0, state="filled", filled=Decimal(3)), order(2, 1)]
+    alerts = frozenset({"ib-1"}) if told else frozenset()
+    found = judged(ledger, [intent(*grouped((1, None)))], group="oca", alerts=alerts, marks=False)
+    assert any(breach.startswith("F54") for breach in found) is not told
 
 
 def test_an_order_of_somebody_else_is_known_and_its_mark_told() -> None:
