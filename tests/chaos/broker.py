@@ -9,7 +9,7 @@ import contextlib
 import json
 import random
 import uuid
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -32,6 +32,8 @@ from .lies import body_of
 __all__ = ["CHANGING", "USERNAME", "Broker", "kind_of"]
 
 USERNAME = "simpaper1"
+_BOX_AFTER, _BOX_WITHIN_S, _BOX_S = 3, 60.0, 600.0
+"""As requirement LIM-03 has it: a client stays away for ten minutes."""
 _REFUSALS = (b'"error"', b'"dismissable"')
 CHANGING = frozenset({"place", "modify", "cancel", "reply"})
 
@@ -90,6 +92,9 @@ class Broker:
         self._cancelling: dict[int, tuple[Request, str]] = {}
         self.note: Callable[[str], None] = lambda _text: None
         self.received = 0
+        self._refused_at: deque[float] = deque(maxlen=_BOX_AFTER)
+        self.boxed_until = 0.0
+        """Of the clock that never goes back; see `refused_for_pacing`."""
 
     # --- the door ----------------------------------------------------------------------------------------------
 
@@ -158,6 +163,15 @@ class Broker:
     def connect_anew(self) -> None:
         """A new process has new connections: no earlier answer waits in them."""
         self._heard.clear()
+        self._refused_at.clear()
+        self.boxed_until = 0.0
+
+    def refused_for_pacing(self) -> None:
+        """A 429 went to the process. At its third in a minute it has to keep out for ten, whatever is mended."""
+        now = self.clock.monotonic()
+        self._refused_at.append(now)
+        if len(self._refused_at) == _BOX_AFTER and now - self._refused_at[0] <= _BOX_WITHIN_S:
+            self.boxed_until = now + _BOX_S
 
     def never_ends(self, outcome: Outcome) -> Outcome:
         """The question in this answer is followed by another for every yes, until somebody says no (F37)."""

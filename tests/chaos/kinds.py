@@ -85,4 +85,6 @@ STEPS = 40
 HEAL_S = 120.0
 HEAL_SLACK_S = 60.0
 """Five open intents share one list call in 5 s, and a search that began before the healing goes on."""
+LONGEST_HEAL_S = 390.0
+"""Whoever is not at rest by then is not waited for."""
 OVERNIGHT_S = 22.0 * 3600

@@ -67,6 +67,8 @@ class Line:
         self._alive()
         if outcome.drop or outcome.cut is not None:
             raise _broken()
+        if outcome.status == 429:
+            self._broker.refused_for_pacing()
         if changing:
             self._pass("K7 after", "K8 before", "K8 after", *(["K11 after"] if kind == "reply" else []))
         return Response(outcome.status, {name.lower(): value for name, value in outcome.headers}, outcome.body)

@@ -40,6 +40,7 @@ from .kinds import (
     KEYS,
     LATE,
     LONG_AGE_S,
+    LONGEST_HEAL_S,
     LOOKED_AT_AGAIN,
     MODES,
     MOMENTS,
@@ -420,13 +421,14 @@ class Schedule:
             # A journal that met a failed fsync writes again only after a new start, and a sign-in that was refused
             # pauses for minutes: somebody starts the program again.
             await self._bury()
-        begun = self.clock.monotonic()
-        for _ in range(40):
+        # Out of the penalty box nobody can come sooner: for a program that stands in it the faults stop with it.
+        begun = max(self.clock.monotonic(), self.broker.boxed_until)
+        while True:
             await self._living(self._recover)
-            if self._all_at_rest():
+            if self._all_at_rest() or self.clock.monotonic() > begun + LONGEST_HEAL_S:
                 break
             self.clock.advance(10.0)
-        self.heal_s = self.clock.monotonic() - begun
+        self.heal_s = max(0.0, self.clock.monotonic() - begun)
         # A list that spells refs wrongly proves neither presence nor absence: such a search ends when it gives up.
         # Nor does one for what is registered, and shown only later.
         vague = self.broker.ref_style in ("cut", "missing") or self.mode == "late resend"

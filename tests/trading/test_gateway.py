@@ -25,7 +25,7 @@ from ibkit.errors import (
 )
 from ibkit.model import Key, OrderStatus, OrderType, TimeInForce
 from ibkit.trading.alert import AlertKind
-from ibkit.trading.events import Replying, Sending
+from ibkit.trading.events import Replying, Sending, UnknownReason
 from ibkit.trading.intent import IntentState
 from ibkit.trading.resolving import resolve_intent
 
@@ -498,9 +498,9 @@ async def test_a_start_settles_what_a_dead_process_left_behind(room):
     assert room.broker.sent("place") == 1
 
 
-@pytest.mark.requirement("TRD-22")
-async def test_a_question_left_open_is_declined_at_the_next_start(room):
-    """F45: with its reply id at hand the parked order is told no."""
+@pytest.fixture
+async def left_asked(room):
+    """The order whose process died with IBKR's question on disk, and no answer to it. Source: fault F45."""
 
     class Died(BaseException):
         pass
@@ -518,11 +518,28 @@ async def test_a_question_left_open_is_declined_at_the_next_start(room):
         await room.gateway.submit(BUY, key=KEY)
     room.journal.append = append
     room.restart()
+    return room
 
-    (settled,) = await room.gateway.recover()
+
+@pytest.mark.requirement("TRD-22")
+async def test_a_question_left_open_is_declined_at_the_next_start(left_asked):
+    """F45: with its reply id at hand the parked order is told no."""
+    (settled,) = await left_asked.gateway.recover()
 
     assert settled.state is IntentState.REJECTED_POLICY
-    assert not room.broker.parked
+    assert not left_asked.broker.parked
+
+
+@pytest.mark.requirement("OPS-03", "TRD-22")
+async def test_an_older_copy_of_the_journal_answers_no_question(left_asked):
+    """It may lack the answer that was given (faults F45, F100): the order is looked for instead."""
+    left_asked.journal.restored = True
+
+    (settled,) = await left_asked.gateway.recover()
+
+    assert left_asked.broker.sent("reply") == 0
+    assert (settled.state, settled.unknown) == (IntentState.UNKNOWN_NEEDS_HUMAN, UnknownReason.PARKED)
+    assert left_asked.broker.parked
 
 
 @pytest.mark.requirement("TRD-22")

@@ -153,6 +153,10 @@ class Conversation:
                     intent = await self._claim(intent, facts)
                 case IntentState.CLAIMED if facts is not None:
                     intent = await self._send(intent, facts)
+                case IntentState.QUESTIONED if self.journal.restored:
+                    # It may lack the answer that was given; a second one could reach a question of another order.
+                    reason = "the journal is an older copy of itself: the question may have been answered since"
+                    intent = await self._doubt(intent, reason)
                 case IntentState.QUESTIONED:
                     intent = await self._reply(intent, facts if wanted else None)
                 case _:
