@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-import pickle
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from . import coverage, model
 from .bugs import BUGS, WHERE, planted
@@ -106,6 +106,25 @@ class Tally:
             elif each.name != "slowest_heal_s":
                 setattr(self, each.name, mine + theirs)
 
+    def to_json(self) -> dict[str, Any]:
+        told = {each.name: getattr(self, each.name) for each in fields(self)}
+        return told | {"pairs": [[*pair, times] for pair, times in sorted(self.pairs.items())]}
+
+    @classmethod
+    def from_json(cls, told: dict[str, Any]) -> Tally:
+        tally = cls()
+        for each in fields(tally):
+            mine, theirs = getattr(tally, each.name), told[each.name]
+            if each.name == "pairs":
+                tally.pairs.update({(fault, step): times for fault, step, times in theirs})
+            elif each.name in ("failed", "kinds"):
+                mine.update({int(seed): what for seed, what in theirs.items()})
+            elif isinstance(mine, Counter):
+                mine.update(theirs)
+            else:
+                setattr(tally, each.name, theirs)
+        return tally
+
     @property
     def met(self) -> Counter[str]:
         """Everything that `coverage.wanted` asks for, by its name there."""
@@ -145,21 +164,24 @@ def run_all(seeds: Iterable[Case], *, jobs: int = 1) -> Tally:
 
 
 def run_in_portions(seeds: Sequence[Case], kept: Path, *, jobs: int = 1) -> Tally:
-    """As `run_all`, begun anew at the portion where an earlier call of the same seeds and code was ended.
+    """As `run_all`, gone on with where an earlier call of the same seeds and code was ended.
 
-    kept: where what is done by then stands, after each portion. It is pickled: for a file of one's own.
+    kept: the file in which what is done stands after each portion.
     """
-    done, tally = 0, Tally()
+    done, tally, first = 0, Tally(), str(seeds[0])
     if kept.exists():
-        first, done, tally = pickle.loads(kept.read_bytes())  # written here, by an earlier call
-        assert first == seeds[0], f"{kept} is of a run from seed {first}: move it aside"
+        begun = json.loads(kept.read_bytes())
+        assert begun["first"] == first, f"{kept} is of a run from seed {begun['first']}: move it aside"
+        done, tally = begun["done"], Tally.from_json(begun["tally"])
     while done < len(seeds):
         tally.merge(run_all(seeds[done : done + _PORTION], jobs=jobs))
         done = min(done + _PORTION, len(seeds))
         new = kept.with_suffix(".new")
-        new.write_bytes(pickle.dumps((seeds[0], done, tally)))
+        new.write_text(json.dumps({"first": first, "done": done, "tally": tally.to_json()}, indent=1, sort_keys=True))
         new.replace(kept)
         _tell(tally)
+        for seed, breaches in tally.failed.items():
+            print(f"seed {seed} ({tally.kinds[seed]}): {'; '.join(breaches)}", flush=True)
     return tally
 
 

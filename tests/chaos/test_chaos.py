@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from chaos import model
+from chaos import campaign, model
 from chaos.bugs import BUGS, WHERE
-from chaos.campaign import caught_by, known_seeds, run_all
+from chaos.campaign import caught_by, known_seeds, run_all, run_in_portions
 from chaos.findings import finding_of
 from chaos.schedule import run
 
@@ -37,6 +37,20 @@ def test_schedules_that_failed_once_do_not_fail_again() -> None:
     tally = run_all(known_seeds())
 
     assert not tally.failed
+
+
+def test_a_long_run_that_was_ended_goes_on_where_it_was_and_says_the_same(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(campaign, "_PORTION", 4)
+    whole, kept = run_all(range(10)), tmp_path / "kept.json"
+
+    run_in_portions(range(4), kept)
+    halves = run_in_portions(range(10), kept)
+
+    whole.seconds = halves.seconds = 0.0
+    assert halves == whole
+    assert run_in_portions(range(10), kept).runs == 10
+    with pytest.raises(AssertionError, match="of a run from seed 0"):
+        run_in_portions(range(1, 10), kept)
 
 
 @pytest.mark.requirement("TRD-22")
