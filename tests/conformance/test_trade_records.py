@@ -201,8 +201,8 @@ async def test_json_lines_are_imported_once(tmp_path):
 def test_an_upgrade_of_a_new_database_makes_it_and_a_second_one_changes_nothing(tmp_path):
     url = f"sqlite:///{tmp_path}/t.sqlite"
 
-    assert upgrade_database(url) == (0, 2)
-    assert upgrade_database(url) == (2, 2)
+    assert upgrade_database(url)["trades"] == (0, 2)
+    assert upgrade_database(url)["trades"] == (2, 2)
 
 
 @pytest.mark.requirement("OPT-07")

@@ -49,8 +49,8 @@ async def import_json_lines(path: Path, trades: Trades) -> int:
     return await json_lines.import_json_lines(path, trades)
 
 
-def upgrade_database(url: str) -> tuple[int, int]:
-    """Bring the trades database to the newest version: (before, after)."""
-    from ibkit.store import trades
+def upgrade_database(url: str) -> dict[str, tuple[int, int]]:
+    """Bring each part of the database to its newest version: (before, after)."""
+    from ibkit.store import records
 
-    return trades.upgrade_database(url)
+    return records.upgrade_records(url)

@@ -11,18 +11,16 @@ from typing import Any
 import anyio.to_thread
 from sqlalchemy import Connection, Select, delete, insert, select, update
 
-from ibkit.errors import StorageError, discreet
 from ibkit.model import AccountId, Secret
-from ibkit.store.database import Database, to_engine
-from ibkit.store.failures import failures_of
-from ibkit.store.migrating import for_engine, migrate, version_of
-from ibkit.store.migrations import TRADES as STEPS
+from ibkit.store.database import Database
+from ibkit.store.migrating import for_engine
+from ibkit.store.records import open_records
 from ibkit.store.trade_rows import EXECUTIONS, LINKS, TRADES, execution_rows, link_rows, trade_from_rows, trade_row
 from ibkit.trading.selling.trade import Trade, TradeStatus
 
-__all__ = ["SqlTrades", "upgrade_database"]
+__all__ = ["SqlTrades"]
 
-COMPONENT = "trades"
+PART = "trades"
 _NAME = "trades database"
 
 
@@ -34,7 +32,7 @@ class SqlTrades:
         self._opened: Database | None = None
 
     async def __aenter__(self) -> SqlTrades:
-        self._opened = await anyio.to_thread.run_sync(_open, self._url)
+        self._opened = await anyio.to_thread.run_sync(lambda: open_records(self._url, parts=(PART,), name=_NAME))
         return self
 
     async def __aexit__(
@@ -120,34 +118,3 @@ def _grouped(connection: Connection, query: Select[Any], ids: list[str]) -> Mapp
         for row in connection.execute(part).mappings():
             found[row["trade_id"]].append(dict(row))
     return found
-
-
-@discreet
-def _open(url: Secret[str]) -> Database:
-    engine = to_engine(url.reveal())
-    try:
-        with failures_of(_NAME), engine.begin() as connection:
-            present = version_of(connection, COMPONENT)
-            # A local file follows the program; a server that others may share is upgraded on purpose.
-            if present in (0, STEPS[-1].version) or engine.dialect.name == "sqlite" or present > STEPS[-1].version:
-                migrate(connection, COMPONENT, STEPS)
-            else:
-                raise StorageError(
-                    f"Database problem: its trades have version {present}, this ibkit needs {STEPS[-1].version}",
-                    remedy="Run `ibkit db upgrade`.",
-                )
-    except StorageError:
-        engine.dispose()
-        raise
-    return Database(engine, name=_NAME)
-
-
-@discreet
-def upgrade_database(url: str) -> tuple[int, int]:
-    """Bring the trades database to the newest version: (before, after). What `ibkit db upgrade` does."""
-    engine = to_engine(url)
-    try:
-        with failures_of(_NAME), engine.begin() as connection:
-            return migrate(connection, COMPONENT, STEPS)
-    finally:
-        engine.dispose()

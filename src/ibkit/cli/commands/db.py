@@ -20,13 +20,15 @@ def upgrade(*, json: Json = False) -> None:
     from ibkit.store import upgrade_database
 
     settings = context.load_settings(require_method=False)
-    before, after = upgrade_database(settings.database_url.reveal())
+    done = upgrade_database(settings.database_url.reveal())
     if json:
-        output.emit({"before": before, "after": after})
-    elif before == after:
-        output.say(f"The database is up to date (version {after}).")
-    else:
-        output.say(f"The database was brought from version {before} to {after}.")
+        output.emit({part: {"before": before, "after": after} for part, (before, after) in done.items()})
+        return
+    for part, (before, after) in done.items():
+        if before == after:
+            output.say(f"{part}: up to date (version {after}).")
+        else:
+            output.say(f"{part}: brought from version {before} to {after}.")
 
 
 @app.command(name="accept-restored")
