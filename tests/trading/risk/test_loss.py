@@ -93,6 +93,7 @@ def test_the_day_is_new_yorks(now, begins, ends):
     moment, first, last = (datetime.fromisoformat(text).replace(tzinfo=UTC) for text in (now, begins, ends))
 
     assert (day_start(moment), next_day(moment)) == (first, last)
+    assert (day_start(moment).tzinfo, next_day(moment).tzinfo) == (UTC, UTC)  # told in the zone of the question
 
 
 # -- RC-17 -----------------------------------------------------------------------------------------------------------
