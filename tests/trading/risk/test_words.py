@@ -100,6 +100,7 @@ SITUATIONS = {
     },
     "RC-26": {
         "young": case(now=NOW + timedelta(seconds=2)),
+        "young, to the millisecond": case(now=NOW + timedelta(microseconds=1_234_567)),
         "old": case(now=NOW + timedelta(seconds=3600)),
         "at a confirmation": case(stage=Stage.CONFIRM, now=NOW + timedelta(seconds=3600)),
     },
