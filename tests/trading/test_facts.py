@@ -12,6 +12,7 @@ import pytest
 from fakes import ACCOUNT, SPY, option, quote, stock_ticket
 from ibkit.errors import LimitExceeded, Unreachable
 from ibkit.model import (
+    AccountId,
     Environment,
     GroupKind,
     Key,
@@ -23,10 +24,11 @@ from ibkit.model import (
     Right,
     Side,
 )
+from ibkit.trading.events import IntentId
 from ibkit.trading.facts import FactFinder
 from ibkit.trading.intake import Asked
 from ibkit.trading.ports import OrdersRead
-from ibkit.trading.risk import Facts, State
+from ibkit.trading.risk import Facts, Holding, State
 from risk_cases import limit_order, sale, spread, spread_order
 from trading_room import make_room
 
@@ -140,6 +142,53 @@ async def test_an_order_that_the_journal_proves_to_close_asks_for_its_grid_alone
     assert set(broker.calls) == {"is_paper", "session_health", "increments"}
     with pytest.raises(LimitExceeded, match="does not undo"):
         await gathered(room, dataclasses.replace(stop, quantity=Decimal(2)), reduces=outcome.intent.intent_id)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"quantity": Decimal(2)},
+        {"side": Side.SELL},
+        {"contract": option("630")},
+        {"account_id": AccountId("DU7654321")},
+        {"reduces": IntentId("ib-never")},
+    ],
+    ids=["more", "same side", "other contract", "other account", "of nothing"],
+)
+async def test_an_exit_that_undoes_nothing_says_of_what(room, changes):
+    outcome = await room.gateway.submit(sale("1"), key=KEY, facts=Facts(planned_stop=Decimal("3.10")))
+    await room.gateway.wait_for_fill(outcome.intent, within_s=5.0)
+    of = changes.get("reduces", outcome.intent.intent_id)
+    of_ticket = {name: value for name, value in changes.items() if name != "reduces"}
+    ticket = dataclasses.replace(stock_ticket("1", contract=option()), **of_ticket)
+
+    with pytest.raises(LimitExceeded) as caught:
+        await gathered(room, ticket, reduces=of)
+
+    assert caught.value.message == f"{ticket.label} does not undo what {of} filled"
+    assert caught.value.details == {"control": "nothing_to_reduce"}
+
+
+async def test_rows_of_one_contract_are_one_holding(room):
+    async def positions(_account_id):
+        return (position(SPY, "5", "500"), position(SPY, "-2", "-210"), position(option(), "1", "70"))
+
+    room.broker.positions = positions
+    facts = await gathered(room, stock_ticket("1"))
+
+    assert facts.positions[SPY.conid] == Holding(quantity=Decimal(3), value_usd=Decimal(710))
+    assert facts.positions[option().conid] == Holding(quantity=Decimal(1), value_usd=Decimal(70))
+    assert facts.position == 3
+
+
+async def test_one_row_without_a_value_leaves_the_holding_without_one(room):
+    async def positions(_account_id):
+        return (position(SPY, "5", None), position(SPY, "2", "210"))
+
+    room.broker.positions = positions
+    facts = await gathered(room, stock_ticket("1"))
+
+    assert facts.positions[SPY.conid] == Holding(quantity=Decimal(7), value_usd=None)
 
 
 async def test_positions_are_valued_in_dollars(room):
