@@ -306,6 +306,11 @@ CHANGES = {
         progress(status=OrderStatus.INACTIVE, filled=Decimal(0), average_price=None, total=None, refused=True),
         {"state": S.REJECTED_LATE, "order_status": OrderStatus.INACTIVE},
     ),
+    "working, its size not told again": (
+        (CLAIMED, SENT, ACKED, dataclasses.replace(FILLED, status=OrderStatus.SUBMITTED, total=Decimal(30))),
+        progress(status=OrderStatus.SUBMITTED, filled=Decimal(11), total=None),
+        {"filled": 11},
+    ),
     "working, of another size": (
         (CLAIMED, SENT, ACKED),
         progress(status=OrderStatus.SUBMITTED, filled=Decimal(1), total=Decimal(30)),
