@@ -61,8 +61,8 @@ chaos: $(READY)
 	   $(if $(REPORT),--report $(REPORT)))
 
 chaos-nightly: $(READY)
-	@$(BIN)/python -m tests.chaos --jobs $(JOBS) --first $(shell date +%s)00 --schedules 100000 --streams 3000 \
-	   --models 1000000 --kills 2000 --bugs 2000 --complete
+	@$(BIN)/python -m tests.chaos --jobs $(JOBS) --first $(if $(FIRST),$(FIRST),$(shell date +%s)00) --schedules 100000 --streams 3000 \
+	   --models 1000000 --kills 2000 --bugs 2000 --complete $(if $(KEPT),--kept $(KEPT)) $(if $(REPORT),--report $(REPORT))
 
 check: $(READY)
 	@$(BIN)/ruff format --check .

@@ -31,6 +31,7 @@ def main() -> int:
     parser.add_argument("--known", type=int, default=1, help="0: leave out the seeds that failed once")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--report", type=Path, help="write the report here (docs/chaos.md)")
+    parser.add_argument("--kept", type=Path, help="keep here what is done of a long run, and go on with it")
     given = parser.parse_args()
     if given.seed is not None:
         return (campaign.shrunk if given.shrink else campaign.replay)(given.seed, given.mode)
@@ -52,6 +53,7 @@ def main() -> int:
         known=bool(given.known),
         complete=given.complete,
         report=given.report,
+        kept=given.kept,
     )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gc
+import pickle
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -32,6 +33,7 @@ SEEDS = Path(__file__).with_name("seeds.txt")
 _STALE = ("X: TypeError", "X: AttributeError", "X: NameError", "X: KeyError")
 _SHRUNK = 3
 """So many failures of a run are told in short at once."""
+_PORTION = 2_000
 _COVERAGE_FROM = 2_000
 """A smaller run need not have met everything."""
 
@@ -94,6 +96,16 @@ class Tally:
             self.failed[result.seed] = news
             self.kinds[result.seed] = result.mode
 
+    def merge(self, other: Tally) -> None:
+        """The sum of two runs of different seeds."""
+        self.slowest_heal_s = max(self.slowest_heal_s, other.slowest_heal_s)
+        for each in fields(self):
+            mine, theirs = getattr(self, each.name), getattr(other, each.name)
+            if isinstance(mine, dict):  # a Counter adds up
+                mine.update(theirs)
+            elif each.name != "slowest_heal_s":
+                setattr(self, each.name, mine + theirs)
+
     @property
     def met(self) -> Counter[str]:
         """Everything that `coverage.wanted` asks for, by its name there."""
@@ -129,6 +141,25 @@ def run_all(seeds: Iterable[Case], *, jobs: int = 1) -> Tally:
     for result in _results(_run, list(seeds), jobs):
         tally.add(result)
     tally.seconds = watch.seconds
+    return tally
+
+
+def run_in_portions(seeds: Sequence[Case], kept: Path, *, jobs: int = 1) -> Tally:
+    """As `run_all`, begun anew at the portion where an earlier call of the same seeds and code was ended.
+
+    kept: where what is done by then stands, after each portion. It is pickled: for a file of one's own.
+    """
+    done, tally = 0, Tally()
+    if kept.exists():
+        first, done, tally = pickle.loads(kept.read_bytes())  # written here, by an earlier call
+        assert first == seeds[0], f"{kept} is of a run from seed {first}: move it aside"
+    while done < len(seeds):
+        tally.merge(run_all(seeds[done : done + _PORTION], jobs=jobs))
+        done = min(done + _PORTION, len(seeds))
+        new = kept.with_suffix(".new")
+        new.write_bytes(pickle.dumps((seeds[0], done, tally)))
+        new.replace(kept)
+        _tell(tally)
     return tally
 
 
@@ -226,14 +257,17 @@ def campaign(
     report: Path | None,
     known: bool = True,
     complete: bool = False,
+    kept: Path | None = None,
 ) -> int:
     """All tiers, told as they go. 0 where nothing was broken and, in a large run, everything was met.
 
     complete: met as often as `coverage` asks for. Else once is enough and the rest is only told: the counts of seeds
               that nobody has seen scatter.
+    kept:     where a long run of schedules keeps what is done, to be gone on with.
     """
     watch = Stopwatch()
-    tally = run_all([*(known_seeds() if known else ()), *seeds], jobs=jobs)
+    tally = run_all(known_seeds(), jobs=jobs) if known else Tally()
+    tally.merge(run_all(seeds, jobs=jobs) if kept is None else run_in_portions(seeds, kept, jobs=jobs))
     _tell(tally)
     for name, (text, *_) in OPEN.items():
         print(f"open finding {name}: {text}: {tally.known[name]} times")

@@ -9,14 +9,7 @@ from collections.abc import Mapping
 
 __all__ = ["OPEN", "finding_of"]
 
-OPEN: Mapping[str, tuple[str, str, frozenset[int]]] = {
-    "O1": (
-        "a journal copy that lacks no send, only the answer to a question, is not known as older: it declines again",
-        "S4",
-        frozenset({3122, 179579434225}),
-    ),
-    "O2": ("400 s until all is at rest after the faults, a little more than is allowed", "L1", frozenset({4079})),
-}
+OPEN: Mapping[str, tuple[str, str, frozenset[int]]] = {}
 """Name → (what it is, rule, seeds). By seed, so that a rule stays a rule for all others."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -382,6 +383,22 @@ async def test_the_minute_slides_and_the_day_is_new_yorks(shelf):
     assert len((await shelf.book.state(SCOPE, midnight + timedelta(seconds=59))).usage.sent) == 1
     assert len((await shelf.book.state(SCOPE, midnight + timedelta(seconds=60))).usage.sent) == 0
     assert (await shelf.book.state(SCOPE, midnight + timedelta(days=1))).usage.sent_today == 0
+
+
+@pytest.mark.parametrize("dice", range(8))
+async def test_looking_in_between_changes_nothing_of_what_was_sent_in_the_last_minute(shelf, dice):
+    """Whoever has looked all the time knows what one knows who looks now for the first time; the clock jumps about."""
+    chance = random.Random(dice)
+    now = START
+    everything = []
+    for _ in range(40):
+        now += timedelta(seconds=chance.choice([0, 0, 0.5, 3, 20, 70, -4, -90]))
+        everything.append((await shelf.send(at=now, account=chance.choice([ACCOUNT, ACCOUNT, OTHER]))).planned)
+        if chance.random() < 0.7:
+            at = now + timedelta(seconds=chance.choice([0, 0, 10, 61, -30]))
+            sent = (await shelf.book.state(SCOPE, at)).usage.sent
+            after = [p.intent_id for p in everything if p.account_id == ACCOUNT and p.at > at - timedelta(seconds=60)]
+            assert sorted(each.intent_id for each in sent) == sorted(after)
 
 
 async def test_a_clock_that_jumps_back_loses_no_send(shelf):

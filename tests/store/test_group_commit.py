@@ -14,6 +14,7 @@ from faulty_disk import BUSY, FULL, IOERR_FSYNC, IOERR_WRITE, Disk
 from ibkit.errors import StorageError
 from ibkit.store import group_commit
 from ibkit.store.database import Database, sqlite_file, to_engine
+from ibkit.store.transactions import driver_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requirement("OPT-07", "GWY-06")]
 
@@ -288,6 +289,61 @@ async def test_reads_do_not_wait_for_the_writer(database):
         assert await stored(database) == {"a"}  # what is committed, and no more
         go.set()
     assert await stored(database) == {"a", "b"}
+
+
+async def test_a_quick_read_needs_no_thread_and_sees_what_is_committed(database):
+    """By whichever way it is executed: the driver's, or SQLAlchemy's."""
+    await database.write(put("a"))
+    here, count = threading.get_ident(), text("SELECT count(*) FROM words")
+
+    def look(connection):
+        assert threading.get_ident() == here
+        by_driver = driver_of(connection).execute("SELECT count(*) FROM words").fetchone()[0]
+        return by_driver, connection.execute(count).scalar()
+
+    assert await database.read(look, quick=True) == (1, 1)
+    await database.write(put("b"))
+    assert await database.read(look, quick=True) == (2, 2)
+
+
+async def test_a_quick_read_that_fails_is_named_and_the_next_one_works(database, disk):
+    for statement in ("BEGIN", "SELECT word FROM words", "COMMIT"):
+        disk.fault = lambda now, at=statement: BUSY if now == at else None
+        with pytest.raises(StorageError, match="locked by another program"):
+            await database.read(lambda c: c.execute(text("SELECT word FROM words")).scalars().all(), quick=True)
+        disk.heal()
+        with pytest.raises(LookupError):
+            await database.read(lambda _connection: {}["nothing"], quick=True)
+        assert await database.read(lambda c: c.execute(text("SELECT 1")).scalar(), quick=True) == 1
+        assert await database.write(put(statement)) == statement
+
+
+async def test_another_loop_does_not_share_the_connection_of_the_quick_reads(database):
+    await database.write(put("a"))
+    threads = set()
+
+    def look(connection):
+        threads.add(threading.get_ident())
+        return connection.execute(text("SELECT count(*) FROM words")).scalar()
+
+    assert await database.read(look, quick=True) == 1
+    other = await anyio.to_thread.run_sync(lambda: anyio.run(lambda: database.read(look, quick=True)))
+    assert (other, len(threads)) == (1, 2)
+
+
+async def test_a_connection_that_is_lost_is_opened_anew(database, disk, monkeypatch):
+    """Where not even the rollback works."""
+
+    def lost(connection):
+        monkeypatch.setattr(disk, "fault", lambda _statement: IOERR_WRITE)
+        driver = driver_of(connection)
+        driver.close()
+        driver.execute("SELECT 1")
+
+    with pytest.raises(StorageError):
+        await database.read(lost, quick=True)
+    disk.heal()
+    assert await database.read(lambda c: c.execute(text("SELECT 1")).scalar(), quick=True) == 1
 
 
 async def test_a_database_in_memory_has_one_connection_for_both():

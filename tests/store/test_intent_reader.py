@@ -10,6 +10,7 @@ from fakes import START, USER
 from ibkit.clock import ManualClock
 from ibkit.errors import StorageError
 from ibkit.store import intent_reader, open_journal
+from ibkit.store import journal as journal_module
 from ibkit.store.intent_reader import IntentReader
 from ibkit.store.journal_rows import insert_intent
 from ibkit.trading.intent import IntentState, fold_all
@@ -113,3 +114,21 @@ async def test_statements_that_go_to_the_driver_share_a_snapshot_and_fail_by_nam
         assert driver is True
         with pytest.raises(StorageError, match="no such table"):
             await journal._database.read(lambda c: c.connection.driver_connection.execute("SELECT * FROM no_table"))
+
+
+async def test_a_long_answer_is_read_in_a_thread_and_says_the_same(path, monkeypatch):
+    """The event loop is not held up for it; a short one is read on the spot."""
+    monkeypatch.setattr(journal_module, "_SHORT", 2)
+    quick = []
+    async with open_journal(path, clock=CLOCK) as journal:
+        read = journal._database.read
+        monkeypatch.setattr(
+            journal._database, "read", lambda work, *, quick=False, q=quick: q.append(quick) or read(work, quick=quick)
+        )
+        for number in range(4):
+            planned_one, _ = await journal.plan(planned(other_key(number)))
+            found = await journal.unfinished(USER)
+            assert len(found) == number + 1
+            assert found[-1] == planned_one
+
+    assert quick == [False, True, True, False]

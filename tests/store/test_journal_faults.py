@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import ExitStack, closing
 from decimal import Decimal
 from random import Random
 
@@ -189,17 +188,12 @@ async def test_what_happened_cannot_be_changed_or_deleted(path, table):
 async def test_a_full_disk_refuses_orders_and_is_no_end(path):
     """F92, by SQLite's own limit: real pages, really none left."""
     async with open_journal(path, clock=CLOCK) as journal:
-        set_limit = "PRAGMA max_page_count = {}"
-        connections = 1 + database._READERS
-        engine = journal._database._engine
         pages = await journal._database.write(lambda c: c.exec_driver_sql("PRAGMA page_count").scalar())
 
-        def limit(most):
-            with ExitStack() as stack:  # the limit is a connection's own: all of them
-                for _ in range(connections):
-                    stack.enter_context(closing(engine.raw_connection())).cursor().execute(set_limit.format(most))
+        async def limit(most):  # it is a connection's own: of the one that writes
+            await journal._database.write(lambda c: c.exec_driver_sql(f"PRAGMA max_page_count = {most}").scalar())
 
-        await anyio.to_thread.run_sync(limit, pages)
+        await limit(pages)
         stored = 0
 
         async def until_full():
@@ -214,7 +208,7 @@ async def test_a_full_disk_refuses_orders_and_is_no_end(path):
         assert "Free space" in caught.value.remedy
         assert len(await journal.recent(limit=1000)) == stored
 
-        await anyio.to_thread.run_sync(limit, 100_000)
+        await limit(100_000)
         assert (await walk(journal)).state is IntentState.AMBIGUOUS
 
 

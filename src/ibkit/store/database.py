@@ -8,6 +8,7 @@ read what is committed without waiting for it. An async shim would cost three to
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,14 +25,15 @@ from sqlalchemy.pool import QueuePool, StaticPool
 from ibkit.errors import ConfigError, StorageError, discreet
 from ibkit.store.failures import failures_of
 from ibkit.store.group_commit import Committer, Unit, WriterThread
+from ibkit.store.transactions import READ, WRITE, Held, driver_of, is_held
 
-__all__ = ["SCHEMA", "Database", "driver_of", "sqlite_file", "to_engine"]
+__all__ = ["SCHEMA", "Database", "sqlite_file", "to_engine"]
 
 SCHEMA = "trading"
 """Where our tables live on PostgreSQL; SQLite has no schemas."""
 _BUSY_TIMEOUT_MS = 5_000
 _READERS = 3
-"""Reads at a time, each on a connection of its own beside the writer's."""
+"""Reads at a time in threads, each on a connection of its own beside the writer's and that of the quick ones."""
 _STATEMENTS = 256
 """How many prepared statements each SQLite connection keeps."""
 _PRIVATE = 0o600
@@ -80,7 +82,7 @@ def _sqlite_engine(url: URL) -> Engine:
     arguments = {"check_same_thread": False, "isolation_level": None, "cached_statements": _STATEMENTS}
     if url.database and url.database != ":memory:":
         _make_private(Path(url.database))
-        pool = {"poolclass": QueuePool, "pool_size": 1 + _READERS, "max_overflow": 0, "pool_use_lifo": True}
+        pool = {"poolclass": QueuePool, "pool_size": 2 + _READERS, "max_overflow": 0, "pool_use_lifo": True}
     else:
         pool = {"poolclass": StaticPool}  # a database in memory is its connection
     engine = create_engine(url, connect_args=arguments, **pool)
@@ -96,19 +98,13 @@ def _sqlite_engine(url: URL) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        # The write lock at once: a read that becomes a write later could find its snapshot outdated.
+        driver = driver_of(connection)
+        if driver.in_transaction:  # of a connection that is held (transactions.py)
+            return
         reading = connection.get_execution_options().get(_READING, False)
-        driver_of(connection).execute("BEGIN" if reading else "BEGIN IMMEDIATE")
+        driver.execute(READ if reading else WRITE)
 
     return engine
-
-
-def driver_of(connection: Connection) -> Any:
-    """The SQLite connection under SQLAlchemy's, in the same transaction.
-
-    Statements of the order path go there as they are: SQLAlchemy's part of one costs more than SQLite's.
-    """
-    return connection.connection.driver_connection
 
 
 def _settings() -> tuple[str, ...]:
@@ -168,9 +164,13 @@ class Database:
         self._name = name
         self._inline = run_inline
         self._one_connection = isinstance(engine.pool, StaticPool)
-        self._committer = Committer(engine, name=name)
+        self._for_writes = Held(engine) if is_held(engine) else None
+        self._for_reads = self._for_writes if run_inline or self._for_writes is None else Held(engine)
+        begin = engine.begin if self._for_writes is None else self._for_writes.writing
+        self._committer = Committer(begin, name=name)
         self._writer = WriterThread(self._committer, name=f"writer of {name}")
         self._readers = anyio.CapacityLimiter(_READERS)
+        self._loop_thread = 0
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """The result of `work`, in a transaction that is on disk when this returns.
@@ -187,22 +187,45 @@ class Database:
                 await self._writer.run(unit)
         return unit.outcome()
 
-    async def read(self, work: Callable[[Connection], T]) -> T:
-        """The result of `work` on what is committed, in one snapshot."""
+    async def read(self, work: Callable[[Connection], T], *, quick: bool = False) -> T:
+        """The result of `work` on what is committed, in one snapshot.
+
+        quick: few rows by an index; of a file they are read at once, for a change of threads takes ten times as long.
+        """
         if self._inline:
             await anyio.lowlevel.checkpoint()
-            return self._reading(work)
+            return self._reading(work) if self._for_reads is None else self._reading_at_once(self._for_reads, work)
         if self._one_connection:
             return await self.write(work)
+        if quick and self._for_reads is not None and self._is_here():
+            await anyio.lowlevel.checkpoint_if_cancelled()
+            return self._reading_at_once(self._for_reads, work)
         return await anyio.to_thread.run_sync(self._reading, work, limiter=self._readers)
 
     async def close(self) -> None:
         if self._inline:
-            self._engine.dispose()
+            self._dispose()
             return
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(self._writer.close)
-            await anyio.to_thread.run_sync(self._engine.dispose)
+            await anyio.to_thread.run_sync(self._dispose)
+
+    def _dispose(self) -> None:
+        for held in (self._for_writes, self._for_reads):
+            if held is not None:
+                held.close()
+        self._engine.dispose()
+
+    def _is_here(self) -> bool:
+        """Whether this is the thread whose loop reads quickly; another loop's thread does not share its connection."""
+        here = threading.get_ident()
+        if not self._loop_thread:
+            self._loop_thread = here
+        return here == self._loop_thread
+
+    def _reading_at_once(self, held: Held, work: Callable[[Connection], T]) -> T:
+        with failures_of(self._name), held.reading() as connection:
+            return work(connection)
 
     def _reading(self, work: Callable[[Connection], T]) -> T:
         with (

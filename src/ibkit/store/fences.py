@@ -13,8 +13,8 @@ from sqlalchemy import Connection
 
 from ibkit.model import AccountId, Username
 from ibkit.store.columns import instant_text
-from ibkit.store.database import driver_of
 from ibkit.store.mark import Mark
+from ibkit.store.transactions import driver_of
 from ibkit.trading.events import Claimed, Decided, Event, Operation, Replying, Sending, Stage, TakenOver
 from ibkit.trading.intent import Intent
 from ibkit.trading.ports import ControlsMoved, Fenced, lane_of

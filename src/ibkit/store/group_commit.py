@@ -12,10 +12,11 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from ibkit.errors import StorageError
 from ibkit.store.failures import DATABASE_ERRORS, storage_error
+from ibkit.store.transactions import Begin
 
 __all__ = ["Committer", "Unit", "WriterThread"]
 
@@ -59,8 +60,8 @@ class _Ended(Exception):
 class Committer:
     """Commits units, in one thread at a time. After a failed disk write nothing more: fsync is never retried."""
 
-    def __init__(self, engine: Engine, *, name: str) -> None:
-        self._engine = engine
+    def __init__(self, begin: Begin, *, name: str) -> None:
+        self._begin = begin
         self._name = name
         self._halted: StorageError | None = None
 
@@ -74,7 +75,7 @@ class Committer:
     def _together(self, units: Sequence[Unit[Any]]) -> Sequence[Unit[Any]]:
         """Those that have to be done anew, by themselves, because another's failure ended the transaction."""
         try:
-            with self._engine.begin() as connection:
+            with self._begin() as connection:
                 for unit in units:
                     self._in_savepoint(connection, unit)
         except _Ended as ended:
@@ -107,7 +108,7 @@ class Committer:
             unit.fail(stopped)
             return
         try:
-            with self._engine.begin() as connection:
+            with self._begin() as connection:
                 result = unit.work(connection)
         except BaseException as error:  # noqa: BLE001  # it is raised where the unit came from
             unit.fail(self._mapped(error))

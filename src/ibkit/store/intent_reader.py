@@ -13,9 +13,9 @@ from typing import Any
 from sqlalchemy import Connection
 
 from ibkit.model import Environment, Key
-from ibkit.store.database import driver_of
 from ibkit.store.event_codec import decode_event
 from ibkit.store.journal_rows import id_of_key
+from ibkit.store.transactions import driver_of
 from ibkit.trading.intent import Intent, fold
 
 __all__ = ["IntentReader"]

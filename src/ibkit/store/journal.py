@@ -34,6 +34,7 @@ from ibkit.store.locks import file_lock
 from ibkit.store.mark import Mark, MarkFile
 from ibkit.store.retention import purge_some
 from ibkit.store.risk_book import SqlRiskBook
+from ibkit.store.transactions import driver_of
 from ibkit.trading.alert import Alert
 from ibkit.trading.events import Event, IntentId, Planned
 from ibkit.trading.intent import Intent, fold, fold_all
@@ -41,6 +42,8 @@ from ibkit.trading.ports import Lane, Leg
 
 __all__ = ["SqliteJournal"]
 
+_SHORT = 100
+"""So many intents are read at once, in the event loop's own thread."""
 _SYNC_MARK_S = 60.0
 """The mark is synced no more often: one that a power cut takes back only notices less."""
 
@@ -64,6 +67,8 @@ class SqliteJournal:
         self._restored = False
         self._owner = ""
         self._reader = IntentReader()
+        self._short: set[str] = set()
+        """Conditions of which few intents were found the last time."""
 
     async def __aenter__(self) -> SqliteJournal:
         if self._inline:
@@ -193,10 +198,12 @@ class SqliteJournal:
         return next(iter(await self._where("intent_id = ?", intent_id)), None)
 
     async def by_key(self, *, tenant: str, environment: Environment, key: Key) -> Intent | None:
-        return await self._database.read(lambda connection: self._reader.by_key(connection, tenant, environment, key))
+        return await self._database.read(
+            lambda connection: self._reader.by_key(connection, tenant, environment, key), quick=True
+        )
 
     async def events(self, intent_id: IntentId) -> tuple[Event, ...]:
-        return await self._database.read(lambda connection: rows.events_of(connection, intent_id))
+        return await self._database.read(lambda connection: rows.events_of(connection, intent_id), quick=True)
 
     async def unfinished(self, username: Username) -> tuple[Intent, ...]:
         return await self._where("final = 0 AND username = ?", username)
@@ -234,15 +241,23 @@ class SqliteJournal:
         values = tuple(account_ids) * 2
         return await self._database.read(
             lambda connection: tuple(
-                Username(name) for (name,) in connection.exec_driver_sql(f"{asked} ORDER BY username", values)
-            )
+                Username(name) for (name,) in driver_of(connection).execute(f"{asked} ORDER BY username", values)
+            ),
+            quick=True,
         )
 
     async def controls(self, account_id: AccountId) -> tuple[int, int]:
-        return await self._database.read(lambda connection: fences.controls(connection, account_id))
+        return await self._database.read(lambda connection: fences.controls(connection, account_id), quick=True)
 
     async def _where(self, where: str, *values: Any) -> tuple[Intent, ...]:
-        return await self._database.read(lambda connection: self._reader.where(connection, where, values))
+        """In a thread where the last answer was long, or there was none yet."""
+        quick = where in self._short
+        found = await self._database.read(lambda connection: self._reader.where(connection, where, values), quick=quick)
+        if len(found) <= _SHORT:
+            self._short.add(where)
+        else:
+            self._short.discard(where)
+        return found
 
     # -- how far it has come --------------------------------------------------------------------------------------
 

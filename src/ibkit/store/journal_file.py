@@ -12,6 +12,7 @@ from ibkit.store.failures import failures_of
 from ibkit.store.mark import Mark, MarkFile
 from ibkit.store.migrating import migrate
 from ibkit.store.migrations import JOURNAL
+from ibkit.store.transactions import driver_of
 
 __all__ = ["name_of", "open_file"]
 
@@ -47,14 +48,14 @@ def open_file(path: Path, mark_file: MarkFile) -> tuple[Engine, Mark, bool]:
 
 def _stand(engine: Engine, path: Path) -> tuple[Mark, bool]:
     with engine.begin() as connection:
-        damage = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+        driver = driver_of(connection)
+        (damage,) = driver.execute("PRAGMA quick_check(1)").fetchone()
         if damage != "ok":
             raise StorageError(
                 f"Database problem: {name_of(path)}: damaged ({damage})",
                 remedy="Do not delete it: move it aside, check `ibkit orders list` at IBKR, then start anew.",
             )
         migrate(connection, COMPONENT, JOURNAL)
-        journal_id, changes, restored = connection.exec_driver_sql(
-            "SELECT journal_id, changes, restored FROM lineage WHERE id = 1"
-        ).one()
+        stand = "SELECT journal_id, changes, restored FROM lineage WHERE id = 1"
+        journal_id, changes, restored = driver.execute(stand).fetchone()
         return Mark(journal_id, changes), bool(restored)

@@ -13,8 +13,8 @@ from sqlalchemy import Connection
 from ibkit.errors import InFlight, KeyReused
 from ibkit.model import Environment, Key
 from ibkit.store.columns import instant_text
-from ibkit.store.database import driver_of
 from ibkit.store.event_codec import decode_event, encode_event
+from ibkit.store.transactions import driver_of
 from ibkit.trading.events import Event, IntentId
 from ibkit.trading.intent import Intent, fold_all
 

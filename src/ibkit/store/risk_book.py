@@ -13,8 +13,9 @@ from sqlalchemy import Connection
 from ibkit.errors import NotFound, TradingError
 from ibkit.model import Environment
 from ibkit.store.columns import instant_text
-from ibkit.store.database import Database, driver_of
+from ibkit.store.database import Database
 from ibkit.store.risk_usage import UsageReader
+from ibkit.store.transactions import driver_of
 from ibkit.trading.risk import (
     Halt,
     HaltMode,
@@ -77,7 +78,9 @@ class SqlRiskBook:
         self._kept = _Kept(-1, (), (), {})
 
     async def state(self, scope: Scope, at: datetime, *, read_at: datetime | None = None) -> RiskState:
-        return await self._database.read(lambda connection: self.read_state(connection, scope, at, read_at or at))
+        return await self._database.read(
+            lambda connection: self.read_state(connection, scope, at, read_at or at), quick=True
+        )
 
     def read_state(self, connection: Connection, scope: Scope, at: datetime, read_at: datetime) -> RiskState:
         """Inside a transaction of the caller."""
@@ -97,11 +100,11 @@ class SqlRiskBook:
 
     async def limits(self, scope: Scope) -> Limits:
         return await self._database.read(
-            lambda connection: self._limits(self._of_generation(driver_of(connection)), scope)[0]
+            lambda connection: self._limits(self._of_generation(driver_of(connection)), scope)[0], quick=True
         )
 
     async def generation(self) -> int:
-        return await self._database.read(lambda connection: _generation(driver_of(connection)))
+        return await self._database.read(lambda connection: _generation(driver_of(connection)), quick=True)
 
     async def change(self, change: LimitChange) -> LimitChange:
         def work(connection: Connection) -> LimitChange:

@@ -29,7 +29,7 @@ _MOST_SENT = 2000
 """Rows of the last minute; more are a clock that went back by hours, and no limit of a minute is above this."""
 
 _SENT = (
-    "SELECT intent_id, number, at, operation, conid, side, quantity, price, value_usd FROM sends"
+    "SELECT intent_id, at, operation, conid, side, quantity, price, value_usd FROM sends"
     " WHERE account_id = ? AND at > ? ORDER BY at DESC LIMIT ?"
 )
 _SENT_FROM = "SELECT at, value_usd FROM sends WHERE account_id = ? AND at >= ?"
@@ -68,11 +68,12 @@ class _Day(NamedTuple):
 
 
 class _Recent(NamedTuple):
-    """Sends of an account after `since`, newest first, by intent and number of the event."""
+    """Sends of an account after `since`, newest first. newest: when the account sent last, to read on from."""
 
     serial: int
     since: datetime
-    sent: dict[tuple[str, int], Sent]
+    newest: datetime
+    sent: tuple[Sent, ...]
 
 
 class UsageReader:
@@ -100,18 +101,32 @@ class UsageReader:
     def _sent(self, driver: Any, account_id: AccountId, serial: int, at: datetime) -> tuple[Sent, ...]:
         since = at - _MINUTE
         known = self._recent.get(account_id)
-        if known is None or known.serial != serial or since < known.since:  # the last: a clock that went back
-            made = {} if known is None else known.sent
-            rows = driver.execute(_SENT, (account_id, instant_text(since), _MOST_SENT)).fetchall()
-            sent = {row[:2]: made.get(row[:2]) or self._one_sent(driver, *row) for row in rows}
-            known = self._recent[account_id] = _Recent(serial, since, sent)
-        return tuple([sent for sent in known.sent.values() if sent.at > since])
+        if known is not None and known.serial != serial:
+            known = self._read_on(driver, account_id, known, serial)
+        if known is None or since < known.since:  # the last: a clock that went back
+            sent = self._sent_after(driver, account_id, since)
+            known = _Recent(serial, since, sent[0].at if sent else since, sent)
+        sent = known.sent
+        while sent and sent[-1].at <= since:
+            sent = sent[:-1]
+        self._recent[account_id] = known._replace(since=since, sent=sent)
+        return sent
+
+    def _read_on(self, driver: Any, account_id: AccountId, known: _Recent, serial: int) -> _Recent | None:
+        """With what left since; None where that was not dated after all that had left before."""
+        new = self._sent_after(driver, account_id, known.newest)
+        if len(new) != serial - known.serial:
+            return None
+        return known._replace(serial=serial, newest=new[0].at, sent=(*new, *known.sent))
+
+    def _sent_after(self, driver: Any, account_id: AccountId, moment: datetime) -> tuple[Sent, ...]:
+        rows = driver.execute(_SENT, (account_id, instant_text(moment), _MOST_SENT)).fetchall()
+        return tuple([self._one_sent(driver, *row) for row in rows])
 
     def _one_sent(
         self,
         driver: Any,
         intent_id: str,
-        _number: int,
         moment: str,
         operation: str,
         conid: int,

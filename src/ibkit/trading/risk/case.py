@@ -102,11 +102,14 @@ class Case:
     @cached_property
     def sent(self) -> tuple[Sent, ...]:
         """What left of the last minute, this intent's own send not counted."""
-        return tuple(sent for sent in self.usage.sent if sent.intent_id != self.intent_id)
+        if not self.own_sent:
+            return self.usage.sent
+        return tuple([sent for sent in self.usage.sent if sent.intent_id != self.intent_id])
 
     @cached_property
     def own_sent(self) -> tuple[Sent, ...]:
-        return tuple(sent for sent in self.usage.sent if sent.intent_id == self.intent_id)
+        own = self.intent_id
+        return tuple([sent for sent in self.usage.sent if sent.intent_id == own])
 
     @cached_property
     def open(self) -> tuple[OpenOrder, ...]:

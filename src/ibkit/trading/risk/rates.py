@@ -90,16 +90,15 @@ def rejects(case: Case) -> Reading:
 
 
 def _since(case: Case, window: timedelta) -> int:
-    return sum(sent.at > case.now - window for sent in case.sent)
+    since = case.now - window
+    return sum([sent.at > since for sent in case.sent])
 
 
 def _repeated(case: Case, contract: Contract, side: Side) -> int:
     """Placements of that contract and side in the last minute, with those of this request."""
+    since, wanted = case.now - WINDOW, contract.conidex
     before = sum(
-        sent.operation is Operation.PLACE
-        and sent.side is side
-        and sent.contract == contract.conidex
-        and sent.at > case.now - WINDOW
+        sent.operation is Operation.PLACE and sent.side is side and sent.contract == wanted and sent.at > since
         for sent in case.sent
     )
     if case.operation is Operation.MODIFY:

@@ -21,8 +21,10 @@ def duplicates(case: Case) -> Reading:
     control, name, mode = "RC-21", "possible_duplicate", case.limits.duplicates
     if mode is Mode.OFF or case.operation is not Operation.PLACE:
         return case.off(control, name)
+    since = case.now - DUPLICATE_WINDOW
+    placed = [sent for sent in case.sent if sent.at > since and sent.operation is Operation.PLACE]
     for ticket in case.tickets:
-        twin = next((sent for sent in case.sent if _twins(case, ticket, sent)), None)
+        twin = next((sent for sent in placed if _twins(ticket, sent)), None)
         if twin is None:
             continue
         ago = (case.now - twin.at).total_seconds()
@@ -52,13 +54,12 @@ def unknowns(case: Case) -> Reading:
     return case.passes(control, name, "none")
 
 
-def _twins(case: Case, ticket: OrderTicket, sent: Sent) -> bool:
-    return (
-        sent.operation is Operation.PLACE
-        and sent.at > case.now - DUPLICATE_WINDOW
-        and (sent.contract, sent.side, sent.quantity) == (ticket.contract.conidex, ticket.side, ticket.quantity)
-        and sent.price == own_price(ticket)
-    )
+def _twins(ticket: OrderTicket, sent: Sent) -> bool:
+    return (sent.contract, sent.side, sent.quantity) == (
+        ticket.contract.conidex,
+        ticket.side,
+        ticket.quantity,
+    ) and sent.price == own_price(ticket)
 
 
 def own_price(ticket: OrderTicket) -> Decimal | None:
