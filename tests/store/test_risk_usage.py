@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sqlite3
+from datetime import timedelta
+
 import pytest
 
 from doubts import planned, sent
@@ -10,10 +14,13 @@ from ibkit.clock import ManualClock
 from ibkit.errors import StorageError
 from ibkit.model import Environment, Key, OrderId, OrderStatus, Ref
 from ibkit.store import open_journal, risk_usage
+from ibkit.store.columns import instant_text
 from ibkit.trading.events import Acknowledged, Claimed, IntentId
 from ibkit.trading.risk import Scope
+from ibkit.trading.risk.bookkeeping import day_start
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requirement("TRD-18")]
+MINUTE = timedelta(minutes=1)
 SCOPE = Scope(environment=Environment.PAPER, account_id=ACCOUNT, symbol="SPY")
 
 
@@ -64,3 +71,56 @@ def test_an_intent_without_its_plan_is_a_damaged_journal_not_an_order_that_does_
 
     with pytest.raises(StorageError, match="no plan of intent ib-1"):
         reader.read(Damaged(), ACCOUNT, serial=0, at=START, read_at=START)
+
+
+class Watched:
+    """A driver's connection, with what it was asked of the past: the sends, and the plans of intents."""
+
+    def __init__(self, path) -> None:
+        self._connection = sqlite3.connect(path)
+        self.asked: list[tuple[str, object]] = []
+
+    def execute(self, statement, parameters):
+        named = {
+            risk_usage._SENT: "the minute after",
+            risk_usage._SENT_AFTER: "the day after",
+            risk_usage._SENT_FROM: "the day from",
+            risk_usage._PLAN: "the plan of",
+        }
+        if statement in named:
+            self.asked.append((named[statement], parameters[0] if statement == risk_usage._PLAN else parameters[1]))
+        return self._connection.execute(statement, parameters)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+async def test_a_decision_reads_of_the_past_only_what_is_new(tmp_path):
+    """It has 0.3 ms for all that an account has used up, however much has left that day."""
+    path = tmp_path / "journal.db"
+    reader, driver = risk_usage.UsageReader(), None
+    moments = [START + timedelta(seconds=number) for number in range(4)]
+    async with open_journal(path, clock=ManualClock(START)) as journal:
+        async with journal.conversation(USER, wait_s=1.0) as lane:
+            epoch = lane.epoch
+        for serial, at in enumerate(moments, start=1):
+            name = f"ib-{serial}"
+            plan = planned(intent_id=IntentId(name), ref=Ref(name), key=Key(f"key-{serial:016d}"))
+            intent, _ = await journal.plan(plan)
+            sending = dataclasses.replace(sent()[1], at=at)
+            await journal.append(intent, Claimed(at=START, owner="me", epoch=epoch), sending)
+            driver = driver or Watched(path)
+
+            driver.asked.clear()
+            usage = reader.read(driver, ACCOUNT, serial=serial, at=at, read_at=at)
+            assert (usage.sent_today, len(usage.sent), len(usage.open)) == (serial, serial, serial)
+            if serial == 1:
+                first = ("the day from", instant_text(day_start(at))), ("the minute after", instant_text(at - MINUTE))
+                assert driver.asked == [*first, ("the plan of", name)]
+            else:
+                before = instant_text(moments[serial - 2])
+                assert driver.asked == [("the day after", before), ("the minute after", before), ("the plan of", name)]
+            driver.asked.clear()
+            assert reader.read(driver, ACCOUNT, serial=serial, at=at, read_at=at) == usage
+            assert driver.asked == []
+    driver.close()
