@@ -220,8 +220,9 @@ async def test_a_journal_that_another_program_holds_takes_nothing_until_it_lets_
         holder = sqlite3.connect(path, isolation_level=None)
         try:
             holder.execute("BEGIN IMMEDIATE")
-            with pytest.raises(StorageError, match="locked by another program"):
+            with pytest.raises(StorageError) as caught:
                 await journal.plan(planned())
+            assert caught.value.message == f"Database problem: order journal {path}: locked by another program"
             with pytest.raises(StorageError, match="locked by another program"):
                 async with journal.conversation(USER, wait_s=0):
                     pytest.fail("no lane was taken")
@@ -429,6 +430,8 @@ async def test_outside_of_its_context_a_journal_is_closed(path):
         await journal.plan(planned())
     with pytest.raises(AssertionError, match="only inside"):
         _ = journal.alerts
+    with pytest.raises(AssertionError, match="only inside"):
+        _ = journal.risk
     async with journal:
         assert journal.alerts is not None
     with pytest.raises(AssertionError, match="only inside"):
