@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 
-from fakes import ACCOUNT, SPY, option, quote, stock_ticket
+from fakes import ACCOUNT, GRID, SPY, option, quote, stock_ticket
 from ibkit.errors import LimitExceeded, Unreachable
 from ibkit.model import (
     AccountId,
@@ -28,7 +28,7 @@ from ibkit.trading.events import IntentId
 from ibkit.trading.facts import ORDERS_AGE_S, FactFinder
 from ibkit.trading.intake import Asked
 from ibkit.trading.ports import OrdersRead
-from ibkit.trading.risk import Facts, Holding, Mode, State
+from ibkit.trading.risk import Facts, Holding, Market, Mode, State
 from risk_cases import limit_order, sale, spread, spread_order
 from trading_room import make_room
 
@@ -123,7 +123,10 @@ async def test_what_the_caller_has_read_is_not_read_again(room):
     facts = await gathered(room, stock_ticket("1"), given, broker)
 
     assert (facts.quote, broker.calls["quote"], broker.calls["increments"]) == (given.quote, 0, 0)
-    room.clock.advance(5.1)
+    room.limits = dataclasses.replace(room.limits, market_orders=Mode.OFF)
+    room.clock.advance(5.0)
+    assert (await gathered(room, stock_ticket("1"), given)).quote is given.quote
+    room.clock.advance(0.1)
     assert (await gathered(room, stock_ticket("1"), given)).quote.bid == Decimal("630.00")
 
 
@@ -282,6 +285,25 @@ async def test_worth_in_another_base_currency_is_converted(room):
     assert (await gathered(room, stock_ticket("1"))).net_liquidation is None
     room.broker.rates["EUR"] = Decimal("1.10")
     assert (await gathered(room, stock_ticket("1"))).net_liquidation == 1_100_000
+
+
+async def test_an_account_that_is_not_listed_has_no_currency_and_so_no_worth(room):
+    async def nobody():
+        return ()
+
+    room.broker.accounts = nobody
+    assert (await gathered(room, stock_ticket("1"))).net_liquidation is None
+
+
+async def test_what_the_caller_knows_of_another_order_of_the_group_is_not_read_again(room):
+    seen = Market(quote=quote(option().conid, "1", "2"), quote_at=room.clock.now(), increments=GRID)
+    broker = Counting(room.broker)
+    pair = {"others": (limit_order("1", contract=option()),), "group": GroupKind.OCA}
+
+    facts = await gathered(room, limit_order("100"), Facts(markets={option().conid: seen}), broker, **pair)
+
+    assert facts.markets == {option().conid: seen}
+    assert (broker.calls["increments"], broker.asked["quote"]) == (1, (SPY.conid,))
 
 
 async def test_a_rate_that_cannot_be_read_is_left_out_and_the_next_is_asked_for(room):
