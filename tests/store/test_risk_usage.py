@@ -5,17 +5,19 @@ from __future__ import annotations
 import dataclasses
 import sqlite3
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
 from doubts import planned, sent
-from fakes import ACCOUNT, START, USER
+from fakes import ACCOUNT, START, USER, stock_ticket
 from ibkit.clock import ManualClock
 from ibkit.errors import StorageError
-from ibkit.model import Environment, Key, OrderId, OrderStatus, Ref
+from ibkit.model import Environment, GroupKind, Key, OrderId, OrderStatus, OrderType, Ref, Side
 from ibkit.store import open_journal, risk_usage
 from ibkit.store.columns import instant_text
-from ibkit.trading.events import Acknowledged, Claimed, IntentId
+from ibkit.trading.events import Acknowledged, Attached, Claimed, Grouped, IntentId, Progressed
+from ibkit.trading.ports import Leg
 from ibkit.trading.risk import Scope
 from ibkit.trading.risk.bookkeeping import day_start
 
@@ -124,3 +126,28 @@ async def test_a_decision_reads_of_the_past_only_what_is_new(tmp_path):
             assert reader.read(driver, ACCOUNT, serial=serial, at=at, read_at=at) == usage
             assert driver.asked == []
     driver.close()
+
+
+async def test_a_child_counts_with_its_parents_plan_after_a_restart_too(tmp_path):
+    """The parent has long ended: nothing else of it is read any more."""
+    others = (stock_ticket("10", side=Side.SELL, order_type=OrderType.STOP, stop_price=Decimal(620)),)
+    path = tmp_path / "journal.db"
+    wish = planned(stock_ticket("10"), group=GroupKind.BRACKET, others=others)
+    child = planned(others[0], intent_id=IntentId("ib-child"), key=Key("key-child-0123456789"), leg_of=wish.intent_id)
+    attached = Attached(at=START, order_id=OrderId("902"), status=OrderStatus.PRE_SUBMITTED)
+    filled = Progressed(
+        at=START, status=OrderStatus.FILLED, filled=Decimal(10), average_price=Decimal(1), refused=False
+    )
+    async with open_journal(path, clock=ManualClock(START)) as journal:
+        async with journal.conversation(USER, wait_s=1.0) as lane:
+            epoch = lane.epoch
+        intent, _ = await journal.plan(wish)
+        taken = Acknowledged(at=START, order_id=OrderId("901"), status=OrderStatus.SUBMITTED, evidence="answer")
+        claimed = Claimed(at=START, owner="me", epoch=epoch)
+        whole = Grouped(at=START, legs=())
+        await journal.append(intent, claimed, sent()[1], taken, whole, filled, legs=(Leg(child, attached),))
+
+    async with open_journal(path, clock=ManualClock(START)) as journal:
+        later = START + timedelta(hours=1)
+        (order,) = (await journal.risk.state(SCOPE, later)).usage.open
+    assert (order.intent_id, order.reduces, order.sent) == ("ib-child", True, 10)
