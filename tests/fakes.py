@@ -106,7 +106,7 @@ from ibkit.trading.risk.bookkeeping import (
     same_halt,
     same_person,
 )
-from ibkit.trading.trade import Trade, TradeStatus
+from ibkit.trading.selling.trade import Trade, TradeStatus
 
 ACCOUNT = AccountId("DU1234567")
 USER = Username("edge1234")

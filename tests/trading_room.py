@@ -8,13 +8,13 @@ from decimal import Decimal
 from fakes import ACCOUNT, START, FakeBroker, MemoryJournal, MemoryTrades, Plan
 from ibkit.clock import ManualClock
 from ibkit.model import Environment
-from ibkit.trading.closing import PositionCloser
+from ibkit.trading.closing.closer import PositionCloser
 from ibkit.trading.gateway import OrderGateway
-from ibkit.trading.option_seller import OptionSeller
 from ibkit.trading.questions import Asker, QuestionPolicy, unasked
 from ibkit.trading.risk import Limits, default_limits
+from ibkit.trading.selling.seller import OptionSeller
 from ibkit.trading.timeline import Step
-from ibkit.trading.watchdog import Watchdog
+from ibkit.trading.watching.watchdog import Watchdog
 
 
 @dataclass

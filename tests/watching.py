@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 
 from fakes import ACCOUNT, Held, option
 from ibkit.model import Contract, Key, OrderId, OrderStatus, OrderTicket, OrderType, Side, TimeInForce
-from ibkit.trading.exits import ExitPlan
 from ibkit.trading.risk import TradingHours
-from ibkit.trading.trade import Trade
+from ibkit.trading.selling.exits import ExitPlan
+from ibkit.trading.selling.trade import Trade
 from trading_room import Room, make_room
 
 __all__ = ["KEY", "MULTIPLE", "PUT", "Watch", "sold"]

@@ -10,7 +10,7 @@ import pytest
 from ibkit.cli.performance import performance_of
 from ibkit.model import AccountId, Conid, Environment, Right
 from ibkit.trading import Trade
-from ibkit.trading.trade import ExitReason, RecordState, TradeStatus
+from ibkit.trading.selling.trade import ExitReason, RecordState, TradeStatus
 
 START = datetime(2026, 11, 16, 20, 0, tzinfo=UTC)
 

@@ -17,7 +17,7 @@ from ibkit.cli.preview_text import limits_table, preview_text
 from ibkit.cli.sale_flags import duration_of, exit_moment, profit_part, trail_of
 from ibkit.errors import ConfigError
 from ibkit.model import Preview, Side, Trail, TrailKind
-from ibkit.trading.sale_preview import LegPreview, LimitReading, SalePreview
+from ibkit.trading.selling.preview import LegPreview, LimitReading, SalePreview
 
 __all__ = ["terminal"]
 

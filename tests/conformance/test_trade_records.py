@@ -15,8 +15,8 @@ from ibkit.clock import ManualClock, SystemClock
 from ibkit.errors import StorageError
 from ibkit.model import AccountId, Environment, Fill, Key, OrderId, Ref, Right, Side, Trail, TrailKind
 from ibkit.store import import_json_lines, open_json_lines, open_trades, upgrade_database
-from ibkit.trading.exits import ExitPlan, OnMissing
-from ibkit.trading.trade import ExitReason, OrderLink, OrderRole, RecordState, Trade, TradeLeg, TradeStatus
+from ibkit.trading.selling.exits import ExitPlan, OnMissing
+from ibkit.trading.selling.trade import ExitReason, OrderLink, OrderRole, RecordState, Trade, TradeLeg, TradeStatus
 
 pytestmark = pytest.mark.anyio
 

@@ -9,7 +9,7 @@ import pytest
 
 from ibkit.model import AuthMethod
 from ibkit.trading import StepKind
-from ibkit.trading.trade import ExitReason, TradeStatus
+from ibkit.trading.selling.trade import ExitReason, TradeStatus
 from sale_desks import desk
 from simulators import make_simulator
 

@@ -22,9 +22,9 @@ from ibkit.errors import InFlight, Unreachable
 from ibkit.sim.quirks import Quirks
 from ibkit.sim.serving.inprocess import TRADING_MOMENT, SimConfig, Simulator
 from ibkit.store.lease import Lease
-from ibkit.trading.exits import ExitPlan, OnMissing
-from ibkit.trading.rounds import Rounds
-from ibkit.trading.trade import ExitReason, Trade, TradeStatus
+from ibkit.trading.selling.exits import ExitPlan, OnMissing
+from ibkit.trading.selling.trade import ExitReason, Trade, TradeStatus
+from ibkit.trading.watching.rounds import Rounds
 from sale_desks import Desk, made_desk
 from simulators import KEYS
 

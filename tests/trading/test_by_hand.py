@@ -9,7 +9,7 @@ import pytest
 from fakes import option
 from ibkit.errors import Unreachable
 from ibkit.model import OrderStatus, OrderType, Position, Side
-from ibkit.trading.trade import ExitReason, TradeStatus
+from ibkit.trading.selling.trade import ExitReason, TradeStatus
 from spread_room import make_spread_room, placed, sell
 
 D = Decimal

@@ -9,8 +9,8 @@ import pytest
 
 from fakes import ACCOUNT, SPY, Plan, option, stock_ticket
 from ibkit.model import Key, OrderStatus, OrderType, Right, Side
-from ibkit.trading.close_all import CloseAll
-from ibkit.trading.trade import ExitReason, TradeStatus
+from ibkit.trading.closing.close_all import CloseAll
+from ibkit.trading.selling.trade import ExitReason, TradeStatus
 from spread_room import make_spread_room, placed, sell, short
 
 D = Decimal

@@ -10,8 +10,8 @@ import pytest
 from fakes import ACCOUNT, Plan, option, stock_ticket
 from ibkit.errors import Unreachable
 from ibkit.model import Key, OrderStatus, OrderType, Right, Side
-from ibkit.trading.close_all import CloseAll
-from ibkit.trading.trade import ExitReason, RecordState, TradeStatus
+from ibkit.trading.closing.close_all import CloseAll
+from ibkit.trading.selling.trade import ExitReason, RecordState, TradeStatus
 from spread_room import make_spread_room, placed, sell, short
 
 D = Decimal

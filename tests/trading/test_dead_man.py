@@ -11,7 +11,7 @@ import pytest
 from fakes import ACCOUNT, START, stock_ticket
 from ibkit.model import Key, OrderType, Side
 from ibkit.store.heartbeats import FileHeartbeats
-from ibkit.trading.dead_man import DeadMan
+from ibkit.trading.watching.dead_man import DeadMan
 from trading_room import Room
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requirement("TRD-18")]

@@ -11,7 +11,7 @@ from fakes import Plan
 from ibkit.errors import Unreachable
 from ibkit.model import OrderStatus, OrderType, Side, Trail, TrailKind
 from ibkit.trading.alert import AlertKind
-from ibkit.trading.trade import ExitReason, OrderRole, TradeStatus
+from ibkit.trading.selling.trade import ExitReason, OrderRole, TradeStatus
 from spread_room import make_spread_room, placed, sell
 
 D = Decimal

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fakes import GRID, option, stock_ticket
 from ibkit.model import OrderType, Side, TimeInForce, Trail, TrailKind
-from ibkit.trading.exits import ExitPlan, ExitPrices, exit_prices, exit_tickets
+from ibkit.trading.selling.exits import ExitPlan, ExitPrices, exit_prices, exit_tickets
 
 D = Decimal
 

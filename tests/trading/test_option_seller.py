@@ -13,9 +13,9 @@ from fakes import ACCOUNT, SPY, Plan, quote
 from ibkit.errors import ConfigError
 from ibkit.model import Availability, OrderStatus, OrderType, Side
 from ibkit.trading.alert import AlertKind
-from ibkit.trading.option_seller import OptionSeller
+from ibkit.trading.selling.seller import OptionSeller
+from ibkit.trading.selling.trade import ExitReason, RecordState, TradeStatus
 from ibkit.trading.timeline import StepKind
-from ibkit.trading.trade import ExitReason, RecordState, TradeStatus
 
 KEY = "sale-0123456789abcdef"
 

@@ -10,10 +10,10 @@ import pytest
 
 from fakes import option
 from ibkit.model import Environment, Key, OrderStatus, OrderType, Side, Trail, TrailKind
-from ibkit.trading.exits import ExitPlan, OnMissing
+from ibkit.trading.closing.roll import PositionRoller, RollTo, plan_for
 from ibkit.trading.risk import Halt, HaltMode
-from ibkit.trading.roll import PositionRoller, RollTo, plan_for
-from ibkit.trading.trade import ExitReason, TradeStatus
+from ibkit.trading.selling.exits import ExitPlan, OnMissing
+from ibkit.trading.selling.trade import ExitReason, TradeStatus
 from spread_room import make_spread_room, placed, sell, short
 
 D = Decimal

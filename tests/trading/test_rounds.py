@@ -12,7 +12,7 @@ from ibkit.errors import Unreachable
 from ibkit.model import AccountId, Key, OrderStatus, OrderType, Side
 from ibkit.trading.alert import AlertKind
 from ibkit.trading.intent import IntentState
-from ibkit.trading.rounds import Rounds
+from ibkit.trading.watching.rounds import Rounds
 from trading_room import Room
 from watching import sold
 

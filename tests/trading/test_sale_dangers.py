@@ -12,8 +12,8 @@ from ibkit.model import OrderStatus, OrderType, Side, Trail
 from ibkit.trading.alert import AlertKind
 from ibkit.trading.events import Acknowledged, Looked
 from ibkit.trading.risk.limits import LIVE_LIMITS, PAPER_LIMITS
+from ibkit.trading.selling.trade import RecordState, TradeStatus
 from ibkit.trading.timeline import StepKind
-from ibkit.trading.trade import RecordState, TradeStatus
 from trading_room import make_room
 
 KEY = "sale-0123456789abcdef"

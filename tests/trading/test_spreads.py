@@ -10,8 +10,9 @@ import pytest
 from fakes import SPY, option, quote
 from ibkit.model import Availability, Increments, OrderStatus, OrderType, Right, Side
 from ibkit.trading.alert import AlertKind
-from ibkit.trading.structure import Structure, coarser, net_quote
-from ibkit.trading.trade import ExitReason, RecordState, TradeStatus
+from ibkit.trading.grids import coarser
+from ibkit.trading.selling.structure import Structure, net_quote
+from ibkit.trading.selling.trade import ExitReason, RecordState, TradeStatus
 from spread_room import KEY, make_spread_room, placed, sell, short
 
 D = Decimal

@@ -9,9 +9,9 @@ import pytest
 
 from fakes import Plan
 from ibkit.model import OrderType, Side
-from ibkit.trading.exits import ExitPlan
-from ibkit.trading.time_exits import RETRY_AFTER, TimeExits
-from ibkit.trading.trade import ExitReason, TradeStatus
+from ibkit.trading.selling.exits import ExitPlan
+from ibkit.trading.selling.trade import ExitReason, TradeStatus
+from ibkit.trading.watching.time_exits import RETRY_AFTER, TimeExits
 from watching import MULTIPLE, Watch, sold
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requirement("TRD-19", "TRD-20")]

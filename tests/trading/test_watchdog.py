@@ -11,10 +11,10 @@ import pytest
 from fakes import SPY, Plan, option
 from ibkit.errors import Unreachable
 from ibkit.model import Environment, OrderStatus, OrderType, Side, Trail, TrailKind
-from ibkit.trading.exits import ExitPlan, OnMissing
 from ibkit.trading.risk import Halt, HaltMode
+from ibkit.trading.selling.exits import ExitPlan, OnMissing
+from ibkit.trading.selling.trade import ExitReason, TradeStatus
 from ibkit.trading.timeline import StepKind
-from ibkit.trading.trade import ExitReason, TradeStatus
 from trading_room import make_room
 from watching import MULTIPLE, PUT, Watch, sold
 

@@ -9,8 +9,8 @@ import pytest
 
 from fakes import ACCOUNT, Held
 from ibkit.model import OrderStatus, OrderType, Side
-from ibkit.trading.exits import ExitPlan
-from ibkit.trading.trade import ExitReason, OrderRole, TradeStatus
+from ibkit.trading.selling.exits import ExitPlan
+from ibkit.trading.selling.trade import ExitReason, OrderRole, TradeStatus
 from spread_room import KEY, make_spread_room, placed, sell
 from trading_room import Room, make_room
 from watching import MULTIPLE, Watch, sold

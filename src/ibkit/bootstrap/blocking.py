@@ -28,7 +28,7 @@ from ibkit.model import (
 from ibkit.settings import Settings
 from ibkit.trading import Intent, Observer, Outcome, TradeResult
 from ibkit.trading.cancel_all import CancelAllResult
-from ibkit.trading.sale import Number
+from ibkit.trading.selling.sale import Number
 from ibkit.trading.timeline import unobserved
 
 if TYPE_CHECKING:

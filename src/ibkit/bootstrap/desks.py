@@ -31,13 +31,13 @@ from ibkit.trading import (
     Trades,
     Watchdog,
 )
-from ibkit.trading.close_all import CloseAll
-from ibkit.trading.dead_man import DeadMan
+from ibkit.trading.closing.close_all import CloseAll
+from ibkit.trading.closing.roll import PositionRoller
 from ibkit.trading.questions import Asker, unasked
-from ibkit.trading.roll import PositionRoller
-from ibkit.trading.rounds import Rounds
+from ibkit.trading.selling.trade import ExitReason, RecordState, Trade, TradeStatus
 from ibkit.trading.timeline import unobserved
-from ibkit.trading.trade import ExitReason, RecordState, Trade, TradeStatus
+from ibkit.trading.watching.dead_man import DeadMan
+from ibkit.trading.watching.rounds import Rounds
 
 __all__ = [
     "VALIDATION_KEY",

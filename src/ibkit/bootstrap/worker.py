@@ -34,8 +34,8 @@ from ibkit.model import AccountId, Environment
 from ibkit.settings import Settings, load
 from ibkit.store.lease import Lease
 from ibkit.trading import Observer
-from ibkit.trading.rounds import RoundReport
 from ibkit.trading.timeline import unobserved
+from ibkit.trading.watching.rounds import RoundReport
 
 __all__ = ["Worker", "open_worker", "start_worker_if_none", "stop_worker", "watches", "worker_lease", "worker_status"]
 

@@ -21,8 +21,8 @@ from anyio.abc import TaskStatus
 from ibkit.clock import Clock
 from ibkit.errors import AuthError, IbkitError, Unreachable
 from ibkit.model import Down, Live, OrderUpdate
-from ibkit.trading.rounds import RoundReport, Rounds
 from ibkit.trading.timeline import Observer, Step, StepKind
+from ibkit.trading.watching.rounds import RoundReport, Rounds
 
 if TYPE_CHECKING:
     from ibkit.client.stream import Stream

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from ibkit.cli import output
 from ibkit.model import to_cents
-from ibkit.trading.sale_preview import LegPreview, LimitReading, SalePreview
+from ibkit.trading.selling.preview import LegPreview, LimitReading, SalePreview
 
 __all__ = ["exit_time", "preview_document", "preview_text"]
 

@@ -14,9 +14,9 @@ from ibkit.cli.preview_text import preview_document, preview_text
 from ibkit.cli.strikes import DELTA_WITHIN, expiry_in, suggest
 from ibkit.errors import IbkitError
 from ibkit.model import Key, Quote
-from ibkit.trading.roll import RollResult, RollTo
-from ibkit.trading.structure import net_quote
-from ibkit.trading.trade import TradeStatus
+from ibkit.trading.closing.roll import RollResult, RollTo
+from ibkit.trading.selling.structure import net_quote
+from ibkit.trading.selling.trade import TradeStatus
 
 if TYPE_CHECKING:
     from ibkit.bootstrap.desks import Desk

@@ -16,7 +16,7 @@ from ibkit.error_catalogue import CATALOGUE
 from ibkit.errors import IbkitError
 from ibkit.model import Conid, Order, OrderId, OrderStatus, Position, Right
 from ibkit.trading import TradeResult
-from ibkit.trading.structure import long_strike
+from ibkit.trading.selling.structure import long_strike
 
 if TYPE_CHECKING:
     from ibkit.bootstrap.desks import Desk

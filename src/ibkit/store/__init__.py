@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ibkit.store.journal import SqliteJournal
     from ibkit.store.json_lines import JsonLinesTrades
     from ibkit.store.trades import SqlTrades
-    from ibkit.trading.ports import Trades
+    from ibkit.trading.selling.ports import Trades
 
 __all__ = ["import_json_lines", "open_journal", "open_json_lines", "open_trades", "upgrade_database"]
 

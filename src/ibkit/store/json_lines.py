@@ -20,8 +20,8 @@ from ibkit.clock import Clock
 from ibkit.errors import StorageError
 from ibkit.model import AccountId
 from ibkit.store.locks import file_lock
-from ibkit.trading.ports import Trades
-from ibkit.trading.trade import Trade, TradeStatus
+from ibkit.trading.selling.ports import Trades
+from ibkit.trading.selling.trade import Trade, TradeStatus
 
 __all__ = ["JsonLinesTrades", "import_json_lines"]
 

@@ -12,8 +12,8 @@ from sqlalchemy import JSON, BigInteger, Column, Date, Integer, MetaData, String
 from ibkit.model import AccountId, Conid, Environment, Fill, Key, OrderId, Ref, Right, Side
 from ibkit.store.columns import Exact, Instant
 from ibkit.store.database import SCHEMA
-from ibkit.trading.exits import ExitPlan
-from ibkit.trading.trade import ExitReason, OrderLink, OrderRole, RecordState, Trade, TradeLeg, TradeStatus
+from ibkit.trading.selling.exits import ExitPlan
+from ibkit.trading.selling.trade import ExitReason, OrderLink, OrderRole, RecordState, Trade, TradeLeg, TradeStatus
 
 __all__ = ["EXECUTIONS", "LINKS", "TRADES", "execution_rows", "link_rows", "trade_from_rows", "trade_row"]
 

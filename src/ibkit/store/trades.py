@@ -18,7 +18,7 @@ from ibkit.store.failures import failures_of
 from ibkit.store.migrating import for_engine, migrate, version_of
 from ibkit.store.migrations import TRADES as STEPS
 from ibkit.store.trade_rows import EXECUTIONS, LINKS, TRADES, execution_rows, link_rows, trade_from_rows, trade_row
-from ibkit.trading.trade import Trade, TradeStatus
+from ibkit.trading.selling.trade import Trade, TradeStatus
 
 __all__ = ["SqlTrades", "upgrade_database"]
 

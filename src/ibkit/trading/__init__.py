@@ -11,20 +11,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ibkit.trading.alert import Alert, AlertKind, Severity
     from ibkit.trading.cancel_all import CancelAllResult
-    from ibkit.trading.closing import CloseResult, PositionCloser
+    from ibkit.trading.closing.closer import CloseResult, PositionCloser
     from ibkit.trading.events import Operation
     from ibkit.trading.gateway import OrderGateway
     from ibkit.trading.intent import Intent, IntentState
-    from ibkit.trading.option_seller import OptionSeller
     from ibkit.trading.outcome import Outcome
-    from ibkit.trading.ports import Alerts, Broker, Journal, Trades
+    from ibkit.trading.ports import Alerts, Broker, Journal
     from ibkit.trading.questions import QuestionPolicy
     from ibkit.trading.ref import check_key, child_key, make_key
     from ibkit.trading.resolving import resolve_intent
     from ibkit.trading.risk import Facts, Limits, RiskBook, default_limits
+    from ibkit.trading.selling.ports import Trades
+    from ibkit.trading.selling.seller import OptionSeller
+    from ibkit.trading.selling.trade import Trade, TradeResult
     from ibkit.trading.timeline import Observer, Step, StepKind
-    from ibkit.trading.trade import Trade, TradeResult
-    from ibkit.trading.watchdog import Watchdog, WatchReport
+    from ibkit.trading.watching.watchdog import Watchdog, WatchReport
 
 __all__ = [
     "Alert",
@@ -64,20 +65,21 @@ __all__ = [
 _HOMES = {
     "alert": ("Alert", "AlertKind", "Severity"),
     "cancel_all": ("CancelAllResult",),
-    "closing": ("CloseResult", "PositionCloser"),
+    "closing.closer": ("CloseResult", "PositionCloser"),
     "events": ("Operation",),
     "gateway": ("OrderGateway",),
     "intent": ("Intent", "IntentState"),
-    "option_seller": ("OptionSeller",),
+    "selling.seller": ("OptionSeller",),
     "outcome": ("Outcome",),
-    "ports": ("Alerts", "Broker", "Journal", "Trades"),
+    "ports": ("Alerts", "Broker", "Journal"),
     "questions": ("QuestionPolicy",),
     "ref": ("check_key", "child_key", "make_key"),
     "resolving": ("resolve_intent",),
     "risk": ("Facts", "Limits", "RiskBook", "default_limits"),
     "timeline": ("Observer", "Step", "StepKind"),
-    "trade": ("Trade", "TradeResult"),
-    "watchdog": ("WatchReport", "Watchdog"),
+    "selling.ports": ("Trades",),
+    "selling.trade": ("Trade", "TradeResult"),
+    "watching.watchdog": ("WatchReport", "Watchdog"),
 }
 
 

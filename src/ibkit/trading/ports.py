@@ -40,7 +40,6 @@ from ibkit.trading.alert import Alert, AlertKind
 from ibkit.trading.events import Attached, Event, IntentId, Operation, Planned
 from ibkit.trading.intent import Intent
 from ibkit.trading.risk.facts import DailyPnl, SessionHealth, TradingHours
-from ibkit.trading.trade import Trade, TradeStatus
 
 __all__ = [
     "Alerts",
@@ -53,7 +52,6 @@ __all__ = [
     "Leg",
     "OrdersRead",
     "SessionMark",
-    "Trades",
     "cancel_lane",
     "lane_of",
     "name_of_lane",
@@ -353,32 +351,6 @@ class Journal(Protocol):
 
         InFlight where another holds it for longer than `wait_s`.
         """
-        ...
-
-
-class Trades(Protocol):
-    """The records of sold options. Errors: StorageError (E-DB)."""
-
-    async def check(self) -> None:
-        """Proves that a record can be written, without writing one."""
-        ...
-
-    async def put(self, trade: Trade) -> None:
-        """Stores the whole record (fills and links with it), new or again; the same record twice is one."""
-        ...
-
-    async def get(self, trade_id: str) -> Trade | None: ...
-
-    async def trades(
-        self,
-        *,
-        account_id: AccountId | None = None,
-        symbol: str | None = None,
-        status: TradeStatus | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-    ) -> tuple[Trade, ...]:
-        """Newest first; `since` and `until` (exclusive) are of their creation."""
         ...
 
 

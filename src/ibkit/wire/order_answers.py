@@ -131,6 +131,9 @@ def _other(row: AnswerRow, response: Response, first: Accepted, *, account_id: A
 
 
 def _all_refused(rows: list[AnswerRow], response: Response, *, ref: Ref | None, to_reply: bool | None) -> Answer:
+    if not all(_refuses(row) for row in rows):
+        # An order that has no number in the answer may live: the refusal of another row says nothing about it.
+        raise _impossible(response, "leaves open what became of a part of the group")
     texts = list(dict.fromkeys(text for row in rows if (text := _text(row))))
     registered = next((found for text in texts if (found := already_registered(text)) is not None), None)
     if registered is not None:
@@ -163,6 +166,11 @@ def _failed(row: AnswerRow) -> bool:
     return row.order_id is None or str(row.order_id) == "-1" or row.order_status == "Failed"
 
 
+def _refuses(row: AnswerRow) -> bool:
+    """Whether a row that names no order refuses it, and does not only lack the number."""
+    return str(row.order_id) == "-1" or row.order_status == "Failed" or (row.order_status is None and bool(_text(row)))
+
+
 def _text(row: AnswerRow) -> str:
     return ((row.error if isinstance(row.error, str) else "") or row.text or "").strip()
 
@@ -185,7 +193,7 @@ def _accepted(row: AnswerRow, response: Response, *, account_id: AccountId | Non
 
 
 def _refused(row: AnswerRow, text: str, response: Response, *, ref: Ref | None, to_reply: bool | None) -> Answer:
-    if not text:
+    if not text or not _refuses(row):
         raise _impossible(response, "is neither an acknowledgement, a question nor a refusal")
     registered = already_registered(text)
     if registered is not None:

@@ -18,7 +18,7 @@ from ibkit.model import Conid
 if TYPE_CHECKING:
     from ibkit.bootstrap.desks import Desk
     from ibkit.trading import CloseResult
-    from ibkit.trading.close_all import CloseAllResult
+    from ibkit.trading.closing.close_all import CloseAllResult
 
 __all__ = ["app"]
 

@@ -44,7 +44,7 @@ def list_(
     json: Json = False,
 ) -> None:
     """The trades, newest first."""
-    from ibkit.trading.trade import TradeStatus
+    from ibkit.trading.selling.trade import TradeStatus
 
     query = _query(symbol, since, until, account) | ({"status": TradeStatus(status)} if status else {})
 
@@ -101,7 +101,7 @@ def performance(
 
     async def work(books: Books) -> None:
         from ibkit.cli.performance import performance_of
-        from ibkit.trading.trade import TradeStatus
+        from ibkit.trading.selling.trade import TradeStatus
 
         found = performance_of(await books.trades.trades(**query, status=TradeStatus.CLOSED))
         if json:

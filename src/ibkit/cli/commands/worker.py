@@ -22,7 +22,7 @@ from ibkit.model import AccountId
 
 if TYPE_CHECKING:
     from ibkit.bootstrap.worker import Worker
-    from ibkit.trading.rounds import RoundReport
+    from ibkit.trading.watching.rounds import RoundReport
 
 __all__ = ["app"]
 

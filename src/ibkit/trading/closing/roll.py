@@ -26,15 +26,15 @@ from decimal import Decimal
 
 from ibkit.errors import NotFound
 from ibkit.model import Key
-from ibkit.trading.closing import CloseResult, PositionCloser
-from ibkit.trading.exits import ExitPlan, OnMissing
+from ibkit.trading.closing.closer import CloseResult, PositionCloser
 from ibkit.trading.gateway import OrderGateway
 from ibkit.trading.intent import Intent, IntentState
-from ibkit.trading.option_seller import OptionSeller
 from ibkit.trading.outcome import remedy_of
 from ibkit.trading.ref import child_key
-from ibkit.trading.sale import NEW_YORK
-from ibkit.trading.trade import Trade, TradeResult, TradeStatus
+from ibkit.trading.selling.exits import ExitPlan, OnMissing
+from ibkit.trading.selling.sale import NEW_YORK
+from ibkit.trading.selling.seller import OptionSeller
+from ibkit.trading.selling.trade import Trade, TradeResult, TradeStatus
 
 __all__ = ["PositionRoller", "Progress", "RollResult", "RollTo", "plan_for", "step_key"]
 

@@ -17,18 +17,18 @@ from itertools import takewhile
 from ibkit.clock import Clock
 from ibkit.errors import IbkitError
 from ibkit.model import Key, OrderTicket, OrderType, Side
-from ibkit.trading.coverage import ExitOrder, Missing, TooMuch, Watched
-from ibkit.trading.exit_orders import STOP_TRIES, ExitKeys, ExitOrders
-from ibkit.trading.exits import ExitPrices, exit_prices, exit_tickets
 from ibkit.trading.gateway import OrderGateway
 from ibkit.trading.grids import grid_of
 from ibkit.trading.intent import Intent, IntentState
-from ibkit.trading.market_hours import is_open
 from ibkit.trading.ports import Broker
 from ibkit.trading.ref import child_key
-from ibkit.trading.standing import Standing, role_of
+from ibkit.trading.selling.coverage import ExitOrder, Missing, TooMuch, Watched
+from ibkit.trading.selling.exit_orders import STOP_TRIES, ExitKeys, ExitOrders
+from ibkit.trading.selling.exits import ExitPrices, exit_prices, exit_tickets
+from ibkit.trading.selling.standing import Standing, role_of
+from ibkit.trading.selling.trade import OrderRole
 from ibkit.trading.timeline import Observer, Step, StepKind
-from ibkit.trading.trade import OrderRole
+from ibkit.trading.watching.market_hours import is_open
 
 __all__ = ["Mended", "Remedies"]
 

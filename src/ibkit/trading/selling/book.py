@@ -8,10 +8,10 @@ from datetime import datetime
 from decimal import Decimal
 
 from ibkit.model import Contract, Environment, Fill, Key, OrderId, OrderTicket, Ref
-from ibkit.trading.exits import ExitPlan
 from ibkit.trading.intent import Intent
-from ibkit.trading.sale import trade_id_of
-from ibkit.trading.trade import ExitReason, OrderLink, OrderRole, RecordState, Trade, TradeLeg, TradeStatus
+from ibkit.trading.selling.exits import ExitPlan
+from ibkit.trading.selling.sale import trade_id_of
+from ibkit.trading.selling.trade import ExitReason, OrderLink, OrderRole, RecordState, Trade, TradeLeg, TradeStatus
 
 __all__ = ["closed", "failed", "link_of", "new_trade", "realized_pnl", "sold", "with_exits", "with_fills", "with_links"]
 

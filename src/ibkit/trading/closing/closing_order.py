@@ -13,8 +13,8 @@ from ibkit.trading.grids import grid_of
 from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.outcome import Outcome
 from ibkit.trading.ports import Broker
+from ibkit.trading.selling.trade import Trade
 from ibkit.trading.timeline import Observer, Step, StepKind
-from ibkit.trading.trade import Trade
 
 __all__ = ["CloseResult", "ClosingOrder", "why_not_closed"]
 

@@ -17,12 +17,12 @@ from decimal import Decimal
 
 from ibkit.model import Key
 from ibkit.trading.alert import Alert, AlertKind, Severity
-from ibkit.trading.coverage import Covered, Doubtful, Missing, TooMuch, Verdict, Watched
-from ibkit.trading.market_hours import is_open
 from ibkit.trading.ref import child_key
-from ibkit.trading.remedies import MOST_BUY_BACKS
+from ibkit.trading.selling.coverage import Covered, Doubtful, Missing, TooMuch, Verdict, Watched
 from ibkit.trading.timeline import Step, StepKind
-from ibkit.trading.watchdog import CONFIRM_AFTER_S, Watchdog
+from ibkit.trading.watching.market_hours import is_open
+from ibkit.trading.watching.remedies import MOST_BUY_BACKS
+from ibkit.trading.watching.watchdog import CONFIRM_AFTER_S, Watchdog
 
 __all__ = ["RETRY_AFTER", "TimeExits"]
 

@@ -20,13 +20,14 @@ from decimal import Decimal
 from ibkit.clock import Clock
 from ibkit.errors import IbkitError
 from ibkit.model import Fill, OrderId, Position, Right, SecType, Side, average_price
-from ibkit.trading import book
-from ibkit.trading.coverage import Watched
 from ibkit.trading.intent import Intent
-from ibkit.trading.ports import Broker, FillsRead, Journal, Trades
-from ibkit.trading.standing import exit_reason_of, role_of
+from ibkit.trading.ports import Broker, FillsRead, Journal
+from ibkit.trading.selling import book
+from ibkit.trading.selling.coverage import Watched
+from ibkit.trading.selling.ports import Trades
+from ibkit.trading.selling.standing import exit_reason_of, role_of
+from ibkit.trading.selling.trade import ExitReason, OrderLink, OrderRole, Trade, TradeStatus
 from ibkit.trading.timeline import Observer, Step, StepKind
-from ibkit.trading.trade import ExitReason, OrderLink, OrderRole, Trade, TradeStatus
 
 __all__ = ["Ending", "Endings", "how_it_ended"]
 

@@ -22,8 +22,8 @@ from ibkit.model import (
     Trail,
     combo_of,
 )
-from ibkit.trading.exits import ExitPlan
-from ibkit.trading.sale_preview import SalePreview
+from ibkit.trading.selling.exits import ExitPlan
+from ibkit.trading.selling.preview import SalePreview
 
 __all__ = ["ExitReason", "OrderLink", "OrderRole", "RecordState", "Trade", "TradeLeg", "TradeResult", "TradeStatus"]
 

@@ -17,22 +17,23 @@ from decimal import Decimal
 from ibkit.clock import Clock
 from ibkit.errors import IbkitError, NotFound, TradingError
 from ibkit.model import AccountId, Conid, Key, OrderId, OrderTicket, Position, Side
-from ibkit.trading import book
-from ibkit.trading.by_hand import HeldPositions
-from ibkit.trading.close_records import CloseRecords
-from ibkit.trading.closing_order import CloseResult, ClosingOrder, why_not_closed
-from ibkit.trading.coverage import SETTLE
+from ibkit.trading.closing.closing_order import CloseResult, ClosingOrder, why_not_closed
+from ibkit.trading.closing.records import CloseRecords
+from ibkit.trading.closing.taking_off import TradeExits
+from ibkit.trading.closing.trade_closing import TradeCloser
 from ibkit.trading.events import Operation
-from ibkit.trading.exit_orders import ExitOrders
 from ibkit.trading.gateway import OrderGateway
 from ibkit.trading.intent import IntentState
-from ibkit.trading.ports import Alerts, Broker, Trades
+from ibkit.trading.ports import Alerts, Broker
 from ibkit.trading.ref import child_key
+from ibkit.trading.selling import book
+from ibkit.trading.selling.by_hand import HeldPositions
+from ibkit.trading.selling.coverage import SETTLE
+from ibkit.trading.selling.exit_orders import ExitOrders
+from ibkit.trading.selling.ports import Trades
+from ibkit.trading.selling.trade import Trade, TradeStatus
 from ibkit.trading.shelter import sheltered
-from ibkit.trading.taking_off import TradeExits
 from ibkit.trading.timeline import Observer, unobserved
-from ibkit.trading.trade import Trade, TradeStatus
-from ibkit.trading.trade_closing import TradeCloser
 
 __all__ = ["CloseResult", "PositionCloser"]
 

@@ -20,13 +20,13 @@ from ibkit.clock import Clock
 from ibkit.errors import IbkitError
 from ibkit.model import AccountId, Order, Position
 from ibkit.trading.alert import Alert, AlertKind
-from ibkit.trading.dead_man import DeadMan
 from ibkit.trading.events import IntentId
 from ibkit.trading.gateway import OrderGateway
 from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.ports import Alerts
-from ibkit.trading.time_exits import TimeExits
-from ibkit.trading.watchdog import Watchdog, WatchReport
+from ibkit.trading.watching.dead_man import DeadMan
+from ibkit.trading.watching.time_exits import TimeExits
+from ibkit.trading.watching.watchdog import Watchdog, WatchReport
 
 __all__ = ["RoundReport", "Rounds"]
 

@@ -8,13 +8,13 @@ from decimal import Decimal
 
 from ibkit.errors import IbkitError, NotFound
 from ibkit.model import Key, Side, average_price
-from ibkit.trading.by_hand import held_of
-from ibkit.trading.close_records import CloseRecords
-from ibkit.trading.closing_order import CloseResult, ClosingOrder, why_not_closed
+from ibkit.trading.closing.closing_order import CloseResult, ClosingOrder, why_not_closed
+from ibkit.trading.closing.records import CloseRecords
+from ibkit.trading.closing.taking_off import TakenOff, TradeExits
 from ibkit.trading.intent import Intent, IntentState
-from ibkit.trading.standing import Standing
-from ibkit.trading.taking_off import TakenOff, TradeExits
-from ibkit.trading.trade import ExitReason, OrderRole, Trade
+from ibkit.trading.selling.by_hand import held_of
+from ibkit.trading.selling.standing import Standing
+from ibkit.trading.selling.trade import ExitReason, OrderRole, Trade
 
 __all__ = ["TradeCloser"]
 

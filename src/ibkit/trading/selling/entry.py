@@ -9,13 +9,13 @@ from ibkit.clock import Clock
 from ibkit.errors import IbkitError, OutcomeUnknown, StorageError
 from ibkit.model import OrderTicket
 from ibkit.trading.gateway import OrderGateway
-from ibkit.trading.hurry import Hurry
 from ibkit.trading.intent import Intent, IntentState
-from ibkit.trading.option_market import Market, MarketReader
 from ibkit.trading.ref import derive_ref
-from ibkit.trading.sale import SaleRequest
-from ibkit.trading.sale_records import SaleRecords
-from ibkit.trading.sale_result import rejected
+from ibkit.trading.selling.hurry import Hurry
+from ibkit.trading.selling.market import Market, MarketReader
+from ibkit.trading.selling.records import SaleRecords
+from ibkit.trading.selling.result import rejected
+from ibkit.trading.selling.sale import SaleRequest
 from ibkit.trading.timeline import Observer, Step, StepKind
 
 __all__ = ["EntryOrder", "NothingSold", "may_have_sold"]

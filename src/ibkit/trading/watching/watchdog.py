@@ -27,7 +27,9 @@ from typing import assert_never
 from ibkit.clock import Clock
 from ibkit.model import AccountId, Position, SecType
 from ibkit.trading.alert import Alert, AlertKind, Severity
-from ibkit.trading.coverage import (
+from ibkit.trading.gateway import OrderGateway
+from ibkit.trading.ports import Alerts, Broker
+from ibkit.trading.selling.coverage import (
     Broken,
     Covered,
     Doubtful,
@@ -41,15 +43,14 @@ from ibkit.trading.coverage import (
     Watched,
     protective,
 )
-from ibkit.trading.endings import Endings
-from ibkit.trading.exits import OnMissing
-from ibkit.trading.gateway import OrderGateway
-from ibkit.trading.looking import Looker, Sight
-from ibkit.trading.ports import Alerts, Broker, Trades
-from ibkit.trading.remedies import Mended, Remedies
-from ibkit.trading.standing import role_of
+from ibkit.trading.selling.exits import OnMissing
+from ibkit.trading.selling.ports import Trades
+from ibkit.trading.selling.standing import role_of
+from ibkit.trading.selling.trade import OrderRole, Trade, TradeStatus
 from ibkit.trading.timeline import Observer, Step, StepKind, unobserved
-from ibkit.trading.trade import OrderRole, Trade, TradeStatus
+from ibkit.trading.watching.endings import Endings
+from ibkit.trading.watching.looking import Looker, Sight
+from ibkit.trading.watching.remedies import Mended, Remedies
 
 __all__ = ["WatchReport", "Watchdog"]
 

@@ -8,13 +8,13 @@ from ibkit.clock import Clock
 from ibkit.errors import IbkitError
 from ibkit.model import OrderTicket, Preview
 from ibkit.trading.gateway import OrderGateway
-from ibkit.trading.option_market import Market
 from ibkit.trading.ports import Broker
-from ibkit.trading.sale import SaleRequest
-from ibkit.trading.sale_preview import LegPreview, LimitReading, SalePreview
-from ibkit.trading.sale_result import named, numbers
+from ibkit.trading.selling.market import Market
+from ibkit.trading.selling.preview import LegPreview, LimitReading, SalePreview
+from ibkit.trading.selling.result import named, numbers
+from ibkit.trading.selling.sale import SaleRequest
+from ibkit.trading.selling.trade import TradeResult
 from ibkit.trading.timeline import Observer, Step, StepKind
-from ibkit.trading.trade import TradeResult
 
 __all__ = ["SalePreviewer"]
 

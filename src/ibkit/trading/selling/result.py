@@ -8,16 +8,16 @@ from decimal import Decimal
 from typing import Any
 
 from ibkit.errors import IbkitError, Refused
-from ibkit.trading import book
-from ibkit.trading.exit_orders import close_key
 from ibkit.trading.intent import Intent
-from ibkit.trading.option_market import Market
 from ibkit.trading.outcome import refusal_code
-from ibkit.trading.protection import Protected
-from ibkit.trading.sale import NEW_YORK, OnStopFailure, SaleRequest, trade_id_of
-from ibkit.trading.standing import Standing, role_of
-from ibkit.trading.structure import long_strike
-from ibkit.trading.trade import ExitReason, OrderRole, Trade, TradeResult
+from ibkit.trading.selling import book
+from ibkit.trading.selling.exit_orders import close_key
+from ibkit.trading.selling.market import Market
+from ibkit.trading.selling.protection import Protected
+from ibkit.trading.selling.sale import NEW_YORK, OnStopFailure, SaleRequest, trade_id_of
+from ibkit.trading.selling.standing import Standing, role_of
+from ibkit.trading.selling.structure import long_strike
+from ibkit.trading.selling.trade import ExitReason, OrderRole, Trade, TradeResult
 
 __all__ = [
     "closed_result",

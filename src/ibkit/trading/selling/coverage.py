@@ -24,9 +24,9 @@ from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
 from ibkit.model import Conid, Contract, Order, OrderStatus, OrderType, Position, Side
-from ibkit.trading.exits import ExitPlan, OnMissing
 from ibkit.trading.intent import Intent, IntentState
-from ibkit.trading.trade import Trade
+from ibkit.trading.selling.exits import ExitPlan, OnMissing
+from ibkit.trading.selling.trade import Trade
 
 __all__ = [
     "SETTLE",

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from ibkit.model import Availability, Contract, Increments, Quote, Right, Side, combo_of
+from ibkit.model import Availability, Contract, Quote, Right, Side, combo_of
 
-__all__ = ["Structure", "coarser", "long_strike", "net_quote"]
+__all__ = ["Structure", "long_strike", "net_quote"]
 
 _ZERO = Decimal(0)
 
@@ -119,13 +119,3 @@ def net_quote(contract: Contract, quotes: Sequence[Quote]) -> Quote:
         halted=any(quote.halted for quote in quotes),
         delta=None if missing_delta else delta,
     )
-
-
-def coarser(one: Increments, other: Increments) -> Increments:
-    """A grid on which both have their prices: at each edge the larger step.
-
-    Assumed for combinations: IBKR's rules are read by contract, and a combination has none of its own. A price that
-    fits both legs is the safest guess; a refusal would say that it does not conform (docs/facts/orders.md §12.1).
-    """
-    edges = sorted({edge for grid in (one, other) for edge, _ in grid.steps})
-    return Increments(tuple((edge, max(one.at(edge), other.at(edge))) for edge in edges))

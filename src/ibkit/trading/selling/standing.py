@@ -12,8 +12,8 @@ from decimal import Decimal
 
 from ibkit.model import average_price
 from ibkit.trading.intent import Intent, IntentState
+from ibkit.trading.selling.trade import ExitReason, OrderRole
 from ibkit.trading.tracking import is_working_or_final
-from ibkit.trading.trade import ExitReason, OrderRole
 
 __all__ = ["Exits", "Standing", "exit_reason_of", "role_of", "standing_of", "worst"]
 

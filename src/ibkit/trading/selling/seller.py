@@ -21,23 +21,24 @@ from decimal import Decimal
 from ibkit.clock import Clock
 from ibkit.errors import IbkitError, OutcomeUnknown
 from ibkit.model import AccountId, Key, OrderTicket, OrderType, Ref, Trail
-from ibkit.trading.by_hand import HeldPositions
-from ibkit.trading.entry import EntryOrder, NothingSold, may_have_sold
-from ibkit.trading.exit_orders import STOP_TRIES, ExitOrders
 from ibkit.trading.gateway import OrderGateway
-from ibkit.trading.hurry import Hurry, unbroken
 from ibkit.trading.intent import IntentState
-from ibkit.trading.option_market import Market, MarketReader
-from ibkit.trading.ports import Alerts, Broker, Trades
-from ibkit.trading.previewing import SalePreviewer
-from ibkit.trading.protection import Protected, Protection
+from ibkit.trading.ports import Alerts, Broker
 from ibkit.trading.ref import check_key, derive_ref, make_key
-from ibkit.trading.sale import Number, OnStopFailure, SaleRequest, entry_ticket, request_of, trade_id_of
-from ibkit.trading.sale_records import SaleRecords
-from ibkit.trading.sale_result import closed_result, failure, protected_result
-from ibkit.trading.standing import Standing
+from ibkit.trading.selling.by_hand import HeldPositions
+from ibkit.trading.selling.entry import EntryOrder, NothingSold, may_have_sold
+from ibkit.trading.selling.exit_orders import STOP_TRIES, ExitOrders
+from ibkit.trading.selling.hurry import Hurry, unbroken
+from ibkit.trading.selling.market import Market, MarketReader
+from ibkit.trading.selling.ports import Trades
+from ibkit.trading.selling.previewing import SalePreviewer
+from ibkit.trading.selling.protection import Protected, Protection
+from ibkit.trading.selling.records import SaleRecords
+from ibkit.trading.selling.result import closed_result, failure, protected_result
+from ibkit.trading.selling.sale import Number, OnStopFailure, SaleRequest, entry_ticket, request_of, trade_id_of
+from ibkit.trading.selling.standing import Standing
+from ibkit.trading.selling.trade import RecordState, TradeResult, TradeStatus
 from ibkit.trading.timeline import Observer, Step, StepKind, unobserved
-from ibkit.trading.trade import RecordState, TradeResult, TradeStatus
 
 __all__ = ["OptionSeller"]
 

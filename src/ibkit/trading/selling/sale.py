@@ -25,7 +25,7 @@ from ibkit.model import (
     Trail,
     round_price,
 )
-from ibkit.trading.exits import ExitPlan, OnMissing
+from ibkit.trading.selling.exits import ExitPlan, OnMissing
 
 __all__ = [
     "NEW_YORK",

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from ibkit.errors import ConfigError, InvalidRequest, NotFound, NotPermitted, TradingError
 from ibkit.model import Availability, Quote, Right, Side
-from ibkit.trading.sale import NEW_YORK, SaleRequest
+from ibkit.trading.selling.sale import NEW_YORK, SaleRequest
 
 __all__ = ["check_exit_at", "check_last_minute", "check_quote", "check_strike"]
 

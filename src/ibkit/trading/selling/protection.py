@@ -24,13 +24,13 @@ from decimal import Decimal
 from ibkit.clock import Clock
 from ibkit.errors import IbkitError
 from ibkit.model import Increments, OrderStatus, OrderTicket, OrderType, Side
-from ibkit.trading.by_hand import HeldPositions
-from ibkit.trading.exit_orders import STOP_TRIES, ExitKeys, ExitOrders, close_key
-from ibkit.trading.exits import ExitPrices, exit_tickets
 from ibkit.trading.gateway import OrderGateway
 from ibkit.trading.intent import Intent, IntentState
-from ibkit.trading.sale import OnStopFailure
-from ibkit.trading.standing import Exits, Standing, standing_of, worst
+from ibkit.trading.selling.by_hand import HeldPositions
+from ibkit.trading.selling.exit_orders import STOP_TRIES, ExitKeys, ExitOrders, close_key
+from ibkit.trading.selling.exits import ExitPrices, exit_tickets
+from ibkit.trading.selling.sale import OnStopFailure
+from ibkit.trading.selling.standing import Exits, Standing, standing_of, worst
 from ibkit.trading.timeline import Observer, Step, StepKind
 
 __all__ = ["STOP_TRIES", "Protected", "Protection"]

@@ -9,17 +9,18 @@ from decimal import Decimal
 from ibkit.clock import Clock
 from ibkit.errors import Effect, IbkitError, StorageError
 from ibkit.model import AccountId, Contract, Environment, Fill, Key, OrderTicket, Ref, average_price, net
-from ibkit.trading import book
 from ibkit.trading.alert import Alert, AlertKind, Severity
-from ibkit.trading.exits import ExitPlan
 from ibkit.trading.intent import Intent
-from ibkit.trading.ports import Alerts, Broker, Trades
-from ibkit.trading.protection import Protected
+from ibkit.trading.ports import Alerts, Broker
 from ibkit.trading.ref import same_ref
-from ibkit.trading.sale import trade_id_of
-from ibkit.trading.sale_result import completed_trade
+from ibkit.trading.selling import book
+from ibkit.trading.selling.exits import ExitPlan
+from ibkit.trading.selling.ports import Trades
+from ibkit.trading.selling.protection import Protected
+from ibkit.trading.selling.result import completed_trade
+from ibkit.trading.selling.sale import trade_id_of
+from ibkit.trading.selling.trade import Trade
 from ibkit.trading.timeline import Observer, Step, StepKind
-from ibkit.trading.trade import Trade
 
 __all__ = ["SaleRecords"]
 

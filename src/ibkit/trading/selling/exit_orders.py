@@ -21,7 +21,7 @@ from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.ports import Broker
 from ibkit.trading.ref import child_key, leg_ref, same_ref
 from ibkit.trading.risk import Facts
-from ibkit.trading.standing import Exits, Standing, standing_of
+from ibkit.trading.selling.standing import Exits, Standing, standing_of
 from ibkit.trading.timeline import Observer, Step, StepKind
 
 __all__ = ["STOP_TRIES", "ExitKeys", "ExitOrders", "Placed", "close_key"]

@@ -17,11 +17,11 @@ from decimal import Decimal
 from ibkit.clock import Clock
 from ibkit.errors import IbkitError, OutcomeUnknown
 from ibkit.model import AccountId, Conid, Key, Order, Position, SecType
-from ibkit.trading.closing import CloseResult, PositionCloser
+from ibkit.trading.closing.closer import CloseResult, PositionCloser
 from ibkit.trading.gateway import OrderGateway
 from ibkit.trading.ports import Broker
 from ibkit.trading.ref import child_key
-from ibkit.trading.trade import Trade
+from ibkit.trading.selling.trade import Trade
 
 __all__ = ["CloseAll", "CloseAllResult"]
 

@@ -15,13 +15,14 @@ from datetime import datetime, timedelta
 from ibkit.clock import Clock
 from ibkit.errors import IbkitError, Unreachable
 from ibkit.model import AccountId, Key, Order, OrderId, Position
-from ibkit.trading.coverage import ExitOrder, Verdict, Watched, judge
 from ibkit.trading.events import Claimed, IntentId, Operation, TakenOver
 from ibkit.trading.gateway import OrderGateway
 from ibkit.trading.intent import Intent, IntentState
-from ibkit.trading.ports import Broker, OrdersRead, Trades
+from ibkit.trading.ports import Broker, OrdersRead
 from ibkit.trading.reconcile import LOOK_PAUSE_S
-from ibkit.trading.trade import OrderRole, Trade, TradeStatus
+from ibkit.trading.selling.coverage import ExitOrder, Verdict, Watched, judge
+from ibkit.trading.selling.ports import Trades
+from ibkit.trading.selling.trade import OrderRole, Trade, TradeStatus
 
 __all__ = ["IN_HANDS", "Looker", "Sight"]
 

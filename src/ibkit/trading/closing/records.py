@@ -9,13 +9,14 @@ from decimal import Decimal
 from ibkit.clock import Clock
 from ibkit.errors import IbkitError, StorageError
 from ibkit.model import AccountId
-from ibkit.trading import book
 from ibkit.trading.alert import Alert, AlertKind, Severity
 from ibkit.trading.intent import Intent
-from ibkit.trading.ports import Alerts, Broker, Trades
-from ibkit.trading.standing import Exits, role_of
+from ibkit.trading.ports import Alerts, Broker
+from ibkit.trading.selling import book
+from ibkit.trading.selling.ports import Trades
+from ibkit.trading.selling.standing import Exits, role_of
+from ibkit.trading.selling.trade import ExitReason, OrderRole, Trade
 from ibkit.trading.timeline import Observer, Step, StepKind
-from ibkit.trading.trade import ExitReason, OrderRole, Trade
 
 __all__ = ["CloseRecords"]
 

@@ -11,14 +11,14 @@ from ibkit.clock import Clock
 from ibkit.errors import IbkitError, NotPermitted
 from ibkit.model import Availability, Conid, Contract, Increments, Quote, Side
 from ibkit.trading import risk
-from ibkit.trading.exits import ExitPrices, exit_prices
 from ibkit.trading.grids import grid_of
 from ibkit.trading.intent import Intent
 from ibkit.trading.ports import Broker
 from ibkit.trading.risk import Facts
-from ibkit.trading.sale import SaleRequest
-from ibkit.trading.sale_checks import check_exit_at, check_last_minute, check_quote, check_strike
-from ibkit.trading.structure import Structure, long_strike, net_quote
+from ibkit.trading.selling.checks import check_exit_at, check_last_minute, check_quote, check_strike
+from ibkit.trading.selling.exits import ExitPrices, exit_prices
+from ibkit.trading.selling.sale import SaleRequest
+from ibkit.trading.selling.structure import Structure, long_strike, net_quote
 from ibkit.trading.timeline import Observer, Step, StepKind
 
 __all__ = ["Market", "MarketReader"]

@@ -12,12 +12,12 @@ from decimal import Decimal
 from ibkit.errors import IbkitError
 from ibkit.model import Key, OrderTicket, Side
 from ibkit.trading.events import Operation
-from ibkit.trading.exit_orders import ExitKeys, ExitOrders, Placed
 from ibkit.trading.grids import grid_of
 from ibkit.trading.intent import Intent, IntentState
-from ibkit.trading.standing import Exits, Standing, standing_of
+from ibkit.trading.selling.exit_orders import ExitKeys, ExitOrders, Placed
+from ibkit.trading.selling.standing import Exits, Standing, standing_of
+from ibkit.trading.selling.trade import OrderRole, Trade
 from ibkit.trading.timeline import StepKind
-from ibkit.trading.trade import OrderRole, Trade
 
 __all__ = ["TakenOff", "TradeExits"]
 
