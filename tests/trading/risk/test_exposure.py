@@ -127,6 +127,13 @@ def test_open_orders_count_as_if_they_were_filled(waiting, state, whose):
     assert state_of("RC-13", given) is state
 
 
+@pytest.mark.parametrize(("second", "state"), [("50", State.OK), ("51", State.REFUSES)])
+def test_two_open_orders_of_ours_may_both_fill(second, state):
+    usage = Usage(open=(ours(limit_order("50", "50"), "ib-1"), ours(limit_order("51", second), "ib-2")))
+
+    assert state_of("RC-13", case(stock_ticket("100"), positions=holding("19800"), usage=usage)) is state
+
+
 def test_the_other_side_is_not_expected_to_fill():
     usage = Usage(open=(ours(limit_order("150", "500", side=Side.SELL)),))
 
