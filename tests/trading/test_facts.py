@@ -21,12 +21,14 @@ from ibkit.model import (
     OrderStatus,
     OrderType,
     Position,
+    Ref,
     Right,
     Side,
 )
 from ibkit.trading.events import IntentId
 from ibkit.trading.facts import ORDERS_AGE_S, FactFinder
 from ibkit.trading.intake import Asked
+from ibkit.trading.intent import IntentState
 from ibkit.trading.ports import OrdersRead
 from ibkit.trading.risk import Facts, Holding, Market, Mode, State
 from risk_cases import limit_order, sale, spread, spread_order
@@ -457,6 +459,23 @@ async def test_every_exit_counts_that_has_filled_or_may_fill(room):
     assert (await gathered(room, stock_ticket("3", side=Side.SELL), reduces=of)).reduces
     with pytest.raises(LimitExceeded, match="only 3 of 10 are left to undo"):
         await gathered(room, stock_ticket("4", side=Side.SELL), reduces=of)
+
+
+async def test_an_exit_whose_answer_was_lost_counts_as_if_it_could_fill(room):
+    """It has no number yet, and so has a second one of the kind."""
+    entry = await room.gateway.submit(stock_ticket("10"), key=KEY)
+    of = (await room.gateway.wait_for_fill(entry.intent, within_s=5.0)).intent_id
+    stop = stock_ticket("4", side=Side.SELL, order_type=OrderType.STOP, stop_price=Decimal("620.00"))
+    for number in (1, 2):
+        name = f"ib-lost-{number}"
+        plan = planned(room, stop, reduces=of)
+        plan = dataclasses.replace(plan, key=Key(f"key-lost-01234567{number}"), intent_id=IntentId(name), ref=Ref(name))
+        await room.journal.plan(plan)
+        room.journal.intents[name] = dataclasses.replace(room.journal.intents[name], state=IntentState.AMBIGUOUS)
+
+    assert (await gathered(room, stock_ticket("2", side=Side.SELL), reduces=of)).reduces
+    with pytest.raises(LimitExceeded, match="only 2 of 10 are left to undo"):
+        await gathered(room, stock_ticket("3", side=Side.SELL), reduces=of)
 
 
 @pytest.mark.parametrize(("first_try", "known"), [(True, True), (False, False)])
