@@ -238,6 +238,7 @@ def judge(
     hidden: frozenset[int] = frozenset(),
     phantoms: bool = False,
     places: Mapping[int, int] = MappingProxyType({}),
+    forgotten: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> Verdict:
     """All rules over one run but those of groups and of the controls (`group_checker.py`, `guards.py`).
 
@@ -245,6 +246,7 @@ def judge(
     forbidden: ids of questions that nobody may confirm. hidden: orders that the broker shows to nobody any more.
     phantoms: the broker showed orders under our refs that do not exist; which of the two we follow is then chance.
     places: which ticket of its request an order came from, by its number; the first where it is not said.
+    forgotten: the intents of a journal that an older copy has replaced; what they sent was somebody's.
     """
     verdict = Verdict()
     by_request = {delivery.request_id: delivery for delivery in deliveries}
@@ -278,7 +280,8 @@ def judge(
             places=places,
         )
     _judge_history(verdict, wishes, placed, journal, told, refused)
-    _judge_sends(verdict, deliveries, wishes, journal, most=3 if resend else 1)
+    known = {**forgotten, **journal.intents}.values()
+    _judge_sends(verdict, deliveries, wishes, known, most=3 if resend else 1)
     for row in journal.intents.values():
         _judge_decisions(verdict, row, forbidden)
         _judge_rest(verdict, row, journal, at_rest=at_rest)
@@ -441,7 +444,7 @@ def _judge_sends(
     verdict: Verdict,
     deliveries: Iterable[Delivery],
     wishes: Mapping[str, Asked],
-    journal: JournalCopy,
+    intents: Iterable[Mapping[str, Any]],
     *,
     most: int,
 ) -> None:
@@ -458,9 +461,7 @@ def _judge_sends(
             verdict.say("S5", f"{times} order calls of nobody ({key or 'no tracer'})")
         elif times > most:
             verdict.say("L3", f"{key} was sent {times} times")
-    cancels = Counter(
-        str(row["events"][0][1]["target"]) for row in journal.intents.values() if row["operation"] == "cancel"
-    )
+    cancels = Counter(str(row["events"][0][1]["target"]) for row in intents if row["operation"] == "cancel")
     for target, times in cancelled.items():
         if not cancels[target]:
             verdict.say("S5", f"{times} cancels of order {target}, which no intent cancels")
