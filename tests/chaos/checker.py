@@ -239,6 +239,7 @@ def judge(
     phantoms: bool = False,
     places: Mapping[int, int] = MappingProxyType({}),
     forgotten: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    speed: float = 1.0,
 ) -> Verdict:
     """All rules over one run but those of groups and of the controls (`group_checker.py`, `guards.py`).
 
@@ -247,6 +248,7 @@ def judge(
     phantoms: the broker showed orders under our refs that do not exist; which of the two we follow is then chance.
     places: which ticket of its request an order came from, by its number; the first where it is not said.
     forgotten: the intents of a journal that an older copy has replaced; what they sent was somebody's.
+    speed: how much quicker the journal's clock ran than the processor, which takes its time for a decision.
     """
     verdict = Verdict()
     by_request = {delivery.request_id: delivery for delivery in deliveries}
@@ -283,7 +285,7 @@ def judge(
     known = {**forgotten, **journal.intents}.values()
     _judge_sends(verdict, deliveries, wishes, known, most=3 if resend else 1)
     for row in journal.intents.values():
-        _judge_decisions(verdict, row, forbidden)
+        _judge_decisions(verdict, row, forbidden, fresh_s=_FRESH_S * speed)
         _judge_rest(verdict, row, journal, at_rest=at_rest)
     return verdict
 
@@ -469,7 +471,7 @@ def _judge_sends(
             verdict.say("L3", f"order {target} was cancelled {times} times by {cancels[target]} intents")
 
 
-def _judge_decisions(verdict: Verdict, row: Mapping[str, Any], forbidden: frozenset[str]) -> None:
+def _judge_decisions(verdict: Verdict, row: Mapping[str, Any], forbidden: frozenset[str], *, fresh_s: float) -> None:
     """S9: each send and each yes has a decision right before it, a second old at most; old wishes are not sent."""
     before: tuple[str, Mapping[str, Any]] = ("", {})
     expires_at, asked = "", frozenset[str]()
@@ -487,7 +489,7 @@ def _judge_decisions(verdict: Verdict, row: Mapping[str, Any], forbidden: frozen
             good = before[0] == "Decided" and before[1]["passed"] and before[1]["stage"] == stage
             if not good:
                 verdict.say("S9", f"{row['key']}: {kind} without a decision")
-            elif _age(before[1]["at"], body["at"]) > _FRESH_S:
+            elif _age(before[1]["at"], body["at"]) > fresh_s:
                 verdict.say(
                     "S9", f"{row['key']}: {kind} on a decision of {_age(before[1]['at'], body['at']):.1f} s ago"
                 )
