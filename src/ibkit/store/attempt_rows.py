@@ -6,29 +6,32 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from ibkit.store.user_rows import FAILURES, NETWORKS, attempt_of, attempt_row
-from ibkit.users.attempts import KEPT, MEMORY, MOST_ROWS, WINDOW, Attempt, History, Kind, waits_until
+from ibkit.users.attempts import KEPT, MEMORY, MOST_ROWS, WINDOW, Attempt, Begun, History, Kind, waits_until
 
-__all__ = ["begin", "counted", "failures", "withdraw"]
+__all__ = ["begin", "failures", "withdraw"]
 
 _COUNTING = [kind.value for kind in Kind if kind.counts]
 _MOST_READ = 1000
 
 
-def begin(connection: Connection, attempt: Attempt) -> datetime | None:
-    """Written down as a failure; until when it has to wait. One that waits does not count."""
+def begin(connection: Connection, attempt: Attempt) -> Begun:
     until = waits_until(_history(connection, attempt)) if attempt.kind.counts else None
     waits = until is not None and until > attempt.at
     connection.execute(delete(FAILURES).where(FAILURES.c.at < attempt.at - KEPT))
-    recent = (FAILURES.c.network == attempt.network, FAILURES.c.at > attempt.at - WINDOW)
-    of_network = connection.execute(select(func.count()).select_from(FAILURES).where(*recent)).scalar_one()
-    # What counts is always written; there are never many of these, for they wait.
-    if of_network < MOST_ROWS or (attempt.kind.counts and not waits):
-        row = attempt_row(attempt, Kind.WAITING if waits else attempt.kind)
-        connection.execute(insert(FAILURES).values(row))
-    return until if waits else None
+    # A guess is always written down: there are never many of these, for they wait.
+    flood = _count(connection, attempt, FAILURES.c.network == attempt.network) >= MOST_ROWS
+    if flood and (waits or not attempt.kind.counts):
+        return Begun(waits_until=until if waits else None)
+    row = attempt_row(attempt, Kind.WAITING if waits else attempt.kind)
+    connection.execute(insert(FAILURES).values(row))
+    return Begun(
+        waits_until=until if waits else None,
+        of_user=_count(connection, attempt, FAILURES.c.user_id == attempt.user_id) if attempt.user_id else 0,
+        of_address=_count(connection, attempt, FAILURES.c.address == attempt.address),
+    )
 
 
 def withdraw(connection: Connection, attempt: Attempt, *, succeeded: bool) -> None:
@@ -43,24 +46,15 @@ def withdraw(connection: Connection, attempt: Attempt, *, succeeded: bool) -> No
         connection.execute(insert(NETWORKS).values(row))
 
 
-def counted(connection: Connection, attempt: Attempt) -> tuple[int, int]:
-    """Up to this one, so that of many at once one is the tenth."""
-    before = or_(
-        FAILURES.c.at < attempt.at, and_(FAILURES.c.at == attempt.at, FAILURES.c.attempt_id <= attempt.attempt_id)
-    )
-
-    def count(condition: ColumnElement[bool]) -> int:
-        recent = (condition, before, FAILURES.c.at > attempt.at - WINDOW)
-        found: int = connection.execute(select(func.count()).select_from(FAILURES).where(*recent)).scalar_one()
-        return found
-
-    of_user = count(FAILURES.c.user_id == attempt.user_id) if attempt.user_id else 0
-    return of_user, count(FAILURES.c.address == attempt.address)
-
-
 def failures(connection: Connection, *, since: datetime, most: int) -> Sequence[Attempt]:
     query = select(FAILURES).where(FAILURES.c.at >= since).order_by(FAILURES.c.at.desc(), FAILURES.c.attempt_id)
     return [attempt_of(row) for row in connection.execute(query.limit(most)).mappings()]
+
+
+def _count(connection: Connection, attempt: Attempt, condition: ColumnElement[bool]) -> int:
+    recent = (condition, FAILURES.c.at > attempt.at - WINDOW)
+    found: int = connection.execute(select(func.count()).select_from(FAILURES).where(*recent)).scalar_one()
+    return found
 
 
 def _history(connection: Connection, attempt: Attempt) -> History:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, delete, func, insert, select, text, update
 
 from ibkit.errors import ConfigError, NotFound
-from ibkit.store.attempt_rows import begin, counted, failures, withdraw
+from ibkit.store.attempt_rows import begin, failures, withdraw
 from ibkit.store.database import Database
 from ibkit.store.migrating import for_engine
 from ibkit.store.user_rows import (
@@ -29,7 +29,7 @@ from ibkit.store.user_rows import (
     user_row,
 )
 from ibkit.users.api_keys import ApiKey
-from ibkit.users.attempts import Attempt
+from ibkit.users.attempts import Attempt, Begun
 from ibkit.users.browser import ABSOLUTE, BrowserSession
 from ibkit.users.ports import Change
 from ibkit.users.principal import Role
@@ -187,14 +187,11 @@ class SqlUsers:
         statement = delete(SESSIONS).where(SESSIONS.c.user_id == user_id)
         await self._write(lambda connection: connection.execute(statement))
 
-    async def begin(self, attempt: Attempt) -> datetime | None:
+    async def begin(self, attempt: Attempt) -> Begun:
         return await self._write(lambda connection: begin(connection, attempt))
 
     async def withdraw(self, attempt: Attempt, *, succeeded: bool) -> None:
         await self._write(lambda connection: withdraw(connection, attempt, succeeded=succeeded))
-
-    async def counted(self, attempt: Attempt) -> tuple[int, int]:
-        return await self._read(lambda connection: counted(connection, attempt))
 
     async def failures(self, *, since: datetime, most: int = 500) -> Sequence[Attempt]:
         return await self._read(lambda connection: failures(connection, since=since, most=most))

@@ -25,6 +25,7 @@ __all__ = [
     "MOST_ROWS",
     "WINDOW",
     "Attempt",
+    "Begun",
     "Finding",
     "History",
     "Kind",
@@ -98,8 +99,25 @@ class History:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """An attempt that was written down as a failure.
+
+    waits_until: None where it may be made. of_user, of_address: failures within the window with this one, in the order
+    in which they were written down, so that of many at once one is the tenth; 0 where there is no such user, and where
+    of a flood no more is written down.
+    """
+
+    waits_until: datetime | None = None
+    of_user: int = 0
+    of_address: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """FINDING_AT failures within the window. about: "account" or "address"; subject: the user's id, or the address."""
+    """FINDING_AT failures within the window, or a multiple of that.
+
+    about: "account" or "address". subject: the user's id, or the address.
+    """
 
     about: str
     subject: str
@@ -117,7 +135,7 @@ def waits_until(history: History) -> datetime | None:
 
 
 def _burst_end(failures: Sequence[datetime], burst: int, wait: timedelta) -> datetime | None:
-    if len(failures) < burst or failures[-1] - failures[-burst] > WINDOW:
+    if len(failures) < burst or failures[-1] - failures[-burst] >= WINDOW:
         return None
     return failures[-1] + wait
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from ibkit.model import Secret
 from ibkit.users.api_keys import ApiKey
-from ibkit.users.attempts import Attempt, Finding
+from ibkit.users.attempts import Attempt, Begun, Finding
 from ibkit.users.browser import BrowserSession
 from ibkit.users.user import User
 
@@ -102,19 +102,12 @@ class UserStore(Protocol):
 
     async def end_sessions(self, user_id: str) -> None: ...
 
-    async def begin(self, attempt: Attempt) -> datetime | None:
-        """Writes the attempt down as a failure, and gives until when it has to wait (`attempts.waits_until`).
-
-        One that has to wait is written down as such. None where it may be made.
-        """
+    async def begin(self, attempt: Attempt) -> Begun:
+        """Writes the attempt down as a failure, and says whether it has to wait (`attempts.waits_until`)."""
         ...
 
     async def withdraw(self, attempt: Attempt, *, succeeded: bool) -> None:
         """It was no failure. succeeded: the sign-in is whole, so those before it are forgiven and the network known."""
-        ...
-
-    async def counted(self, attempt: Attempt) -> tuple[int, int]:
-        """Failures within the window up to this one: of its user (0 where there is none), of its address."""
         ...
 
     async def failures(self, *, since: datetime, most: int = 500) -> Sequence[Attempt]:

@@ -21,7 +21,7 @@ from ibkit.clock import Clock
 from ibkit.errors import AuthError, IbkitError, NotFound, RateLimited
 from ibkit.model import Secret
 from ibkit.users.api_keys import is_api_key, key_id_of
-from ibkit.users.attempts import FINDING_AT, Attempt, Finding, Kind, account_key
+from ibkit.users.attempts import FINDING_AT, Attempt, Begun, Finding, Kind, account_key
 from ibkit.users.browser import IDLE, BrowserSession, new_session
 from ibkit.users.digests import Random, digest, new_id
 from ibkit.users.passwords import Hasher, check_password
@@ -67,6 +67,14 @@ class Issued:
     claims: Claims
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pending:
+    """An attempt that is being judged; written down as failed until it is withdrawn."""
+
+    attempt: Attempt
+    begun: Begun
+
+
 Step: TypeAlias = SignedIn | CodeNeeded
 
 
@@ -106,14 +114,14 @@ class SignIns:
     async def sign_in(self, name: str, password: Secret[str], *, address: str) -> Step:
         """The first step. AuthError; RateLimited (E-RATE) with .retry_at after too many failures."""
         user = await self._store.named(name.strip().lower()[:64])
-        attempt = await self._begin(Kind.PASSWORD, address=address, name=name, user=user)
+        pending = await self._begin(Kind.PASSWORD, address=address, name=name, user=user)
         fits = await self._fits(user.password_hash if user is not None else "", password)
         if user is None or not fits or not user.enabled:
-            raise await self._failed(attempt)
+            raise await self._failed(pending)
         if self._hasher.is_outdated(user.password_hash):
             user = await self._rehashed(user, password)
         now = self._clock.now()
-        await self._store.withdraw(attempt, succeeded=not user.needs_code)
+        await self._store.withdraw(pending.attempt, succeeded=not user.needs_code)
         if not user.needs_code:
             return SignedIn(user=user, at=now)
         challenge = self._claims(user, now, life=CODE_LIFE, scopes=frozenset(), audience=Audience.CODE)
@@ -126,7 +134,7 @@ class SignIns:
         user = None if claims is None else await self._store.standing(claims.user_id, claims.token_id)
         if claims is None or user is None or not _current(user, claims.generation):
             raise await self._failed(await self._begin(Kind.TOKEN, address=address))
-        attempt = await self._begin(Kind.CODE, address=address, name=user.name, user=user)
+        pending = await self._begin(Kind.CODE, address=address, name=user.name, user=user)
 
         def used(found: User) -> User:
             return with_code_used(found, code, self._sealing, now)
@@ -134,25 +142,25 @@ class SignIns:
         try:
             user = await self._store.change(user.user_id, used, at=now)
         except (AuthError, NotFound):
-            raise await self._failed(attempt) from None
+            raise await self._failed(pending) from None
         once = await self._store.revoke_token(
             claims.token_id, user_id=user.user_id, expires_at=claims.expires_at, at=now
         )
         if not once or not _current(user, claims.generation):
-            raise await self._failed(attempt)
-        await self._store.withdraw(attempt, succeeded=True)
+            raise await self._failed(pending)
+        await self._store.withdraw(pending.attempt, succeeded=True)
         return SignedIn(user=user, at=now)
 
     async def use_link(self, link: Secret[str], password: Secret[str], *, address: str) -> SignedIn:
         """The one-time link of the first owner, who chooses a password with it. ConfigError for a poor one."""
-        attempt = await self._begin(Kind.LINK, address=address)
+        pending = await self._begin(Kind.LINK, address=address)
         user = await self._store.with_link(digest(link))
         if user is None:
-            raise await self._failed(attempt)
+            raise await self._failed(pending)
         try:
             check_password(password, name=user.name)
         except IbkitError:
-            await self._store.withdraw(attempt, succeeded=False)
+            await self._store.withdraw(pending.attempt, succeeded=False)
             raise
         password_hash = await self._hash(password)
         now = self._clock.now()
@@ -163,9 +171,9 @@ class SignIns:
         try:
             user = await self._store.change(user.user_id, used, at=now)
         except (AuthError, NotFound):
-            raise await self._failed(attempt) from None
-        attempt = replace(attempt, user_id=user.user_id, account=account_key(user.name))
-        await self._store.withdraw(attempt, succeeded=True)
+            raise await self._failed(pending) from None
+        theirs = replace(pending.attempt, user_id=user.user_id, account=account_key(user.name))
+        await self._store.withdraw(theirs, succeeded=True)
         return SignedIn(user=user, at=now)
 
     def issue(
@@ -325,7 +333,7 @@ class SignIns:
             audience=audience,
         )
 
-    async def _begin(self, kind: Kind, *, address: str, name: str = "", user: User | None = None) -> Attempt:
+    async def _begin(self, kind: Kind, *, address: str, name: str = "", user: User | None = None) -> _Pending:
         """The attempt, written down. RateLimited where it is not even looked at."""
         attempt = Attempt(
             attempt_id=new_id(self._random),
@@ -335,27 +343,30 @@ class SignIns:
             kind=kind,
             at=self._clock.now(),
         )
-        until = await self._store.begin(attempt)
-        if until is not None and until > attempt.at:
-            await self._told(attempt)
+        begun = await self._store.begin(attempt)
+        pending = _Pending(attempt=attempt, begun=begun)
+        if begun.waits_until is not None:
+            await self._told(pending)
             raise RateLimited(
-                f"Too many failed sign-ins; the next is possible at {until:%H:%M:%S} UTC",
-                retry_at=until,
+                f"Too many failed sign-ins; the next is possible at {begun.waits_until:%H:%M:%S} UTC",
+                retry_at=begun.waits_until,
                 remedy="Wait until then; a forgotten password is replaced with `ibkit user password NAME`.",
             )
-        return attempt
+        return pending
 
-    async def _failed(self, attempt: Attempt) -> IbkitError:
+    async def _failed(self, pending: _Pending) -> IbkitError:
         """The error to raise."""
-        await self._told(attempt)
+        await self._told(pending)
         return unauthorized()
 
-    async def _told(self, attempt: Attempt) -> None:
-        of_user, of_address = await self._store.counted(attempt)
-        if of_user == FINDING_AT:
-            await self._tell(Finding(about="account", subject=attempt.user_id, count=of_user, at=attempt.at))
-        if of_address == FINDING_AT:
-            await self._tell(Finding(about="address", subject=attempt.address, count=of_address, at=attempt.at))
+    async def _told(self, pending: _Pending) -> None:
+        attempt, begun = pending.attempt, pending.begun
+        for about, subject, count in (
+            ("account", attempt.user_id, begun.of_user),
+            ("address", attempt.address, begun.of_address),
+        ):
+            if count and count % FINDING_AT == 0:
+                await self._tell(Finding(about=about, subject=subject, count=count, at=attempt.at))
 
     async def _rehashed(self, user: User, password: Secret[str]) -> User:
         old, new = user.password_hash, await self._hash(password)
