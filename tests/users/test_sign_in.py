@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import statistics
-import time
+import threading
 from datetime import timedelta
 from pathlib import Path
 
+import anyio
 import pytest
+from argon2 import PasswordHasher
 
-from ibkit.errors import AuthError, ConfigError, NotFound
+from ibkit.errors import AuthError, ConfigError, NotFound, RateLimited
 from ibkit.model import AccountId, Secret
 from ibkit.users import (
     FRESH,
     CodeNeeded,
     Cost,
     Hasher,
+    NewKey,
     Principal,
     Role,
     Scope,
@@ -70,20 +72,75 @@ async def test_an_unknown_name_and_a_wrong_password_are_refused_alike(name: str,
 
 
 @pytest.mark.requirement("GWY-02")
-async def test_an_unknown_name_takes_the_same_hash_as_a_known_one(tmp_path: Path) -> None:
-    """With a cost of some milliseconds, of which a refusal without a hash would need none."""
-    async with opened(sqlite(tmp_path), cost=Cost(memory_kib=8_192, passes=2)) as users:
-        await users.add()
-        took: dict[str, list[float]] = {"anna": [], "nobody": []}
-        for turn in range(12):
-            for name, times in took.items():
-                began = time.perf_counter()
-                with pytest.raises(AuthError):
-                    await users.sign_ins.sign_in(name, OTHER, address=f"10.0.{turn}.1")
-                times.append(time.perf_counter() - began)
-                users.advance(minutes=16)
-    fast, slow = sorted(statistics.median(times[2:]) for times in took.values())
-    assert slow < 2 * fast
+@pytest.mark.parametrize("name", ["anna", "nobody", "otto", "x y"])
+async def test_every_wrong_password_costs_one_argon2_of_the_same_figures(
+    name: str, users: Users, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the time does not tell who is a user: anna is one, otto a disabled one."""
+    await users.add()
+    await users.add("otto")
+    await users.keeper.disable("otto")
+    costs: list[str] = []
+    real = PasswordHasher.verify
+
+    def counted(hasher: PasswordHasher, made: str, password: bytes) -> bool:
+        costs.append(made.rsplit("$", 2)[0])
+        return real(hasher, made, password)
+
+    monkeypatch.setattr(PasswordHasher, "verify", counted)
+    with pytest.raises(AuthError):
+        await users.sign_ins.sign_in(name, OTHER, address=HERE)
+    assert costs == [f"$argon2id$v=19$m={CHEAP.memory_kib},t={CHEAP.passes},p={CHEAP.lanes}"]
+
+
+@pytest.mark.requirement("GWY-02")
+async def test_every_bad_token_asks_the_store_the_same(users: Users, monkeypatch: pytest.MonkeyPatch) -> None:
+    anna = await users.add()
+    good, revoked = await users.token(), await users.token()
+    await users.sign_ins.sign_out(revoked, address=HERE)
+    forged = Secret(good.reveal()[:-4] + "AAAA")
+    asked: list[str] = []
+    for name in ("standing", "begin", "named", "get"):
+        real = getattr(users.store, name)
+
+        def noted(*given: object, name: str = name, real: object = real, **more: object) -> object:
+            asked.append(name)
+            return real(*given, **more)  # type: ignore[operator]
+
+        monkeypatch.setattr(users.store, name, noted)
+    for bad in (forged, revoked, Secret(""), Secret("x" * 1_000_000)):
+        asked.clear()
+        assert await refused(users, bad)
+        assert asked == ["standing", "begin"]
+    asked.clear()
+    assert (await users.sign_ins.authenticate(good, address=HERE)).user_id == anna.user_id
+    assert asked == ["standing"]
+
+
+@pytest.mark.requirement("GWY-02")
+async def test_a_crowd_beyond_what_may_wait_is_told_to_come_again_and_not_counted_as_wrong(
+    users: Users, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await users.add()
+    monkeypatch.setattr("ibkit.users.sign_in._MOST_WAITING", 1)
+    gate, ended = threading.Event(), []
+    real = Hasher.fits
+    monkeypatch.setattr(Hasher, "fits", lambda *given: gate.wait(30) and real(*given))
+
+    async def attempt(number: int) -> None:
+        try:
+            ended.append(await users.sign_ins.sign_in("anna", PASSWORD, address=f"10.0.{number}.1"))
+        except RateLimited as error:
+            ended.append(error)
+        if len(ended) == 3:  # six came: two are looked at, one waits
+            gate.set()
+
+    async with anyio.create_task_group() as group:
+        for number in range(6):
+            group.start_soon(attempt, number)
+            await anyio.sleep(0.05)
+    assert [str(each) for each in ended if isinstance(each, RateLimited)] == ["Too many sign-ins at once"] * 3
+    assert await users.store.failures(since=START) == []
 
 
 @pytest.mark.requirement("GWY-02")
@@ -257,6 +314,9 @@ async def test_an_admin_cannot_make_disable_or_become_an_owner(users: Users) -> 
         lambda: users.keeper.set_role("olga", Role.VIEWER, by=adam),
         lambda: users.keeper.add("eve", Role.OWNER, OTHER, by=adam),
         lambda: users.keeper.remove_totp("olga", by=adam),
+        lambda: users.keeper.begin_totp("olga", by=adam),
+        lambda: users.keeper.confirm_totp("olga", "123456", by=adam),
+        lambda: add_key(users, "olga", by=adam),
         lambda: users.keeper.add("eve", Role.VIEWER, OTHER, by=read_only),
     ]
     for attempt in tries:
@@ -268,6 +328,42 @@ async def test_an_admin_cannot_make_disable_or_become_an_owner(users: Users) -> 
         "olga": (Role.OWNER, True),
     }
     assert (await users.keeper.add("tom", Role.TRADER, OTHER, by=adam)).name == "tom"
+
+
+async def add_key(users: Users, name: str, *scopes: Scope, by: Principal) -> NewKey:
+    return await users.keeper.add_key(
+        name, label="k", scopes=frozenset(scopes or {Scope.READ}), life=timedelta(days=1), by=by
+    )
+
+
+@pytest.mark.requirement("VLT-10", "GWY-02")
+async def test_a_user_makes_keys_of_their_own_within_their_token_and_revokes_them(users: Users) -> None:
+    """Else a stolen token that only reads would make itself a key that trades."""
+    await users.add()
+    await users.add("eve")
+    signed_in = await users.signed_in()
+    narrow = users.sign_ins.issue(signed_in, scopes=frozenset({Scope.READ})).token
+    reader = await users.sign_ins.authenticate(narrow, address=HERE)
+    eve = await users.sign_ins.authenticate(await users.token("eve"), address=HERE)
+
+    made = await add_key(users, "anna", by=reader)
+    machine = await users.sign_ins.authenticate(made.key, address=HERE)
+    tries = [
+        lambda: add_key(users, "anna", Scope.READ, Scope.ORDERS_LIVE, by=reader),
+        lambda: add_key(users, "anna", by=machine),
+        lambda: add_key(users, "anna", by=eve),
+        lambda: users.keeper.set_password("anna", OTHER, by=machine),
+        lambda: users.keeper.remove_totp("anna", by=eve),
+    ]
+    for attempt in tries:
+        with pytest.raises(ConfigError) as error:
+            await attempt()
+        assert error.value.code == "E-FORBIDDEN"
+    for other in (eve, machine):
+        with pytest.raises(NotFound):
+            await users.keeper.revoke_key(made.record.key_id, by=other)
+    await users.keeper.revoke_key(made.record.key_id, by=reader)
+    assert await refused(users, made.key)
 
 
 @pytest.mark.requirement("VLT-10")

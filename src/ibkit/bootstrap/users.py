@@ -23,7 +23,7 @@ from ibkit.settings import Settings
 from ibkit.store.database import Database
 from ibkit.store.records import open_records
 from ibkit.store.users import SqlUsers
-from ibkit.users import Cost, Hasher, SignIns, TokenSigner, UserKeeper, UserStore
+from ibkit.users import Authenticator, Cost, Hasher, SignIns, TokenSigner, UserKeeper, UserStore
 from ibkit.users.digests import Random
 from ibkit.users.ports import Sealing, TellFinding, untold
 from ibkit.vault import KeyRing, Place, open_sealed, seal
@@ -42,6 +42,11 @@ class UserDesk:
     sign_ins: SignIns
     keeper: UserKeeper
     store: UserStore
+
+    @property
+    def authenticator(self) -> Authenticator:
+        """For whoever only has to know who asks."""
+        return self.sign_ins
 
 
 class VaultSealing:

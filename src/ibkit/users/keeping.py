@@ -111,8 +111,7 @@ class UserKeeper:
     async def set_password(self, name: str, password: Secret[str], *, by: Principal | None = None) -> User:
         """Ends every token and browser session of theirs. Their keys stay: machines do not know the password."""
         user = await self.named(name)
-        if by is None or by.user_id != user.user_id:
-            _check_may(by, user.role)
+        _check_may(by, user.role, own=user.user_id)
         check_password(password, name=user.name)
         hashed = await anyio.to_thread.run_sync(self._hasher.hash, password)
         now = self._clock.now()
@@ -138,8 +137,17 @@ class UserKeeper:
         scopes: frozenset[Scope],
         life: timedelta,
         accounts: frozenset[AccountId] | None = None,
+        by: Principal | None = None,
     ) -> NewKey:
+        """by: a person; their key may do no more than what they asked with may do itself."""
         user = await self.named(name)
+        _check_may(by, user.role, own=user.user_id)
+        if by is not None and (by.api_key_id or not scopes <= by.scopes or by.accounts is not None):
+            raise ConfigError(
+                "Forbidden: a key is made by a person, with the scopes of their own token at most",
+                code="E-FORBIDDEN",
+                remedy="Sign in with the scopes that the key is to have.",
+            )
         record, key = new_api_key(
             user,
             label=label,
@@ -158,26 +166,31 @@ class UserKeeper:
         users = {user.user_id: user for user in await self._store.users()}
         return tuple((key, users[key.user_id]) for key in await self._store.keys(user_id) if key.user_id in users)
 
-    async def revoke_key(self, key_id: str) -> None:
-        """NotFound where there is none, or it was revoked before."""
-        if not await self._store.revoke_key(key_id.removeprefix("ibk_").split("_")[0], at=self._clock.now()):
+    async def revoke_key(self, key_id: str, *, by: Principal | None = None) -> None:
+        """NotFound where there is none, or it was revoked before, or it is somebody's whom `by` does not manage."""
+        plain = key_id.removeprefix("ibk_").split("_")[0]
+        found = await self._store.key(plain)
+        mine = found is not None and _may(by, found[1].role, own=found[1].user_id)
+        if not mine or not await self._store.revoke_key(plain, at=self._clock.now()):
             raise NotFound(
                 "There is no such key that could be revoked",
                 code="E-NOT-FOUND",
                 remedy="`ibkit user key list` shows the ids.",
             )
 
-    async def begin_totp(self, name: str) -> Secret[str]:
+    async def begin_totp(self, name: str, *, by: Principal | None = None) -> Secret[str]:
         """`otpauth://…` for the authenticator app; in force with `confirm_totp`. ConfigError without a vault key."""
         user = await self.named(name)
+        _check_may(by, user.role, own=user.user_id)
         secret = Secret(self._random(SECRET_BYTES))
         sealed = self._sealing.seal(user.user_id, secret)
         await self._store.change(user.user_id, lambda found: with_totp(found, sealed), at=self._clock.now())
         return enrolment_address(user.name, secret)
 
-    async def confirm_totp(self, name: str, code: str) -> tuple[Secret[str], ...]:
+    async def confirm_totp(self, name: str, code: str, *, by: Principal | None = None) -> tuple[Secret[str], ...]:
         """The recovery codes, seen this once. AuthError for a wrong code."""
         user, now = await self.named(name), self._clock.now()
+        _check_may(by, user.role, own=user.user_id)
         codes = new_recovery_codes(self._random)
 
         def confirmed(found: User) -> User:
@@ -187,7 +200,9 @@ class UserKeeper:
         return codes
 
     async def remove_totp(self, name: str, *, by: Principal | None = None) -> User:
-        return await self._changed(name, without_totp, by=by)
+        user = await self.named(name)
+        _check_may(by, user.role, own=user.user_id)
+        return await self._store.change(user.user_id, without_totp, at=self._clock.now())
 
     async def _changed(self, name: str, change: Change, *, by: Principal | None) -> User:
         user = await self.named(name)
@@ -207,8 +222,15 @@ def _waits_for_link(user: User, now: datetime) -> bool:
     return user.enabled and user.role is Role.OWNER and not user.password_hash and over
 
 
-def _check_may(by: Principal | None, subject: Role) -> None:
-    if by is not None and not (Scope.ADMIN in by.scopes and may_manage(by.role, subject)):
+def _may(by: Principal | None, subject: Role, *, own: str = "") -> bool:
+    """own: the id of the user whom it is about, where everybody may do it to themselves."""
+    if by is None or (own and by.user_id == own and not by.api_key_id):
+        return True
+    return Scope.ADMIN in by.scopes and may_manage(by.role, subject)
+
+
+def _check_may(by: Principal | None, subject: Role, *, own: str = "") -> None:
+    if by is not None and not _may(by, subject, own=own):
         raise ConfigError(
             f"Forbidden: {by.name} may not manage users with the role {subject}",
             code="E-FORBIDDEN",

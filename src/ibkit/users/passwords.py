@@ -7,6 +7,7 @@ lane).
 
 from __future__ import annotations
 
+import base64
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from importlib.resources import files
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from ibkit.errors import ConfigError, discreet
+from ibkit.errors import ConfigError, IbkitError, discreet
 from ibkit.model import Secret
 from ibkit.users.digests import Random
 
@@ -102,20 +103,23 @@ class Hasher:
     def __init__(self, random: Random, cost: Cost | None = None) -> None:
         self._random = random
         self._cost = cost or Cost()
-        self._dummy = ""
 
+    @discreet
     def hash(self, password: Secret[str]) -> str:
-        """`$argon2id$v=19$m=…,t=…,p=…$salt$hash`."""
-        return self._argon2().hash(_bytes(password), salt=self._random(_SALT_BYTES))
+        """`$argon2id$v=19$m=…,t=…,p=…$salt$hash`. IbkitError (E-INTERNAL) where there is no memory for it."""
+        from argon2.exceptions import HashingError
+
+        try:
+            return self._argon2().hash(_bytes(password), salt=self._random(_SALT_BYTES))
+        except HashingError as error:
+            raise IbkitError(f"A password could not be hashed: {error}", code="E-INTERNAL") from None
 
     def fits(self, password_hash: str, password: Secret[str]) -> bool:
         """Whether `password` is the one. With no hash ("") the same work is done, and the answer is no."""
         from argon2.exceptions import Argon2Error, InvalidHashError
 
-        if not password_hash and not self._dummy:
-            self._dummy = self.hash(Secret(self._random(16).hex()))
         try:
-            fits = self._argon2().verify(password_hash or self._dummy, _bytes(password))
+            fits = self._argon2().verify(password_hash or self._of_nothing(), _bytes(password))
         except (Argon2Error, InvalidHashError):
             return False
         return fits and bool(password_hash)
@@ -124,9 +128,11 @@ class Hasher:
         """Whether it was made with other figures than today's; the next sign-in makes it anew."""
         return self._argon2().check_needs_rehash(password_hash)
 
-    def prepare(self) -> None:
-        """Does the work of the first unknown name beforehand, so that it takes no longer than the others."""
-        self.fits("", Secret(""))
+    def _of_nothing(self) -> str:
+        """The form of a hash, with random bytes in it: it takes the same work as another, and no password fits."""
+        salt, made = (base64.b64encode(self._random(count)).decode().rstrip("=") for count in (_SALT_BYTES, 32))
+        cost = self._cost
+        return f"$argon2id$v=19$m={cost.memory_kib},t={cost.passes},p={cost.lanes}${salt}${made}"
 
     def _argon2(self) -> PasswordHasher:
         from argon2 import PasswordHasher

@@ -18,7 +18,7 @@ import anyio
 import anyio.to_thread
 
 from ibkit.clock import Clock
-from ibkit.errors import AuthError, IbkitError, NotFound, RateLimited
+from ibkit.errors import AuthError, ConfigError, IbkitError, NotFound, RateLimited
 from ibkit.model import Secret
 from ibkit.users.api_keys import is_api_key, key_id_of
 from ibkit.users.attempts import FINDING_AT, Attempt, Begun, Finding, Kind, account_key
@@ -115,7 +115,11 @@ class SignIns:
         """The first step. AuthError; RateLimited (E-RATE) with .retry_at after too many failures."""
         user = await self._store.named(name.strip().lower()[:64])
         pending = await self._begin(Kind.PASSWORD, address=address, name=name, user=user)
-        fits = await self._fits(user.password_hash if user is not None else "", password)
+        try:
+            fits = await self._fits(user.password_hash if user is not None else "", password)
+        except RateLimited:  # nobody looked at it
+            await self._store.withdraw(pending.attempt, succeeded=False)
+            raise
         if user is None or not fits or not user.enabled:
             raise await self._failed(pending)
         if self._hasher.is_outdated(user.password_hash):
@@ -159,10 +163,10 @@ class SignIns:
             raise await self._failed(pending)
         try:
             check_password(password, name=user.name)
-        except IbkitError:
+            password_hash = await self._hash(password)
+        except (ConfigError, RateLimited):  # the link is as good as before
             await self._store.withdraw(pending.attempt, succeeded=False)
             raise
-        password_hash = await self._hash(password)
         now = self._clock.now()
 
         def used(found: User) -> User:
