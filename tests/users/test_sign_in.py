@@ -10,7 +10,8 @@ import anyio
 import pytest
 from argon2 import PasswordHasher
 
-from ibkit.errors import AuthError, ConfigError, NotFound, RateLimited
+from ibkit.bootstrap.users import VaultSealing
+from ibkit.errors import AuthError, ConfigError, NotFound, RateLimited, StorageError
 from ibkit.model import AccountId, Secret
 from ibkit.users import (
     FRESH,
@@ -21,6 +22,7 @@ from ibkit.users import (
     Principal,
     Role,
     Scope,
+    UserKeeper,
     allowed_scopes,
     csrf_fits,
     csrf_token,
@@ -28,6 +30,7 @@ from ibkit.users import (
     may_manage,
 )
 from ibkit.users.browser import ABSOLUTE, IDLE
+from ibkit.vault import KeyRing
 from user_desks import CHEAP, ELSEWHERE, HERE, PASSWORD, START, Chance, Users, opened, sqlite
 
 pytestmark = pytest.mark.anyio
@@ -590,6 +593,25 @@ async def test_a_second_step_is_in_force_only_when_the_app_has_shown_a_code(user
         await users.keeper.begin_totp("anna")
     await users.keeper.remove_totp("anna")
     assert await users.signed_in()
+
+
+@pytest.mark.requirement("FUT-06")
+async def test_a_second_step_outlives_a_change_of_the_vaults_key(users: Users) -> None:
+    await users.add()
+    await users.add("bob")
+    secret, _ = await users.with_totp()
+    old, new = Secret(b"v" * 32), Secret(b"n" * 32)
+
+    def keeper(*keys: Secret[bytes]) -> UserKeeper:
+        sealing = VaultSealing(KeyRing(keys[0], keys[1:]), Chance("new"))
+        return UserKeeper(users.store, Hasher(Chance(), CHEAP), sealing, clock=users.clock, random=Chance())
+
+    assert await keeper(new, old).reseal() == 1
+
+    sealed = (await users.keeper.named("anna")).totp_secret
+    assert VaultSealing(KeyRing(new), Chance()).open((await users.keeper.named("anna")).user_id, sealed) == secret
+    with pytest.raises(StorageError):
+        await keeper(old).reseal()
 
 
 @pytest.mark.requirement("VLT-10")

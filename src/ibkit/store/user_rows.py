@@ -116,8 +116,8 @@ def user_row(user: User) -> dict[str, Any]:
 
 
 def user_of(row: RowMapping) -> User:
-    """row: one that has at least the columns of USERS."""
-    values = {column.name: row[column.name] for column in USERS.c}
+    """row: of a statement that selects USERS, with others beside it or not."""
+    values = {column.name: row[column] for column in USERS.c}
     return User(**values | {"role": Role(values["role"]), "recovery": tuple(values["recovery"])})
 
 
@@ -137,7 +137,7 @@ def key_row(key: ApiKey) -> dict[str, Any]:
 
 
 def key_of(row: RowMapping) -> ApiKey:
-    values = {column.name: row[column.name] for column in API_KEYS.c}
+    values = {column.name: row[column] for column in API_KEYS.c}
     accounts = values["accounts"]
     return ApiKey(
         **values
@@ -153,7 +153,7 @@ def session_row(session: BrowserSession) -> dict[str, Any]:
 
 
 def session_of(row: RowMapping) -> BrowserSession:
-    return BrowserSession(**{column.name: row[column.name] for column in SESSIONS.c})
+    return BrowserSession(**{column.name: row[column] for column in SESSIONS.c})
 
 
 def attempt_row(attempt: Attempt, kind: Kind) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, delete, func, insert, select, text, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, text, update
 
 from ibkit.errors import ConfigError, NotFound
 from ibkit.store.attempt_rows import begin, failures, withdraw
@@ -40,6 +40,23 @@ __all__ = ["SqlUsers"]
 T = TypeVar("T")
 _SPARE = timedelta(minutes=5)
 """Kept so much longer than the token lives, for clocks that are apart."""
+
+# Asked for with each request: one statement, made once, for making one costs more than running it.
+_STANDING = (
+    select(USERS, REVOCATIONS.c.token_id)
+    .select_from(USERS.outerjoin(REVOCATIONS, REVOCATIONS.c.token_id == bindparam("token")))
+    .where(USERS.c.user_id == bindparam("user"))
+)
+_KEY = (
+    select(API_KEYS, USERS)
+    .select_from(API_KEYS.join(USERS, USERS.c.user_id == API_KEYS.c.user_id))
+    .where(API_KEYS.c.key_id == bindparam("key"))
+)
+_SESSION = (
+    select(SESSIONS, USERS)
+    .select_from(SESSIONS.join(USERS, USERS.c.user_id == SESSIONS.c.user_id))
+    .where(SESSIONS.c.id_hash == bindparam("id"))
+)
 
 
 class SqlUsers:
@@ -99,10 +116,8 @@ class SqlUsers:
 
     async def standing(self, user_id: str, token_id: str) -> User | None:
         def work(connection: Connection) -> User | None:
-            revoked = select(REVOCATIONS.c.token_id).where(REVOCATIONS.c.token_id == token_id)
-            if connection.execute(revoked).first() is not None:
-                return None
-            return _one(connection, USERS.c.user_id == user_id)
+            row = connection.execute(_STANDING, {"user": user_id, "token": token_id}).mappings().first()
+            return None if row is None or row[REVOCATIONS.c.token_id] is not None else user_of(row)
 
         return await self._read(work, quick=True)
 
@@ -131,9 +146,8 @@ class SqlUsers:
 
     async def key(self, key_id: str) -> tuple[ApiKey, User] | None:
         def work(connection: Connection) -> tuple[ApiKey, User] | None:
-            row = connection.execute(select(API_KEYS).where(API_KEYS.c.key_id == key_id)).mappings().first()
-            user = None if row is None else _one(connection, USERS.c.user_id == row["user_id"])
-            return None if row is None or user is None else (key_of(row), user)
+            row = connection.execute(_KEY, {"key": key_id}).mappings().first()
+            return None if row is None else (key_of(row), user_of(row))
 
         return await self._read(work, quick=True)
 
@@ -163,9 +177,8 @@ class SqlUsers:
 
     async def session(self, id_hash: str) -> tuple[BrowserSession, User] | None:
         def work(connection: Connection) -> tuple[BrowserSession, User] | None:
-            row = connection.execute(select(SESSIONS).where(SESSIONS.c.id_hash == id_hash)).mappings().first()
-            user = None if row is None else _one(connection, USERS.c.user_id == row["user_id"])
-            return None if row is None or user is None else (session_of(row), user)
+            row = connection.execute(_SESSION, {"id": id_hash}).mappings().first()
+            return None if row is None else (session_of(row), user_of(row))
 
         return await self._read(work, quick=True)
 
