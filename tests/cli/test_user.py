@@ -241,6 +241,27 @@ def _watch_secrets(monkeypatch: pytest.MonkeyPatch, secrets: list[Secret[bytes]]
     monkeypatch.setattr(keeping, "enrolment_address", watched)
 
 
+@pytest.mark.requirement("MON-11")
+def test_what_was_refused_is_listed_by_user_and_address_without_what_was_typed(
+    say: Run, anna: str, home: Path, clock: ManualClock
+) -> None:
+    assert say("failures").out == "No failures.\n"
+    say("token", "anna", "--sign-in", lines="not the password\n")
+    clock.advance(60)
+    with pytest.raises(AuthError):
+        principal(home, "nonsense", clock)
+    found = say("failures", "--json").json
+    assert [(row["user"], row["address"], row["kind"]) for row in found] == [
+        (None, "192.0.2.1", "token"),
+        ("anna", "local", "password"),
+    ]
+    assert "2026-11-27 15:00 UTC  anna  local      password" in say("failures").out
+    clock.advance(86_401)
+    assert say("failures").out == "No failures.\n"
+    assert len(say("failures", "--days", "2", "--json").json) == 2
+    assert say("failures", "--days", "31").code == 2
+
+
 def test_the_key_that_signs_is_made_once_for_its_owner_alone(say: Run, anna: str, home: Path) -> None:
     say("token", "anna")
     file = home / ".local/state/ibkit/jwt-secret"

@@ -42,6 +42,7 @@ class UserDesk:
     sign_ins: SignIns
     keeper: UserKeeper
     store: UserStore
+    clock: Clock
 
     @property
     def authenticator(self) -> Authenticator:
@@ -111,7 +112,7 @@ def users_of(
         idle=timedelta(minutes=settings.session.app_idle_minutes),
     )
     keeper = UserKeeper(store, hasher, sealing, clock=clock, random=random)
-    return UserDesk(sign_ins=sign_ins, keeper=keeper, store=store)
+    return UserDesk(sign_ins=sign_ins, keeper=keeper, store=store, clock=clock)
 
 
 @discreet

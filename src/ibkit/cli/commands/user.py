@@ -16,7 +16,7 @@ from ibkit.cli.running import go
 
 if TYPE_CHECKING:
     from ibkit.bootstrap.users import UserDesk
-    from ibkit.users import ApiKey, Issued, User
+    from ibkit.users import ApiKey, Attempt, Issued, User
 
 __all__ = ["app"]
 
@@ -183,6 +183,30 @@ def totp(
         return
     output.say(f"{name} now signs in with a code. Recovery codes, each good once, shown only now:")
     output.say("\n".join(f"  {each}" for each in codes))
+
+
+@app.command
+def failures(
+    *,
+    days: Annotated[float, option("How far back, at most 30.")] = 1,
+    json: Json = False,
+) -> None:
+    """Sign-ins, tokens and keys that were refused, newest first."""
+    from ibkit.users.attempts import KEPT
+
+    span = _span("--days", days, timedelta(days=1), KEPT)
+
+    async def work(desk: UserDesk) -> tuple[tuple[Attempt, ...], dict[str, str]]:
+        found = await desk.store.failures(since=desk.clock.now() - span)
+        return tuple(found), {user.user_id: user.name for user in await desk.store.users()}
+
+    found, names = _with_users(work)
+    rows = [(each.at, names.get(each.user_id), each.address, each.kind) for each in found]
+    if json:
+        output.emit([dict(zip(("at", "user", "address", "kind"), row, strict=True)) for row in rows])
+        return
+    cells = [(_when(row[0]), *row[1:]) for row in rows]
+    output.say(output.table(("When", "User", "From", "What"), cells) if cells else "No failures.")
 
 
 @key_app.command(name="add")
