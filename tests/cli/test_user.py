@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import stat
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -156,6 +157,10 @@ def test_a_new_password_ends_tokens(say: Run, anna: str, home: Path, clock: Manu
     assert say("password", "anna", lines="four other words in a row\n").code == 0
     with pytest.raises(AuthError):
         principal(home, token, clock)
+    again = say("token", "anna").out.strip()
+    assert say("sign-out", "anna").out == "anna is signed out everywhere.\n"
+    with pytest.raises(AuthError):
+        principal(home, again, clock)
     assert say("token", "anna", "--sign-in", lines=PASSWORD + "\n").code == 4
     assert say("token", "anna", "--sign-in", lines="four other words in a row\n").code == 0
 
@@ -225,6 +230,9 @@ def test_a_second_step_is_set_up_used_and_taken_away(
     clock.advance(2 * STEP_S)
     assert say("token", "anna", "--sign-in", lines=PASSWORD + "\n").code == 0
     assert say("token", "anna", "--sign-in", lines=PASSWORD + "\n").code == 4  # the same code again
+    assert say("totp", "anna", "--off").code == 0
+    shown = say("totp", "anna").out
+    assert re.findall(r"^  ((?:[a-z2-7]{4}-){3}[a-z2-7]{4})$", shown, re.M)[9:]
     assert say("totp", "anna", "--off").code == 0
     assert say("token", "anna", "--sign-in", lines=PASSWORD + "\n").code == 0
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibkit.errors import ConfigError
+from ibkit.errors import ConfigError, IbkitError
 from ibkit.model import Secret
-from ibkit.users.passwords import LONGEST, Hasher, check_password
+from ibkit.users.passwords import LONGEST, Cost, Hasher, check_password
 from user_desks import CHEAP, Chance
 
 pytestmark = pytest.mark.requirement("VLT-10")
@@ -56,6 +56,14 @@ def test_a_refused_password_stands_in_no_frame() -> None:
     assert error.value.__context__ is None
     frames = error.traceback
     assert all("qwertyuiop12" not in repr(frame.locals) for frame in frames[1:])
+
+
+def test_without_memory_for_a_hash_it_says_so_and_nothing_of_the_password() -> None:
+    with pytest.raises(IbkitError, match="could not be hashed") as error:
+        Hasher(Chance(), Cost(memory_kib=1)).hash(Secret("a password of somebody"))
+    assert error.value.code == "E-INTERNAL"
+    assert error.value.__cause__ is None
+    assert all("a password of" not in repr(frame.locals) for frame in error.traceback[1:])
 
 
 @given(text=st.text(max_size=300))

@@ -28,6 +28,7 @@ from ibkit.users import (
     csrf_token,
     is_fresh,
     may_manage,
+    parse_scopes,
 )
 from ibkit.users.browser import ABSOLUTE, IDLE
 from ibkit.vault import KeyRing
@@ -193,6 +194,45 @@ async def test_a_new_password_ends_what_the_old_one_opened(users: Users) -> None
     with pytest.raises(AuthError):
         await users.signed_in()
     assert await users.sign_ins.sign_in("anna", OTHER, address=HERE)
+
+
+@pytest.mark.requirement("GWY-02", "UI-01")
+async def test_signing_out_everywhere_ends_tokens_and_sessions_from_before_and_leaves_keys(users: Users) -> None:
+    anna = await users.add()
+    await users.add("eve")
+    signed_in = await users.signed_in()
+    tokens = [users.sign_ins.issue(signed_in).token for _ in range(2)]
+    cookies = [await users.sign_ins.begin_session(signed_in, address=HERE) for _ in range(2)]
+    key = await users.keeper.add_key("anna", label="k", scopes=frozenset({Scope.READ}), life=timedelta(days=1))
+    eve = await users.sign_ins.authenticate(await users.token("eve"), address=HERE)
+    with pytest.raises(ConfigError):
+        await users.keeper.sign_out("anna", by=eve)
+    assert len(await users.store.sessions(anna.user_id)) == 2
+
+    await users.keeper.sign_out("anna", by=await users.sign_ins.authenticate(tokens[0], address=HERE))
+
+    for token in tokens:
+        assert await refused(users, token)
+    for cookie in cookies:
+        with pytest.raises(AuthError):
+            await users.sign_ins.session_of(cookie, address=HERE)
+    assert not await refused(users, key.key)
+    assert not await refused(users, await users.token())
+
+
+@pytest.mark.requirement("VLT-10")
+async def test_a_disabled_user_gets_no_key(users: Users) -> None:
+    await users.add()
+    await users.keeper.disable("anna")
+    with pytest.raises(NotFound, match="disabled, or gone"):
+        await users.keeper.add_key("anna", label="k", scopes=frozenset({Scope.READ}), life=timedelta(days=1))
+
+
+@pytest.mark.requirement("GWY-02")
+@pytest.mark.parametrize("words", [[], ["read", "orders"], ["READ"], [""]])
+async def test_words_that_are_no_scopes_are_refused(words: list[str]) -> None:
+    with pytest.raises(ConfigError, match="Invalid request: scope"):
+        parse_scopes(words)
 
 
 @pytest.mark.requirement("GWY-02")

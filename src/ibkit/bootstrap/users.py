@@ -14,8 +14,7 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from ibkit.bootstrap.clients import ring_of
-from ibkit.bootstrap.edge import edges
+from ibkit.bootstrap import edges, ring_of
 from ibkit.clock import Clock
 from ibkit.errors import ConfigError, StorageError, discreet
 from ibkit.model import Secret

@@ -196,10 +196,6 @@ class SqlUsers:
         statement = delete(SESSIONS).where(SESSIONS.c.id_hash == id_hash)
         await self._write(lambda connection: connection.execute(statement))
 
-    async def end_sessions(self, user_id: str) -> None:
-        statement = delete(SESSIONS).where(SESSIONS.c.user_id == user_id)
-        await self._write(lambda connection: connection.execute(statement))
-
     async def begin(self, attempt: Attempt) -> Begun:
         return await self._write(lambda connection: begin(connection, attempt))
 

@@ -31,6 +31,7 @@ from ibkit.users.user import (
     with_disabled,
     with_enabled,
     with_link,
+    with_nothing_open,
     with_password,
     with_role,
 )
@@ -123,6 +124,12 @@ class UserKeeper:
 
     async def enable(self, name: str, *, by: Principal | None = None) -> User:
         return await self._changed(name, with_enabled, by=by)
+
+    async def sign_out(self, name: str, *, by: Principal | None = None) -> User:
+        """Everywhere: tokens and browser sessions of theirs are over at once."""
+        user = await self.named(name)
+        _check_may(by, user.role, own=user.user_id)
+        return await self._store.change(user.user_id, with_nothing_open, at=self._clock.now())
 
     async def set_role(self, name: str, role: Role, *, by: Principal | None = None) -> User:
         """Takes effect for the tokens that there are, too."""

@@ -28,6 +28,7 @@ __all__ = [
     "with_disabled",
     "with_enabled",
     "with_link",
+    "with_nothing_open",
     "with_password",
     "with_role",
     "without_link",
@@ -143,6 +144,11 @@ def with_role(user: User, role: Role) -> User:
 
 def with_disabled(user: User) -> User:
     return replace(user, enabled=False, generation=user.generation + 1, link_hash="", link_expires_at=None)
+
+
+def with_nothing_open(user: User) -> User:
+    """Signed out everywhere: every token and browser session from before is over. Keys stay."""
+    return replace(user, generation=user.generation + 1)
 
 
 def with_enabled(user: User) -> User:

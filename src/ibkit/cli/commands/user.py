@@ -80,6 +80,13 @@ def enable(name: str, /, *, json: Json = False) -> None:
 
 
 @app.command
+def sign_out(name: str, /, *, json: Json = False) -> None:
+    """End the tokens and browser sessions of a user, everywhere; keys stay."""
+    user = _with_users(lambda desk: desk.keeper.sign_out(name))
+    _tell(user, json=json, text=f"{user.name} is signed out everywhere.")
+
+
+@app.command
 def password(name: str, /, *, json: Json = False) -> None:
     """Give a user a new password, asked for or read from stdin. It ends their tokens and browser sessions."""
     _with_users(lambda desk: desk.keeper.named(name))  # before somebody types one for nobody
