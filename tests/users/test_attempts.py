@@ -142,7 +142,7 @@ async def test_wrong_codes_count_and_the_right_password_does_not_wipe_them_away(
 
 @pytest.mark.anyio
 @pytest.mark.requirement("UI-01")
-async def test_of_a_hundred_tries_at_once_five_are_looked_at(users: Users) -> None:
+async def test_of_sixty_tries_at_once_five_are_looked_at(users: Users) -> None:
     await users.add()
     ended: list[type[BaseException]] = []
 
