@@ -36,6 +36,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("backup", "Back up the journal and the database while everything runs.", "Set up"),
     Command("restore", "Put a backup in the place of what is there.", "Set up"),
     Command("status", "What works, what is missing, what to do next.", "Look"),
+    Command("doctor", "Everything that may be wrong, each with its remedy.", "Look"),
     Command("connection", "Test whether the gateway is up and logged in.", "Look"),
     Command("accounts", "The accounts of the login.", "Look"),
     Command("positions", "What an account holds, and closing it.", "Look"),
