@@ -45,6 +45,7 @@ def check_state(settings: Settings, *, now: datetime) -> Iterator[Check]:
     yield from _worker(settings, look, now)
     yield from _locks(settings.state_dir)
     yield _backups(settings, has_journal=path.exists(), now=now)
+    yield _security_audit(settings, now=now)
 
 
 def _no_journal(path: Path) -> Iterator[Check]:
@@ -236,3 +237,21 @@ def _backups(settings: Settings, *, has_journal: bool, now: datetime) -> Check:
     return Check(
         "backups", Mark.WARN if late else Mark.OK, said, None, "`ibkit backup --keep 30`, daily" if late else None
     )
+
+
+def _security_audit(settings: Settings, *, now: datetime) -> Check:
+    """The reminder of SECURITY_AUDIT_DAYS."""
+    from ibkit.cli.commands.security import last_audit_path
+
+    name, remedy = "security audit", "`ibkit security audit`"
+    try:
+        said = json.loads(last_audit_path(settings.state_dir).read_bytes())
+        at, points = datetime.fromisoformat(said["at"]), int(said["score"])
+    except FileNotFoundError:
+        return Check(name, Mark.SKIP, f"not run yet: {remedy}")
+    except (OSError, ValueError, KeyError, TypeError):
+        return Check(name, Mark.WARN, "its date cannot be read", None, remedy)
+    days = (now - at).days
+    late = days > settings.vault.audit_days
+    told = f"{days} days ago, score {points} of 100"
+    return Check(name, Mark.WARN if late else Mark.OK, told, None, remedy if late else None)
