@@ -62,6 +62,12 @@ def test_every_critical_code_is_in_the_index() -> None:
     assert critical <= set(re.findall(r"E-[A-Z0-9-]+", INDEX))
 
 
+@pytest.mark.parametrize("code", [code for code, entry in CATALOGUE.items() if entry.exit == 7])
+def test_the_remedy_of_a_critical_code_names_its_page(code: str) -> None:
+    (named,) = re.findall(r"docs/runbooks/([\w-]+\.md)", CATALOGUE[code].remedy)
+    assert named in PAGES
+
+
 def test_whatever_the_program_names_is_there() -> None:
     source = _sources()
     named = set(re.findall(r"docs/runbooks/([\w-]+\.md)", source)) | {
