@@ -21,15 +21,16 @@ __all__ = ["app", "described"]
 app = cyclopts.App(name="backup", help="Back up the journal and the database while everything runs.")
 
 
+@app.command(name="create")
 @app.default
 def create(
     path: Annotated[
-        Path | None, cyclopts.Parameter(help="File to write [default: a new one in <state>/backups].")
+        Path | None, cyclopts.Parameter(help="File to write [default: a new one in backups/ of the state directory].")
     ] = None,
     *,
     with_secrets: Annotated[bool, flag("Also the settings file, keys and tokens, sealed with a passphrase.")] = False,
     passphrase_file: Annotated[Path | None, option("File of mode 600 with the passphrase [default: ask].")] = None,
-    keep: Annotated[int | None, option("Remove all but the newest N of <state>/backups afterwards.")] = None,
+    keep: Annotated[int | None, option("Remove all but the newest N of that folder afterwards.")] = None,
     json: Json = False,
 ) -> None:
     """Write a backup: the order journal, the database, the settings without secrets."""
