@@ -18,6 +18,7 @@ from ibkit.errors import ConfigError, InFlight, StorageError
 from ibkit.settings import load
 from ibkit.store import table_lines, upgrade_database
 from ibkit.store.database import to_engine
+from ibkit.store.journal_look import versions_there
 from ibkit.store.migrating import Migration
 from ibkit.store.migrations import RECORDS
 
@@ -175,3 +176,13 @@ def test_a_whole_backup_of_a_server_comes_back(postgres_database: str, tmp_path:
     elsewhere = load(environ={"HOME": str(tmp_path)}, directory=tmp_path, require_method=False)
     with pytest.raises(ConfigError, match="postgresql"):
         restore_backup(elsewhere, file, now=NOW)
+
+
+@pytest.mark.requirement("SET-05")
+def test_a_server_is_asked_for_its_versions_and_not_changed(postgres_database: str) -> None:
+    assert versions_there(postgres_database) == {}
+    upgrade_database(postgres_database)
+    assert versions_there(postgres_database) == {part: steps[-1].version for part, steps in RECORDS.items()}
+    with pytest.raises(StorageError, match="database") as failed:
+        versions_there("postgresql://me:hush-hush@127.0.0.1:1/x")
+    assert "hush-hush" not in failed.value.message
