@@ -530,7 +530,10 @@ _ROWS = (
         code="E-ORD-UNKNOWN",
         when="the outcome of an order request cannot be proven (TRD-22), or it is parked behind a question",
         message="Order state unknown",
-        remedy="Do not send it again: check `ibkit orders list` and IBKR's own order window first.",
+        remedy=(
+            "Do not send it again: check `ibkit orders list` and IBKR's own order window first; "
+            "docs/runbooks/order-unknown.md."
+        ),
         http=502,
         exit=7,
     ),
@@ -538,7 +541,7 @@ _ROWS = (
         code="E-STOP-FAILED",
         when="entry filled, stop could not be placed",
         message="CRITICAL: stop loss not placed for <contract>",
-        remedy="Follow runbook RB-03; the message says whether the position was closed automatically.",
+        remedy="Follow docs/runbooks/stop-failed.md; the message says whether the position was closed automatically.",
         http=502,
         exit=7,
     ),

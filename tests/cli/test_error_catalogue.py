@@ -22,10 +22,6 @@ GOLDEN = Path(__file__).parent / "golden" / "errors.txt"
 
 NOT_YET = {
     "E-SES-2FA": "nothing IBKR answers tells it apart from 'not logged in'; the gateway commands will ask its page",
-    "E-GW-WRONG": "the gateway commands (start, conf, port) look at other ports and files",
-    "E-GW-PORT-MISMATCH": "as above",
-    "E-GW-CONF": "as above",
-    "E-GW-JAVA": "as above",
     "E-IDEM-MISSING": "HTTP only",
     "E-BROKER": "HTTP only",
     "E-CIRCUIT": "the service",
@@ -190,6 +186,10 @@ def exists(words: list[str]) -> bool:
 ELSEWHERE = {
     "E-APP-AUTH": "cli/test_user.py",
     "E-FORBIDDEN": "cli/test_user.py",
+    "E-GW-CONF": "cli/test_doctor.py",
+    "E-GW-JAVA": "cli/test_doctor.py",
+    "E-GW-PORT-MISMATCH": "cli/test_doctor.py",
+    "E-GW-WRONG": "cli/test_doctor.py",
     "E-KEY-MISMATCH": "cli/test_verify.py",
     "E-ENC": "vault/test_seal.py",
     "E-SES-EXPIRED": "conformance/test_sign_ins.py",

@@ -117,7 +117,9 @@ def _spawn(settings: Settings) -> subprocess.Popen[bytes]:
     if load(env_file=settings.file, require_method=False).account_id is None:
         flags.pop("IBKR_ACCOUNT_ID", None)  # one worker for the login: the next sale may be of another account
     folder = settings.state_dir / "worker"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # `parents` alone would leave the state directory open to others
+    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.mkdir(exist_ok=True, mode=0o700)
     log = os.open(folder / "worker.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
     try:
         return subprocess.Popen(  # noqa: S603  - our own program, its words are ours

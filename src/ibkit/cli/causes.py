@@ -9,7 +9,7 @@ from ibkit.errors import IbkitError, Unreachable
 if TYPE_CHECKING:
     from ibkit.settings import Settings
 
-__all__ = ["causes"]
+__all__ = ["causes", "reached"]
 
 _REACH_S = 3.0
 _OF_THE_KEYS = frozenset({"E-KEY-MISSING", "E-KEY-PERMS", "E-KEY-FORMAT", "E-SECRET-DECRYPT", "E-OA1-DH"})
@@ -30,16 +30,16 @@ async def causes(settings: Settings, error: IbkitError) -> list[str]:
         return [*lines, f"keys readable: no ({error.message})"]
     lines.append("keys readable: yes")
     address = settings.address
-    reached = await _reached(address.host, address.port)
-    if reached is not None:
-        return [*lines, f"network reachable: no ({address.host}:{address.port}: {reached})"]
+    why_not = await reached(address.host, address.port)
+    if why_not is not None:
+        return [*lines, f"network reachable: no ({address.host}:{address.port}: {why_not})"]
     lines.append(f"network reachable: yes ({address.host}:{address.port} accepts connections)")
     if isinstance(error, Unreachable):
         return [*lines, f"broker endpoint answering: no ({error.message})"]
     return [*lines, f"broker endpoint answering: yes, but ({error.code}) {error.message}"]
 
 
-async def _reached(host: str, port: int) -> str | None:
+async def reached(host: str, port: int) -> str | None:
     """Why no connection could be made, None where one could."""
     import anyio
 

@@ -55,7 +55,9 @@ class SharedSlots:
     def _held(self) -> Iterator[int | None]:
         """The file, locked for the moment; None where it cannot be had."""
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # `parents` alone would leave the state directory open to others
+            self._path.parent.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._path.parent.mkdir(exist_ok=True, mode=0o700)
             handle = os.open(self._path, os.O_CREAT | os.O_RDWR | getattr(os, "O_CLOEXEC", 0), 0o600)
         except OSError:
             yield None

@@ -193,7 +193,9 @@ class TokenCache:
         path = self.path(kind)
         fresh = path.with_name(f"{path.name}.{self._random(6).hex()}")
         try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # `parents` alone would leave the state directory open to others
+            self._directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._directory.mkdir(mode=0o700, exist_ok=True)
             # O_EXCL and the mode at creation: there is no moment in which others could read or plant it.
             descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:

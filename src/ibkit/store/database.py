@@ -27,7 +27,7 @@ from ibkit.store.failures import failures_of
 from ibkit.store.group_commit import Committer, Unit, WriterThread
 from ibkit.store.transactions import READ, WRITE, Held, driver_of, is_held
 
-__all__ = ["SCHEMA", "Database", "sqlite_file", "to_engine"]
+__all__ = ["SCHEMA", "Database", "sqlite_file", "sqlite_path", "to_engine"]
 
 SCHEMA = "trading"
 """Where our tables live on PostgreSQL; SQLite has no schemas."""
@@ -46,11 +46,7 @@ T = TypeVar("T")
 @discreet
 def to_engine(url: str) -> Engine:
     """The engine of a DATABASE_URL: `sqlite:////abs/path` or `postgresql://…`. StorageError, ConfigError."""
-    try:
-        urlsplit(url)  # stricter than make_url about a host in brackets
-        parsed = make_url(url)
-    except (SQLAlchemyError, ValueError):  # ValueError: a port or host that is none
-        raise ConfigError("Setting invalid: DATABASE_URL: not an address of a database") from None
+    parsed = _parsed(url)
     if parsed.get_backend_name() == "sqlite":
         return _sqlite_engine(parsed)
     if parsed.get_backend_name() != "postgresql":
@@ -73,9 +69,25 @@ def to_engine(url: str) -> Engine:
         ) from error
 
 
+@discreet
+def sqlite_path(url: str) -> Path | None:
+    """The file of a DATABASE_URL; None for a server, or a database in memory. ConfigError."""
+    parsed = _parsed(url)
+    is_file = parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:")
+    return Path(str(parsed.database)) if is_file else None
+
+
 def sqlite_file(path: Path) -> Engine:
     """The engine of the SQLite file at `path`, which is made, readable by its owner alone, if it is not there."""
     return _sqlite_engine(URL.create("sqlite", database=str(path)))
+
+
+def _parsed(url: str) -> URL:
+    try:
+        urlsplit(url)  # stricter than make_url about a host in brackets
+        return make_url(url)
+    except (SQLAlchemyError, ValueError):  # ValueError: a port or host that is none
+        raise ConfigError("Setting invalid: DATABASE_URL: not an address of a database") from None
 
 
 def _sqlite_engine(url: URL) -> Engine:

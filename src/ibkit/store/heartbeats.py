@@ -44,7 +44,9 @@ class FileHeartbeats:
         place = self._place(strategy)
         beside = place.with_name(f"{place.name}.{os.getpid()}.new")
         try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # `parents` alone would leave the state directory open to others
+            self._folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._folder.mkdir(exist_ok=True, mode=0o700)
             beside.write_text(at.isoformat(), encoding="ascii")
             beside.replace(place)
         except OSError as error:

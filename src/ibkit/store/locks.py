@@ -43,7 +43,9 @@ async def file_lock(path: Path, *, wait_s: float, clock: Clock, what: str) -> As
     cleaning up after a SIGKILL.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # `parents` alone would leave the state directory open to others
+        path.parent.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.parent.mkdir(exist_ok=True, mode=0o700)
         handle = os.open(path, os.O_CREAT | os.O_RDWR | getattr(os, "O_CLOEXEC", 0), 0o600)
     except OSError as error:
         raise StorageError(

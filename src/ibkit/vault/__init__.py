@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ibkit.vault.passphrase import open_with_passphrase, seal_with_passphrase
 from ibkit.vault.seal import KeyRing, Place, open_sealed, seal
 
-__all__ = ["EncryptionKeys", "KeyRing", "Place", "generate_encryption_keys", "open_sealed", "seal"]
+__all__ = [
+    "EncryptionKeys",
+    "KeyRing",
+    "Place",
+    "generate_encryption_keys",
+    "open_sealed",
+    "open_with_passphrase",
+    "seal",
+    "seal_with_passphrase",
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import cyclopts
 
 from ibkit.cli import context, output
-from ibkit.cli.flags import Json, Yes
+from ibkit.cli.asking import wrong
+from ibkit.cli.flags import Json, Yes, flag, option
 from ibkit.cli.running import go
 from ibkit.errors import ConfigError
 
 __all__ = ["app"]
 
-app = cyclopts.App(name="gateway", help="Trust the gateway's certificate.")
+app = cyclopts.App(name="gateway", help="Trust the gateway's certificate, read its logs.")
 
 
 @app.command
@@ -43,6 +46,62 @@ def trust(*, yes: Yes = False, json: Json = False) -> None:
         output.emit({"gateway": place, "fingerprint": shown, "before": before})
     else:
         output.say(f"{place}: trusting the certificate with SHA-256 {shown}")
+
+
+_LOOK_S = 0.5
+
+
+@app.command
+def logs(
+    *,
+    lines: Annotated[int, option("How many of the last lines.")] = 50,
+    since: Annotated[str | None, option("Only from then on: 10m, 2h, 1d, or 2026-11-27T09:30.")] = None,
+    follow: Annotated[bool, flag("Go on with what is written, until Ctrl-C.")] = False,
+    json: Json = False,
+) -> None:
+    """The end of the gateway's newest log file (IBKR_GATEWAY_DIR); lines that tell of trouble are marked with `!`."""
+    import time
+    from datetime import datetime
+
+    from ibkit.cli import gateway_logs
+
+    if lines < 1:
+        raise wrong("--lines", "at least 1")
+    if json and follow:
+        raise wrong("--follow", "it has no end, so it cannot be one JSON document")
+    settings = context.load_settings(require_method=False)
+    folder = settings.gateway.directory
+    path = gateway_logs.newest(folder)
+    if since is None:
+        shown = gateway_logs.last_lines(path, lines)
+    else:
+        # The gateway writes the machine's local time, without a zone.
+        moment = gateway_logs.ago(since, datetime.now())  # noqa: DTZ005
+        if moment is None:
+            raise wrong("--since", "use 10m, 2h, 1d, or a moment like 2026-11-27T09:30")
+        shown = gateway_logs.since(gateway_logs.last_lines(path, 100_000), moment)
+    if json:
+        output.emit(
+            {"file": path, "lines": [{"text": each, "trouble": gateway_logs.is_trouble(each)} for each in shown]}
+        )
+        return
+    output.warn(f"{path}:")
+    for line in shown:
+        output.say(_marked(line))
+    if follow:
+
+        def pause() -> bool:
+            time.sleep(_LOOK_S)
+            return True
+
+        for line in gateway_logs.followed(folder, pause):
+            output.say(_marked(line))
+
+
+def _marked(line: str) -> str:
+    from ibkit.cli.gateway_logs import is_trouble
+
+    return f"{'!' if is_trouble(line) else ' '} {line}"
 
 
 def _agreed(place: str, before: str, shown: str) -> bool:
