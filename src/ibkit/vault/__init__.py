@@ -4,9 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ibkit.vault.seal import KeyRing, Place, open_sealed, seal
+from ibkit.vault.credential import FIELDS, Draft, MaskedCredential, OpenCredential, Status
+from ibkit.vault.seal import KeyRing, Place, key_from_hex, open_sealed, seal
 
-__all__ = ["EncryptionKeys", "KeyRing", "Place", "generate_encryption_keys", "open_sealed", "seal"]
+__all__ = [
+    "FIELDS",
+    "Draft",
+    "EncryptionKeys",
+    "KeyRing",
+    "MaskedCredential",
+    "OpenCredential",
+    "Place",
+    "Status",
+    "generate_encryption_keys",
+    "key_from_hex",
+    "open_sealed",
+    "seal",
+]
 
 
 @dataclass(frozen=True, slots=True)
