@@ -17,7 +17,7 @@ __all__ = ["IV", "NEW", "OLD", "OTHER", "PEM", "VALUES", "draft", "opened", "rin
 
 OLD, NEW, OTHER = (letter * 2 + "0123456789abcdef" * 3 + "00112233445566" for letter in "abc")
 IV = "0102030405060708090a0b0c"
-PEM = "-----BEGIN PRIVATE KEY-----\nMIIEcanary{}canarycanarycanarycanarycanarycanarycanarycanary\n-----END PRIVATE KEY-----\n"
+PEM = "-----BEGIN PRIVATE KEY-----\nMIIEcanary{}canarycanarycanarycanarycanary\n-----END PRIVATE KEY-----\n"
 VALUES = {
     "consumer_key": "TESTCONSU",
     "access_token": "accesstokencanary01",
