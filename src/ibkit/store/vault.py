@@ -187,6 +187,11 @@ class SqlVault:
         others = select(func.count()).select_from(SEALED).where(~SEALED.c.text.startswith(prefix, autoescape=True))
         return await self.database.read(lambda connection: for_engine(connection).execute(others).scalar_one())
 
+    async def in_old_format(self) -> int:
+        """Texts of the old fixed-IV format: while there are none, ENCRYPTION_IV is needed no more."""
+        old = select(func.count()).select_from(SEALED).where(~SEALED.c.text.startswith(prefix_of("")[:-1]))
+        return await self.database.read(lambda connection: for_engine(connection).execute(old).scalar_one())
+
     async def keys_older_than(self, instant: datetime) -> tuple[KeyUse, ...]:
         """Keys still sealed with that were first seen before `instant`: for the reminder of KEY_ROTATION_DAYS."""
         return tuple(key for key in await self.keys() if key.since < instant and (key.current or key.texts))

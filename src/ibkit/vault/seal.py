@@ -194,7 +194,10 @@ def _encode(raw: bytes) -> str:
 
 
 def _decode(text: str) -> bytes:
-    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    if _encode(raw) != text:  # the last character has bits that mean nothing: only one spelling is ours
+        raise ValueError
+    return raw
 
 
 def _failed(reason: str, **details: str) -> StorageError:

@@ -109,12 +109,15 @@ def status(*, json: Json = False) -> int:
             now = vault.clock.now()
             keys = await vault.keys()
             pending = await vault.pending()
+            old_format = await vault.in_old_format()
             due = {key.key_id for key in await vault.keys_older_than(now - _days(settings.vault.rotation_days))}
             old = await SqlCredentials(vault).older_than(now - _days(settings.vault.max_age_days))
         if json:
-            output.emit(_document(key_source_of(settings).name, keys, pending, due, old))
+            output.emit(_document(key_source_of(settings).name, keys, pending, old_format, due, old))
         else:
             _show(settings, keys, pending, due, old, now)
+            if settings.vault.iv is not None and not old_format:
+                output.say("\nENCRYPTION_IV is set, and nothing of the old format is left.\n-> Remove it.")
         return 0
 
     return go(work)
@@ -125,7 +128,12 @@ def _days(number: int) -> timedelta:
 
 
 def _document(
-    source: str, keys: tuple[KeyUse, ...], pending: int, due: set[str], old: tuple[MaskedCredential, ...]
+    source: str,
+    keys: tuple[KeyUse, ...],
+    pending: int,
+    old_format: int,
+    due: set[str],
+    old: tuple[MaskedCredential, ...],
 ) -> dict[str, object]:
     return {
         "source": source,
@@ -141,6 +149,7 @@ def _document(
             for key in keys
         ],
         "to_rewrap": pending,
+        "old_format": old_format,
         "old_credentials": [
             {"user_id": each.user_id, "connection_id": each.connection_id, "changed_at": each.changed_at}
             for each in old
