@@ -281,7 +281,7 @@ def test_a_provider_without_what_it_needs_is_a_mistake_of_the_settings(
 @pytest.mark.slow
 def test_a_rotation_that_is_killed_again_and_again_leaves_every_secret_readable(home: Path) -> None:
     """SIGKILL of real processes, each a little later than the one before, until one ends by itself."""
-    count = 600
+    count = 220
     settings(home, f"ENCRYPTION_KEY={NEW}", f"ENCRYPTION_KEY_PREVIOUS={OLD}")
 
     async def work(vault: SqlVault) -> None:

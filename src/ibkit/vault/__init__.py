@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ibkit.vault.credential import FIELDS, Draft, MaskedCredential, OpenCredential, Status
-from ibkit.vault.seal import KeyRing, Place, key_from_hex, open_sealed, seal
+from ibkit.vault.seal import KeyRing, Place, key_from_hex, key_id_of, open_sealed, seal
 
 __all__ = [
     "FIELDS",
@@ -18,6 +18,7 @@ __all__ = [
     "Status",
     "generate_encryption_keys",
     "key_from_hex",
+    "key_id_of",
     "open_sealed",
     "seal",
 ]
