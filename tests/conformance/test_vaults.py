@@ -347,6 +347,59 @@ async def test_a_failed_use_of_the_set_in_use_is_told_and_it_stays_in_use(url):
         assert len(found.last_error) == 500
 
 
+@pytest.mark.requirement("VLT-08")
+async def test_credentials_are_opened_for_their_test_and_a_short_value_is_left_in_the_reason(url):
+    async with opened(url, ring_of(OLD)) as vault:
+        credentials = SqlCredentials(vault)
+        mine = await credentials.put(draft(key_passphrase="at", access_token="tokencanary", realm="limited_poa"))
+        tested = await credentials.open_for_test(mine.credential_id)
+        assert tested.login() == OAuth1Credentials(
+            consumer_key=VALUES["consumer_key"],
+            access_token="tokencanary",
+            access_token_secret=Secret(VALUES["access_token_secret"]),
+            signature_key=Secret(VALUES["signature_key"]),
+            encryption_key=Secret(VALUES["encryption_key"]),
+            dh_params=VALUES["dh_params"],
+            key_passphrase=Secret("at"),
+        )
+        await credentials.fail(mine.credential_id, "refused at step 2: tokencanary, realm limited_poa")
+        assert (await credentials.get(mine.credential_id)).last_error == "refused at step 2: ****, realm limited_poa"
+        with pytest.raises(NotFound):
+            await credentials.open_for_test("nothing")
+
+
+@pytest.mark.requirement("VLT-08")
+async def test_a_disk_that_fails_while_masks_are_made_is_told_and_hidden_by_no_mask(url, monkeypatch):
+    async with opened(url, ring_of(OLD), old_iv=IV) as vault:
+        credentials = SqlCredentials(vault)
+        mine = await credentials.put(draft())
+
+        async def failing(*_):
+            raise StorageError("Database problem: the disk is full")
+
+        monkeypatch.setattr(vault, "open", failing)
+        with pytest.raises(StorageError, match="disk is full"):
+            await credentials.get(mine.credential_id)
+
+
+@pytest.mark.requirement("VLT-05")
+async def test_tasks_that_meet_an_unknown_key_together_all_go_on_with_the_new_ones(url):
+    rings = [ring_of(OLD)]
+    async with opened(url, lambda: rings[-1]) as running:
+        places = await fill(running, 12)
+        rings.append(ring_of(NEW, OLD))
+        async with opened(url, ring_of(NEW, OLD)) as other:
+            await rotate(other)
+
+        async def put(place):
+            await running.put(place, Secret(f"secret of {place.record}"))
+
+        async with anyio.create_task_group() as group:
+            for place in places:
+                group.start_soon(put, place)
+        await assert_all_open(running, places)
+
+
 @pytest.mark.requirement("VLT-09")
 async def test_credentials_of_another_user_or_connection_are_never_taken_instead(url):
     async with opened(url, ring_of(OLD)) as vault:

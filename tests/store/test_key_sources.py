@@ -80,6 +80,22 @@ def test_a_command_that_cannot_be_run_is_told_so(command, message):
     assert message in refused(CommandKeys(command).read).message
 
 
+def test_a_command_is_ended_when_the_waiting_is(tmp_path, monkeypatch):
+    mark = tmp_path / "mark"
+    body = f"import os, time; open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+
+    def interrupted(self, **_):
+        while not (mark.exists() and mark.read_text()):
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("subprocess.Popen.communicate", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            CommandKeys(script(tmp_path, body)).read()
+    assert _is_gone(int(mark.read_text()))
+
+
 def test_a_command_is_no_line_of_a_shell(tmp_path):
     planted = tmp_path / "planted"
     command = script(tmp_path, "import sys; print(len(sys.argv))")
@@ -168,6 +184,48 @@ def test_a_file_that_is_none_is_named_and_not_quoted(tmp_path):
     assert "Not a directory" in refused(lambda: FileKeys(file / "under").put(None)).message
     (tmp_path / ".blocked.new").mkdir()
     assert "cannot be written" in refused(lambda: FileKeys(tmp_path / "blocked").put(None)).message
+
+
+def test_a_write_that_fails_leaves_the_file_as_it_was_and_nothing_beside_it(tmp_path, monkeypatch):
+    source = FileKeys(tmp_path / "vault.key")
+    source.put(Secret(OLD))
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert "No space left" in refused(lambda: source.put(Secret(NEW))).message
+    assert revealed(source) == [OLD]
+    assert [each.name for each in tmp_path.iterdir()] == ["vault.key"]
+
+
+def test_each_source_has_a_name_that_people_know_it_by(tmp_path):
+    sources = (
+        SettingsKeys(None, None),
+        SettingsKeys(Secret(OLD), tmp_path),
+        FileKeys(tmp_path),
+        KeyringKeys("vault"),
+        CommandKeys("print the key canary"),
+        KmsKeys(tmp_path, key_id="k"),
+    )
+    assert [source.name for source in sources] == [
+        "ENCRYPTION_KEY",
+        f"ENCRYPTION_KEY in {tmp_path}",
+        f"file {tmp_path}",
+        "the system's keyring, ibkit/vault",
+        "ENCRYPTION_KEY_COMMAND",
+        f"AWS KMS, wrapped in {tmp_path}",
+    ]
+
+
+@pytest.mark.parametrize(("module", "extra"), [("keyring", "ibkit[keyring]"), ("boto3", "ibkit[aws]")])
+def test_a_package_that_is_not_there_is_named_with_how_to_install_it(monkeypatch, tmp_path, module, extra):
+    monkeypatch.setitem(sys.modules, module, None)
+    source = KeyringKeys("vault") if module == "keyring" else KmsKeys(tmp_path / "wrapped", key_id="k", region=REGION)
+    error = refused(lambda: source.put(Secret(OLD)))
+    assert module in error.message
+    assert extra in error.remedy
 
 
 # --- the settings -----------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import base64
 import itertools
 import secrets
 import struct
+import sys
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -136,6 +137,11 @@ def test_what_does_not_open_to_the_same_is_not_called_sealed_anew() -> None:
     old = _sealed(ring=KeyRing.from_hex(OLD))
     with pytest.raises(RuntimeError):
         rewrap(old, PLACE, KeyRing.from_hex(NEW, [OLD]), lambda _: (_ for _ in ()).throw(RuntimeError()))
+    seals = iter([_sealed(b"something else")])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules[rewrap.__module__], "seal", lambda *_: next(seals))
+        with pytest.raises(StorageError, match="does not open to the same"):
+            rewrap(old, PLACE, KeyRing.from_hex(NEW, [OLD]), secrets.token_bytes)
     with pytest.raises(ValueError):
         rewrap(old, PLACE, KeyRing.from_hex(NEW, [OLD]), lambda count: b"x" * (count - 1))
 

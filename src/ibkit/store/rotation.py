@@ -13,6 +13,7 @@ with those that have the old one.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -98,11 +99,8 @@ def _read(connection: Connection, vault: SqlVault, after: int, batch: int) -> tu
     last, found = None, []
     for each in _texts(connection, after, batch, others):
         last = each.sealed_id
-        try:
+        with suppress(StorageError):
             found.append(_Anew(each, _anew(vault, each, ring)))
-        except StorageError as error:
-            if error.code != "E-ENC":
-                raise
     return last, found
 
 

@@ -18,6 +18,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import TypeVar
 
+import anyio
 import anyio.to_thread
 from sqlalchemy import Connection, delete, func, insert, select, update
 
@@ -34,7 +35,7 @@ __all__ = ["KeyUse", "SealedText", "SqlVault", "delete_sealed", "put_sealed", "s
 
 Random = Callable[[int], bytes]
 T = TypeVar("T")
-_READ_AGAIN_S = 5.0
+_READ_AGAIN_S = 2.0
 """Between two readings of the keys for an unknown one: a damaged row must not call a command at will."""
 
 
@@ -78,6 +79,7 @@ class SqlVault:
         self._read_keys = read_keys
         self._ring: KeyRing | None = None
         self._read_again_at = -math.inf
+        self._reading_again = anyio.Lock()
 
     async def __aenter__(self) -> SqlVault:
         ring = await self._keys()
@@ -222,16 +224,17 @@ class SqlVault:
         """Whether there are other keys now than `ring`, for which an unknown key was met."""
         if "key_id" not in error.details:
             return False
-        if self.ring is not ring:  # another task has read them meanwhile
+        async with self._reading_again:
+            if self.ring is not ring:  # another task has read them meanwhile
+                return True
+            if self.clock.monotonic() - self._read_again_at < _READ_AGAIN_S:
+                return False
+            self._read_again_at = self.clock.monotonic()
+            fresh = await self._keys()
+            if fresh.current_id == ring.current_id and fresh.ids() == ring.ids():
+                return False
+            self._ring = fresh
             return True
-        if self.clock.monotonic() - self._read_again_at < _READ_AGAIN_S:
-            return False
-        self._read_again_at = self.clock.monotonic()
-        fresh = await self._keys()
-        if fresh.current_id == ring.current_id and fresh.ids() == ring.ids():
-            return False
-        self._ring = fresh
-        return True
 
 
 def put_sealed(connection: Connection, place: Place, text: Secret[str], ring: KeyRing, random: Random) -> None:
