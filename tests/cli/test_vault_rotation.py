@@ -210,7 +210,9 @@ def test_status_tells_of_keys_and_credentials_that_are_due(ibkit: Run, home: Pat
     found = ibkit("vault", "status", "--json").json
     assert [each["connection_id"] for each in found["old_credentials"]] == ["main"]
     assert [key["rotation_due"] for key in found["keys"]] == [True]
+    settings(home, f"ENCRYPTION_KEY={OLD}", "ENCRYPTION_IV=0102030405060708090a0b0c")
     shown = ibkit("vault", "status").out
+    assert "ENCRYPTION_IV is set, and nothing of the old format is left" in shown
     assert "older than 90 days (KEY_ROTATION_DAYS)" in shown
     assert "The credentials of u1, main, are" in shown
 

@@ -268,6 +268,17 @@ async def test_rotation_seals_old_text_anew_too(url):
         assert await vault.pending() == 0
 
 
+@pytest.mark.requirement("VLT-03")
+async def test_it_is_known_whether_anything_of_the_old_format_is_left(url):
+    async with opened(url, ring_of(NEW, OLD), old_iv=IV) as vault:
+        await vault.put(PLACE, Secret("new"))
+        assert await vault.in_old_format() == 0
+        await put_old(vault, "an old secret", Place(user="u1", record="mail", field="url"))
+        assert await vault.in_old_format() == 1
+        await rotate(vault)
+        assert await vault.in_old_format() == 0
+
+
 # --- credentials ------------------------------------------------------------------------------------------------------
 
 
@@ -640,6 +651,30 @@ async def test_others_read_write_and_delete_while_keys_are_rotated(url, monkeypa
             assert (done.rewrapped, done.verified) == (56, 56)
             assert len(done.unreadable) == 2
             assert done.forgotten == ()
+
+
+@pytest.mark.requirement("VLT-05")
+async def test_no_key_is_forgotten_while_a_text_of_it_is_there(url, monkeypatch):
+    """A text of the old key that comes, past every fence, after the last look: its key stays needed."""
+    async with opened(url, ring_of(OLD)) as vault:
+        await vault.put(PLACE, Secret("late"))
+        (late,) = await texts(vault)
+        await run(vault, delete(SEALED))
+        await fill(vault, 3)
+    verify = rotation._verify_all
+
+    async def then_late(vault, batch):
+        found = await verify(vault, batch)
+        await run(vault, insert(SEALED).values(user_id="u1", record="webhook", field="url", text=late))
+        return found
+
+    monkeypatch.setattr(rotation, "_verify_all", then_late)
+    async with opened(url, ring_of(NEW, OLD)) as vault:
+        assert (await rotate(vault)).forgotten == ()
+        assert (await vault.get(PLACE)).reveal() == "late"
+        monkeypatch.undo()
+        assert (await rotate(vault)).forgotten == (OLD_ID,)
+        assert (await vault.get(PLACE)).reveal() == "late"
 
 
 @pytest.mark.requirement("VLT-05")

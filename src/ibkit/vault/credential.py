@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import assert_never
 
 from ibkit.errors import ConfigError, InvalidRequest, discreet
 from ibkit.model import (
@@ -228,6 +229,8 @@ class OpenCredential:
                     scope=self._text("scope") or "sso-sessions.write",
                     key_passphrase=self.fields.get("key_passphrase"),
                 )
+            case _ as unreachable:
+                assert_never(unreachable)
 
     def _needed(self, name: str) -> Secret[str]:
         value = self.fields.get(name)
