@@ -40,7 +40,7 @@ test: $(READY)
 # Which rooms, and that they need every branch, stands in pyproject.toml.
 coverage: $(READY)
 	@rm -rf .cache/coverage
-	@$(BIN)/coverage run -m pytest -q -n $(JOBS) --dist loadfile tests/trading tests/store tests/conformance
+	@$(BIN)/coverage run -m pytest -q -n $(JOBS) --dist loadfile tests/trading tests/store tests/conformance tests/vault
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report
 

@@ -56,6 +56,34 @@ def test_a_text_token_comes_back_as_text(tmp_path: Path) -> None:
     assert loaded.token.reveal() == "bearer"
 
 
+@pytest.mark.requirement("VLT-05")
+def test_what_an_older_key_sealed_is_sealed_anew_when_it_is_read(tmp_path: Path) -> None:
+    new, old = (Secret(generate_encryption_keys().key) for _ in range(2))
+    _cache(tmp_path, ring=KeyRing.from_hex(old)).save_access_token(AccessToken("token", Secret("secret"), None))
+    for ring in (KeyRing.from_hex(new, [old]), KeyRing.from_hex(new)):
+        kept = _cache(tmp_path, ring=ring).load_access_token()
+        assert kept is not None
+        assert kept.secret.reveal() == "secret"
+    assert _cache(tmp_path, ring=KeyRing.from_hex(old)).load_access_token() is None
+
+
+@pytest.mark.requirement("VLT-05")
+def test_a_token_file_that_cannot_be_sealed_anew_is_used_all_the_same(tmp_path: Path, monkeypatch) -> None:
+    new, old = (Secret(generate_encryption_keys().key) for _ in range(2))
+    _cache(tmp_path, ring=KeyRing.from_hex(old)).save(GRANT)
+    real = os.open
+
+    def read_only(path, flags, *more):
+        if flags & os.O_WRONLY:
+            raise OSError(30, "read-only")
+        return real(path, flags, *more)
+
+    monkeypatch.setattr(os, "open", read_only)
+    loaded = _cache(tmp_path, ring=KeyRing.from_hex(new, [old])).load(NOW)
+    assert loaded is not None
+    assert loaded.token == GRANT.token
+
+
 @pytest.mark.requirement("AUTH-09")
 def test_file_and_directory_are_closed_to_others_from_the_first_moment(tmp_path: Path, monkeypatch) -> None:
     opened: list[tuple[int, int]] = []

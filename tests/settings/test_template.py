@@ -28,6 +28,11 @@ def test_every_setting_of_the_requirements_is_there(shared: Path) -> None:
     assert named <= VARIABLES.keys()
     assert VARIABLES.keys() - named == {
         "APP_CLOCK",
+        "ENCRYPTION_KEYRING_NAME",
+        "ENCRYPTION_KEY_FILE",
+        "ENCRYPTION_KMS_ENDPOINT",
+        "ENCRYPTION_KMS_KEY_ID",
+        "ENCRYPTION_KMS_REGION",
         "IBKIT_STATE_DIR",
         "IB_KEY_PASSPHRASE",
         "IBKR_PRIVATE_KEY_PASSPHRASE",

@@ -6,6 +6,7 @@ import base64
 import itertools
 import secrets
 import struct
+import sys
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from ibkit.errors import ConfigError, StorageError
 from ibkit.model import Secret
 from ibkit.vault import KeyRing, Place, generate_encryption_keys, open_sealed, seal
+from ibkit.vault.seal import check_value, key_id_of, open_check, rewrap
 
 OLD, NEW, OTHER = (Secret(letter * 2 + "0123456789abcdef" * 3 + "00112233445566") for letter in "abc")
 PLACE = Place(user="owner", record="tokens/1", field="grant")
@@ -67,6 +69,95 @@ def test_no_single_changed_bit_is_accepted() -> None:
             text = base64.urlsafe_b64encode(bytes(changed)).rstrip(b"=").decode()
             with pytest.raises(StorageError):
                 open_sealed(".".join((*parts[:index], text, *parts[index + 1 :])), PLACE, RING)
+
+
+@pytest.mark.requirement("VLT-02")
+def test_no_bit_of_a_record_of_two_hundred_bytes_can_be_changed() -> None:
+    """Neither of the bytes that are sealed, nor of the characters in which they are written."""
+    sealed = _sealed(b"x" * 200)
+    *head, text = sealed.split(".")
+    raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    assert len(raw) == 200 + 16
+    changed = []
+    for place in range(8 * len(raw)):
+        flipped = bytearray(raw)
+        flipped[place // 8] ^= 1 << place % 8
+        changed.append(".".join((*head, base64.urlsafe_b64encode(bytes(flipped)).rstrip(b"=").decode())))
+    for place in range(7 * len(sealed)):
+        letter = chr(ord(sealed[place // 7]) ^ 1 << place % 7)
+        changed.append(sealed[: place // 7] + letter + sealed[place // 7 + 1 :])
+    assert len(changed) > 1600
+    for each in changed:
+        with pytest.raises(StorageError):
+            open_sealed(each, PLACE, RING)
+
+
+PLACES = st.builds(Place, st.sampled_from("ab"), st.sampled_from(["r/1", "r/2"]), st.sampled_from("xy"))
+
+
+@pytest.mark.requirement("VLT-02")
+@given(PLACES, PLACES, st.binary(max_size=40), st.binary(max_size=40), st.integers(1, 15), st.booleans())
+def test_parts_of_two_sealings_make_no_third(
+    one: Place, two: Place, first: bytes, second: bytes, taken: int, other_key: bool
+) -> None:
+    """taken: which of key id, wrapped key, nonce and text come from the second, as bits."""
+    ring = KeyRing.from_hex(NEW, [OLD])
+    mine = _sealed(first, one).split(".")
+    theirs = _sealed(second, two, KeyRing.from_hex(OLD) if other_key else RING).split(".")
+    mixed = [mine[0], *(theirs[i] if taken >> (i - 1) & 1 else mine[i] for i in range(1, 5))]
+    if mixed in (mine, theirs) and (mixed == mine or one == two):
+        assert open_sealed(".".join(mixed), one, ring).reveal() == (first if mixed == mine else second)
+        return
+    with pytest.raises(StorageError) as caught:
+        open_sealed(".".join(mixed), one, ring)
+    assert caught.value.code == "E-ENC"
+
+
+@pytest.mark.requirement("VLT-05")
+@given(st.binary(max_size=300), PLACES, PLACES)
+def test_sealed_anew_it_opens_with_the_new_key_alone_and_only_at_its_place(
+    text: bytes, place: Place, other: Place
+) -> None:
+    old = _sealed(text, place, KeyRing.from_hex(OLD))
+    anew = rewrap(old, place, KeyRing.from_hex(NEW, [OLD]), secrets.token_bytes)
+    assert key_id_of(anew) == RING.current_id
+    assert open_sealed(anew, place, RING).reveal() == text
+    assert open_sealed(old, place, KeyRing.from_hex(OLD)).reveal() == text
+    if other != place:
+        with pytest.raises(StorageError):
+            rewrap(old, other, KeyRing.from_hex(NEW, [OLD]), secrets.token_bytes)
+    with pytest.raises(StorageError, match="not configured") as caught:
+        rewrap(old, place, RING, secrets.token_bytes)
+    assert caught.value.details == {"key_id": key_id_of(old)}
+
+
+@pytest.mark.requirement("VLT-05")
+def test_what_does_not_open_to_the_same_is_not_called_sealed_anew() -> None:
+    """A source of chance that fails in the middle must not cost the secret."""
+    old = _sealed(ring=KeyRing.from_hex(OLD))
+    with pytest.raises(RuntimeError):
+        rewrap(old, PLACE, KeyRing.from_hex(NEW, [OLD]), lambda _: (_ for _ in ()).throw(RuntimeError()))
+    seals = iter([_sealed(b"something else")])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules[rewrap.__module__], "seal", lambda *_: next(seals))
+        with pytest.raises(StorageError, match="does not open to the same"):
+            rewrap(old, PLACE, KeyRing.from_hex(NEW, [OLD]), secrets.token_bytes)
+    with pytest.raises(ValueError):
+        rewrap(old, PLACE, KeyRing.from_hex(NEW, [OLD]), lambda count: b"x" * (count - 1))
+
+
+@pytest.mark.requirement("VLT-04")
+def test_a_check_value_is_of_its_key_alone() -> None:
+    value = check_value(RING, secrets.token_bytes)
+    open_check(value, RING.current_id, KeyRing.from_hex(OTHER, [NEW]))
+    for id_, ring in ((RING.current_id, KeyRing.from_hex(OLD)), ("00000000", RING), ("", RING)):
+        with pytest.raises(StorageError) as caught:
+            open_check(value, id_, ring)
+        assert caught.value.code == "E-ENC"
+    # Any other text of the place is no check value.
+    forged = _sealed(b"something", Place("", f"keys/{RING.current_id}", "check"))
+    with pytest.raises(StorageError, match="was changed"):
+        open_check(forged, RING.current_id, RING)
 
 
 @pytest.mark.requirement("VLT-02")

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
         connect,
         open_client,
         read_settings,
-        ring_of,
         token_cache_of,
         with_stored_token,
     )
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from ibkit.bootstrap.edge import Edges, edges, run, using
     from ibkit.bootstrap.probing import ConnectionTest, probe, test_connection
     from ibkit.bootstrap.trading_client import TradingClient
+    from ibkit.bootstrap.vaults import key_source_of, open_vault, ring_of
 
 __all__ = [
     "Books",
@@ -36,9 +36,11 @@ __all__ = [
     "clock_of",
     "connect",
     "edges",
+    "key_source_of",
     "open_books",
     "open_client",
     "open_desk",
+    "open_vault",
     "probe",
     "read_settings",
     "ring_of",
@@ -58,7 +60,6 @@ _HOMES = {
         "connect",
         "open_client",
         "read_settings",
-        "ring_of",
         "token_cache_of",
         "with_stored_token",
     ),
@@ -67,6 +68,7 @@ _HOMES = {
     "probing": ("ConnectionTest", "probe", "test_connection"),
     "worker": ("start_worker_if_none",),
     "trading_client": ("TradingClient",),
+    "vaults": ("key_source_of", "open_vault", "ring_of"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

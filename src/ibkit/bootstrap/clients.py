@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ibkit.bootstrap.edge import edges
 from ibkit.bootstrap.trading_client import TradingClient
+from ibkit.bootstrap.vaults import ring_of
 from ibkit.client.auth.gateway import GatewayAuth
 from ibkit.client.auth.grant import Auth
 from ibkit.client.auth.oauth1 import OAuth1Auth
@@ -30,13 +31,11 @@ from ibkit.model import (
     GatewayLogin,
     OAuth1Credentials,
     OAuth2Credentials,
-    Secret,
     Username,
 )
 from ibkit.settings import MethodChoice, Settings, load, load_defaults
 from ibkit.trading import Observer
 from ibkit.trading.timeline import unobserved
-from ibkit.vault import KeyRing
 from ibkit.wire.endpoint import Needs
 
 if TYPE_CHECKING:
@@ -48,7 +47,6 @@ __all__ = [
     "connect",
     "open_client",
     "read_settings",
-    "ring_of",
     "token_cache_of",
     "with_stored_token",
 ]
@@ -74,8 +72,8 @@ def read_settings(
 
 def with_stored_token(settings: Settings) -> Settings:
     missing = [problem for problem in settings.method_problems if problem.code == "E-SECRET-MISSING"]
-    key, oauth1 = settings.vault.key, settings.oauth1
-    if not missing or key is None or oauth1.consumer_key is None or oauth1.access_token is not None:
+    oauth1 = settings.oauth1
+    if not missing or not settings.vault.has_key or oauth1.consumer_key is None or oauth1.access_token is not None:
         return settings
     cache = TokenCache(
         settings.state_dir / "tokens",
@@ -96,14 +94,6 @@ def with_stored_token(settings: Settings) -> Settings:
         ),
         method_problems=(),
     )
-
-
-def ring_of(settings: Settings) -> KeyRing | None:
-    """The keys that seal what is kept on disk; None where ENCRYPTION_KEY is not set."""
-    if settings.vault.key is None:
-        return None
-    previous = settings.vault.previous.reveal().split(",") if settings.vault.previous else []
-    return KeyRing.from_hex(settings.vault.key, [Secret(key.strip()) for key in previous if key.strip()])
 
 
 def token_cache_of(settings: Settings, credentials: Credentials) -> TokenCache | None:

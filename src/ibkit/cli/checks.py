@@ -160,7 +160,7 @@ def _gateway(settings: Settings) -> Iterator[Check]:
 
 
 def _common(settings: Settings, now: datetime) -> Iterator[Check]:
-    if settings.vault.key is None:
+    if not settings.vault.has_key:
         said = "not set: tokens are not kept between runs"
         remedy = "ibkit vault generate-keys --write"
         yield Check("ENCRYPTION_KEY", Mark.WARN, said, None, remedy)

@@ -22,7 +22,7 @@ import msgspec
 from ibkit.client.auth.grant import Grant, Random, own_root
 from ibkit.errors import IbkitError, StorageError
 from ibkit.model import AuthMethod, Environment, OAuth1Credentials, OAuth2Credentials, Secret
-from ibkit.vault import KeyRing, Place, open_sealed, seal
+from ibkit.vault import KeyRing, Place, key_id_of, open_sealed, seal
 from ibkit.wire.oauth1_tokens import AccessToken
 
 __all__ = ["TokenCache"]
@@ -179,12 +179,16 @@ class TokenCache:
                 if status.st_mode & 0o077 or status.st_uid != os.geteuid():
                     raise StorageError("it is open to other users")
                 sealed = file.read(_LARGEST).decode("ascii")
-            return msgspec.json.decode(open_sealed(sealed, self._place(kind), self._ring).reveal(), type=type_)
+            content = msgspec.json.decode(open_sealed(sealed, self._place(kind), self._ring).reveal(), type=type_)
         except (IbkitError, msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
             reason = error.message if isinstance(error, IbkitError) else "it is damaged"
             self._warn(f"the token file {path} is discarded: {reason}; signing in anew")
             self._remove(kind)
             return None
+        if key_id_of(sealed) != self._ring.current_id:  # the vault's key was changed: the old one is to be removable
+            with contextlib.suppress(StorageError):
+                self._write(kind, content)
+        return content
 
     def _write(self, kind: str, content: msgspec.Struct) -> None:
         if self._ring is None:

@@ -59,7 +59,7 @@ from ibkit.model.order import (
 from ibkit.model.permit import SendPermit
 from ibkit.model.prices import CENT, Increments, Rounding, average_price, portion, round_price, to_cents
 from ibkit.model.quote import Availability, Quote
-from ibkit.model.secret import Secret
+from ibkit.model.secret import Secret, mask
 
 __all__ = [
     "CENT",
@@ -130,6 +130,7 @@ __all__ = [
     "combo_of",
     "environment_of",
     "exits_of",
+    "mask",
     "net",
     "portion",
     "round_price",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from typing import Generic, NoReturn, TypeVar
 
-__all__ = ["Secret"]
+__all__ = ["Secret", "mask"]
 
 T = TypeVar("T", str, bytes)
 
@@ -44,6 +44,11 @@ class Secret(Generic[T]):
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret is not pickled")
+
+
+def mask(text: str) -> str:
+    """At most the first four characters, and of short secrets and keys none (CFG-02): `abcd****`."""
+    return f"{text[:4]}****" if len(text) >= 12 and not text.startswith("-----") else "****"
 
 
 def _bytes(value: str | bytes) -> bytes:

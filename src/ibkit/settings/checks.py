@@ -118,6 +118,7 @@ def _keys(settings: Settings) -> list[Problem]:
         for name, key in keys
         if not _HEX_KEY.fullmatch(key)
     ]
+    problems += _key_source(settings)
     jwt = settings.web.jwt_secret
     if jwt and len(jwt.reveal()) < _SHORTEST_JWT:
         problems.append(invalid("JWT_SECRET", f"use at least {_SHORTEST_JWT} characters; `ibkit init` makes one"))
@@ -125,6 +126,40 @@ def _keys(settings: Settings) -> list[Problem]:
         problems.append(conflict("ENCRYPTION_KEY", "JWT_SECRET", "they must be different secrets"))
     if settings.oauth2.private_key and settings.oauth2.private_key_path and _same_source_level(settings):
         problems += _two_private_keys(settings)
+    return problems
+
+
+def _key_source(settings: Settings) -> list[Problem]:
+    """What each provider of the key needs, and one provider only."""
+    vault = settings.vault
+    by_provider: dict[str, dict[str, object]] = {
+        "file": {"ENCRYPTION_KEY_FILE": vault.file},
+        "command": {"ENCRYPTION_KEY_COMMAND": vault.command},
+        "aws-kms": {"ENCRYPTION_KEY_FILE": vault.file, "ENCRYPTION_KMS_KEY_ID": vault.kms_key_id},
+    }
+    needed = by_provider.get(vault.provider, {})
+    missing = [name for name, value in needed.items() if value is None]
+    problems = []
+    if missing:
+        problems.append(
+            problem(
+                "E-CONFIG-PARTIAL",
+                f"Encryption key settings incomplete: ENCRYPTION_KEY_PROVIDER={vault.provider} needs "
+                f"{' and '.join(missing)}",
+                *missing,
+                remedy=f"Set {' and '.join(missing)}, or ENCRYPTION_KEY_PROVIDER=env.",
+            )
+        )
+    if vault.key and vault.provider != "env":
+        problems.append(
+            problem(
+                "E-CONFIG-CONFLICT",
+                f"Conflicting settings: ENCRYPTION_KEY and ENCRYPTION_KEY_PROVIDER={vault.provider}",
+                "ENCRYPTION_KEY",
+                "ENCRYPTION_KEY_PROVIDER",
+                remedy="Move the key to ENCRYPTION_KEY_PREVIOUS, where it still opens what it sealed.",
+            )
+        )
     return problems
 
 

@@ -240,15 +240,38 @@ class Vault:
     provider: str = variable(
         "ENCRYPTION_KEY_PROVIDER",
         "env",
-        choice("env", "file", "keyring", "command"),
-        "Where the key comes from: env, file, keyring, command",
+        choice("env", "file", "keyring", "command", "aws-kms"),
+        "Where the key comes from: env, file, keyring (the system's), command, aws-kms",
     )
-    command: str | None = variable("ENCRYPTION_KEY_COMMAND", "", text, "Command that prints the key")
+    command: str | None = variable(
+        "ENCRYPTION_KEY_COMMAND", "", text, "Command that prints the key, and older ones below it"
+    )
+    file: Path | None = variable(
+        "ENCRYPTION_KEY_FILE", "", path, "File with a key a line, newest first; for aws-kms, keys that KMS has wrapped"
+    )
+    keyring_name: str = variable(
+        "ENCRYPTION_KEYRING_NAME",
+        "vault",
+        pattern(r"[A-Za-z0-9._-]{1,64}", "use letters, digits, dots, dashes"),
+        "Entry of the system's keyring, of the service ibkit",
+    )
+    kms_key_id: str | None = variable("ENCRYPTION_KMS_KEY_ID", "", text, "Key of AWS KMS: id, ARN or alias/name")
+    kms_region: str | None = variable(
+        "ENCRYPTION_KMS_REGION", "", text, "Region of AWS KMS", shown_default="as AWS's own settings say"
+    )
+    kms_endpoint: str | None = variable(
+        "ENCRYPTION_KMS_ENDPOINT", "", text, "Address of AWS KMS", shown_default="that of the region"
+    )
     rotation_days: int = variable("KEY_ROTATION_DAYS", "90", integer(1), "Days until a reminder to change keys")
     max_age_days: int = variable(
         "CREDENTIAL_MAX_AGE_DAYS", "90", integer(1), "Days until a reminder to change credentials"
     )
     audit_days: int = variable("SECURITY_AUDIT_DAYS", "30", integer(1), "Days until a reminder of the security audit")
+
+    @property
+    def has_key(self) -> bool:
+        """Whether anything is sealed and kept; another provider is asked for its key only when it is needed."""
+        return self.key is not None or self.provider != "env"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ibkit.model.secret import Secret
+from ibkit.model.secret import Secret, mask
 
 __all__ = ["Variable", "masked", "variable", "variables_of"]
 
@@ -59,5 +59,4 @@ def variables_of(group: str, kind: type[Any]) -> tuple[Variable, ...]:
 def masked(value: object) -> str:
     """At most the first four characters, and of short secrets none (CFG-02)."""
     shown = value.reveal() if isinstance(value, Secret) else value
-    shown = shown.decode("latin-1") if isinstance(shown, bytes) else str(shown)
-    return f"{shown[:4]}****" if len(shown) >= 12 and not shown.startswith("-----") else "****"
+    return mask(shown.decode("latin-1") if isinstance(shown, bytes) else str(shown))

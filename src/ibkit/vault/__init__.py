@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ibkit.vault.credential import FIELDS, Draft, MaskedCredential, OpenCredential, Status
 from ibkit.vault.passphrase import open_with_passphrase, seal_with_passphrase
-from ibkit.vault.seal import KeyRing, Place, open_sealed, seal
+from ibkit.vault.seal import KeyRing, Place, key_from_hex, key_id_of, open_sealed, seal
 
 __all__ = [
+    "FIELDS",
+    "Draft",
     "EncryptionKeys",
     "KeyRing",
+    "MaskedCredential",
+    "OpenCredential",
     "Place",
+    "Status",
     "generate_encryption_keys",
+    "key_from_hex",
+    "key_id_of",
     "open_sealed",
     "open_with_passphrase",
     "seal",

@@ -8,8 +8,8 @@
     binding        format version, key id, user, record, field: each as 4-byte length and UTF-8
     key id         first 8 hex digits of SHA-256("ibkit key id" + vault key)
 
-Moving sealed text to another user, record or field makes it unreadable, as does changing a bit. Rotation can
-rewrap the data key without touching the text. Requirement VLT-02.
+Moving sealed text to another user, record or field makes it unreadable, as does changing a bit. The binding names the
+vault key, so a new vault key means sealing anew (`rewrap`). Requirement VLT-02.
 """
 
 from __future__ import annotations
@@ -18,17 +18,29 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ibkit.errors import ConfigError, StorageError, discreet
 from ibkit.model import Secret
 
-__all__ = ["KeyRing", "Place", "key_from_hex", "open_sealed", "seal"]
+__all__ = [
+    "KeyRing",
+    "Place",
+    "check_value",
+    "key_from_hex",
+    "key_id_of",
+    "open_check",
+    "open_sealed",
+    "prefix_of",
+    "rewrap",
+    "seal",
+]
 
 VERSION = "v1"
 KEY_BYTES, NONCE_BYTES = 32, 12
 _HEX = re.compile(r"[0-9a-fA-F]{64}")
+_CHECK = b"ibkit vault check"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +88,34 @@ class KeyRing:
     def key(self, id_: str) -> Secret[bytes] | None:
         return self._by_id.get(id_)
 
+    def ids(self) -> frozenset[str]:
+        return frozenset(self._by_id)
+
+    def __iter__(self) -> Iterator[Secret[bytes]]:
+        """Every key, the current one last."""
+        return iter(self._by_id.values())
+
+    def alone(self) -> KeyRing:
+        """The current key without the older ones: what still opens with it needs them no longer."""
+        return KeyRing(self._by_id[self._current])
+
     def __repr__(self) -> str:
         return f"KeyRing({self._current}, {len(self._by_id) - 1} previous)"
 
 
 def key_id(key: Secret[bytes]) -> str:
     return hashlib.sha256(b"ibkit key id" + key.reveal()).hexdigest()[:8]
+
+
+def prefix_of(id_: str) -> str:
+    """How all text begins that is sealed with the key of this id."""
+    return f"{VERSION}.{id_}."
+
+
+def key_id_of(sealed: str) -> str:
+    """The id of the key that text was sealed with, as the text says; "" for text of another format."""
+    parts = sealed.split(".", 2)
+    return parts[1] if len(parts) == 3 and parts[0] == VERSION else ""
 
 
 def seal(text: Secret[bytes], place: Place, ring: KeyRing, random: Callable[[int], bytes]) -> str:
@@ -111,7 +145,7 @@ def open_sealed(sealed: str, place: Place, ring: KeyRing) -> Secret[bytes]:
         raise _failed("it is not sealed text of this version")
     vault_key = ring.key(parts[1])
     if vault_key is None:
-        raise _failed(f"it was sealed with the key {parts[1][:8]}, which is not configured")
+        raise _failed(f"it was sealed with the key {parts[1][:8]}, which is not configured", key_id=parts[1][:8])
     binding = _binding(parts[1], place)
     try:
         wrapped, nonce, text = (_decode(part) for part in parts[2:])
@@ -122,6 +156,31 @@ def open_sealed(sealed: str, place: Place, ring: KeyRing) -> Secret[bytes]:
     except (InvalidTag, ValueError, binascii.Error):
         # Not chained: which of the steps failed is nobody's business.
         raise _failed("it was changed, or belongs to another place") from None
+
+
+@discreet
+def rewrap(sealed: str, place: Place, ring: KeyRing, random: Callable[[int], bytes]) -> str:
+    """`sealed` anew under the ring's current key, proven to open with that key alone. Raises StorageError (E-ENC)."""
+    text = open_sealed(sealed, place, ring)
+    fresh = seal(text, place, ring, random)
+    if open_sealed(fresh, place, ring.alone()) != text:
+        raise _failed("sealed anew, it does not open to the same")
+    return fresh
+
+
+def check_value(ring: KeyRing, random: Callable[[int], bytes]) -> str:
+    """A known text under the current key: what is stored beside the data to know the key again (VLT-04)."""
+    return seal(Secret(_CHECK), _check_place(ring.current_id), ring, random)
+
+
+def open_check(sealed: str, id_: str, ring: KeyRing) -> None:
+    """Proves that the ring has the key `id_` that a stored check value was made with. StorageError (E-ENC)."""
+    if key_id_of(sealed) != id_ or open_sealed(sealed, _check_place(id_), ring) != Secret(_CHECK):
+        raise _failed("the check value of its key was changed")
+
+
+def _check_place(id_: str) -> Place:
+    return Place(user="", record=f"keys/{id_}", field="check")
 
 
 def _binding(id_: str, place: Place) -> bytes:
@@ -135,8 +194,13 @@ def _encode(raw: bytes) -> str:
 
 
 def _decode(text: str) -> bytes:
-    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    if _encode(raw) != text:  # the last character has bits that mean nothing: only one spelling is ours
+        raise ValueError
+    return raw
 
 
-def _failed(reason: str) -> StorageError:
-    return StorageError(f"Encryption failed: the stored secret cannot be read: {reason}", code="E-ENC")
+def _failed(reason: str, **details: str) -> StorageError:
+    """details: `key_id` of a key that is not configured, for those who may read the keys again."""
+    message = f"Encryption failed: the stored secret cannot be read: {reason}"
+    return StorageError(message, code="E-ENC", details=details)

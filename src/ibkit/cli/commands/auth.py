@@ -132,7 +132,7 @@ def authorize(
             "a public website describing the product, a proof of concept and the completed compliance process."
         )
         return
-    if settings.vault.key is None:
+    if not settings.vault.has_key:
         # Found out before the verifier is spent: it works once.
         raise ConfigError(
             "The access token could not be kept: ENCRYPTION_KEY is not set, and it is never written unencrypted",

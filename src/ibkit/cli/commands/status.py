@@ -94,7 +94,7 @@ def _look_at_settings(report: Report) -> None:
     else:
         if report.method != "gateway":
             report.works.append("keys and credentials are there")
-    if settings.vault.key is None and report.method != "gateway":
+    if not settings.vault.has_key and report.method != "gateway":
         report.works.append("sign-ins are not kept between runs (set ENCRYPTION_KEY to keep them)")
 
 

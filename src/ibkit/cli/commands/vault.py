@@ -1,103 +1,273 @@
-"""`ibkit vault generate-keys`: the key that seals what is kept on disk. Requirement VLT-01."""
+"""`ibkit vault`: the key that seals what is kept on disk, what is sealed with which key, and a new key for all of it.
+
+Requirements VLT-01, VLT-04, VLT-05.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import re
+import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import cyclopts
 
 from ibkit.cli import context, output
+from ibkit.cli.asking import wrong
 from ibkit.cli.flags import Json, flag
-from ibkit.errors import ConfigError
-from ibkit.vault import EncryptionKeys, generate_encryption_keys
+from ibkit.cli.running import go
+from ibkit.errors import ConfigError, StorageError, discreet
+from ibkit.model import Secret
+from ibkit.vault import generate_encryption_keys, key_from_hex
+
+if TYPE_CHECKING:
+    from ibkit.settings import Settings
+    from ibkit.store.rotation import Rotated
+    from ibkit.store.vault import KeyUse
+    from ibkit.vault import MaskedCredential
 
 __all__ = ["app"]
 
-app = cyclopts.App(name="vault", help="Make the key that encrypts stored secrets.")
+app = cyclopts.App(name="vault", help="Make, show and change the key that encrypts stored secrets.")
 
-_KEY = re.compile(r"^[ \t]*(?:export[ \t]+)?ENCRYPTION_KEY[ \t]*=[ \t]*(\S*)[ \t]*$", re.MULTILINE)
-_PREVIOUS = re.compile(r"^[ \t]*(?:export[ \t]+)?ENCRYPTION_KEY_PREVIOUS[ \t]*=[ \t]*(\S*)[ \t]*$", re.MULTILINE)
-_OFF = re.compile(r"^#[ \t]*ENCRYPTION_KEY[ \t]*=.*$", re.MULTILINE)
+_LARGEST_KEY_FILE = 4096
 
 
 @app.command
 def generate_keys(
     *,
-    write: Annotated[bool, flag("Put the key into the settings file (.env, or that of --env-file).")] = False,
+    write: Annotated[bool, flag("Keep the key: in the settings file, or where ENCRYPTION_KEY_PROVIDER says.")] = False,
     force: Annotated[bool, flag("With --write: replace a key that is there; the old one stays readable.")] = False,
     json: Json = False,
 ) -> int:
     """Make an encryption key; without --write it is only printed."""
-    keys = generate_encryption_keys()
     if not write:
+        keys = generate_encryption_keys()
         if json:
             output.emit({"key": keys.key, "iv": keys.iv})
         else:
             output.say(f"ENCRYPTION_KEY={keys.key}")
             output.say(f"# ENCRYPTION_IV={keys.iv}  # only for reading data of the old fixed-IV format; leave it off")
         return 0
-    file = context.current().env_file or Path(".env")
-    if not _put(file, keys, force=force):
-        output.warn(f"Nothing was changed: {file} has an ENCRYPTION_KEY already.")
-        output.warn("-> Keep it, or replace it with --force; the old one then moves to ENCRYPTION_KEY_PREVIOUS.")
+    where = _keep_elsewhere(force=force) if _kept_elsewhere() else _keep_in_settings(force=force)
+    if where is None:
         return 1
     if json:
-        output.emit({"file": file})
+        output.emit({"file": where})
     else:
-        output.say(
-            f"Wrote ENCRYPTION_KEY to {file} (mode 600). Keep a copy elsewhere: without it nothing sealed opens."
+        output.say(f"Wrote an encryption key to {where}. Keep a copy elsewhere: without it nothing sealed opens.")
+    return 0
+
+
+def _keep_in_settings(*, force: bool) -> str | None:
+    from ibkit.store.key_sources import fresh_key
+    from ibkit.store.key_sources.settings_file import put_key
+
+    file = context.current().env_file or Path(".env")
+    if put_key(file, fresh_key(), force=force):
+        return str(file)
+    output.warn(f"Nothing was changed: {file} has an ENCRYPTION_KEY already.")
+    output.warn("-> Keep it, or replace it with --force; the old one then moves to ENCRYPTION_KEY_PREVIOUS.")
+    return None
+
+
+def _kept_elsewhere() -> bool:
+    """Whether the settings name another provider than themselves. Settings with a mistake in them may need this key."""
+    from ibkit.settings import load
+
+    file = context.current().env_file
+    if file is not None and not file.exists():
+        return False
+    try:
+        return load(env_file=file, require_method=False, strict=False).vault.provider != "env"
+    except ConfigError:
+        return False
+
+
+def _keep_elsewhere(*, force: bool) -> str | None:
+    from ibkit.bootstrap import key_source_of
+
+    source = key_source_of(context.load_settings(require_method=False))
+    if source.read() and not force:
+        output.warn(f"Nothing was changed: there is a key in {source.name} already.")
+        output.warn("-> Keep it, or put a new one in front of it with --force; the old one stays readable.")
+        return None
+    source.put(None)
+    return source.name
+
+
+@app.command
+def status(*, json: Json = False) -> int:
+    """Show which keys the database needs, what is sealed with each, and what is due to be changed."""
+    from ibkit.bootstrap import key_source_of, open_vault
+    from ibkit.store.credentials import SqlCredentials
+
+    settings = context.load_settings(require_method=False)
+
+    async def work() -> int:
+        async with open_vault(settings) as vault:
+            now = vault.clock.now()
+            keys = await vault.keys()
+            pending = await vault.pending()
+            old_format = await vault.in_old_format()
+            due = {key.key_id for key in await vault.keys_older_than(now - _days(settings.vault.rotation_days))}
+            old = await SqlCredentials(vault).older_than(now - _days(settings.vault.max_age_days))
+        if json:
+            output.emit(_document(key_source_of(settings).name, keys, pending, old_format, due, old))
+        else:
+            _show(settings, keys, pending, due, old, now)
+            if settings.vault.iv is not None and not old_format:
+                output.say("\nENCRYPTION_IV is set, and nothing of the old format is left.\n-> Remove it.")
+        return 0
+
+    return go(work)
+
+
+def _days(number: int) -> timedelta:
+    return timedelta(days=number)
+
+
+def _document(
+    source: str,
+    keys: tuple[KeyUse, ...],
+    pending: int,
+    old_format: int,
+    due: set[str],
+    old: tuple[MaskedCredential, ...],
+) -> dict[str, object]:
+    return {
+        "source": source,
+        "keys": [
+            {
+                "key_id": key.key_id,
+                "current": key.current,
+                "since": key.since,
+                "superseded_at": key.superseded_at,
+                "sealed": key.texts,
+                "rotation_due": key.key_id in due,
+            }
+            for key in keys
+        ],
+        "to_rewrap": pending,
+        "old_format": old_format,
+        "old_credentials": [
+            {"user_id": each.user_id, "connection_id": each.connection_id, "changed_at": each.changed_at}
+            for each in old
+        ],
+    }
+
+
+def _show(
+    settings: Settings,
+    keys: tuple[KeyUse, ...],
+    pending: int,
+    due: set[str],
+    old: tuple[MaskedCredential, ...],
+    now: datetime,
+) -> None:
+    rows = [
+        (key.key_id, "current" if key.current else "only for reading", key.texts, f"{key.since:%Y-%m-%d}")
+        for key in keys
+    ]
+    output.say(output.table(("KEY", "USE", "SEALED", "SINCE"), rows, right=(2,)))
+    if pending:
+        output.say(f"\n{pending} secrets are sealed with another key than the current one.")
+        output.say("-> `ibkit vault rotate` seals them anew.")
+    elif due:
+        output.say(f"\nThe key is older than {settings.vault.rotation_days} days (KEY_ROTATION_DAYS).")
+        output.say("-> `ibkit vault rotate` makes a new one.")
+    for each in old:
+        age = (now.astimezone(UTC) - each.changed_at).days
+        output.say(f"\nThe credentials of {each.user_id or 'the owner'}, {each.connection_id}, are {age} days old.")
+        output.say("-> Store new ones; those in use stay until the new ones have passed their test.")
+
+
+@app.command
+def rotate(
+    *,
+    key_file: Annotated[
+        str | None,
+        cyclopts.Parameter(
+            help="Take the new key from this file, - for stdin [default: a fresh key].",
+            show_default=None,
+            allow_leading_hyphen=True,
+        ),
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Seal everything stored anew with a new key; both are readable meanwhile. Run it again after an interruption.
+
+    Where a new key is set already, with the old one in ENCRYPTION_KEY_PREVIOUS, that one is used.
+    """
+    given = None if key_file is None else _given_key(key_file)
+    settings = context.load_settings(require_method=False)
+    done = go(lambda: _rotate(settings, given))
+    if json:
+        output.emit(done)
+    else:
+        _told(done)
+    if done.unreadable:
+        raise StorageError(
+            f"Encryption failed: {len(done.unreadable)} secrets open with no key that is configured: "
+            f"{', '.join(done.unreadable[:5])}{' ...' if len(done.unreadable) > 5 else ''}",
+            code="E-ENC",
+            remedy=(
+                "Add the key they were sealed with to ENCRYPTION_KEY_PREVIOUS (old fixed-IV text needs ENCRYPTION_IV) "
+                "and run `ibkit vault rotate` again; or store those secrets anew."
+            ),
         )
     return 0
 
 
-def _put(file: Path, keys: EncryptionKeys, *, force: bool) -> bool:
-    """Writes the file anew, whole, with the key in it; False where a key stands there and force is not set."""
+async def _rotate(settings: Settings, given: Secret[str] | None) -> Rotated:
+    import anyio.to_thread
+
+    from ibkit.bootstrap import clock_of, key_source_of, open_vault
+    from ibkit.store.locks import file_lock
+    from ibkit.store.rotation import rotate as rotate_all
+
+    lock = settings.state_dir / "vault.lock"
+    async with file_lock(lock, wait_s=0, clock=clock_of(settings), what="Changing the vault's key"):
+        async with open_vault(settings) as vault:
+            unfinished = len(await vault.keys()) > 1
+            if unfinished and given is None:
+                output.warn(f"Going on to the key {vault.ring.current_id}.")
+                return await rotate_all(vault, tell=_progress)
+        if unfinished:
+            raise ConfigError(
+                "Encryption failed: an earlier change of the key has not ended",
+                code="E-ENC-KEY",
+                remedy="Run `ibkit vault rotate` without --key-file first.",
+            )
+        source = key_source_of(settings)
+        # Safe in its place before the first text is sealed with it: what was sealed with a lost key is lost.
+        await anyio.to_thread.run_sync(source.put, given)
+        async with open_vault(context.load_settings(require_method=False)) as vault:
+            output.warn(f"New key {vault.ring.current_id} in {source.name}.")
+            return await rotate_all(vault, tell=_progress)
+
+
+def _progress(done: int) -> None:
+    output.warn(f"{done} sealed anew")
+
+
+def _told(done: Rotated) -> None:
+    output.say(f"Key {done.key_id}: {done.rewrapped} secrets sealed anew, {done.verified} verified.")
+    if done.forgotten:
+        output.say(f"The database needs {', '.join(done.forgotten)} no more; keep it while backups do.")
+
+
+@discreet
+def _given_key(name: str) -> Secret[str]:
     try:
-        text = file.read_text(encoding="utf-8") if file.exists() else ""
-        there = _KEY.search(text)
-        line = f"ENCRYPTION_KEY={keys.key}"
-        if there is not None and there[1].strip("\"'"):
-            if not force:
-                return False
-            text = _kept_readable(_KEY.sub(line, text, count=1), there[1].strip("\"'"))
-        elif there is not None:
-            text = _KEY.sub(line, text, count=1)
-        elif _OFF.search(text):
-            text = _OFF.sub(line, text, count=1)
+        if name == "-":
+            text = sys.stdin.read(_LARGEST_KEY_FILE)
         else:
-            text += ("" if not text or text.endswith("\n") else "\n") + line + "\n"
-        _write(file, text)
+            with Path(name).open(encoding="ascii") as file:
+                text = file.read(_LARGEST_KEY_FILE)
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"Settings file problem: {file}: {reason}", code="E-ENV-FILE") from error
-    return True
-
-
-def _kept_readable(text: str, old: str) -> str:
-    """The replaced key in front of the older ones: what it sealed still opens."""
-    there = _PREVIOUS.search(text)
-    if there is None:
-        return text + ("" if text.endswith("\n") else "\n") + f"ENCRYPTION_KEY_PREVIOUS={old}\n"
-    older = [key for key in there[1].strip("\"'").split(",") if key]
-    return _PREVIOUS.sub("ENCRYPTION_KEY_PREVIOUS=" + ",".join([old, *older]), text, count=1)
-
-
-def _write(file: Path, text: str) -> None:
-    fresh = file.with_name(f".{file.name}.new")
-    with contextlib.suppress(FileNotFoundError):
-        fresh.unlink()
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        fresh.replace(file)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            fresh.unlink()
-        raise
+        reason = (error.strerror if isinstance(error, OSError) else None) or "it is not plain text"
+        raise wrong("--key-file", reason) from None
+    key = Secret(text.strip())
+    key_from_hex(key)
+    return key

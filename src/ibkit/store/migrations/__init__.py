@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from ibkit.store.migrating import Migration
-from ibkit.store.migrations import journal_0001, journal_0002, journal_0003, trades_0001, trades_0002, users_0001
+from ibkit.store.migrations import (
+    journal_0001,
+    journal_0002,
+    journal_0003,
+    trades_0001,
+    trades_0002,
+    users_0001,
+    vault_0001,
+)
 
-__all__ = ["JOURNAL", "RECORDS", "TRADES", "USERS"]
+__all__ = ["JOURNAL", "RECORDS", "TRADES", "USERS", "VAULT"]
 
 JOURNAL = (
     Migration(1, "intents, their events, alerts", journal_0001.upgrade),
@@ -17,5 +25,6 @@ TRADES = (
     Migration(2, "plans of exits, legs of spreads", trades_0002.upgrade),
 )
 USERS = (Migration(1, "users, machine keys, browser sessions, revocations, failed sign-ins", users_0001.upgrade),)
-RECORDS = {"trades": TRADES, "users": USERS}
+VAULT = (Migration(1, "credentials, sealed fields, keys", vault_0001.upgrade),)
+RECORDS = {"trades": TRADES, "users": USERS, "vault": VAULT}
 """The parts of the database of DATABASE_URL, in the order in which they are made."""

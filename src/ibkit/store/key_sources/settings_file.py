@@ -1,0 +1,80 @@
+"""Keys of the settings: `ENCRYPTION_KEY`, and what it replaced in `ENCRYPTION_KEY_PREVIOUS`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ibkit.errors import ConfigError, discreet
+from ibkit.model import Secret
+from ibkit.store.key_sources import Keys, fresh_key
+from ibkit.store.key_sources.private_file import write_private
+
+__all__ = ["SettingsKeys", "put_key"]
+
+_KEY = re.compile(r"^[ \t]*(?:export[ \t]+)?ENCRYPTION_KEY[ \t]*=[ \t]*(\S*)[ \t]*$", re.MULTILINE)
+_PREVIOUS = re.compile(r"^[ \t]*(?:export[ \t]+)?ENCRYPTION_KEY_PREVIOUS[ \t]*=[ \t]*(\S*)[ \t]*$", re.MULTILINE)
+_OFF = re.compile(r"^#[ \t]*ENCRYPTION_KEY[ \t]*=.*$", re.MULTILINE)
+
+
+class SettingsKeys:
+    """current: `ENCRYPTION_KEY` as it was read. file: where it stands, None where it comes from elsewhere."""
+
+    def __init__(self, current: Secret[str] | None, file: Path | None) -> None:
+        self._current = current
+        self._file = file
+
+    @property
+    def name(self) -> str:
+        return "ENCRYPTION_KEY" if self._file is None else f"ENCRYPTION_KEY in {self._file}"
+
+    def read(self) -> Keys:
+        return () if self._current is None else (self._current,)
+
+    def put(self, key: Secret[str] | None) -> None:
+        if self._file is None:
+            raise ConfigError(
+                "Encryption failed: ENCRYPTION_KEY comes from the environment, where no new one can be written",
+                code="E-ENC-KEY",
+                remedy=(
+                    "Make a key with `ibkit vault generate-keys`, set it as ENCRYPTION_KEY and the old one as "
+                    "ENCRYPTION_KEY_PREVIOUS, then run `ibkit vault rotate` again."
+                ),
+            )
+        put_key(self._file, key or fresh_key(), force=True)
+
+
+@discreet
+def put_key(file: Path, key: Secret[str], *, force: bool) -> bool:
+    """Writes the file anew, whole, with the key in it; False where a key stands there and force is not set.
+
+    A key that is replaced goes in front of the older ones. ConfigError (E-ENV-FILE).
+    """
+    try:
+        text = file.read_text(encoding="utf-8") if file.exists() else ""
+        there = _KEY.search(text)
+        line = f"ENCRYPTION_KEY={key.reveal()}"
+        if there is not None and there[1].strip("\"'"):
+            if not force:
+                return False
+            text = _kept_readable(_KEY.sub(line, text, count=1), there[1].strip("\"'"))
+        elif there is not None:
+            text = _KEY.sub(line, text, count=1)
+        elif _OFF.search(text):
+            text = _OFF.sub(line, text, count=1)
+        else:
+            text += ("" if not text or text.endswith("\n") else "\n") + line + "\n"
+        write_private(file, text)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"Settings file problem: {file}: {reason}", code="E-ENV-FILE") from error
+    return True
+
+
+def _kept_readable(text: str, old: str) -> str:
+    """The replaced key in front of the older ones: what it sealed still opens."""
+    there = _PREVIOUS.search(text)
+    if there is None:
+        return text + ("" if text.endswith("\n") else "\n") + f"ENCRYPTION_KEY_PREVIOUS={old}\n"
+    older = [key for key in there[1].strip("\"'").split(",") if key]
+    return _PREVIOUS.sub("ENCRYPTION_KEY_PREVIOUS=" + ",".join([old, *older]), text, count=1)
