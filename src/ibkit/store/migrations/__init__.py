@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from ibkit.store.migrating import Migration
-from ibkit.store.migrations import journal_0001, journal_0002, journal_0003, trades_0001, trades_0002
+from ibkit.store.migrations import (
+    alerts_0001,
+    journal_0001,
+    journal_0002,
+    journal_0003,
+    metrics_0001,
+    trades_0001,
+    trades_0002,
+)
 
-__all__ = ["JOURNAL", "RECORDS", "TRADES"]
+__all__ = ["ALERTS", "JOURNAL", "METRICS", "RECORDS", "TRADES"]
 
 JOURNAL = (
     Migration(1, "intents, their events, alerts", journal_0001.upgrade),
@@ -16,5 +24,7 @@ TRADES = (
     Migration(1, "trades, executions, order links", trades_0001.upgrade),
     Migration(2, "plans of exits, legs of spreads", trades_0002.upgrade),
 )
-RECORDS = {"trades": TRADES}
+ALERTS = (Migration(1, "alerts, deliveries, acknowledgements, channels", alerts_0001.upgrade),)
+METRICS = (Migration(1, "figures of each minute", metrics_0001.upgrade),)
+RECORDS = {"trades": TRADES, "alerts": ALERTS, "metrics": METRICS}
 """The parts of the database of DATABASE_URL, in the order in which they are made."""
