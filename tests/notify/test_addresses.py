@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from ibkit.notify import DeliveryFailed, Guard, Webhook
 from ibkit.clock import ManualClock
 from ibkit.model import Secret
+from ibkit.notify import DeliveryFailed, Guard, Webhook
 from notify.conftest import START
 from receivers import hook
 
@@ -92,9 +92,13 @@ def test_there_are_enough_of_them() -> None:
 @pytest.mark.parametrize("url", REFUSED)
 async def test_an_address_that_could_reach_inside_is_refused(url: str) -> None:
     guard = Guard(development=False, resolve_name=resolve)
-    with pytest.raises(DeliveryFailed) as refused:
+
+    async def reach() -> None:
         target = guard.check(url)
         await guard.resolve(target.host, target.port)
+
+    with pytest.raises(DeliveryFailed) as refused:
+        await reach()
     assert url == "" or url not in refused.value.reason
 
 

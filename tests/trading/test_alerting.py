@@ -39,9 +39,28 @@ from ibkit.trading.alerting import (
 from ibkit.trading.alerting.translation import EVENT_OF
 
 T0 = datetime(2026, 11, 27, 15, 0, tzinfo=UTC)
-LISTED = """session.expiring session.expired session.needs_login session.competing connection.lost connection.restored
-auth.failed auth.paused order.rejected order.unknown stop.failed position.unprotected sync.failed key.rotation_due
-credential.old storage.problem maintenance.planned gateway.update security.finding persistent.issue""".split()
+LISTED = [
+    "session.expiring",
+    "session.expired",
+    "session.needs_login",
+    "session.competing",
+    "connection.lost",
+    "connection.restored",
+    "auth.failed",
+    "auth.paused",
+    "order.rejected",
+    "order.unknown",
+    "stop.failed",
+    "position.unprotected",
+    "sync.failed",
+    "key.rotation_due",
+    "credential.old",
+    "storage.problem",
+    "maintenance.planned",
+    "gateway.update",
+    "security.finding",
+    "persistent.issue",
+]
 
 
 def at(**passed: float) -> datetime:

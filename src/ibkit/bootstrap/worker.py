@@ -28,6 +28,7 @@ from ibkit.bootstrap.alerting import PARTS, Alerting, alerting_of, beside, conne
 from ibkit.bootstrap.clients import client_of
 from ibkit.bootstrap.desks import Books, Desk, desk_of, open_books
 from ibkit.bootstrap.edge import edges
+from ibkit.bootstrap.measuring import Measuring
 from ibkit.bootstrap.worker_loop import Outage, WorkerLoop
 from ibkit.client import Client
 from ibkit.clock import SystemClock
@@ -225,7 +226,9 @@ async def open_worker(
     confirm: of live money, asked for each account, with whether paper was validated: whether a person asked for it.
     """
     async with AsyncExitStack() as stack:
-        client = client_of(settings, compete=compete or None, upto=None)
+        measuring = Measuring(connection_of(settings))
+        observe = measuring.counting(observe)
+        client = client_of(settings, compete=compete or None, upto=None, meter=measuring.meter)
         clock = client.clock
         lease = worker_lease(settings)
         what = "the watch over this login"
@@ -238,6 +241,7 @@ async def open_worker(
         signs = Signs(connection_of(settings))
         if patient and edges().keep_alive:
             await stack.enter_async_context(beside(alerting.dispatcher.run))
+            await stack.enter_async_context(beside(measuring.recorder(settings, books, clock).run))
         await stack.enter_async_context(client)
         outage = Outage("sign-in", clock, observe, random.random)
         while True:
@@ -265,6 +269,7 @@ async def open_worker(
         await stack.enter_async_context(by_name.hold(clock=clock, what=f"the watch over IBKR user {username}"))
         worker = _worker(settings, client, desks, lease, poll_s=poll_s, since=since, observe=observe, alerting=alerting)
         worker.loop.heard = lambda failure: alerting.dispatcher.tell(*signs.heard(failure, clock.now()))
+        measuring.watch(worker.loop.standing, desks[0].broker.username)
         yield worker
 
 

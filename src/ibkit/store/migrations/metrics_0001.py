@@ -20,6 +20,7 @@ _MINUTES = Table(
     Column("calls", Integer, nullable=False),
     Column("errors", JSON, nullable=False),
     Column("attempts", Integer, nullable=False),
+    Column("retries", Integer, nullable=False),
     Column("seconds", Float, nullable=False),
     Column("buckets", JSON, nullable=False),
     Column("bytes_sent", BigInteger, nullable=False),
