@@ -59,7 +59,12 @@ def span(name: str, **attributes: str | int | float | bool) -> Iterator[Span]:
     with tracer.start_as_current_span(
         name, attributes=attributes, record_exception=False, set_status_on_exception=False
     ) as inner:
-        yield Span(inner)
+        current = Span(inner)
+        try:
+            yield current
+        except Exception as error:
+            current.failed(str(getattr(error, "code", type(error).__name__)))
+            raise
 
 
 def trace_id() -> str | None:

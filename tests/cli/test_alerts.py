@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -70,6 +71,28 @@ def test_an_unprotected_position_is_listed_acknowledged_and_closed(bench: Callab
     assert it.run("alerts", "close", alert["alert_id"], "--note", "stop placed by hand").code == 0
     assert it.run("alerts", "list").out == "No open alerts.\n"
     assert it.run("alerts", "list", "--everything", "--json").json[0]["state"] == "closed"
+
+
+def test_a_round_of_the_worker_posts_what_stands_and_a_dead_receiver_changes_nothing(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = bench()
+    sold = it.run("sell-option", "--side", "put", "--json").json
+    world = it.simulator.world
+    world.exchange.end(world.exchange.orders[int(sold["legs"][0]["stop_order_id"])], "cancelled", world.now)
+    with receiver() as (url, posted):
+        monkeypatch.setenv("ALERT_WEBHOOK_URL", url)
+        it.simulator.advance(120)
+        assert it.run("worker", "--once", "--json").code == 7
+        [document] = [json.loads(body) for body in posted]
+        assert (document["event"], document["severity"]) == ("position.unprotected", "critical")
+        assert "DU1" not in posted[0].decode()
+    assert it.run("worker", "--once", "--json").code == 0  # the stop was placed again, and nobody listens any more
+    world.exchange.end(world.exchange.orders[max(world.exchange.orders)], "cancelled", world.now)
+    it.simulator.advance(120)
+    assert it.run("worker", "--once", "--json").code == 7
+    waiting = it.run("alerts", "list", "--json").json[0]["deliveries"]
+    assert [(each["state"], each["attempts"]) for each in waiting if each["channel"] == "webhook"] == [("pending", 1)]
 
 
 def test_an_alert_that_is_not_there_is_not_found(ibkit: Run, env: Callable[..., None]) -> None:

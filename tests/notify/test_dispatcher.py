@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import hashlib
-import hmac
 import logging
+import re
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
+from ibkit.bootstrap.alerting import beside
 from ibkit.errors import StorageError
 from ibkit.model import Secret
 from ibkit.trading.alert import Alert, AlertKind, Severity
@@ -20,6 +20,8 @@ from notify.conftest import KEY, START, Make
 from receivers import hook, mailbox
 
 pytestmark = pytest.mark.anyio
+
+ROOT = Path(__file__).parents[2]
 
 
 def mail_settings(port: int) -> dict[str, str]:
@@ -60,10 +62,15 @@ async def test_a_webhook_can_be_verified_with_ten_lines(desk_of: Make) -> None:
         desk = desk_of(ALERT_WEBHOOK_URL=web.url, ALERT_WEBHOOK_SECRET=KEY)
         await desk.hears(desk.event())
     headers, body = web.requests[0]
-    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
-    key = base64.b64decode(KEY.removeprefix("whsec_"))
-    expected = "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
-    assert hmac.compare_digest(headers["webhook-signature"], expected)
+    [program] = re.findall(r"```python\n(.*?)```", (ROOT / "docs/guide/alerts.md").read_text(), re.DOTALL)
+    receiver: dict[str, Any] = {}
+    exec(program, receiver)
+    verified, now = receiver["verified"], START.timestamp()
+    assert verified(headers, body, KEY, now)
+    assert not verified(headers, body + b" ", KEY, now)
+    assert not verified({**headers, "webhook-id": "other"}, body, KEY, now)
+    assert not verified(headers, body, "another secret", now)
+    assert not verified(headers, body, KEY, now + 301)
     assert int(headers["webhook-timestamp"]) == int(START.timestamp())
     assert headers["webhook-id"] == web.documents[0]["id"]
 
@@ -265,3 +272,36 @@ async def test_a_restored_connection_ends_the_alert_of_its_loss(desk_of: Make) -
     desk.clock.advance(1801)
     await desk.dispatcher.once()
     assert {each.subject for each in await desk.incidents.incidents()} == {"x"}
+
+
+async def test_beside_other_work_it_delivers_and_a_fault_of_it_ends_nothing(desk_of: Make, monkeypatch: Any) -> None:
+    async with hook() as web:
+        desk = desk_of(ALERT_WEBHOOK_URL=web.url)
+        broken = [ValueError("a fault of ours")]
+        look = desk.dispatcher.look
+        told = anyio.Event()
+
+        async def faulty() -> None:
+            if broken:
+                raise broken.pop()
+            await look()
+
+        async def until_taken(seconds: float) -> None:
+            if web.requests:
+                told.set()
+            desk.clock.advance(seconds)
+            await anyio.sleep(0.01)
+
+        monkeypatch.setattr(desk.dispatcher, "look", faulty)
+        monkeypatch.setattr(desk.clock, "sleep", until_taken)
+
+        async def work() -> None:
+            async with beside(desk.dispatcher.run):
+                desk.dispatcher.tell(desk.event())
+                with anyio.fail_after(10):
+                    await told.wait()
+                raise StorageError("of the work itself")
+
+        with pytest.raises(StorageError):  # as it was raised, not in a group
+            await work()
+    assert [each["event"] for each in web.documents] == ["order.rejected"]

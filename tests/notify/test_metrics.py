@@ -85,7 +85,9 @@ async def test_a_repeated_read_and_a_wait_for_the_rate_limit_are_counted() -> No
     simulator = make_simulator()
     metrics = Metrics()
     async with make_client(simulator, meter=metrics.meter("c")) as ib:
-        simulator.control("POST", "faults", {"fault": "status", "endpoint": "ACCOUNTS", "times": 1, "params": {"status": 503}})
+        simulator.control(
+            "POST", "faults", {"fault": "status", "endpoint": "ACCOUNTS", "times": 1, "params": {"status": 503}}
+        )
         for _ in range(60):
             await ib.request(ACCOUNTS)
     figures = metrics.calls["c", "GET /iserver/accounts"]

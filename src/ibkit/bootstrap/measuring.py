@@ -6,6 +6,7 @@ node exporter or the service hands them on: the worker itself listens nowhere.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from datetime import datetime
@@ -13,10 +14,11 @@ from pathlib import Path
 
 from ibkit.bootstrap.desks import Books
 from ibkit.bootstrap.worker_loop import Standing
+from ibkit.client.metering import CallLog, Meter, Meters
 from ibkit.clock import Clock
 from ibkit.errors import StorageError
 from ibkit.model import Username
-from ibkit.notify.metrics import ConnectionMeter, Metrics
+from ibkit.notify.metrics import Metrics
 from ibkit.notify.minutes import Recorder
 from ibkit.settings import Settings
 from ibkit.store.metric_minutes import SqlMinutes
@@ -45,8 +47,10 @@ class Measuring:
         self._since: datetime | None = None
 
     @property
-    def meter(self) -> ConnectionMeter:
-        return self.metrics.meter(self._connection)
+    def meter(self) -> Meter:
+        """Counts the connection's calls, and writes them to the log where that is asked for."""
+        counts = self.metrics.meter(self._connection)
+        return Meters(counts, CallLog()) if logging.getLogger("ibkit.client").isEnabledFor(logging.INFO) else counts
 
     def counting(self, observe: Observer) -> Observer:
         """`observe`, which also counts what becomes of orders."""

@@ -240,7 +240,6 @@ class Core:
                 response = await self._exchanged(endpoint, path, query, body, method, errors, permit)
             except IbkitError as error:
                 error.request_id = error.request_id or trace_id()
-                current.failed(error.code)
                 self._count(endpoint, error.code)
                 raise
             current.set("http.response.status_code", response.status)
