@@ -243,5 +243,7 @@ def test_a_failure_of_the_connection_is_told_as_what_it_is(error: StorageError, 
 def test_a_connection_that_goes_on_failing_is_an_issue_and_its_return_a_notice() -> None:
     signs = Signs("paper oauth1a")
     told = [each.event.value for n in range(30) for each in signs.heard(Unreachable("refused"), at(minutes=n))]
-    assert told == ["connection.lost", "persistent.issue", "persistent.issue"]  # repeated, and down for long
+    assert told == ["connection.lost", "persistent.issue"]  # one of it, though it repeats and is down for long
     assert [each.event.value for each in signs.heard(None, at(minutes=30))] == ["connection.restored"]
+    seldom = [each.event.value for n in range(3) for each in signs.heard(Unreachable("no"), at(hours=2, minutes=8 * n))]
+    assert seldom == ["connection.lost", "persistent.issue"]  # too seldom to repeat, but down for more than 15 minutes

@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 
 EVERY_S: Final = 2.0
 _AFTER_FAILURE_S: Final = 30.0
+_DAY_S: Final = 86_400.0
 _AT_A_TIME: Final = 8
 _MOST_WAITING: Final = 1_000
 """Happenings between two looks; more of them are more of the same, and the oldest go."""
@@ -89,12 +90,15 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Until it is cancelled."""
-        failing = False
+        failing, purged_at = False, self._clock.monotonic() - _DAY_S
         async with anyio.create_task_group() as tasks:
             while True:
                 wait = EVERY_S
                 try:
                     await self.look()
+                    if self._clock.monotonic() - purged_at >= _DAY_S:
+                        await self._incidents.purge(self._clock.now())
+                        purged_at = self._clock.monotonic()
                     for delivery in await self._due():
                         tasks.start_soon(self.deliver, delivery)
                     failing = False

@@ -44,6 +44,10 @@ class Incidents(Protocol):
         """Keep what became of a try."""
         ...
 
+    async def purge(self, now: datetime) -> int:
+        """Forget what was over long ago: how many alerts."""
+        ...
+
 
 class Channels(Protocol):
     async def all(self) -> tuple[Channel, ...]:

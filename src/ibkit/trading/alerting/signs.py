@@ -50,10 +50,15 @@ class Signs:
     connection: str
     repeats: Repeats = field(default_factory=Repeats)
     downtime: Downtime = field(default_factory=Downtime)
+    _issued: bool = False
+    """Whether administrators have heard of the outage that goes on: one alert for it, whichever rule came first."""
 
     def heard(self, failure: IbkitError | None, at: datetime) -> tuple[Happening, ...]:
         """After each round: what it failed by, or that it did not."""
-        return self.downtime.up(self.connection, at) if failure is None else self.failed(failure, at)
+        if failure is not None:
+            return self.failed(failure, at)
+        self._issued = False
+        return self.downtime.up(self.connection, at)
 
     def failed(self, error: IbkitError, at: datetime) -> tuple[Happening, ...]:
         if error.code == _PLANNED:
@@ -62,7 +67,7 @@ class Signs:
         issue = self.repeats.failed(error.code, self.connection, at, trace_id=trace, remedy=error.remedy)
         found = [issue] if issue is not None else []
         if isinstance(error, ConfigError | TradingError):
-            return tuple(found)  # ours to mend; the connection may be well
+            return tuple(found)  # ours to mend: no outage of the connection
         event = event_of(error)
         if event is not None:
             found.append(
@@ -78,6 +83,9 @@ class Signs:
         if not isinstance(error, StorageError):
             lost = self.downtime.down(self.connection, f"{error.code}: {error.message}", at)
             found += [each for each in lost if event is None or each.event is not EventKind.CONNECTION_LOST]
+        if self._issued:
+            found = [each for each in found if each.event is not EventKind.PERSISTENT_ISSUE]
+        self._issued |= any(each.event is EventKind.PERSISTENT_ISSUE for each in found)
         return tuple(found)
 
 
