@@ -232,6 +232,7 @@ def schedule_row() -> str:
 
 
 def report() -> str:
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as on a user's machine: modules are compiled once
     rows = [
         *call_rows(),
         handshake_row(),

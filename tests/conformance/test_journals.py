@@ -23,6 +23,7 @@ from ibkit.trading.events import (
     Doubted,
     Expired,
     GaveUp,
+    IntentId,
     LegAck,
     Operation,
     Progressed,
@@ -35,7 +36,7 @@ from ibkit.trading.events import (
     UnknownReason,
 )
 from ibkit.trading.intent import IntentState
-from ibkit.trading.ports import ControlsMoved, Fenced
+from ibkit.trading.ports import ControlsMoved, Fenced, Leg
 from journal_words import KEY, bracket, claim, later, other_key, planned, send
 
 pytestmark = pytest.mark.anyio
@@ -302,6 +303,30 @@ async def test_the_legs_of_a_group_are_intents_of_their_own_and_come_in_the_orde
     assert {leg.key for leg in legs} < {intent.key for intent in await journal.unfinished(USER)}
     assert await journal.legs(legs[0].intent_id) == ()
     assert await journal.by_key(tenant="local", environment=Environment.PAPER, key=first.planned.key) == legs[0]
+
+
+@pytest.mark.requirement("TRD-12")
+async def test_a_leg_of_which_no_place_is_told_comes_last(journal):
+    wish, (first, second) = bracket()
+    parent, _ = await journal.plan(wish)
+    found = Leg(
+        planned(other_key(3), "6", leg_of=parent.intent_id),
+        Attached(at=START, order_id=OrderId("999"), status=OrderStatus.PRE_SUBMITTED),
+    )
+    acks = tuple(
+        LegAck(number, leg.attached.order_id, leg.attached.status) for number, leg in ((1, first), (2, second))
+    )
+    acknowledged = Acknowledged(
+        at=START, order_id=OrderId("900"), status=OrderStatus.SUBMITTED, evidence="answer", legs=acks
+    )
+    await journal.append(parent, *sending(), acknowledged, legs=(found, second, first))
+
+    assert [leg.order_id for leg in await journal.legs(parent.intent_id)] == [
+        first.attached.order_id,
+        second.attached.order_id,
+        "999",
+    ]
+    assert await journal.legs(IntentId("ib-never")) == ()
 
 
 @pytest.mark.requirement("TRD-12", "TRD-22")

@@ -477,6 +477,13 @@ async def test_an_order_is_open_from_its_bytes_to_its_end(shelf):
     assert counted.ended
 
 
+async def test_an_order_of_which_nobody_knows_the_value_counts_with_what_left_of_it(shelf):
+    await shelf.send(limit_order("100", "10"), value=None)
+
+    (order,) = (await shelf.book.state(SCOPE, START)).usage.open
+    assert (order.sent, order.value_usd) == (10, None)
+
+
 async def test_an_order_in_unknown_state_may_fill_until_it_is_settled(shelf):
     lost = await shelf.unknown(await shelf.send())
     usage = (await shelf.book.state(SCOPE, START)).usage

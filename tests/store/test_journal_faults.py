@@ -22,6 +22,7 @@ from ibkit.errors import InFlight, StorageError
 from ibkit.model import Environment, OrderType, Side
 from ibkit.store import database, open_journal
 from ibkit.store.columns import instant_text
+from ibkit.store.migrations import JOURNAL
 from ibkit.trading.alert import Alert, AlertKind, Severity
 from ibkit.trading.events import Doubted
 from ibkit.trading.intent import IntentState, fold_all
@@ -67,9 +68,14 @@ async def test_a_journal_of_a_newer_version_is_left_alone(path):
     connection.commit()
     connection.close()
 
-    with pytest.raises(StorageError, match="version 99"):
+    with pytest.raises(StorageError) as caught:
         async with open_journal(path, clock=CLOCK):
             pass
+
+    assert caught.value.message == (
+        f"Database problem: its journal have version 99, this ibkit knows {JOURNAL[-1].version}"
+    )
+    assert caught.value.remedy == "Update ibkit: the database was written by a newer one."
 
 
 @pytest.mark.requirement("TRD-10", "GWY-06")
@@ -214,8 +220,9 @@ async def test_a_journal_that_another_program_holds_takes_nothing_until_it_lets_
         holder = sqlite3.connect(path, isolation_level=None)
         try:
             holder.execute("BEGIN IMMEDIATE")
-            with pytest.raises(StorageError, match="locked by another program"):
+            with pytest.raises(StorageError) as caught:
                 await journal.plan(planned())
+            assert caught.value.message == f"Database problem: order journal {path}: locked by another program"
             with pytest.raises(StorageError, match="locked by another program"):
                 async with journal.conversation(USER, wait_s=0):
                     pytest.fail("no lane was taken")
@@ -303,7 +310,10 @@ async def test_a_damaged_file_is_named_and_never_made_anew(path, damage):
         async with open_journal(path, clock=CLOCK):
             pass
 
-    assert "Do not delete it" in caught.value.remedy
+    assert caught.value.message.startswith(f"Database problem: order journal {path}: ")
+    assert ("not a database" if damage in ("no database", "header gone") else "damaged") in caught.value.message
+    keep = "Do not delete it: move it aside, check `ibkit orders list` at IBKR, then start anew."
+    assert caught.value.remedy == keep
     assert path.read_bytes() == content
 
 
@@ -420,6 +430,8 @@ async def test_outside_of_its_context_a_journal_is_closed(path):
         await journal.plan(planned())
     with pytest.raises(AssertionError, match="only inside"):
         _ = journal.alerts
+    with pytest.raises(AssertionError, match="only inside"):
+        _ = journal.risk
     async with journal:
         assert journal.alerts is not None
     with pytest.raises(AssertionError, match="only inside"):

@@ -243,6 +243,38 @@ def test_a_mark_rises_and_does_not_fall(tmp_path):
     assert (tmp_path / "mark").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_mark_that_stands_as_high_is_not_written_over(tmp_path):
+    """Another journal in the same place must be noticed, however far either has come."""
+    file = MarkFile(tmp_path / "mark")
+    file.put(Mark("0123456789abcdef", 4))
+    file.rise(Mark("fedcba9876543210", 4), sync=True)
+
+    assert file.read() == Mark("0123456789abcdef", 4)
+
+
+def test_a_mark_outlives_a_power_cut_where_that_is_asked_for(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda _: synced.append((tmp_path / "mark").read_bytes()))
+    file = MarkFile(tmp_path / "mark")
+
+    file.rise(Mark("0123456789abcdef", 1), sync=False)
+    assert synced == []
+    file.rise(Mark("0123456789abcdef", 2), sync=True)
+    file.put(Mark("0123456789abcdef", 1))  # a person's word
+    assert synced == [b"0123456789abcdef 00000000000000000002\n", b"0123456789abcdef 00000000000000000001\n"]
+
+
+def test_a_mark_is_written_byte_for_byte_on_windows_too(tmp_path, monkeypatch):
+    """Else each start would take the journal for a restored copy."""
+    flags, opened = [], os.open
+    monkeypatch.setattr(os, "O_BINARY", os.O_SYNC, raising=False)
+    monkeypatch.setattr(os, "open", lambda path, flag, mode: (flags.append(flag), opened(path, flag, mode))[1])
+
+    MarkFile(tmp_path / "mark").put(Mark("0123456789abcdef", 1))
+
+    assert [flag & os.O_BINARY for flag in flags] == [os.O_BINARY]
+
+
 def test_whoever_finds_the_mark_held_leaves_it_to_the_other(tmp_path):
     file = MarkFile(tmp_path / "mark")
     file.rise(Mark("0123456789abcdef", 1), sync=False)
@@ -259,8 +291,11 @@ def test_whoever_finds_the_mark_held_leaves_it_to_the_other(tmp_path):
 
 def test_a_mark_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "mark").mkdir()
-    with pytest.raises(StorageError, match="mark"):
+    with pytest.raises(StorageError) as caught:
         MarkFile(tmp_path / "mark").read()
+
+    assert caught.value.message == f"Database problem: {tmp_path / 'mark'}: Is a directory"
+    assert caught.value.remedy == "Check that the folder is writable by this user and has space left."
 
 
 @pytest.mark.parametrize(

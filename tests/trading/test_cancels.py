@@ -276,13 +276,12 @@ async def test_a_changed_size_counts_for_what_is_left_to_undo(room):
     larger = dataclasses.replace(stop, quantity=Decimal(10))
     await room.gateway.modify(stands.order_id, larger, key=Key("modify-0123456789abcdef"))
 
-    with pytest.raises(LimitExceeded, match="only 0 of 10 are left to undo"):
-        await room.gateway.submit(
-            stock_ticket("6", side=Side.SELL),
-            key=Key("close-0123456789abcdef1"),
-            purpose="close",
-            reduces=bought.intent_id,
-        )
+    close = stock_ticket("6", side=Side.SELL)
+    with pytest.raises(LimitExceeded) as caught:
+        await room.gateway.submit(close, key=Key("close-0123456789abcdef1"), purpose="close", reduces=bought.intent_id)
+
+    assert caught.value.message == f"{close.label}: only 0 of 10 are left to undo"
+    assert caught.value.details == {"control": "nothing_to_reduce"}
 
 
 @pytest.mark.requirement("TRD-12", "TRD-18")
@@ -300,6 +299,9 @@ async def test_a_change_to_another_side_or_contract_is_refused_before_it_is_stor
     with pytest.raises(ConfigError, match="keeps contract and side") as caught:
         await room.gateway.modify(placed.order_id, other, key=OTHER)
 
-    assert caught.value.details["field"] == field
+    order = f"order {placed.order_id} is to BUY "  # and what the broker calls it: nothing, here
+    assert caught.value.message == f"Invalid request: {order}: a change keeps contract and side"
+    assert (caught.value.code, caught.value.remedy) == ("E-VALIDATION", "Cancel it and place another.")
+    assert caught.value.details == {"field": field}
     assert room.broker.sent("modify") == 0
     assert await room.gateway.find(OTHER) is None

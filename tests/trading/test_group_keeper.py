@@ -410,6 +410,20 @@ async def test_what_filled_without_a_stop_is_closed_at_the_market(desk):
     assert settled.mended == "4 filled without a stop was closed at 628.50"
 
 
+async def test_after_three_closes_of_which_each_filled_a_part_the_rest_is_closed_under_the_last_key(desk):
+    """The key of a close is never used for other terms; what is left then is the gateway's to refuse."""
+    for attempt, filled in enumerate((1, 2, 3), start=1):
+        key = child_key(KEY, "flatten" if attempt == 1 else f"flatten-{attempt}")
+        plan = planned(stock_ticket("9", side=Side.SELL), key=key, intent_id=f"ib-close-{attempt}")
+        partly = acknowledged(plan, f"20{attempt}", state=IntentState.CANCELLED, filled=Decimal(filled))
+        desk.journal.intents[partly.intent_id] = partly
+
+    await desk.settle(broken(state=IntentState.FILLED, filled=Decimal(10)))
+
+    ticket, key, *_ = desk.door.submitted[0]
+    assert (ticket.quantity, key) == (Decimal(4), child_key(KEY, "flatten-3"))
+
+
 async def test_a_sold_parent_is_bought_back(desk):
     sold = planned(dataclasses.replace(LIMIT, side=Side.SELL), others=(PROFIT, STOP), group=GroupKind.BRACKET)
     await desk.settle(acknowledged(sold, grouped=True, legs=NO_STOP, state=IntentState.FILLED, filled=Decimal(10)))

@@ -23,7 +23,7 @@ from ibkit.model import (
     Trail,
 )
 from ibkit.trading.events import LegAck
-from ibkit.trading.groups import acknowledged_legs, check_group, fits, legs_from, rows_of
+from ibkit.trading.groups import acknowledged_legs, check_group, fits, late_leg, legs_from, rows_of
 from ibkit.trading.ref import leg_ref
 
 pytestmark = pytest.mark.requirement("TRD-12")
@@ -310,6 +310,40 @@ def test_a_child_that_is_inactive_was_refused_unless_it_waits_behind_a_question(
     assert legs[0] == LegAck(1, OrderId("1002"), status, text)
 
 
+def test_an_order_that_fits_nothing_of_the_group_is_left_out():
+    """And so is a second one for a place that is taken."""
+    legs = legs_from(
+        BRACKET,
+        (child(PROFIT, "1002"), child(PROFIT, "1004"), child(dataclasses.replace(STOP, side=Side.BUY), "9")),
+        (),
+    )
+
+    assert [leg.order_id for leg in legs] == ["1002", None]
+
+
+def test_of_two_orders_with_one_ref_the_first_has_the_place():
+    twice = (row(STOP, "1002", ref=leg_ref(REF, 1)), row(STOP, "1003", ref=leg_ref(REF, 1)))
+
+    assert [leg.order_id for leg in legs_from(OCA, twice, ())] == ["1002", None]
+
+
+# -- what comes up late --------------------------------------------------------------------------------------------
+
+
+def test_nothing_comes_late_of_a_group_whose_orders_are_not_known_yet():
+    assert late_leg(BRACKET, child(PROFIT, "1002")) is None
+
+
+def test_the_first_of_an_oca_group_may_come_up_after_another_stood_in_for_it():
+    """The group was found by its second order; later the list shows the one that bears the group's own ref."""
+    stood_in = dataclasses.replace(
+        OCA, grouped=True, order_id=OrderId("1002"), legs=(LegAck(1, OrderId("1002"), SUBMITTED),)
+    )
+
+    assert late_leg(stood_in, row(PROFIT, "1001", ref=REF)) == LegAck(0, OrderId("1001"), SUBMITTED, "")
+    assert late_leg(stood_in, row(PROFIT, "1002", ref=REF)) is None
+
+
 # -- terms --------------------------------------------------------------------------------------------------------
 
 
@@ -353,6 +387,24 @@ def test_every_spelling_of_a_trailing_order_is_one_kind(word, kind):
 )
 def test_an_order_of_other_terms_does_not_fit(shown):
     assert not fits(row(STOP, **shown), STOP)
+
+
+def test_a_child_may_be_as_small_as_what_its_parent_filled():
+    assert fits(child(STOP, "1002", total=Decimal(4)), STOP)
+    assert not fits(child(STOP, "1002", total=Decimal(11)), STOP)
+    assert not fits(row(STOP, "1002", total=Decimal(4)), STOP)
+
+
+def test_children_that_come_up_late_and_smaller_are_known_by_their_prices():
+    """The parent was cancelled after 4 of 10; both children had not been seen before."""
+    unseen = (LegAck(1, None, OrderStatus.UNKNOWN, "unseen"), LegAck(2, None, OrderStatus.UNKNOWN, "unseen"))
+    grouped = dataclasses.replace(BRACKET, grouped=True, legs=unseen)
+
+    found = [
+        late_leg(grouped, child(ticket, number, total=Decimal(4))) for ticket, number in ((STOP, "7"), (PROFIT, "8"))
+    ]
+
+    assert [(leg.number, leg.order_id) for leg in found] == [(2, "7"), (1, "8")]
 
 
 def test_a_limit_that_differs_does_not_fit():

@@ -615,3 +615,5 @@ async def test_a_group_that_was_found_by_another_of_its_orders_counts_once(room)
         await room.gateway.cancel_rest(each)
 
     assert (await close(room, entry, "6")).accepted
+    with pytest.raises(LimitExceeded, match="only 0 of 10"):
+        await close(room, entry, "1")

@@ -70,7 +70,8 @@ class MarkFile:
 
     def _write(self, mark: Mark, *, sync: bool, only_up: bool) -> None:
         try:
-            handle = os.open(self._path, os.O_CREAT | os.O_RDWR | getattr(os, "O_CLOEXEC", 0), 0o600)
+            # Windows would else write two bytes for the line's end, and nobody could read the mark.
+            handle = os.open(self._path, os.O_CREAT | os.O_RDWR | getattr(os, "O_BINARY", 0), 0o600)
             try:
                 os.lseek(handle, _LONGEST, os.SEEK_SET)  # Windows locks bytes, from here on: not those that are read
                 if only_up and not take(handle):

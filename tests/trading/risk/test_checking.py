@@ -199,6 +199,14 @@ def test_positions_that_are_not_known_prove_nothing():
     assert not case(operation=Operation.CANCEL).exits
 
 
+@pytest.mark.parametrize("held", ["0.5", "-0.5"])
+def test_less_than_a_share_is_closed_by_the_other_side_alone(held):
+    closes = Side.SELL if Decimal(held) > 0 else Side.BUY
+
+    assert case(stock_ticket("0.5", side=closes), positions=holding(held)).exits
+    assert not case(stock_ticket("0.5", side=closes.opposite), positions=holding(held)).exits
+
+
 def test_groups_of_exits():
     sells = (limit_order("110", "10", side=Side.SELL), stop_order("90", "10", side=Side.SELL))
 
@@ -227,6 +235,15 @@ def test_a_verdict_tells_the_value_for_the_record():
     assert check(case(limit_order("100", "10"))).halts == ()
 
 
+def test_a_refusal_that_halts_nothing_asks_for_no_halt():
+    """What stands in a verdict's halts is stored before anybody is told."""
+    refused = check(case(limit_order("100", "2000")))
+    halting = check(broken("RC-16"))
+
+    assert (refused.objection.control, refused.halts) == ("RC-08", ())
+    assert [halt.control for halt in halting.halts] == ["RC-16"]
+
+
 def test_an_assessment_shows_every_control_with_its_headroom():
     readings = assess(case(limit_order("100", "10")))
 
@@ -248,6 +265,7 @@ def test_an_assessment_goes_on_after_a_refusal_and_shows_exits_as_such():
         "exit",
         "closes a position",
     )
+    assert closing["RC-08"].limit == ""
 
 
 def test_nothing_known_refuses_everything_that_opens():
@@ -302,6 +320,7 @@ def test_a_case_is_made_of_an_intent_and_the_book():
         environment=Environment.PAPER, account_id=ACCOUNT, tenant="acme", user="ada", api_key="k1", symbol="SPY"
     )
     assert (made.group, made.intent_id, made.strategy, made.allow_duplicate) == (GroupKind.OCA, "ib-1", "wheel", True)
+    assert made.operation is Operation.PLACE
     assert (made.stage, made.now, made.expires_at, made.tied) == (Stage.CONFIRM, NOW, state_end(), ("RC-07",))
     assert (made.limits, made.halts, made.usage, made.facts) == (state.limits, state.halts, state.usage, GOOD)
 

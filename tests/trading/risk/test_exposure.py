@@ -127,6 +127,13 @@ def test_open_orders_count_as_if_they_were_filled(waiting, state, whose):
     assert state_of("RC-13", given) is state
 
 
+@pytest.mark.parametrize(("second", "state"), [("50", State.OK), ("51", State.REFUSES)])
+def test_two_open_orders_of_ours_may_both_fill(second, state):
+    usage = Usage(open=(ours(limit_order("50", "50"), "ib-1"), ours(limit_order("51", second), "ib-2")))
+
+    assert state_of("RC-13", case(stock_ticket("100"), positions=holding("19800"), usage=usage)) is state
+
+
 def test_the_other_side_is_not_expected_to_fill():
     usage = Usage(open=(ours(limit_order("150", "500", side=Side.SELL)),))
 
@@ -332,6 +339,8 @@ def test_sales_that_may_still_fill_count():
     assert short(ours(sale("4"), reduces=True)) == "3"
     assert short(ours(sale("4", side=Side.BUY))) == "3"
     assert short(ours(sale("4"), group="g"), ours(sale("5"), "ib-2", group="g")) == "8"
+    assert short(ours(sale("5"), group="g"), ours(sale("4"), "ib-2", group="g")) == "8"
+    assert short(ours(sale("4")), ours(sale("5"), "ib-2")) == "12"
     legs = spread(("629", -2, Right.PUT), ("624", 1, Right.PUT))
     assert short(ours(spread_order(legs, "1", "2")), filled={"ib-open": Decimal(1)}) == "4"
 
@@ -364,6 +373,7 @@ def test_groups_of_short_options():
     put, call = sale("2"), sale("2", contract=option("640", Right.CALL))
 
     assert read("RC-15", oca(put, call)).value == "2"
+    assert state_of("RC-15", oca(put, call, reduces=True)) is State.OK
     assert read("RC-15", bracket(put, call)).value == "4"
 
 
@@ -422,6 +432,16 @@ def test_an_order_of_another_contract_in_the_group_is_looked_at_too():
     assert read("RC-13", reverse).headroom == 1000
     assert read("RC-13", oca(limit_order("10", "10"), limit_order("10", "30"))).value == "30"
     assert read("RC-13", oca(limit_order("10", "30"), limit_order("10", "10"))).value == "30"
+
+
+def test_a_larger_order_of_another_contract_hides_no_position_that_grows_too_far():
+    qqq = dataclasses.replace(SPY, conid=Conid(320227571), symbol="QQQ")
+    held = {"positions": holding("19990")}
+
+    assert (
+        state_of("RC-13", oca(limit_order("10", "11"), limit_order("10", "30", contract=qqq), **held)) is State.REFUSES
+    )
+    assert state_of("RC-13", oca(limit_order("10", "10"), limit_order("10", "30", contract=qqq), **held)) is State.OK
 
 
 def test_stock_that_is_held_passes_and_the_options_beside_it_are_counted():

@@ -115,6 +115,14 @@ def test_the_second_of_two_halts_decides_where_the_first_does_not_hold():
     assert read("RC-02", given).limit == "account DU1234567"
 
 
+def test_a_halt_that_lets_a_change_through_does_not_lift_the_next_one():
+    change = {"operation": Operation.MODIFY, "replaces": foreign(remaining="10")}
+    both = (halt(HaltMode.BLOCK_NEW), halt(HaltMode.REDUCE_ONLY, symbol="SPY"))
+
+    refused = read("RC-02", case(stock_ticket("9"), halts=both, **change))
+    assert (refused.state, refused.value, refused.limit) == (State.REFUSES, "reduce-only", "symbol SPY")
+
+
 def test_live_halts_hold_live_orders():
     given = case(limits=LIVE, halts=(halt(environment=Environment.LIVE),))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
@@ -93,6 +93,9 @@ def test_the_day_is_new_yorks(now, begins, ends):
     moment, first, last = (datetime.fromisoformat(text).replace(tzinfo=UTC) for text in (now, begins, ends))
 
     assert (day_start(moment), next_day(moment)) == (first, last)
+    asked = moment.astimezone(timezone(timedelta(hours=9)))
+    assert (day_start(asked), next_day(asked)) == (first, last)
+    assert {day_start(asked).utcoffset(), next_day(asked).utcoffset()} == {timedelta(hours=9)}  # told as it was asked
 
 
 # -- RC-17 -----------------------------------------------------------------------------------------------------------

@@ -360,3 +360,9 @@ def test_a_value_is_read_in_any_case_and_spacing(name, text, value):
 
 def test_seconds_are_shown_without_idle_digits():
     assert (show_value(30.0), show_value(2.5)) == ("30", "2.5")
+
+
+def test_switches_and_large_numbers_are_shown_as_people_write_them():
+    assert (show_value(True), show_value(False), show_value(None)) == ("on", "off", "off")
+    assert show_value(Decimal("1E+6")) == "1000000"
+    assert prepared(change("1e6"), [], PAPER_LIMITS).new == "1000000"

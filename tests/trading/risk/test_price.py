@@ -186,7 +186,9 @@ def test_of_a_group_the_order_nearest_to_its_collar_is_shown():
     given = oca(limit_order("100"), limit_order("108"), limit_order("50"), quote=ROUND)
 
     assert read("RC-10", given).headroom == 2
+    assert read("RC-10", oca(limit_order("108"), limit_order("105"), quote=ROUND)).headroom == 2
     assert state_of("RC-10", oca(limit_order("100"), limit_order("111"), quote=ROUND)) is State.REFUSES
+    assert state_of("RC-10", oca(stock_ticket("1"), limit_order("111"), quote=ROUND)) is State.REFUSES
     child = bracket(limit_order("100"), limit_order("10", side=Side.SELL), quote=ROUND)
     assert state_of("RC-10", child) is State.OK  # what takes the parent back is no opener
 

@@ -81,6 +81,9 @@ def test_rates_can_be_off_or_nought():
 
     assert state_of("RC-18", case(usage=sent(*[0.1] * 500), limits=off)) is State.OFF
     assert state_of("RC-18", case(limits=nought)) is State.REFUSES
+    no_second = dataclasses.replace(PAPER_LIMITS, orders_per_second=None)  # the minute holds all the same
+    assert state_of("RC-18", case(usage=sent(*[0.1] * 119), limits=no_second)) is State.OK
+    assert state_of("RC-18", case(usage=sent(*[0.1] * 120), limits=no_second)) is State.REFUSES
 
 
 # -- RC-19 -----------------------------------------------------------------------------------------------------------
@@ -109,6 +112,7 @@ def test_other_contracts_sides_changes_and_older_sends_are_no_repeats():
 def test_a_change_is_not_counted_as_one_more():
     assert state_of("RC-19", case(usage=sent(*[30] * 5), operation=Operation.MODIFY)) is State.OK
     assert state_of("RC-19", case(usage=sent(*[30] * 6), operation=Operation.MODIFY)) is State.REFUSES
+    assert read("RC-19", case(operation=Operation.MODIFY)).value == "0 in a minute"
 
 
 def test_the_symbol_is_halted_until_somebody_looks():

@@ -12,7 +12,6 @@ from fakes import ACCOUNT, SPY, option, stock_ticket
 from ibkit.model import AccountId, OrderType, Right, Side
 from ibkit.trading.events import Operation, Stage
 from ibkit.trading.risk import PAPER_LIMITS, Heartbeat, Mode, State, Usage, check, covers, overdue
-from ibkit.trading.risk.heartbeat import orders_of
 from risk_cases import (
     LIVE,
     NOW,
@@ -21,7 +20,6 @@ from risk_cases import (
     left,
     limit_order,
     oca,
-    ours,
     read,
     sale,
     spread,
@@ -208,15 +206,6 @@ def test_the_newest_sign_counts_per_strategy_and_account():
     found = overdue(beats, now=NOW, after_s=60)
 
     assert [(late.strategy, late.account_id) for late in found] == [("wheel", other), ("grid", ACCOUNT)]
-
-
-def test_exits_of_a_silent_strategy_stay():
-    mine, exit_ = ours(TEN, "ib-1"), ours(stop_order("90"), "ib-2", reduces=True)
-    elsewhere = ours(dataclasses.replace(TEN, account_id=AccountId("DU2")), "ib-3")
-
-    found = orders_of(beat(90), [("wheel", mine), ("wheel", exit_), ("grid", mine), ("wheel", elsewhere)])
-
-    assert found == (mine,)
 
 
 def test_the_dead_mans_switch_is_opt_in():

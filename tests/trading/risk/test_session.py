@@ -182,6 +182,7 @@ def test_live_wishes_live_ten_seconds():
 def test_the_age_is_told():
     objection = check_age(START + timedelta(seconds=3), START, 30.0)
 
+    assert objection.control == "RC-26"
     assert objection.text == "Order exceeds limit intent_expired: 33 s old > 30 s"
     reading = read("RC-26", case(now=START + timedelta(seconds=12.5)))
     assert (reading.value, reading.limit, reading.headroom) == ("12.500 s", "30 s", Decimal("17.5"))

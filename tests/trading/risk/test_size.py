@@ -129,6 +129,17 @@ def test_open_orders_that_are_not_known_refuse():
     )
 
 
+def test_of_two_sides_the_one_with_less_room_is_shown_also_where_there_is_none():
+    """The limit is 15: with this request 14 and 15 stand on the two sides, or 15 and 15."""
+
+    def shown(bought, sold):
+        both = Usage(open=standing(bought).open + standing(sold, Side.SELL).open)
+        given = oca(limit_order("50"), limit_order("49", side=Side.SELL), usage=both)
+        return read("RC-23", given).value, read("RC-23", given).headroom
+
+    assert shown(13, 14) == shown(14, 13) == shown(14, 14) == ("15", 0)
+
+
 def test_a_change_adds_no_order_and_ended_orders_do_not_stand():
     change = {"operation": Operation.MODIFY, "replaces": foreign()}
 

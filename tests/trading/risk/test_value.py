@@ -216,6 +216,35 @@ def test_a_long_leg_covers_only_what_it_outlives():
     assert uncovered(spread_order(undated, "1.00", "2")) == 2
 
 
+def test_a_naked_call_counts_beside_a_put_that_is_not_naked():
+    risk_reversal = spread(("629", 1, PUT), ("640", -1, CALL))
+
+    # The price of 1, and the margin of the call: 1.10 + 126 - 10 out of the money.
+    assert value(risk_reversal, "1.00", ("2", "2.1"), ("1", "1.1")) == 100 * (1 + Decimal("117.10"))
+
+
+def test_a_short_call_that_ends_later_uncovers_no_put():
+    near, far = date(2026, 11, 20), date(2026, 12, 18)
+    legs = spread(("629", -1, PUT), ("624", 1, PUT), ("640", -1, CALL), expiries=(near, near, far))
+
+    assert uncovered(spread_order(legs, "-1.00", "2")) == 2  # the call alone
+
+
+def test_what_cannot_be_priced_leg_by_leg_has_no_value():
+    short_put = spread(("629", -1, PUT), ("624", 1, PUT))
+    bare = dataclasses.replace(
+        short_put,
+        legs=tuple(ComboLeg(dataclasses.replace(leg.contract, strike=None), leg.ratio) for leg in short_put.legs),
+    )
+    ratio = spread(("629", 1, PUT), ("624", -2, PUT))
+    first = ratio.legs[0].contract.conid
+
+    assert case_value(case(spread_order(short_put, None))) is None  # no leg has a quote
+    assert case_value(case(spread_order(ratio, "0.00"), markets={first: markets(ratio, *TWO)[first]})) is None
+    # Without strikes nothing offsets: both legs count in full, at what they trade for.
+    assert value(bare, "-1.00", *TWO) == 100 * (Decimal("1.98") + Decimal("1.02"))
+
+
 def test_puts_do_not_cover_calls():
     risk_reversal = spread(("620", -1, PUT), ("640", 1, CALL))
 
@@ -245,6 +274,8 @@ def test_the_middle_of_a_combination():
 
     assert net_middle(known, legs) == 0
     assert net_middle(partly, legs) is None
+    crossed = case(spread_order(legs, "1"), markets=markets(legs, TWO[0], ("1.02", "0.98")))
+    assert net_middle(crossed, legs) is None
 
 
 # -- groups and currencies -------------------------------------------------------------------------------------------

@@ -100,6 +100,7 @@ SITUATIONS = {
     },
     "RC-26": {
         "young": case(now=NOW + timedelta(seconds=2)),
+        "young, to the millisecond": case(now=NOW + timedelta(microseconds=1_234_567)),
         "old": case(now=NOW + timedelta(seconds=3600)),
         "at a confirmation": case(stage=Stage.CONFIRM, now=NOW + timedelta(seconds=3600)),
     },
@@ -208,6 +209,7 @@ SITUATIONS = {
             limits=live(max_position=None, max_position_value=Decimal(100)), quote=None, positions=holding("5")
         ),
         "a combination": case(spread_order(NAKED, "1"), limits=live(max_position=Decimal(5))),
+        "of two the one with less room": oca(stock_ticket("1"), stock_ticket("9", side=Side.SELL)),
         "off": case(limits=live(max_position=None, max_position_value=None)),
     },
     "RC-14": {
@@ -304,6 +306,8 @@ def said(control, given):
     """All that a reading holds, on a line or two."""
     reading = read(control, given)
     assert reading.control == control
+    assert isinstance(reading.value, str)
+    assert isinstance(reading.limit, str)
     left_over = "" if reading.headroom is None else f", {reading.headroom.normalize():f} left"
     lines = [f"{reading.state.name} {reading.name}: {reading.value or '-'} of {reading.limit or '-'}{left_over}"]
     if reading.objection is not None:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ibkit.model import AccountId
-from ibkit.trading.risk.book import OpenOrder
 from ibkit.trading.risk.case import Case, Reading
 
-__all__ = ["Heartbeat", "dead_man", "orders_of", "overdue"]
+__all__ = ["Heartbeat", "dead_man", "overdue"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,15 +35,6 @@ def overdue(beats: Iterable[Heartbeat], *, now: datetime, after_s: float | None)
             newest[key] = beat
     late = [beat for beat in newest.values() if now - beat.at > timedelta(seconds=after_s)]
     return tuple(sorted(late, key=lambda beat: beat.at))
-
-
-def orders_of(beat: Heartbeat, orders: Iterable[tuple[str, OpenOrder]]) -> tuple[OpenOrder, ...]:
-    """The open orders to cancel, of (strategy, order) pairs: the strategy's own in that account, but no exits."""
-    return tuple(
-        order
-        for strategy, order in orders
-        if strategy == beat.strategy and order.ticket.account_id == beat.account_id and not order.reduces
-    )
 
 
 def dead_man(case: Case) -> Reading:
