@@ -27,6 +27,7 @@ def test_every_setting_of_the_requirements_is_there(shared: Path) -> None:
     named = set(re.findall(r"`([A-Z][A-Z0-9_]+)`", table)) - {"_PAPER", "_LIVE"}
     assert named <= VARIABLES.keys()
     assert VARIABLES.keys() - named == {
+        "ALERT_WEBHOOK_SECRET",
         "APP_CLOCK",
         "ENCRYPTION_KEYRING_NAME",
         "ENCRYPTION_KEY_FILE",
@@ -35,6 +36,9 @@ def test_every_setting_of_the_requirements_is_there(shared: Path) -> None:
         "ENCRYPTION_KMS_REGION",
         "IBKIT_STATE_DIR",
         "IB_KEY_PASSPHRASE",
+        "LOG_FILE",
+        "LOG_FILE_MB",
+        "LOG_FORMAT",
         "IBKR_PRIVATE_KEY_PASSPHRASE",
         "WATCH_ALL_SHORTS",
     }

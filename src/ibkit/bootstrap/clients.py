@@ -39,6 +39,7 @@ from ibkit.trading.timeline import unobserved
 from ibkit.wire.endpoint import Needs
 
 if TYPE_CHECKING:
+    from ibkit.client.metering import Meter
     from ibkit.client.transport import Transport
 
 __all__ = [
@@ -174,10 +175,11 @@ def client_of(
     clock: Clock | None = None,
     live_account: str | None = None,
     observe: Observer = unobserved,
+    meter: Meter | None = None,
 ) -> TradingClient:
     """A client of the chosen method; it signs in when it is entered, as far as `upto`.
 
-    live_account, observe: as in `TradingClient`.
+    live_account, observe: as in `TradingClient`. meter: as in `Core`; not for the simulated broker in this process.
     """
     if settings.mock:
         from ibkit.bootstrap.mock import mock_client
@@ -205,6 +207,7 @@ def client_of(
         overrides=settings.general.endpoint_overrides,
         region=settings.general.region,
         shared=SharedSlots(_slots_path(settings, credentials), clock),
+        meter=meter,
     )
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ibkit.bootstrap.clients import client_of, clock_of
 from ibkit.bootstrap.edge import edges
@@ -39,6 +40,9 @@ from ibkit.trading.timeline import unobserved
 from ibkit.trading.watching.dead_man import DeadMan
 from ibkit.trading.watching.rounds import Rounds
 
+if TYPE_CHECKING:
+    from ibkit.store.database import Database
+
 __all__ = [
     "VALIDATION_KEY",
     "Books",
@@ -56,13 +60,14 @@ VALIDATION_KEY = "paper-validation-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Books:
-    """What lasts, without a broker."""
+    """What lasts, without a broker. records: the database of the trades; None with `--no-db`."""
 
     journal: Journal
     trades: Trades
     alerts: Alerts
     risk: RiskBook
     clock: Clock
+    records: Database | None = None
 
     async def paper_validated(self) -> bool:
         """Whether this installation has once sold, protected and closed on paper, all the way."""
@@ -177,23 +182,30 @@ def trades_journal_path(settings: Settings) -> Path:
 
 
 @asynccontextmanager
-async def open_books(settings: Settings, *, no_db: bool = False, clock: Clock | None = None) -> AsyncIterator[Books]:
+async def open_books(
+    settings: Settings, *, no_db: bool = False, clock: Clock | None = None, also: Collection[str] = ()
+) -> AsyncIterator[Books]:
     """The journal, the trade records and the alerts. StorageError (E-DB) where one of them cannot be used.
 
     no_db: trades go to a file of JSON lines instead of the database; the journal is always local.
+    also: parts of the database besides the trades that are used through `records`.
     """
     clock = clock or clock_of(settings)
     async with AsyncExitStack() as stack:
         settings = _apart(settings, stack)
         _make_state_dir(settings.state_dir)
         journal = await stack.enter_async_context(open_journal(journal_path(settings), clock=clock))
-        trades: Trades = (
-            await stack.enter_async_context(open_json_lines(trades_journal_path(settings), clock=clock))
-            if no_db
-            else await stack.enter_async_context(open_trades(settings.database_url.reveal()))
-        )
+        trades: Trades
+        records: Database | None = None
+        if no_db:
+            trades = await stack.enter_async_context(open_json_lines(trades_journal_path(settings), clock=clock))
+        else:
+            opened = await stack.enter_async_context(open_trades(settings.database_url.reveal(), also=also))
+            trades, records = opened, opened.records
         await trades.check()
-        yield Books(journal=journal, trades=trades, alerts=journal.alerts, risk=journal.risk, clock=clock)
+        yield Books(
+            journal=journal, trades=trades, alerts=journal.alerts, risk=journal.risk, clock=clock, records=records
+        )
 
 
 @asynccontextmanager

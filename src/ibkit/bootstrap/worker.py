@@ -24,8 +24,11 @@ from typing import Any
 
 import anyio
 
+from ibkit.bootstrap.alerting import PARTS, Alerting, alerting_of, beside, connection_of
 from ibkit.bootstrap.clients import client_of
 from ibkit.bootstrap.desks import Books, Desk, desk_of, open_books
+from ibkit.bootstrap.edge import edges
+from ibkit.bootstrap.measuring import Measuring
 from ibkit.bootstrap.worker_loop import Outage, WorkerLoop
 from ibkit.client import Client
 from ibkit.clock import SystemClock
@@ -34,6 +37,7 @@ from ibkit.model import AccountId, Environment
 from ibkit.settings import Settings, load
 from ibkit.store.lease import Lease
 from ibkit.trading import Observer
+from ibkit.trading.alerting import Signs
 from ibkit.trading.timeline import unobserved
 from ibkit.trading.watching.rounds import RoundReport
 
@@ -44,6 +48,7 @@ log = logging.getLogger(__name__)
 STARTS_WITHIN_S = 20.0
 STOPS_WITHIN_S = 10.0
 _ASK_EVERY_S = 0.1
+_TELLS_WITHIN_S = 20.0
 
 
 def worker_lease(settings: Settings) -> Lease:
@@ -155,11 +160,17 @@ class Worker:
     loop: WorkerLoop
     lease: Lease
     since: datetime
+    alerting: Alerting
 
     async def once(self) -> tuple[RoundReport, ...]:
-        """One whole round of every account."""
+        """One whole round of every account, and then one try to tell people of it, at most 20 s."""
         reports = await self.loop.once()
         self.publish()
+        with anyio.move_on_after(_TELLS_WITHIN_S):
+            try:
+                await self.alerting.dispatcher.once()
+            except StorageError as error:
+                log.warning("alerts could not be told", extra={"code": error.code, "why": error.message})
         return reports
 
     async def run(self, stop: anyio.Event) -> None:
@@ -217,14 +228,22 @@ async def open_worker(
     confirm: of live money, asked for each account, with whether paper was validated: whether a person asked for it.
     """
     async with AsyncExitStack() as stack:
-        client = client_of(settings, compete=compete or None, upto=None)
+        measuring = Measuring(connection_of(settings))
+        observe = measuring.counting(observe)
+        client = client_of(settings, compete=compete or None, upto=None, meter=measuring.meter)
         clock = client.clock
         lease = worker_lease(settings)
         what = "the watch over this login"
         await stack.enter_async_context(lease.hold(clock=clock, what=what))
         since = clock.now()
         lease.write({"pid": os.getpid(), "since": since.isoformat(), "state": "signing in"})
-        books = await stack.enter_async_context(open_books(settings, clock=clock))
+        books = await stack.enter_async_context(open_books(settings, clock=clock, also=PARTS))
+        assert books.records is not None, "the worker keeps its records in the database"
+        alerting = alerting_of(settings, books.records, alerts=books.alerts, clock=clock)
+        signs = Signs(connection_of(settings))
+        if patient and edges().keep_alive:
+            await stack.enter_async_context(beside(alerting.dispatcher.run))
+            await stack.enter_async_context(beside(measuring.recorder(settings, books, clock).run))
         await stack.enter_async_context(client)
         outage = Outage("sign-in", clock, observe, random.random)
         while True:
@@ -235,6 +254,7 @@ async def open_worker(
                 if not patient or isinstance(error, ConfigError | TradingError):
                     raise
                 wait = outage.failed(error)
+                alerting.dispatcher.tell(*signs.failed(error, clock.now()))
                 lease.write(
                     {
                         "pid": os.getpid(),
@@ -249,7 +269,10 @@ async def open_worker(
         user = hashlib.sha256(username.encode()).hexdigest()[:16]
         by_name = Lease(settings.state_dir / "worker", f"user-{user}")
         await stack.enter_async_context(by_name.hold(clock=clock, what=f"the watch over IBKR user {username}"))
-        yield _worker(settings, client, desks, lease, poll_s=poll_s, since=since, observe=observe)
+        worker = _worker(settings, client, desks, lease, poll_s=poll_s, since=since, observe=observe, alerting=alerting)
+        worker.loop.heard = lambda failure: alerting.dispatcher.tell(*signs.heard(failure, clock.now()))
+        measuring.watch(worker.loop.standing, desks[0].broker.username)
+        yield worker
 
 
 def _worker(
@@ -261,6 +284,7 @@ def _worker(
     poll_s: float,
     since: datetime,
     observe: Observer,
+    alerting: Alerting,
 ) -> Worker:
     loop = WorkerLoop(
         rounds=[desk.rounds() for desk in desks],
@@ -270,7 +294,9 @@ def _worker(
         observe=observe,
         chance=random.random,
     )
-    worker = Worker(settings=settings, client=client, desks=desks, loop=loop, lease=lease, since=since)
+    worker = Worker(
+        settings=settings, client=client, desks=desks, loop=loop, lease=lease, since=since, alerting=alerting
+    )
     loop.published = worker.publish
     return worker
 

@@ -85,7 +85,10 @@ class Standing:
 
 @dataclass(slots=True, kw_only=True)
 class WorkerLoop:
-    """rounds: one for each account. stream: opens the login's stream. published: called when `standing` changed."""
+    """rounds: one for each account. stream: opens the login's stream. published: called when `standing` changed.
+
+    heard: called after each round with what it failed by, or None; it neither waits nor raises.
+    """
 
     rounds: Sequence[Rounds]
     stream: Callable[[], AbstractAsyncContextManager[Stream]]
@@ -94,6 +97,7 @@ class WorkerLoop:
     observe: Observer
     chance: Callable[[], float]
     published: Callable[[], None] = lambda: None
+    heard: Callable[[IbkitError | None], None] = lambda failure: None
     standing: Standing = field(default_factory=Standing)
     _wake: anyio.Event = field(default_factory=anyio.Event)
 
@@ -130,6 +134,7 @@ class WorkerLoop:
             if whole:
                 whole_at = begun + self.poll_s
             failure = next((error for report in reports for error in report.failures), None)
+            self.heard(failure)
             if failure is None:
                 outage.ends()
                 wait = self._until_next(reports, whole_at)

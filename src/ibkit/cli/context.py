@@ -12,7 +12,7 @@ from ibkit.errors import ConfigError
 if TYPE_CHECKING:
     from ibkit.settings import Settings
 
-__all__ = ["Options", "current", "load_settings", "split", "use"]
+__all__ = ["Options", "current", "load_settings", "log_lines", "split", "use"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,17 @@ def load_settings(flags: Mapping[str, str | None] | None = None, *, require_meth
     if settings.runtime.log_level is not None:
         _log_at(settings.runtime.log_level.upper())
     return settings
+
+
+def log_lines(settings: Settings) -> None:
+    """For a command that runs on: lines in the form of LOG_FORMAT, to LOG_FILE, where one of them is asked for."""
+    runtime = settings.runtime
+    if runtime.log_format == "text" and runtime.log_file is None:
+        return
+    from ibkit.bootstrap.logs import set_up_logs
+    from ibkit.cli.output import trace_id
+
+    set_up_logs(settings, trace=trace_id())
 
 
 def _log_at(level: str) -> None:

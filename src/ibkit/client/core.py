@@ -19,6 +19,8 @@ import anyio
 from ibkit.client.auth.grant import Auth
 from ibkit.client.caches import Caches
 from ibkit.client.keeper import GrantStore, Keeper
+from ibkit.client.metering import Meter
+from ibkit.client.one_door import harmless, refuse_orders, too_late
 from ibkit.client.opening import Opening, Step
 from ibkit.client.outcomes import Verdict, moved, verdict
 from ibkit.client.pacing import Lanes
@@ -31,16 +33,15 @@ from ibkit.errors import (
     NotPermitted,
     OutcomeUnknown,
     RateLimited,
-    TradingError,
     UnexpectedAnswer,
     Unreachable,
 )
 from ibkit.model import AccountId, AuthMethod, SendPermit, Username
+from ibkit.spans import recording, span, trace_id
 from ibkit.wire.codec import ERROR_WITHIN, decode, encode, hidden_error
 from ibkit.wire.endpoint import Base, Endpoint, Lane, Needs, Resend
 from ibkit.wire.http import Request, Response
 from ibkit.wire.maintenance import maintenance_until
-from ibkit.wire.orders import CHANGES_ORDERS, PREVIEW_ORDERS, changes_orders
 from ibkit.wire.pacing import Pacer
 from ibkit.wire.refusals import refusal
 from ibkit.wire.session import SUPPRESS_QUESTIONS, TICKLE
@@ -93,6 +94,7 @@ class Core:
     overrides:    catalogue path → path that IBKR uses now.
     region:       us, eu or asia: whose nightly reset explains an outage.
     shared:       slots of slow endpoints that other processes of this login take, too.
+    meter:        told of each call and each attempt; None counts nothing.
     """
 
     def __init__(
@@ -116,6 +118,7 @@ class Core:
         overrides: Mapping[str, str] | None = None,
         region: str = "us",
         shared: SharedSlots | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self.auth = auth
         self.method: AuthMethod = auth.method
@@ -139,6 +142,7 @@ class Core:
         rate = default_rate if calls_per_s is None else calls_per_s
         self._lanes = Lanes(Pacer(calls_per_s=rate), self.clock, shared)
         self._chance = chance
+        self._meter = meter
         self._region = region
         self._overrides = dict(overrides or {})
         self._prefixes = {base: self.base_url + base.value for base in Base}
@@ -222,14 +226,41 @@ class Core:
         errors: bool = True,
         permit: SendPermit | None = None,
     ) -> Response:
-        """Like `request`, undecoded.
+        """Like `request`, undecoded. Counted, where there is a meter, and a span, where spans are recorded.
 
         errors: False hands out any answer that arrived, whatever its status, and mends nothing.
         permit: of the order gateway; without one nothing that changes an order leaves. It is looked at after all
                 waiting, right before the transport: a call that comes too late is not sent (Unreachable with
                 `details["late"]`), nor one that may not leave any more (the check's error with `details["unsent"]`).
         """
-        if self.read_only and endpoint.lane is Lane.ORDERS and endpoint.method != "GET" and not _harmless(endpoint):
+        if self._meter is None and not recording():
+            return await self._exchanged(endpoint, path, query, body, method, errors, permit)
+        with span("ibkr.call", **{"http.request.method": endpoint.method, "http.route": endpoint.path}) as current:
+            try:
+                response = await self._exchanged(endpoint, path, query, body, method, errors, permit)
+            except IbkitError as error:
+                error.request_id = error.request_id or trace_id()
+                self._count(endpoint, error.code)
+                raise
+            current.set("http.response.status_code", response.status)
+            self._count(endpoint, "" if response.status < 400 else "E-UPSTREAM")
+            return response
+
+    def _count(self, endpoint: Endpoint, code: str) -> None:
+        if self._meter is not None:
+            self._meter.answered(endpoint, code)
+
+    async def _exchanged(
+        self,
+        endpoint: Endpoint,
+        path: Mapping[str, object] | None,
+        query: Mapping[str, object] | None,
+        body: Any,
+        method: str | None,
+        errors: bool,
+        permit: SendPermit | None,
+    ) -> Response:
+        if self.read_only and endpoint.lane is Lane.ORDERS and endpoint.method != "GET" and not harmless(endpoint):
             raise NotPermitted("Read-only mode: trading is disabled", code="E-READONLY", details={"unsent": True})
         keeper = self.keeper
         route = self._routes.get(id(endpoint)) or self._route_of(endpoint)
@@ -240,7 +271,7 @@ class Core:
             b"" if body is None else encode(body),
         )
         if permit is None and request.method != "GET":
-            _refuse_orders(endpoint, request)
+            refuse_orders(endpoint, request)
         if keeper.level < route.level or keeper.due:
             with _before_sending():
                 await keeper.ready_for(endpoint)
@@ -283,16 +314,16 @@ class Core:
     async def send(self, endpoint: Endpoint, request: Request, *, permit: SendPermit | None = None) -> Response:
         """One paced, freshly signed attempt. Only the keeper and `exchange` call this."""
         if permit is None and request.method != "GET" and endpoint is not SUPPRESS_QUESTIONS:
-            _refuse_orders(endpoint, request)
+            refuse_orders(endpoint, request)
         lanes = self._lanes
         if not lanes.quick(endpoint):
-            await lanes.enter(endpoint)
+            await self._wait_for(endpoint)
         try:
             signed = self.auth.sign(request, self.keeper.proof, self.clock.now())
             if permit is not None:
                 await self._still_permitted(endpoint, permit)
             route = self._routes.get(id(endpoint)) or self._route_of(endpoint)
-            response = await self._transport.send(signed, timeout_s=route.timeout_s)
+            response = await self._carried(endpoint, signed, route.timeout_s)
         finally:
             if endpoint.limit is not None:
                 lanes.leave(endpoint)
@@ -300,16 +331,35 @@ class Core:
             lanes.slow_down(endpoint, response.headers.get("retry-after"))
         return response
 
+    async def _wait_for(self, endpoint: Endpoint) -> None:
+        began = self.clock.monotonic()
+        await self._lanes.enter(endpoint)
+        if self._meter is not None and (waited := self.clock.monotonic() - began) > 0:
+            self._meter.waited(endpoint, waited)
+
+    async def _carried(self, endpoint: Endpoint, request: Request, timeout_s: float) -> Response:
+        meter = self._meter
+        if meter is None:
+            return await self._transport.send(request, timeout_s=timeout_s)
+        began, received, status = self.clock.monotonic(), 0, 0
+        try:
+            response = await self._transport.send(request, timeout_s=timeout_s)
+            received, status = len(response.body), response.status
+            return response
+        finally:
+            seconds = self.clock.monotonic() - began
+            meter.attempted(endpoint, seconds=seconds, sent=len(request.body), received=received, status=status)
+
     async def _still_permitted(self, endpoint: Endpoint, permit: SendPermit) -> None:
         if self.clock.monotonic() > permit.send_by:
-            raise _late(endpoint)
+            raise too_late(endpoint)
         try:
             await permit.check()
         except IbkitError as error:
             error.details["unsent"] = True
             raise
         if self.clock.monotonic() > permit.send_by:
-            raise _late(endpoint)  # the check itself waited, for a database, say
+            raise too_late(endpoint)  # the check itself waited, for a database, say
 
     async def dial(self, path: str) -> Socket:
         """Open a WebSocket with this login's proof. Raises Unreachable. Source: docs/facts/websocket.md §1."""
@@ -321,11 +371,11 @@ class Core:
 
     async def send_unsigned(self, request: Request, *, endpoint: Endpoint) -> Response:
         """One request of a handshake, which carries its own proof."""
-        _refuse_orders(endpoint, request)
+        refuse_orders(endpoint, request)
         request = Request(request.method, request.url, {**HEADERS, **request.headers}, request.body)
-        await self._lanes.enter(endpoint)
+        await self._wait_for(endpoint)
         try:
-            return await self._transport.send(request, timeout_s=READ_TIMEOUT_S)
+            return await self._carried(endpoint, request, READ_TIMEOUT_S)
         finally:
             self._lanes.leave(endpoint)
 
@@ -378,6 +428,8 @@ class Core:
         spent = self.clock.monotonic() - began
         if endpoint.resend is Resend.NEVER or attempt >= READ_TRIES or spent > 0.9 * _timeout_s(endpoint):
             raise error
+        if self._meter is not None:
+            self._meter.repeated(endpoint)
         if isinstance(error, RateLimited):
             return  # the pacer holds the endpoint back, and refuses where that would take too long
         await self.clock.sleep(0.5 * 2 ** (attempt - 1) * (0.75 + 0.5 * self._chance()))
@@ -431,28 +483,3 @@ def _before_sending() -> Iterator[None]:
     except IbkitError as error:
         error.details["unsent"] = True
         raise
-
-
-def _refuse_orders(endpoint: Endpoint, request: Request) -> None:
-    """There is one door for orders, and it has a key: whoever asks IBKR past it forgets the order when it crashes."""
-    if endpoint in CHANGES_ORDERS or changes_orders(request.method, request.url):
-        raise TradingError(
-            f"{request.method} {endpoint.path} changes orders, which only the order gateway may",
-            remedy="Use ib.place, ib.modify, ib.cancel or ib.sell_option_with_stop of ibkit.connect(): they keep a "
-            "journal and limits.",
-            details={"unsent": True},
-        )
-
-
-def _late(endpoint: Endpoint) -> Unreachable:
-    return Unreachable(
-        f"{endpoint.method} {endpoint.path} was not sent: it would have left too late",
-        code="E-TIMEOUT",
-        remedy="Nothing was sent; it may be tried again.",
-        details={"late": True},
-    )
-
-
-def _harmless(endpoint: Endpoint) -> bool:
-    """A preview books nothing. Source: docs/facts/orders.md §5."""
-    return endpoint is PREVIEW_ORDERS

@@ -335,7 +335,10 @@ class Web:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alerts:
     webhook_url: Secret[str] | None = variable(
-        "ALERT_WEBHOOK_URL", "", secret_url, "Where alerts are posted", hidden=True
+        "ALERT_WEBHOOK_URL", "", secret_url, "Where alerts are posted: signed JSON, or Discord, Slack", hidden=True
+    )
+    webhook_secret: Secret[str] | None = variable(
+        "ALERT_WEBHOOK_SECRET", "", secret, "Signs what is posted there (HMAC-SHA256); unsigned without", hidden=True
     )
     smtp_host: str | None = variable("SMTP_HOST", "", text, "Mail server")
     smtp_port: int = variable("SMTP_PORT", "587", _PORT, "Mail server: port")
@@ -366,6 +369,11 @@ class Runtime:
         choice("debug", "info", "warning", "error"),
         "debug, info, warning or error",
         shown_default="no log lines from commands",
+    )
+    log_format: str = variable("LOG_FORMAT", "text", choice("text", "json"), "Log lines as text or as JSON")
+    log_file: Path | None = variable("LOG_FILE", "", path, "Log lines to this file instead of stderr")
+    log_file_mb: int = variable(
+        "LOG_FILE_MB", "10", integer(1, 1000), "Size at which a new log file is begun; 5 are kept"
     )
     pool_size: int = variable("POOL_SIZE", "10", integer(1, 100), "Connections per login")
 

@@ -5,6 +5,7 @@ Nothing heavy is imported until something is opened.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,11 +29,14 @@ def open_journal(path: Path, *, clock: Clock, run_inline: bool = False) -> Sqlit
     return SqliteJournal(path, clock=clock, run_inline=run_inline)
 
 
-def open_trades(url: str) -> SqlTrades:
-    """The trade records in the database of `url`, for `async with`. StorageError (E-DB) on entering."""
+def open_trades(url: str, *, also: Collection[str] = ()) -> SqlTrades:
+    """The trade records in the database of `url`, for `async with`. StorageError (E-DB) on entering.
+
+    also: other parts of that database that are used through `records` of what is opened.
+    """
     from ibkit.store.trades import SqlTrades
 
-    return SqlTrades(url)
+    return SqlTrades(url, also=also)
 
 
 def open_json_lines(path: Path, *, clock: Clock) -> JsonLinesTrades:

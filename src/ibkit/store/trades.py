@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import Any
@@ -27,12 +27,14 @@ _NAME = "trades database"
 class SqlTrades:
     """Fits `trading.ports.Trades`. Opening makes the tables of an empty database and upgrades a local one."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, also: Collection[str] = ()) -> None:
+        """also: other parts of the same database that the process uses, through `records`."""
         self._url = Secret(url)
+        self._parts = (PART, *also)
         self._opened: Database | None = None
 
     async def __aenter__(self) -> SqlTrades:
-        self._opened = await anyio.to_thread.run_sync(lambda: open_records(self._url, parts=(PART,), name=_NAME))
+        self._opened = await anyio.to_thread.run_sync(lambda: open_records(self._url, parts=self._parts, name=_NAME))
         return self
 
     async def __aexit__(
@@ -41,6 +43,11 @@ class SqlTrades:
         if self._opened is not None:
             database, self._opened = self._opened, None
             await database.close()
+
+    @property
+    def records(self) -> Database:
+        """The database itself: one process opens it once."""
+        return self._database
 
     @property
     def _database(self) -> Database:

@@ -11,6 +11,7 @@ __all__ = ["Alert", "AlertKind", "Severity"]
 
 
 class Severity(enum.Enum):
+    INFO = "info"
     WARNING = "warning"
     CRITICAL = "critical"
 

@@ -21,6 +21,7 @@ from datetime import timedelta
 from ibkit.clock import Clock
 from ibkit.errors import IbkitError, InFlight, StorageError
 from ibkit.model import AccountId, Environment, GroupKind, Key, OrderId, OrderStatus, OrderTicket, Username
+from ibkit.spans import span
 from ibkit.trading.alert import Alert, AlertKind
 from ibkit.trading.answering import Answering
 from ibkit.trading.cancel_all import CancelAllResult, CancelEverything
@@ -369,6 +370,12 @@ class OrderGateway:
     # -- one intent -----------------------------------------------------------------------------------------------
 
     async def _run(self, planned: Planned, given: Facts | None) -> Outcome:
+        with span(f"order.{planned.operation.value}") as current:
+            outcome = await self._carried_out(planned, given)
+            current.set("ibkit.order.state", outcome.state.value)
+            return outcome
+
+    async def _carried_out(self, planned: Planned, given: Facts | None) -> Outcome:
         known = await self.intake.known(planned)
         if known is not None and not known.state.in_progress:
             return Outcome(await self._whole(known), cached=True)

@@ -54,6 +54,7 @@ def worker(
         raise ConfigError(f"Invalid request: --poll: {poll:g}: 15 to 600 seconds", code="E-VALIDATION")
     settings = context.load_settings({"IBKR_ACCOUNT_ID": account})
     refuse_before_connecting(settings, live=live)
+    context.log_lines(settings)
     log = Log(json=json, quiet=once and json)
 
     def confirmed(account_id: AccountId, validated: bool) -> bool:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from ibkit.store.migrating import Migration
 from ibkit.store.migrations import (
+    alerts_0001,
     journal_0001,
     journal_0002,
     journal_0003,
+    metrics_0001,
     trades_0001,
     trades_0002,
     users_0001,
     vault_0001,
 )
 
-__all__ = ["JOURNAL", "RECORDS", "TRADES", "USERS", "VAULT"]
+__all__ = ["ALERTS", "JOURNAL", "METRICS", "RECORDS", "TRADES", "USERS", "VAULT"]
 
 JOURNAL = (
     Migration(1, "intents, their events, alerts", journal_0001.upgrade),
@@ -26,5 +28,7 @@ TRADES = (
 )
 USERS = (Migration(1, "users, machine keys, browser sessions, revocations, failed sign-ins", users_0001.upgrade),)
 VAULT = (Migration(1, "credentials, sealed fields, keys", vault_0001.upgrade),)
-RECORDS = {"trades": TRADES, "users": USERS, "vault": VAULT}
+ALERTS = (Migration(1, "alerts, deliveries, acknowledgements, channels", alerts_0001.upgrade),)
+METRICS = (Migration(1, "figures of each minute", metrics_0001.upgrade),)
+RECORDS = {"trades": TRADES, "users": USERS, "vault": VAULT, "alerts": ALERTS, "metrics": METRICS}
 """The parts of the database of DATABASE_URL, in the order in which they are made."""

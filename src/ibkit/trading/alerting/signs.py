@@ -1,0 +1,107 @@
+"""What the failures of one connection tell, call after call: which event it is, whether it repeats, how long it lasts.
+
+| failure                                  | event                                                       |
+|------------------------------------------|-------------------------------------------------------------|
+| the login or session is over             | session.expired; session.needs_login where a person must act |
+| another login holds it                   | session.competing                                           |
+| credentials refused / we pause           | auth.failed / auth.paused                                   |
+| our database or disk                     | storage.problem                                             |
+| anything else of the line or of IBKR     | connection.lost, once for the outage                        |
+| IBKR's own reset window                  | none: it was planned                                        |
+
+Besides, the same error class five times in ten minutes, or an outage of 15 minutes, is a persistent.issue.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from ibkit.errors import (
+    ConfigError,
+    CredentialsRejected,
+    IbkitError,
+    SessionExpired,
+    SessionTaken,
+    StorageError,
+    TradingError,
+)
+from ibkit.trading.alerting.events import EventKind
+from ibkit.trading.alerting.incident import Happening
+from ibkit.trading.alerting.thresholds import Downtime, Repeats
+
+__all__ = ["Signs"]
+
+_BY_CODE = {
+    "E-GW-NOAUTH": EventKind.SESSION_NEEDS_LOGIN,
+    "E-SES-2FA": EventKind.SESSION_NEEDS_LOGIN,
+    "E-SES-EXPIRED": EventKind.SESSION_EXPIRED,
+    "E-SES-COMPETING": EventKind.SESSION_COMPETING,
+    "E-AUTH-FAILED": EventKind.AUTH_FAILED,
+    "E-AUTH-BACKOFF": EventKind.AUTH_PAUSED,
+}
+_PLANNED = "E-MAINT"
+
+
+@dataclass(slots=True)
+class Signs:
+    """connection: its name, which alerts are about."""
+
+    connection: str
+    repeats: Repeats = field(default_factory=Repeats)
+    downtime: Downtime = field(default_factory=Downtime)
+    _issued: bool = False
+    """Whether administrators have heard of the outage that goes on: one alert for it, whichever rule came first."""
+
+    def heard(self, failure: IbkitError | None, at: datetime) -> tuple[Happening, ...]:
+        """After each round: what it failed by, or that it did not."""
+        if failure is not None:
+            return self.failed(failure, at)
+        self._issued = False
+        return self.downtime.up(self.connection, at)
+
+    def failed(self, error: IbkitError, at: datetime) -> tuple[Happening, ...]:
+        if error.code == _PLANNED:
+            return ()
+        trace = error.request_id or ""
+        issue = self.repeats.failed(error.code, self.connection, at, trace_id=trace, remedy=error.remedy)
+        found = [issue] if issue is not None else []
+        if isinstance(error, ConfigError | TradingError):
+            return tuple(found)  # ours to mend: no outage of the connection
+        event = event_of(error)
+        if event is not None:
+            found.append(
+                Happening(
+                    event=event,
+                    subject=self.connection,
+                    message=f"{self.connection}: {error.code}: {error.message}",
+                    at=at,
+                    trace_id=trace,
+                    remedy=error.remedy,
+                )
+            )
+        if not isinstance(error, StorageError):
+            lost = self.downtime.down(self.connection, f"{error.code}: {error.message}", at)
+            found += [each for each in lost if event is None or each.event is not EventKind.CONNECTION_LOST]
+        if self._issued:
+            found = [each for each in found if each.event is not EventKind.PERSISTENT_ISSUE]
+        self._issued |= any(each.event is EventKind.PERSISTENT_ISSUE for each in found)
+        return tuple(found)
+
+
+def event_of(error: IbkitError) -> EventKind | None:
+    """The event that this failure is by itself; None for an outage like any other."""
+    by_code = _BY_CODE.get(error.code)
+    if by_code is not None:
+        return by_code
+    match error:
+        case StorageError():
+            return EventKind.STORAGE_PROBLEM
+        case SessionTaken():
+            return EventKind.SESSION_COMPETING
+        case SessionExpired():
+            return EventKind.SESSION_EXPIRED
+        case CredentialsRejected():
+            return EventKind.AUTH_FAILED
+        case _:
+            return None
