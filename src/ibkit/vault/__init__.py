@@ -1,12 +1,27 @@
-"""Whose credentials: keys for sealing and the sealing itself. No I/O; `cryptography` is imported on first use."""
+"""Whose credentials: keys for sealing and the sealing itself; and the chain of the audit log.
+
+No I/O; `cryptography` is imported on first use.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ibkit.vault.act import HERE, Act, Auditor, Result
 from ibkit.vault.seal import KeyRing, Place, open_sealed, seal
 
-__all__ = ["EncryptionKeys", "KeyRing", "Place", "generate_encryption_keys", "open_sealed", "seal"]
+__all__ = [
+    "HERE",
+    "Act",
+    "Auditor",
+    "EncryptionKeys",
+    "KeyRing",
+    "Place",
+    "Result",
+    "generate_encryption_keys",
+    "open_sealed",
+    "seal",
+]
 
 
 @dataclass(frozen=True, slots=True)
