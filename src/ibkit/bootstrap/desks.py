@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ibkit.bootstrap.auditing import AuditQueue
 from ibkit.bootstrap.clients import client_of, clock_of
 from ibkit.bootstrap.edge import edges
 from ibkit.bootstrap.processes import is_alive, owner_name
@@ -35,6 +36,7 @@ from ibkit.trading.closing.close_all import CloseAll
 from ibkit.trading.closing.roll import PositionRoller
 from ibkit.trading.questions import Asker, unasked
 from ibkit.trading.selling.trade import ExitReason, RecordState, Trade, TradeStatus
+from ibkit.trading.telling import untold
 from ibkit.trading.timeline import unobserved
 from ibkit.trading.watching.dead_man import DeadMan
 from ibkit.trading.watching.rounds import Rounds
@@ -56,13 +58,14 @@ VALIDATION_KEY = "paper-validation-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Books:
-    """What lasts, without a broker."""
+    """What lasts, without a broker. audit: None where no database is used (`--no-db`)."""
 
     journal: Journal
     trades: Trades
     alerts: Alerts
     risk: RiskBook
     clock: Clock
+    audit: AuditQueue | None = None
 
     async def paper_validated(self) -> bool:
         """Whether this installation has once sold, protected and closed on paper, all the way."""
@@ -180,7 +183,8 @@ def trades_journal_path(settings: Settings) -> Path:
 async def open_books(settings: Settings, *, no_db: bool = False, clock: Clock | None = None) -> AsyncIterator[Books]:
     """The journal, the trade records and the alerts. StorageError (E-DB) where one of them cannot be used.
 
-    no_db: trades go to a file of JSON lines instead of the database; the journal is always local.
+    no_db: trades go to a file of JSON lines instead of the database, and nothing to the audit log; the journal is
+    always local.
     """
     clock = clock or clock_of(settings)
     async with AsyncExitStack() as stack:
@@ -193,7 +197,10 @@ async def open_books(settings: Settings, *, no_db: bool = False, clock: Clock | 
             else await stack.enter_async_context(open_trades(settings.database_url.reveal()))
         )
         await trades.check()
-        yield Books(journal=journal, trades=trades, alerts=journal.alerts, risk=journal.risk, clock=clock)
+        audit = None if no_db else AuditQueue(settings)
+        if audit is not None:
+            stack.push_async_callback(audit.close)
+        yield Books(journal=journal, trades=trades, alerts=journal.alerts, risk=journal.risk, clock=clock, audit=audit)
 
 
 @asynccontextmanager
@@ -235,6 +242,9 @@ async def desk_of(
     await broker.identify()
     account_id = account_id or await client.selected_account(settings.account_id)
     await broker.prime(account_id)
+    audit = books.audit
+    if audit is not None and live_confirmed:
+        audit.note("live.confirm", account_id)
     gateway = OrderGateway(
         broker,
         books.journal,
@@ -245,9 +255,10 @@ async def desk_of(
         owner=owner_name(),
         live_confirmed=live_confirmed,
         resend_same_ref=settings.trading.resend_same_coid,
-        asker=asker,
+        asker=asker if audit is None or asker is unasked else audit.asking(asker),
         alerts=books.alerts,
         observe=observe,
+        told=untold if audit is None else audit.order,
     )
     return Desk(
         settings=settings,

@@ -49,7 +49,7 @@ KEPT = timedelta(days=400)
 _NAME = "audit log"
 _CHUNK = 20_000
 """Entries read at a time: 6 MB of them."""
-_AT_ONCE = 20_000
+_AT_ONCE = 5_000
 """Entries taken away in one transaction: a longer one would hold up those who write."""
 _MOST_LISTED = 1000
 _COLUMNS = "number, at, actor, address, action, object, result, details, previous, hash"

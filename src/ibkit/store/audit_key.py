@@ -21,7 +21,7 @@ from ibkit.vault.chain import Signer
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-__all__ = ["public_key_at", "public_key_of", "signer_at"]
+__all__ = ["public_key_at", "public_key_of", "public_pem", "signer_at"]
 
 _PRIVATE, _PUBLIC = "signing_key.pem", "public_key.pem"
 _LARGEST = 4096
@@ -60,6 +60,15 @@ def public_key_of(file: Path) -> str:
     if not isinstance(key, Ed25519PublicKey):
         raise ConfigError(f"{file} holds a key of another kind than Ed25519", code="E-KEY-FORMAT", remedy=_HOW)
     return key.public_bytes_raw().hex()
+
+
+def public_pem(public_key: str) -> str:
+    """A public key (hex) in the form that others read."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key))
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 _HOW = "Give the audit/public_key.pem of the state directory that signed it."
@@ -111,7 +120,7 @@ def _make(directory: Path, random: Callable[[int], bytes]) -> None:
             with contextlib.suppress(FileExistsError):
                 os.link(fresh, private)
                 beside = public.with_name(f"{_PUBLIC}.{random(6).hex()}")
-                _write(beside, _public_pem(key), 0o644)
+                _write(beside, public_pem(key.public_key().public_bytes_raw().hex()).encode(), 0o644)
                 beside.replace(public)
         finally:
             fresh.unlink(missing_ok=True)
@@ -134,9 +143,3 @@ def _pem(key: Ed25519PrivateKey) -> bytes:
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-
-
-def _public_pem(key: Ed25519PrivateKey) -> bytes:
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

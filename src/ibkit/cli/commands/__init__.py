@@ -46,6 +46,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("risk", "Limits: show, change, confirm, and try them on an order.", "Trade"),
     Command("kill", "Stop trading at once, see what is stopped, start it again.", "Trade"),
     Command("intents", "What the order journal holds.", "Trade"),
+    Command("audit", "Who did what; export it, and verify that it is whole.", "Trade"),
     Command("worker", "Watch over sold options and open orders.", "Trade"),
     Command("sim", "Simulate Interactive Brokers on this machine, until Ctrl-C.", "Tools"),
     Command("demo", "See the main job done on the simulator.", "Tools"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cyclopts
 
 from ibkit.cli import context, output
+from ibkit.cli.auditing import audited
 from ibkit.cli.flags import Json, Yes
 from ibkit.cli.running import go
 from ibkit.errors import ConfigError
@@ -38,7 +39,8 @@ def trust(*, yes: Yes = False, json: Json = False) -> None:
     shown = go(lambda: fingerprint_of(address.host, address.port))
     if before is not None and before != shown and not yes and not _agreed(place, before, shown):
         raise ConfigError("Nothing was changed", code="E-VALIDATION", remedy="Repeat with --yes to trust it.")
-    pins.put(place, shown)
+    with audited("gateway.trust", place, fingerprint=shown[:16], before=(before or "")[:16]):
+        pins.put(place, shown)
     if json:
         output.emit({"gateway": place, "fingerprint": shown, "before": before})
     else:

@@ -11,6 +11,7 @@ from typing import Annotated
 import cyclopts
 
 from ibkit.cli import context, output
+from ibkit.cli.auditing import audited
 from ibkit.cli.flags import Json, flag
 from ibkit.errors import ConfigError
 from ibkit.vault import EncryptionKeys, generate_encryption_keys
@@ -34,17 +35,16 @@ def generate_keys(
     """Make an encryption key; without --write it is only printed."""
     keys = generate_encryption_keys()
     if not write:
-        if json:
-            output.emit({"key": keys.key, "iv": keys.iv})
-        else:
-            output.say(f"ENCRYPTION_KEY={keys.key}")
-            output.say(f"# ENCRYPTION_IV={keys.iv}  # only for reading data of the old fixed-IV format; leave it off")
+        with audited("vault.generate_key", "printed"):
+            _print(keys, json=json)
         return 0
     file = context.current().env_file or Path(".env")
-    if not _put(file, keys, force=force):
-        output.warn(f"Nothing was changed: {file} has an ENCRYPTION_KEY already.")
-        output.warn("-> Keep it, or replace it with --force; the old one then moves to ENCRYPTION_KEY_PREVIOUS.")
-        return 1
+    with audited("vault.generate_key", str(file), replaced="yes" if force else "no") as entry:
+        if not _put(file, keys, force=force):
+            entry.skipped = True
+            output.warn(f"Nothing was changed: {file} has an ENCRYPTION_KEY already.")
+            output.warn("-> Keep it, or replace it with --force; the old one then moves to ENCRYPTION_KEY_PREVIOUS.")
+            return 1
     if json:
         output.emit({"file": file})
     else:
@@ -52,6 +52,14 @@ def generate_keys(
             f"Wrote ENCRYPTION_KEY to {file} (mode 600). Keep a copy elsewhere: without it nothing sealed opens."
         )
     return 0
+
+
+def _print(keys: EncryptionKeys, *, json: bool) -> None:
+    if json:
+        output.emit({"key": keys.key, "iv": keys.iv})
+    else:
+        output.say(f"ENCRYPTION_KEY={keys.key}")
+        output.say(f"# ENCRYPTION_IV={keys.iv}  # only for reading data of the old fixed-IV format; leave it off")
 
 
 def _put(file: Path, keys: EncryptionKeys, *, force: bool) -> bool:
