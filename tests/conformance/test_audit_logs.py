@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from fakes import START
@@ -58,6 +57,20 @@ def act(number=0, *, at=START, **changes):
 
 async def filled(log, count=10, **changes):
     await log.record(*(act(number, **changes) for number in range(1, count + 1)))
+
+
+def run_sql(url, statement):
+    """As any user of SQL may try it."""
+    engine = to_engine(url)
+    try:
+        with engine.begin() as connection:
+            if engine.dialect.name == "postgresql":
+                connection.exec_driver_sql("SET search_path TO trading")
+            else:
+                connection.exec_driver_sql("PRAGMA recursive_triggers = ON")
+            connection.exec_driver_sql(statement)
+    finally:
+        engine.dispose()
 
 
 @asynccontextmanager
@@ -151,14 +164,8 @@ async def test_sql_cannot_change_or_delete_an_entry(log, url, statement):
     if "TRUNCATE" in statement and url.startswith("sqlite"):
         statement = "REPLACE INTO audit_entries SELECT * FROM audit_entries WHERE number = 2"
     await filled(log, 3)
-    engine = to_engine(url)
-    with pytest.raises(SQLAlchemyError, match=r"append-only|UNIQUE"), engine.begin() as connection:
-        if engine.dialect.name == "postgresql":
-            connection.exec_driver_sql("SET search_path TO trading")
-        else:
-            connection.exec_driver_sql("PRAGMA recursive_triggers = ON")
-        connection.exec_driver_sql(statement)
-    engine.dispose()
+    with pytest.raises(SQLAlchemyError, match=r"append-only|UNIQUE"):
+        run_sql(url, statement)
 
     assert len(await log.entries()) == 3
     assert (await log.verify()).broken is None
@@ -310,13 +317,9 @@ async def test_anchors_are_as_fixed_as_entries(log, url, clock):
     await filled(log, 3)
     await clock.sleep((KEPT + timedelta(days=1)).total_seconds())
     assert await log.purge() == 3
-    engine = to_engine(url)
     for statement in ("DELETE FROM audit_anchors", "UPDATE audit_anchors SET number = 9"):
-        with pytest.raises(SQLAlchemyError, match="append-only"), engine.begin() as connection:
-            if engine.dialect.name == "postgresql":
-                connection.exec_driver_sql("SET search_path TO trading")
-            connection.exec_driver_sql(statement)
-    engine.dispose()
+        with pytest.raises(SQLAlchemyError, match="append-only"):
+            run_sql(url, statement)
     assert [entry.number for entry in await log.entries()] == [4]
 
 

@@ -161,16 +161,20 @@ class AuditQueue:
 
     async def _work(self) -> None:
         """The thread, until `close`. Opened once for all; after a failure anew with what comes next."""
-        more = True
-        while more:
+        more = self._gather()
+        while True:
             try:
                 async with audit_log_of(self._settings, self._clock, self._random) as log:
-                    while more:
-                        more = self._gather()
+                    while True:
                         await self._write(log)
+                        if not more:
+                            return
+                        more = self._gather()
             except Exception as error:  # noqa: BLE001  # whatever it is, the acts are kept, and the next ones come
                 self._problem = error.message if isinstance(error, IbkitError) else repr(error)
-                more = more and self._gather()
+                if not more:
+                    return
+                more = self._gather()
 
     def _gather(self) -> bool:
         """What was told by now, at least one thing, joins what waits; False where it was the last."""

@@ -47,8 +47,8 @@ __all__ = ["KEPT", "MANY", "PART", "SIGN_INS", "WITHIN", "AuditLog", "Failures",
 PART = "audit"
 KEPT = timedelta(days=400)
 _NAME = "audit log"
-_CHUNK = 20_000
-"""Entries read at a time: 6 MB of them."""
+_CHUNK, _BATCH = 20_000, 1_000
+"""Entries asked for at a time, and taken up at a time: what lies in the processor's cache is checked faster."""
 _AT_ONCE = 5_000
 """Entries taken away in one transaction: a longer one would hold up those who write."""
 _MOST_LISTED = 1000
@@ -323,12 +323,13 @@ def _chunks(connection: Connection, entries: str, *, after: int, up_to: int | No
             f"SELECT {_COLUMNS} FROM {entries} WHERE number > {after:d}{end}"  # noqa: S608  # names and whole numbers
             f" ORDER BY number LIMIT {_CHUNK}"
         )
-        rows: list[Row] = cursor.fetchall()
+        before = after
+        while rows := cast("list[Row]", cursor.fetchmany(_BATCH)):
+            yield rows
+            after = rows[-1][0]
         cursor.close()
-        if not rows:
+        if after == before:
             return
-        yield rows
-        after = rows[-1][0]
 
 
 def _row(row: object) -> Row:
