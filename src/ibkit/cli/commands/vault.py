@@ -39,7 +39,7 @@ def generate_keys(
             _print(keys, json=json)
         return 0
     file = context.current().env_file or Path(".env")
-    with audited("vault.generate_key", str(file), replaced="yes" if force else "no") as entry:
+    with audited("vault.generate_key", str(file), forced="yes" if force else "") as entry:
         if not _put(file, keys, force=force):
             entry.skipped = True
             output.warn(f"Nothing was changed: {file} has an ENCRYPTION_KEY already.")
