@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import json
+import sqlite3
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -210,3 +212,19 @@ def test_the_blocking_sdk_has_the_same_order_verbs_with_the_same_arguments() -> 
         wanted = [(each.name, each.kind, each.default) for each in inspect.signature(verb).parameters.values()]
         twin = inspect.signature(getattr(ibkit.IBRestClient, name)).parameters.values()
         assert [(each.name, each.kind, each.default) for each in twin] == wanted, name
+
+
+@pytest.mark.requirement("MON-09")
+def test_orders_of_a_program_stand_in_the_audit_log(simulator: Simulator, tmp_path: Path) -> None:
+    async def work() -> None:
+        async with connected(simulator, state_dir=tmp_path / "state") as ib:
+            placed = await ib.place(await resting(ib), key=KEY)
+            await ib.place(await resting(ib), key=KEY)
+            await ib.cancel(placed.order_id)
+
+    run(work)
+
+    with sqlite3.connect(tmp_path / "state/ibkit.db") as database:
+        found = database.execute("SELECT action, result, details FROM audit_entries ORDER BY number").fetchall()
+    assert [(action, result) for action, result, _ in found] == [("orders.place", "ok"), ("orders.cancel", "ok")]
+    assert json.loads(found[0][2])["key"] == KEY

@@ -13,6 +13,7 @@ from ibkit.trading.gateway import OrderGateway
 from ibkit.trading.questions import Asker, QuestionPolicy, unasked
 from ibkit.trading.risk import Limits, default_limits
 from ibkit.trading.selling.seller import OptionSeller
+from ibkit.trading.telling import Teller, untold
 from ibkit.trading.timeline import Step
 from ibkit.trading.watching.watchdog import Watchdog
 
@@ -31,6 +32,7 @@ class Room:
     resend: bool = False
     live_confirmed: bool = False
     asker: Asker = unasked
+    told: Teller = untold
     gateway: OrderGateway = field(init=False)
 
     def __post_init__(self) -> None:
@@ -51,6 +53,7 @@ class Room:
             alerts=self.journal.alerts,
             asker=self.asker,
             observe=self.steps.append,
+            told=self.told,
         )
 
     @property

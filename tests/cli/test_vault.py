@@ -24,11 +24,13 @@ def _key(text: str) -> str:
     return found[1]
 
 
-def test_two_runs_print_two_keys_and_write_nothing(ibkit: Run, home: Path) -> None:
+def test_two_runs_print_two_keys_and_write_neither(ibkit: Run, home: Path) -> None:
     first, second = ibkit("vault", "generate-keys"), ibkit("vault", "generate-keys")
     assert _key(first.out) != _key(second.out)
     assert re.search(r"^# ENCRYPTION_IV=[0-9a-f]{24} ", first.out, re.MULTILINE)
-    assert list(home.iterdir()) == []
+    assert [path.name for path in home.iterdir()] == [".local"]  # the audit log: that keys were made, and no key
+    written = b"".join(path.read_bytes() for path in home.rglob("*") if path.is_file())
+    assert not any(_key(run.out).encode() in written for run in (first, second))
 
 
 @pytest.mark.parametrize("before", [None, "IBKR_ENV=paper", template(), "ENCRYPTION_KEY=\n"])
@@ -48,7 +50,8 @@ def test_write_puts_one_key_into_a_file_of_our_own(ibkit: Run, home: Path, befor
     if before:
         kept = [line for line in before.splitlines() if "ENCRYPTION_KEY" not in line]
         assert all(line in file.read_text().splitlines() for line in kept)
-    assert [path.name for path in home.iterdir()] == [".env"]
+    assert sorted(path.name for path in home.iterdir()) == [".env", ".local"]
+    assert not any(key.encode() in path.read_bytes() for path in (home / ".local").rglob("*") if path.is_file())
 
 
 def test_a_key_that_is_there_is_kept_without_force(ibkit: Run, home: Path) -> None:

@@ -12,8 +12,9 @@ from urllib.parse import quote, urlsplit
 import anyio
 import anyio.to_thread
 
-from ibkit.bootstrap.clients import clock_of, ring_of
+from ibkit.bootstrap.clients import clock_of
 from ibkit.bootstrap.edge import edges
+from ibkit.bootstrap.vaults import ring_of
 from ibkit.clock import Clock
 from ibkit.model import Secret
 from ibkit.notify import Dispatcher, Guard, Services, Webhook

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ibkit.bootstrap.auditing import AuditQueue
 from ibkit.bootstrap.clients import client_of, clock_of
 from ibkit.bootstrap.edge import edges
 from ibkit.bootstrap.processes import is_alive, owner_name
@@ -36,6 +37,7 @@ from ibkit.trading.closing.close_all import CloseAll
 from ibkit.trading.closing.roll import PositionRoller
 from ibkit.trading.questions import Asker, unasked
 from ibkit.trading.selling.trade import ExitReason, RecordState, Trade, TradeStatus
+from ibkit.trading.telling import untold
 from ibkit.trading.timeline import unobserved
 from ibkit.trading.watching.dead_man import DeadMan
 from ibkit.trading.watching.rounds import Rounds
@@ -60,7 +62,7 @@ VALIDATION_KEY = "paper-validation-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Books:
-    """What lasts, without a broker. records: the database of the trades; None with `--no-db`."""
+    """What lasts, without a broker. audit, records (the database of the trades): None with `--no-db`."""
 
     journal: Journal
     trades: Trades
@@ -68,6 +70,7 @@ class Books:
     risk: RiskBook
     clock: Clock
     records: Database | None = None
+    audit: AuditQueue | None = None
 
     async def paper_validated(self) -> bool:
         """Whether this installation has once sold, protected and closed on paper, all the way."""
@@ -187,8 +190,8 @@ async def open_books(
 ) -> AsyncIterator[Books]:
     """The journal, the trade records and the alerts. StorageError (E-DB) where one of them cannot be used.
 
-    no_db: trades go to a file of JSON lines instead of the database; the journal is always local.
-    also: parts of the database besides the trades that are used through `records`.
+    no_db: trades go to a file of JSON lines instead of the database, and nothing to the audit log; the journal is
+    always local. also: parts of the database besides the trades that are used through `records`.
     """
     clock = clock or clock_of(settings)
     async with AsyncExitStack() as stack:
@@ -203,8 +206,17 @@ async def open_books(
             opened = await stack.enter_async_context(open_trades(settings.database_url.reveal(), also=also))
             trades, records = opened, opened.records
         await trades.check()
+        audit = None if no_db else AuditQueue(settings)
+        if audit is not None:
+            stack.push_async_callback(audit.close)
         yield Books(
-            journal=journal, trades=trades, alerts=journal.alerts, risk=journal.risk, clock=clock, records=records
+            journal=journal,
+            trades=trades,
+            alerts=journal.alerts,
+            risk=journal.risk,
+            clock=clock,
+            records=records,
+            audit=audit,
         )
 
 
@@ -247,6 +259,9 @@ async def desk_of(
     await broker.identify()
     account_id = account_id or await client.selected_account(settings.account_id)
     await broker.prime(account_id)
+    audit = books.audit
+    if audit is not None and live_confirmed:
+        audit.note("live.confirm", account_id)
     gateway = OrderGateway(
         broker,
         books.journal,
@@ -257,9 +272,10 @@ async def desk_of(
         owner=owner_name(),
         live_confirmed=live_confirmed,
         resend_same_ref=settings.trading.resend_same_coid,
-        asker=asker,
+        asker=asker if audit is None or asker is unasked else audit.asking(asker),
         alerts=books.alerts,
         observe=observe,
+        told=untold if audit is None else audit.order,
     )
     return Desk(
         settings=settings,

@@ -12,6 +12,7 @@ from ibkit.cli.running import go
 from ibkit.errors import IbkitError
 from ibkit.model import Environment, Key
 from ibkit.settings import Settings
+from ibkit.vault import Result
 
 if TYPE_CHECKING:
     from ibkit.bootstrap.desks import Desk
@@ -64,10 +65,18 @@ async def enter_desk(
         if error.code != "E-DB":
             error.details["causes"] = await causes(settings, error)
         raise
+    if books.audit is None and changes:
+        output.warn("note: --no-db: what is done here is not in the audit log")
     confirmed = settings.environment is Environment.LIVE and changes
     if confirmed:
         account_id = await client.selected_account(settings.account_id)
-        confirm_live(account_id, yes_live=yes_live, validated=await books.paper_validated(), json=json)
+        validated = await books.paper_validated()
+        try:
+            confirm_live(account_id, yes_live=yes_live, validated=validated, json=json)
+        except IbkitError as error:
+            if books.audit is not None:
+                books.audit.note("live.confirm", account_id, result=Result.REFUSED, reason=error.message)
+            raise
     from ibkit.cli.person import asker_of
 
     return await desk_of(settings, client, books, live_confirmed=confirmed, asker=asker_of(json=json), observe=watch())

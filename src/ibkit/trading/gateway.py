@@ -39,6 +39,7 @@ from ibkit.trading.reconcile import Reconciler
 from ibkit.trading.recovery import Recovery
 from ibkit.trading.ref import check_key, child_key
 from ibkit.trading.risk import Facts, HaltMode, Reading, RiskBook, Scope, assess, case_of, scope_of
+from ibkit.trading.telling import Teller, untold
 from ibkit.trading.timeline import Observer, Step, StepKind, unobserved
 from ibkit.trading.tracking import Tracker
 
@@ -65,6 +66,7 @@ class OrderGateway:
     asker:           a person to ask where the policy alone would decline a question.
     on_broken:       what to do about a bracket of which a child was refused.
     alerts:          where alerts are kept that belong to no single intent.
+    told:            told of each intent once it is at rest, after its caller's part is done.
     """
 
     def __init__(
@@ -84,8 +86,10 @@ class OrderGateway:
         on_broken: OnBroken = OnBroken.UNDO,
         alerts: Alerts | None = None,
         observe: Observer = unobserved,
+        told: Teller = untold,
     ) -> None:
         self._broker = broker
+        self._told = told
         self._alerts = alerts
         self._journal = journal
         self._environment = environment
@@ -311,6 +315,7 @@ class OrderGateway:
                 except IbkitError as error:
                     self._tell(StepKind.RECOVERY, f"orders of {account_id} could not be compared: {error.message}")
         settled += await self._settle_other_lanes(accounts)
+        self._tell_all((*settled, *adopted))
         await self._forget()
         await self.look_after_groups()
         return (*settled, *adopted)
@@ -371,18 +376,24 @@ class OrderGateway:
 
     async def _run(self, planned: Planned, given: Facts | None) -> Outcome:
         with span(f"order.{planned.operation.value}") as current:
-            outcome = await self._carried_out(planned, given)
+            try:
+                outcome = await self._brought_to_rest(planned, given)
+            except IbkitError as error:
+                self._told(planned, error)
+                raise
             current.set("ibkit.order.state", outcome.state.value)
-            return outcome
+        if not outcome.cached:
+            self._told(planned, outcome.intent)
+        return outcome
 
-    async def _carried_out(self, planned: Planned, given: Facts | None) -> Outcome:
+    async def _brought_to_rest(self, planned: Planned, given: Facts | None) -> Outcome:
         known = await self.intake.known(planned)
         if known is not None and not known.state.in_progress:
             return Outcome(await self._whole(known), cached=True)
         wait_s = TWIN_WAIT_S if known is not None else CONVERSATION_WAIT_S
         lanes = {lane_of(planned), lane_of(planned if known is None else known.planned)}
         async with self._conversation_of(sorted(lanes), wait_s, planned) as talk:
-            await self._recovery.settle_left_overs(talk, but=planned.intent_id)
+            self._tell_all(await self._recovery.settle_left_overs(talk, but=planned.intent_id))
             known = await self.intake.known(planned)
             if known is not None and not known.state.in_progress:
                 return Outcome(known, cached=True)
@@ -463,6 +474,11 @@ class OrderGateway:
         if new:
             self._tell(StepKind.INTENT, f"intent on disk: {intent.label}", key=planned.key, ref=planned.ref)
         return intent
+
+    def _tell_all(self, settled: Sequence[Intent]) -> None:
+        """What an earlier process left, and could not tell itself."""
+        for intent in settled:
+            self._told(intent.planned, intent)
 
     def _tell(self, kind: StepKind, text: str, **details: str) -> None:
         self._observe(Step(kind=kind, at=self._clock.now(), text=text, details=details))

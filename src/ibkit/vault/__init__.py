@@ -1,21 +1,29 @@
-"""Whose credentials: keys for sealing and the sealing itself. No I/O; `cryptography` is imported on first use."""
+"""Whose credentials: keys for sealing and the sealing itself; and the chain of the audit log.
+
+No I/O; `cryptography` is imported on first use.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ibkit.vault.act import HERE, Act, Auditor, Result
 from ibkit.vault.credential import FIELDS, Draft, MaskedCredential, OpenCredential, Status
 from ibkit.vault.passphrase import open_with_passphrase, seal_with_passphrase
 from ibkit.vault.seal import KeyRing, Place, key_from_hex, key_id_of, open_sealed, seal
 
 __all__ = [
     "FIELDS",
+    "HERE",
+    "Act",
+    "Auditor",
     "Draft",
     "EncryptionKeys",
     "KeyRing",
     "MaskedCredential",
     "OpenCredential",
     "Place",
+    "Result",
     "Status",
     "generate_encryption_keys",
     "key_from_hex",

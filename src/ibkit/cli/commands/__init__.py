@@ -54,6 +54,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("kill", "Stop trading at once, see what is stopped, start it again.", "Trade"),
     Command("intents", "What the order journal holds.", "Trade"),
     Command("alerts", "What people are told, and by which channels.", "Trade"),
+    Command("audit", "Who did what; export it, and verify that it is whole.", "Trade"),
     Command("worker", "Watch over sold options and open orders.", "Trade"),
     Command("sim", "Simulate Interactive Brokers on this machine, until Ctrl-C.", "Tools"),
     Command("demo", "See the main job done on the simulator.", "Tools"),

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import cyclopts
 
 from ibkit.cli import context, output
+from ibkit.cli.auditing import Noted, audited, login_of
 from ibkit.cli.flags import Compete, Json, option
 from ibkit.cli.running import go
 from ibkit.errors import ConfigError, IbkitError
 from ibkit.model import AuthMethod
+from ibkit.vault import Result
 
 if TYPE_CHECKING:
     from ibkit.cli.checks import Check
+    from ibkit.cli.selftest import Report
     from ibkit.settings import Settings
 
 __all__ = ["app"]
@@ -28,12 +31,27 @@ def try_out(*, compete: Compete = False, json: Json = False) -> int:
 
     No order is sent. Exit code 0 when all passed, else that of the first failure.
     """
-    from ibkit.bootstrap import client_of, clock_of, read_settings
-    from ibkit.cli.selftest import Report, self_test
+    from ibkit.cli.selftest import Report
 
     report = Report(tell=(lambda _: None) if json else _print_step)
+    with audited("auth.test", "not configured") as entry:
+        _try_out(report, entry, compete=compete)
+    if json:
+        passed = report.first_failure is None
+        output.emit({"passed": passed, "verdict": report.verdict, "steps": report.steps})
+    else:
+        output.say(report.verdict)
+    return report.exit_code
+
+
+def _try_out(report: Report, entry: Noted, *, compete: bool) -> None:
+    from ibkit.bootstrap import client_of, clock_of, read_settings
+    from ibkit.cli.selftest import self_test
+
     try:
         settings = read_settings(env_file=context.current().env_file, require_method=False)
+        entry.object = login_of(settings)
+        entry.details["environment"] = settings.environment.value
         clock = clock_of(settings)
         go(
             lambda: self_test(
@@ -45,12 +63,10 @@ def try_out(*, compete: Compete = False, json: Json = False) -> int:
         )
     except IbkitError as error:
         report.trouble("settings and keys", error)
-    if json:
-        passed = report.first_failure is None
-        output.emit({"passed": passed, "verdict": report.verdict, "steps": report.steps})
-    else:
-        output.say(report.verdict)
-    return report.exit_code
+    failure = report.first_failure
+    if failure is not None:
+        entry.settled = Result.FAILED
+        entry.details |= {"code": failure.code, "failed_at": failure.name, "reason": failure.said}
 
 
 @app.command
@@ -77,7 +93,8 @@ def login(*, compete: Compete = False, json: Json = False) -> None:
             output.say(f"Signed in over {ib.method.value}{until}.")
             output.say(f"Accounts: {', '.join(opening.accounts) or 'none'}")
 
-    go(work)
+    with audited("auth.login", login_of(settings), environment=settings.environment.value):
+        go(work)
 
 
 @app.command
@@ -102,7 +119,8 @@ def rotate() -> None:
         if cache is None or not cache.keeps:
             output.warn("note: ENCRYPTION_KEY is not set, so it is not kept for the next run")
 
-    go(work)
+    with audited("auth.rotate", login_of(settings), environment=settings.environment.value):
+        go(work)
 
 
 @app.command
@@ -138,7 +156,8 @@ def authorize(
             "The access token could not be kept: ENCRYPTION_KEY is not set, and it is never written unencrypted",
             code="E-ENC-KEY",
         )
-    access, _ = go(lambda: authorising.finish(settings, verifier, token))
+    with audited("auth.authorize", login_of(settings), environment=settings.environment.value):
+        access, _ = go(lambda: authorising.finish(settings, verifier, token))
     kind = {True: "paper", False: "live", None: "unknown"}[access.is_paper]
     if json:
         output.emit({"authorised": True, "is_paper": access.is_paper})
@@ -164,7 +183,8 @@ def _authorised_by_hand() -> Settings:
     verifier = sys.stdin.readline().strip()
     if not verifier:
         raise ConfigError(code="E-SECRET-MISSING")
-    access, kept = go(lambda: authorising.finish(settings, verifier, request_token))
+    with audited("auth.authorize", login_of(settings), environment=settings.environment.value):
+        access, kept = go(lambda: authorising.finish(settings, verifier, request_token))
     if not kept:
         output.warn("note: ENCRYPTION_KEY is not set, so the access token lives for this run only")
     return authorising.with_access_token(settings, access)

@@ -6,6 +6,7 @@ import cyclopts
 
 from ibkit.cli import context, output
 from ibkit.cli.asking import confirmed
+from ibkit.cli.auditing import audited
 from ibkit.cli.flags import Json, Yes
 from ibkit.cli.journal import with_journal
 
@@ -40,13 +41,16 @@ def accept_restored(*, yes: Yes = False, json: Json = False) -> int:
     from ibkit.store.journal import SqliteJournal
 
     async def work(journal: SqliteJournal) -> int:
+        entry.object = str(journal.path)
         if not journal.restored:
+            entry.skipped = True
             return _told(accepted=False, text="The order journal is the one used last; there is nothing to accept.")
         if not yes:
             output.warn(f"{journal.path} is older than the journal that was used last on this machine.")
             output.warn("Orders sent since its copy was made are not in it: a key of theirs would send them again.")
             if not confirmed("Have you compared it with IBKR's orders and positions, and shall it be used? [y/N] "):
                 output.warn("Nothing was changed.")
+                entry.skipped = True
                 return 5
         await journal.clear_restored()
         return _told(accepted=True, text="The order journal is in use again.")
@@ -58,4 +62,5 @@ def accept_restored(*, yes: Yes = False, json: Json = False) -> int:
             output.say(text)
         return 0
 
-    return with_journal(work)
+    with audited("journal.accept_restored", "order journal") as entry:
+        return with_journal(work)

@@ -8,6 +8,7 @@ import cyclopts
 
 from ibkit.cli import context, output
 from ibkit.cli.asking import wrong
+from ibkit.cli.auditing import audited
 from ibkit.cli.flags import Json, Yes, flag, option
 from ibkit.cli.running import go
 from ibkit.errors import ConfigError
@@ -41,7 +42,8 @@ def trust(*, yes: Yes = False, json: Json = False) -> None:
     shown = go(lambda: fingerprint_of(address.host, address.port))
     if before is not None and before != shown and not yes and not _agreed(place, before, shown):
         raise ConfigError("Nothing was changed", code="E-VALIDATION", remedy="Repeat with --yes to trust it.")
-    pins.put(place, shown)
+    with audited("gateway.trust", place, fingerprint=shown[:16], before=(before or "")[:16]):
+        pins.put(place, shown)
     if json:
         output.emit({"gateway": place, "fingerprint": shown, "before": before})
     else:

@@ -9,6 +9,7 @@ import cyclopts
 
 from ibkit.cli import output
 from ibkit.cli.asking import confirmed, wrong
+from ibkit.cli.auditing import audited
 from ibkit.cli.flags import Json, Yes, option
 from ibkit.cli.journal import with_journal
 from ibkit.errors import NotFound
@@ -111,10 +112,12 @@ def resolve(
         from ibkit.trading import IntentState, resolve_intent
 
         intent = await _find(journal, name)
+        entry.object, entry.details["terms"] = intent.intent_id, intent.label
         if intent.state is IntentState.UNKNOWN_NEEDS_HUMAN and not intent.resolved and not yes:
             output.warn(f"{intent.label}: {intent.reason}")
             if not confirmed(f"Settle intent {intent.intent_id} as: {note}? [y/N] "):
                 output.warn("Nothing was changed.")
+                entry.skipped = True
                 return 5
         done = await resolve_intent(
             journal, journal.alerts, SystemClock(), intent.intent_id, by=getpass.getuser(), note=note.strip()
@@ -125,7 +128,8 @@ def resolve(
             output.say(f"Settled: {done.label} ({note.strip()})")
         return 0
 
-    return with_journal(work)
+    with audited("intents.resolve", name, note=note.strip()) as entry:
+        return with_journal(work)
 
 
 async def _find(journal: Journal, name: str) -> Intent:

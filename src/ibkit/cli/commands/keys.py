@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import cyclopts
 
 from ibkit.cli import keyfiles, output
+from ibkit.cli.auditing import audited
 from ibkit.cli.flags import flag
 from ibkit.errors import ConfigError
 from ibkit.model import Secret
@@ -56,9 +57,11 @@ def generate(
         return 1
     secret = _passphrase() if passphrase else None
     keyfiles.make_directory(out)
-    files = _oauth1_files(secret) if kind == "oauth1a" else _oauth2_files(secret)
-    aside = keyfiles.put_aside(out, names, datetime.now(UTC))
-    keyfiles.write_files(out, files)
+    with audited("keys.generate", str(out), kind=kind, encrypted="no" if secret is None else "yes") as entry:
+        files = _oauth1_files(secret) if kind == "oauth1a" else _oauth2_files(secret)
+        aside = keyfiles.put_aside(out, names, datetime.now(UTC))
+        keyfiles.write_files(out, files)
+        entry.details |= {"files": ", ".join(files), "replaced": "" if aside is None else str(aside)}
     ignored = keyfiles.add_to_gitignore(out, output.warn)
     output.say(f"Wrote {len(files)} files to {out} (private keys mode 600, directory 700):")
     for name in files:

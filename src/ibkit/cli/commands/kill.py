@@ -10,11 +10,13 @@ import cyclopts
 
 from ibkit.cli import output
 from ibkit.cli.asking import confirmed, wrong
+from ibkit.cli.auditing import audited
 from ibkit.cli.commands.risk import person, with_book
 from ibkit.cli.flags import Compete, Json, Live, Yes, YesLive, flag, option
 from ibkit.cli.journal import with_journal
 from ibkit.errors import IbkitError
 from ibkit.model import Environment
+from ibkit.vault import Result
 
 if TYPE_CHECKING:
     from ibkit.bootstrap.desks import Desk
@@ -58,18 +60,26 @@ def kill(
         return _status(json=json)
     if release:
         return _release(names, by=person(by), note=note.strip(), yes=yes, json=json)
-    mode = _mode(reduce_only=reduce_only, cancel_all=cancel_all)
-    halts = _press(names, mode, by=person(by), note=note.strip(), json=json)
-    if not cancel_all:
-        if json:
-            output.emit(halts)
-        return 0
-    try:
-        return _cancel_all(account, halts, live=live, yes_live=yes_live, compete=compete, json=json)
-    except IbkitError:
-        if json:
-            output.emit({"halts": halts})  # they stand, whatever became of the cancelling
-        raise
+    mode, who = _mode(reduce_only=reduce_only, cancel_all=cancel_all), person(by)
+    with audited("kill.press", _whose(names), mode=mode, by=who, note=note.strip()) as entry:
+        halts = _press(names, mode, by=who, note=note.strip(), json=json)
+        entry.settled = Result.OK  # they stand, whatever becomes of the cancelling
+        if not cancel_all:
+            if json:
+                output.emit(halts)
+            return 0
+        try:
+            return _cancel_all(account, halts, live=live, yes_live=yes_live, compete=compete, json=json)
+        except IbkitError:
+            if json:
+                output.emit({"halts": halts})
+            raise
+
+
+def _whose(names: tuple[str, str]) -> str:
+    """`everything`, `account DU1234567`, as a halt names it."""
+    words = [f"{word} {name}" for word, name in zip(("account", "symbol"), names, strict=True) if name]
+    return ", ".join(words) or "everything"
 
 
 def _mode(*, reduce_only: bool, cancel_all: bool) -> str:
@@ -143,11 +153,11 @@ def _release(names: tuple[str, str], *, by: str, note: str, yes: bool, json: boo
         found = [halt for halt in await book.halts() if _named(halt, environment, names)]
         if not found:
             output.warn("No such halt stands; `ibkit kill --status` lists them.")
-            code = 5
+            code, entry.skipped = 5, True
             return
         if not yes and not confirmed(f"Start trading again ({len(found)} halt(s))? [y/N] "):
             output.warn("Nothing was changed.")
-            code = 5
+            code, entry.skipped = 5, True
             return
         done = await book.release(*(halt.number for halt in found), by=by, note=note, at=now)
         if json:
@@ -158,8 +168,11 @@ def _release(names: tuple[str, str], *, by: str, note: str, yes: bool, json: boo
             if left:
                 output.say(f"Still standing: {'; '.join(halt_line(halt) for halt in left)}")
         code = 5 if done.waiting else 0
+        entry.details |= {"environment": environment.value, "ended": len(done.ended), "waiting": len(done.waiting)}
+        entry.settled = Result.WAITING if done.waiting else Result.OK
 
-    with_book(work)
+    with audited("kill.release", _whose(names), by=by, note=note) as entry:
+        with_book(work)
     return code
 
 

@@ -11,9 +11,11 @@ import cyclopts
 
 from ibkit.cli import context, output
 from ibkit.cli.asking import wrong
+from ibkit.cli.auditing import audited
 from ibkit.cli.flags import Account, Compete, Json, Live, YesLive, flag, option
 from ibkit.cli.running import go
 from ibkit.model import AccountId, Environment
+from ibkit.vault import Result
 
 if TYPE_CHECKING:
     from ibkit.bootstrap.desks import Desk
@@ -74,11 +76,13 @@ def set_(
     """Change a limit. A raise for live money waits until another person confirms it."""
     if not note.strip():
         raise wrong("--note", "it is empty, but the history keeps why a limit was changed")
+    who = person(by)
 
     async def work(book: RiskBook, environment: Environment, now: datetime) -> None:
         from ibkit.cli.risk_text import change_line
         from ibkit.trading.risk import LimitChange
 
+        entry.details["environment"] = environment.value
         layer, whose = _layer(environment, account=account, symbol=symbol, user=user, key=key)
         stored = await book.change(
             LimitChange(
@@ -87,14 +91,17 @@ def set_(
                 whose=whose,
                 name=name,
                 new=None if value.strip().lower() == "default" else value,
-                by=person(by),
+                by=who,
                 note=note.strip(),
                 at=now,
             )
         )
+        entry.details |= {"layer": layer.value, "whose": whose, "old": stored.old, "number": stored.number}
+        entry.settled = Result.OK if stored.in_force else Result.WAITING
         output.emit(stored) if json else output.say(change_line(stored))
 
-    with_book(work)
+    with audited("limits.set", name, new=value.strip(), by=who, note=note.strip()) as entry:
+        with_book(work)
 
 
 @app.command
@@ -106,14 +113,18 @@ def confirm(
     json: Json = False,
 ) -> None:
     """Confirm another person's raise of a live limit."""
+    who = person(by)
 
     async def work(book: RiskBook, _environment: Environment, now: datetime) -> None:
         from ibkit.cli.risk_text import change_line
 
-        confirmed = await book.confirm(number, by=person(by), at=now)
+        confirmed = await book.confirm(number, by=who, at=now)
+        entry.object = confirmed.name
+        entry.details |= {"whose": confirmed.whose, "old": confirmed.old, "new": confirmed.new or "default"}
         output.emit(confirmed) if json else output.say(f"{change_line(confirmed)} (confirmed by {by})")
 
-    with_book(work)
+    with audited("limits.confirm", f"change {number}", number=number, by=who) as entry:
+        with_book(work)
 
 
 @app.command

@@ -12,6 +12,7 @@ import cyclopts
 
 from ibkit.cli import context, output
 from ibkit.cli.asking import day, number, right_of, today_in_new_york
+from ibkit.cli.auditing import audited
 from ibkit.cli.flags import Account, AllowDelayed, Compete, Json, Live, Yes, YesLive, flag, option
 from ibkit.cli.running import go
 from ibkit.errors import IbkitError, TradingError
@@ -66,7 +67,10 @@ def validate(
             settings, symbol.upper(), right_of("--right", right), wanted, expires, multiple, compete=compete, json=json
         )
 
-    report = go(work)
+    with audited("live.validate", symbol.upper(), settings=settings) as entry:
+        entry.skipped = settings.mock  # the simulated broker forgets it
+        report = go(work)
+        entry.details |= {"option": report.option, "trade": report.trade_id, "pnl": report.realized_pnl}
     if json:
         output.emit(
             {

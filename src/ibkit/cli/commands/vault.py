@@ -14,11 +14,12 @@ import cyclopts
 
 from ibkit.cli import context, output
 from ibkit.cli.asking import wrong
+from ibkit.cli.auditing import audited
 from ibkit.cli.flags import Json, flag
 from ibkit.cli.running import go
 from ibkit.errors import ConfigError, StorageError, discreet
 from ibkit.model import Secret
-from ibkit.vault import generate_encryption_keys, key_from_hex
+from ibkit.vault import EncryptionKeys, generate_encryption_keys, key_from_hex
 
 if TYPE_CHECKING:
     from ibkit.settings import Settings
@@ -42,21 +43,30 @@ def generate_keys(
 ) -> int:
     """Make an encryption key; without --write it is only printed."""
     if not write:
-        keys = generate_encryption_keys()
-        if json:
-            output.emit({"key": keys.key, "iv": keys.iv})
-        else:
-            output.say(f"ENCRYPTION_KEY={keys.key}")
-            output.say(f"# ENCRYPTION_IV={keys.iv}  # only for reading data of the old fixed-IV format; leave it off")
+        with audited("vault.generate_key", "printed"):
+            _print(generate_encryption_keys(), json=json)
         return 0
-    where = _keep_elsewhere(force=force) if _kept_elsewhere() else _keep_in_settings(force=force)
-    if where is None:
-        return 1
+    elsewhere = _kept_elsewhere()
+    name = "key provider" if elsewhere else str(context.current().env_file or Path(".env"))
+    with audited("vault.generate_key", name, forced="yes" if force else "") as entry:
+        where = _keep_elsewhere(force=force) if elsewhere else _keep_in_settings(force=force)
+        if where is None:
+            entry.skipped = True
+            return 1
+        entry.object = where
     if json:
         output.emit({"file": where})
     else:
         output.say(f"Wrote an encryption key to {where}. Keep a copy elsewhere: without it nothing sealed opens.")
     return 0
+
+
+def _print(keys: EncryptionKeys, *, json: bool) -> None:
+    if json:
+        output.emit({"key": keys.key, "iv": keys.iv})
+    else:
+        output.say(f"ENCRYPTION_KEY={keys.key}")
+        output.say(f"# ENCRYPTION_IV={keys.iv}  # only for reading data of the old fixed-IV format; leave it off")
 
 
 def _keep_in_settings(*, force: bool) -> str | None:
@@ -201,7 +211,9 @@ def rotate(
     """
     given = None if key_file is None else _given_key(key_file)
     settings = context.load_settings(require_method=False)
-    done = go(lambda: _rotate(settings, given))
+    with audited("vault.rotate", "the vault", settings=settings) as entry:
+        done = go(lambda: _rotate(settings, given))
+        entry.details |= {"key": done.key_id, "sealed_anew": str(done.rewrapped)}
     if json:
         output.emit(done)
     else:
@@ -232,6 +244,7 @@ async def _rotate(settings: Settings, given: Secret[str] | None) -> Rotated:
             unfinished = len(await vault.keys()) > 1
             if unfinished and given is None:
                 output.warn(f"Going on to the key {vault.ring.current_id}.")
+                await _reseal_second_steps(settings)
                 return await rotate_all(vault, tell=_progress)
         if unfinished:
             raise ConfigError(
@@ -242,9 +255,26 @@ async def _rotate(settings: Settings, given: Secret[str] | None) -> Rotated:
         source = key_source_of(settings)
         # Safe in its place before the first text is sealed with it: what was sealed with a lost key is lost.
         await anyio.to_thread.run_sync(source.put, given)
-        async with open_vault(context.load_settings(require_method=False)) as vault:
+        now = context.load_settings(require_method=False)
+        async with open_vault(now) as vault:
             output.warn(f"New key {vault.ring.current_id} in {source.name}.")
+            await _reseal_second_steps(now)
             return await rotate_all(vault, tell=_progress)
+
+
+async def _reseal_second_steps(settings: Settings) -> None:
+    """The users' TOTP secrets, before an older key is said to be needed no more."""
+    from importlib.util import find_spec
+
+    from ibkit.bootstrap import clock_of
+    from ibkit.bootstrap.users import open_users
+
+    if find_spec("argon2") is None:
+        return  # without the extra `service` nobody has users
+    async with open_users(settings, clock=clock_of(settings)) as desk:
+        resealed = await desk.keeper.reseal()
+    if resealed:
+        output.warn(f"{resealed} second steps of users sealed anew")
 
 
 def _progress(done: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ibkit.store.migrating import Migration
 from ibkit.store.migrations import (
     alerts_0001,
+    audit_0001,
     journal_0001,
     journal_0002,
     journal_0003,
@@ -15,7 +16,7 @@ from ibkit.store.migrations import (
     vault_0001,
 )
 
-__all__ = ["ALERTS", "JOURNAL", "METRICS", "RECORDS", "TRADES", "USERS", "VAULT"]
+__all__ = ["ALERTS", "AUDIT", "JOURNAL", "METRICS", "RECORDS", "TRADES", "USERS", "VAULT"]
 
 JOURNAL = (
     Migration(1, "intents, their events, alerts", journal_0001.upgrade),
@@ -30,5 +31,6 @@ USERS = (Migration(1, "users, machine keys, browser sessions, revocations, faile
 VAULT = (Migration(1, "credentials, sealed fields, keys", vault_0001.upgrade),)
 ALERTS = (Migration(1, "alerts, deliveries, acknowledgements, channels", alerts_0001.upgrade),)
 METRICS = (Migration(1, "figures of each minute", metrics_0001.upgrade),)
-RECORDS = {"trades": TRADES, "users": USERS, "vault": VAULT, "alerts": ALERTS, "metrics": METRICS}
+AUDIT = (Migration(1, "entries, anchors", audit_0001.upgrade),)
+RECORDS = {"trades": TRADES, "users": USERS, "vault": VAULT, "alerts": ALERTS, "metrics": METRICS, "audit": AUDIT}
 """The parts of the database of DATABASE_URL, in the order in which they are made."""

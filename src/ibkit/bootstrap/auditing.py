@@ -1,0 +1,252 @@
+"""Into the audit log of DATABASE_URL: an act at once, or behind the back of whoever trades.
+
+    record_now     what a command has done, on disk when it returns
+    AuditQueue     what a trading desk has done: told without waiting, written by a thread of its own
+
+An order never waits for the audit log, and none fails because of it. What cannot be written is kept and tried again
+with the next act and at the end; what is left then is told.
+"""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+
+from ibkit.bootstrap.edge import edges
+from ibkit.clock import Clock, SystemClock
+from ibkit.errors import Effect, IbkitError, TradingError
+from ibkit.settings import Settings
+from ibkit.vault import Act, Result
+
+if TYPE_CHECKING:
+    from ibkit.model import Question
+    from ibkit.store.audit import AuditLog
+    from ibkit.trading import Intent
+    from ibkit.trading.events import Planned
+    from ibkit.trading.questions import Asker, Said
+
+__all__ = ["AuditQueue", "audit_clock", "audit_log", "audit_path", "local_actor", "record_now", "result_of"]
+
+_LOG = logging.getLogger(__name__)
+_MOST_KEPT = 10_000
+"""Acts that wait for a database that does not answer; those after them are counted only."""
+_AT_ONCE = 200
+"""Acts in one transaction."""
+_END_S = 5.0
+"""How long the end of a run waits for the last of them."""
+
+
+def local_actor() -> str:
+    """Who uses this machine: `cli:<login name>`."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):  # a container's user without a name
+        return "cli:unknown"
+
+
+def audit_path(settings: Settings) -> Path:
+    """Where the key that signs the audit log is kept."""
+    return settings.state_dir / "audit"
+
+
+def audit_clock() -> Clock:
+    """The machine's clock, also where orders follow a simulator's: an audit log tells when it really was."""
+    return edges().clock or SystemClock()
+
+
+def audit_log(settings: Settings) -> AuditLog:
+    """The log, for `async with`. StorageError on entering."""
+    return audit_log_of(settings, audit_clock(), edges().random)
+
+
+def audit_log_of(settings: Settings, clock: Clock, random: Callable[[int], bytes]) -> AuditLog:
+    from ibkit.store.audit import AuditLog
+    from ibkit.store.audit_key import signer_at
+
+    folder = audit_path(settings)
+    return AuditLog(settings.database_url, clock=clock, signer=lambda: signer_at(folder, random))
+
+
+async def record_now(settings: Settings, *acts: Act) -> None:
+    """StorageError, ConfigError (a DATABASE_URL that is none)."""
+    async with audit_log(settings) as log:
+        await log.record(*acts)
+
+
+def result_of(error: IbkitError) -> Result:
+    """What an error says of the act that it ended."""
+    if error.effect is Effect.UNKNOWN:
+        return Result.UNKNOWN
+    return Result.REFUSED if isinstance(error, TradingError) else Result.FAILED
+
+
+class AuditQueue:
+    """The acts of a trading desk, on their way to the log. Nothing is opened before the first of them.
+
+    warn: told once at the end, where some of them could not be written.
+    """
+
+    def __init__(self, settings: Settings, *, warn: Callable[[str], None] = _LOG.warning) -> None:
+        self._settings = settings
+        self._clock = audit_clock()
+        self._warn = warn
+        self._random = edges().random
+        self._acts: queue.SimpleQueue[Callable[[], Act] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._waiting: list[Act] = []
+        self._lost = 0
+        self._problem = ""
+        self._purged_on: date | None = None
+
+    def tell(self, make: Callable[[], Act]) -> None:
+        """Have what `make` gives written soon; it is called in another thread, for even that is no order's business."""
+        with self._starting:
+            if self._thread is None:
+                # A daemon: a process that ends without closing does not wait. The journal knows its orders anyway.
+                self._thread = threading.Thread(target=anyio.run, args=(self._work,), name="audit log", daemon=True)
+                self._thread.start()
+        self._acts.put(make)
+
+    def note(self, action: str, object_: str, *, result: Result = Result.OK, **details: Any) -> None:
+        """Something a person has done at the desk."""
+        at, actor = self._clock.now(), local_actor()
+        self.tell(lambda: Act(at=at, actor=actor, action=action, object=object_, result=result, details=details))
+
+    def order(self, planned: Planned, found: Intent | IbkitError) -> None:
+        """Fits `trading.telling.Teller`."""
+        at = self._clock.now()
+        self.tell(lambda: order_act(planned, found, at))
+
+    def asking(self, asker: Asker) -> Asker:
+        """`asker`, whose persons' answers are told."""
+
+        async def ask(intent: Intent, question: Question, within_s: float) -> Said | None:
+            said = await asker(intent, question, within_s)
+            if said is not None:
+                self.note(
+                    "orders.question",
+                    intent.intent_id,
+                    result=Result.OK if said.yes else Result.REFUSED,
+                    answer="yes" if said.yes else "no",
+                    by=said.who,
+                    messages=", ".join(question.message_ids),
+                    account=intent.planned.account_id,
+                )
+            return said
+
+        return ask
+
+    async def close(self) -> None:
+        """Returns when everything is written, or after five seconds."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        self._acts.put(None)
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(thread.join, _END_S)
+        left = self._lost + len(self._waiting) + self._acts.qsize()
+        if left or thread.is_alive():
+            why = self._problem or "the database does not answer"
+            self._warn(f"note: {max(left, 1)} acts are not in the audit log: {why}")
+
+    async def _work(self) -> None:
+        """The thread, until `close`. Opened once for all; after a failure anew with what comes next."""
+        more = self._gather()
+        while True:
+            try:
+                async with audit_log_of(self._settings, self._clock, self._random) as log:
+                    while True:
+                        await self._write(log)
+                        if not more:
+                            return
+                        more = self._gather()
+            except Exception as error:  # noqa: BLE001  # whatever it is, the acts are kept, and the next ones come
+                self._problem = error.message if isinstance(error, IbkitError) else repr(error)
+                if not more:
+                    return
+                more = self._gather()
+
+    def _gather(self) -> bool:
+        """What was told by now, at least one thing, joins what waits; False where it was the last."""
+        # Blocks this thread's own loop, which has nothing else to do.
+        found = [self._acts.get()]
+        while len(found) < _AT_ONCE and found[-1] is not None and not self._acts.empty():
+            found.append(self._acts.get())
+        for make in found:
+            if make is None:
+                return False
+            if len(self._waiting) >= _MOST_KEPT:
+                self._lost += 1
+                continue
+            try:
+                self._waiting.append(make())
+            except (IbkitError, AssertionError) as error:  # a mistake of ours must not end the log of all others
+                self._lost += 1
+                self._problem = str(error)
+        return True
+
+    async def _write(self, log: AuditLog) -> None:
+        """All that waits, and once a day of a process what retention asks for."""
+        while self._waiting:
+            await log.record(*self._waiting[:_AT_ONCE])
+            del self._waiting[:_AT_ONCE]
+        if self._purged_on != self._clock.now().date():
+            self._purged_on = self._clock.now().date()
+            await log.purge()
+
+
+def order_act(planned: Planned, found: Intent | IbkitError, at: datetime) -> Act:
+    """What became of an order, a change or a cancel."""
+    from ibkit.trading.intent import Intent
+
+    intent = found if isinstance(found, Intent) else Intent(planned=planned, updated_at=planned.at)
+    details: dict[str, Any] = {
+        "account": planned.account_id,
+        "environment": planned.environment,
+        "key": planned.key,
+        "purpose": planned.purpose,
+        "terms": intent.label,
+        "api_key": planned.api_key,
+        "strategy": planned.strategy,
+    }
+    if isinstance(found, IbkitError):
+        result = result_of(found)
+        details |= {"code": found.code, "reason": found.message}
+    else:
+        result = _result_of_state(found)
+        details |= {
+            "state": found.state,
+            "order": found.order_id,
+            "code": found.code,
+            "reason": found.reason,
+            "control": found.control,
+        }
+    return Act(
+        at=at,
+        actor=planned.user or local_actor(),
+        action=f"orders.{planned.operation.value}",
+        object=planned.intent_id,
+        result=result,
+        details=details,
+    )
+
+
+def _result_of_state(intent: Intent) -> Result:
+    from ibkit.trading.outcome import Outcome
+
+    error = Outcome(intent).error
+    if error is None:
+        return Result.OK
+    if error.effect is Effect.UNKNOWN:
+        return Result.UNKNOWN
+    return Result.REFUSED

@@ -1,0 +1,208 @@
+"""The way of a trading desk's acts into the audit log: not waited for, not lost, and told where they are."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from datetime import timedelta
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from fakes import ACCOUNT, START, Plan, stock_ticket
+from ibkit.bootstrap import Edges, using
+from ibkit.bootstrap.auditing import AuditQueue, audit_log, local_actor, order_act
+from ibkit.clock import ManualClock
+from ibkit.errors import ConfigError, LimitExceeded, OutcomeUnknown, Unreachable
+from ibkit.model import Key, Question, QuestionId, Secret
+from ibkit.settings import load
+from ibkit.store.audit import KEPT, AuditLog
+from ibkit.trading.questions import Said
+from ibkit.vault import Result
+from trading_room import make_room
+
+pytestmark = [pytest.mark.anyio, pytest.mark.requirement("MON-09")]
+KEY = Key("key-0123456789abcdef")
+
+
+@pytest.fixture
+def clock():
+    return ManualClock(START)
+
+
+@pytest.fixture
+def settings(tmp_path, clock):
+    with using(Edges(clock=clock)):
+        yield load(environ={"IBKIT_STATE_DIR": str(tmp_path / "state")}, directory=tmp_path, require_method=False)
+
+
+async def listed(settings, **query):
+    async with audit_log(settings) as log:
+        return tuple(reversed(await log.entries(limit=1000, **query)))
+
+
+async def test_nothing_is_opened_before_there_is_something_to_tell(settings):
+    queue = AuditQueue(settings)
+    await queue.close()
+
+    assert not settings.state_dir.exists()
+
+
+async def test_acts_arrive_in_their_order(settings):
+    warned = []
+    queue = AuditQueue(settings, warn=warned.append)
+    for number in range(500):
+        queue.note("orders.place", str(number), size=number)
+    await queue.close()
+
+    found = await listed(settings)
+    assert [entry.object for entry in found] == [str(number) for number in range(500)]
+    assert {entry.actor for entry in found} == {local_actor()}
+    assert warned == []
+
+
+async def test_telling_waits_for_no_database(settings):
+    """Another program holds the file's write lock: whoever trades goes on, and the act is written when it is free."""
+    async with audit_log(settings):
+        pass
+    other = sqlite3.connect(settings.state_dir / "ibkit.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    queue = AuditQueue(settings)
+    begun = time.perf_counter()
+
+    queue.note("orders.place", "one")
+    took = time.perf_counter() - begun
+    await anyio.sleep(0.3)  # the thread waits at the lock meanwhile
+    other.execute("COMMIT")
+    other.close()
+    await queue.close()
+
+    assert took < 0.2
+    assert [entry.object for entry in await listed(settings)] == ["one"]
+
+
+async def test_what_could_not_be_written_is_written_with_the_next_act(settings, monkeypatch):
+    original, failures, tried = AuditLog.record, [ConfigError("away"), ValueError("a fault of ours")], threading.Event()
+
+    async def record(self, *acts):
+        try:
+            if failures:
+                raise failures.pop(0)
+            await original(self, *acts)
+        finally:
+            tried.set()
+
+    monkeypatch.setattr(AuditLog, "record", record)
+    warned = []
+    queue = AuditQueue(settings, warn=warned.append)
+    for number in range(3):
+        tried.clear()
+        queue.note("orders.place", str(number))
+        assert await anyio.to_thread.run_sync(tried.wait, 30)
+    await queue.close()
+
+    assert [entry.object for entry in await listed(settings)] == ["0", "1", "2"]
+    assert warned == []
+
+
+async def test_what_is_lost_is_told_at_the_end(settings, tmp_path):
+    (tmp_path / "state").write_text("no folder")
+    warned = []
+    queue = AuditQueue(settings, warn=warned.append)
+    queue.note("orders.place", "one")
+    queue.note("orders.place", "two")
+    await queue.close()
+
+    (said,) = warned
+    assert said.startswith("note: 2 acts are not in the audit log: Database problem: ")
+
+
+async def test_an_act_that_would_tell_a_secret_stops_no_other(settings):
+    warned = []
+    queue = AuditQueue(settings, warn=warned.append)
+    queue.note("orders.place", "one", note=Secret("hunter2hunter2"))
+    queue.note("orders.place", "two")
+    await queue.close()
+
+    assert [entry.object for entry in await listed(settings)] == ["two"]
+    assert "1 acts are not in the audit log: The audit entry orders.place would have held a secret" in warned[0]
+
+
+@pytest.mark.requirement("MON-10")
+async def test_retention_is_looked_after_once_a_day(settings, clock):
+    queue = AuditQueue(settings)
+    queue.note("orders.place", "old")
+    await queue.close()
+    await clock.sleep((KEPT + timedelta(days=1)).total_seconds())
+
+    queue = AuditQueue(settings)
+    queue.note("orders.place", "new")
+    await queue.close()
+
+    assert [(entry.action, entry.object) for entry in await listed(settings)] == [
+        ("orders.place", "new"),
+        ("audit.purge", "entries up to 1"),
+    ]
+
+
+async def test_a_persons_answer_to_a_question_is_told_and_no_answer_is_not(settings):
+    said = [Said(yes=True, who="ada"), Said(yes=False, who="ada"), None]
+    question = Question(QuestionId("q"), message_ids=("o99",), messages=("Sure?",))
+    room = make_room(clock=ManualClock(START))
+    intent = (await room.gateway.submit(stock_ticket(), key=KEY)).intent
+    queue = AuditQueue(settings)
+
+    async def asker(*_):
+        return said.pop(0)
+
+    ask = queue.asking(asker)
+    answers = [await ask(intent, question, 5.0) for _ in range(3)]
+    await queue.close()
+
+    assert [each and each.yes for each in answers] == [True, False, None]
+    first, second = await listed(settings)
+    assert (first.action, first.object, first.result) == ("orders.question", intent.intent_id, "ok")
+    assert first.details == {"account": ACCOUNT, "answer": "yes", "by": "ada", "messages": "o99"}
+    assert (second.result, second.details["answer"]) == ("refused", "no")
+
+
+@pytest.mark.parametrize(
+    ("fault", "result", "state"),
+    [
+        (None, Result.OK, "acked"),
+        ("inactive", Result.REFUSED, "rejected_late"),
+        ("lost_before", Result.REFUSED, "not_placed"),
+    ],
+)
+async def test_an_order_is_told_by_what_became_of_it(fault, result, state):
+    room = make_room(clock=ManualClock(START))
+    await room.started()
+    if fault:
+        room.broker.plans.append(Plan(fault))
+    intent = (await room.gateway.submit(stock_ticket(), key=KEY, user="u-7")).intent
+
+    act = order_act(intent.planned, intent, START)
+
+    assert (act.action, act.object, act.actor, act.result) == ("orders.place", intent.intent_id, "u-7", result)
+    assert act.details["state"].value == state
+    assert act.details["terms"] == intent.label
+
+
+@pytest.mark.parametrize(
+    ("error", "result"),
+    [
+        (Unreachable("no line"), Result.FAILED),
+        (OutcomeUnknown("no answer"), Result.UNKNOWN),
+        (LimitExceeded("too much"), Result.REFUSED),
+    ],
+)
+async def test_an_order_that_ended_in_an_error_is_told_by_its_kind(error, result):
+    room = make_room(clock=ManualClock(START))
+    planned = (await room.gateway.submit(stock_ticket(), key=KEY)).intent.planned
+
+    act = order_act(planned, error, START)
+
+    assert (act.result, act.details["code"], act.details["reason"]) == (result, error.code, error.message)
+    assert act.details["terms"].startswith("BUY 10 SPY")
