@@ -236,7 +236,16 @@ def test_the_code_raises_what_the_catalogue_has_and_nothing_else() -> None:
     assert CATALOGUE.keys() - raised == NOT_YET.keys()
 
 
-WORKS_ON = {"bootstrap/auditing.py": 1, "cli/__init__.py": 1, "store/group_commit.py": 2, "trading/shelter.py": 1}
+WORKS_ON = {
+    "bootstrap/alerting.py": 1,
+    "bootstrap/auditing.py": 1,
+    "cli/__init__.py": 1,
+    "notify/dispatcher.py": 2,
+    "notify/minutes.py": 1,
+    "notify/services.py": 1,
+    "store/group_commit.py": 2,
+    "trading/shelter.py": 1,
+}
 """Broad excepts that do not raise again: the command's last line of defence, and those that hand their error on."""
 
 

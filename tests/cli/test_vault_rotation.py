@@ -155,7 +155,7 @@ def test_another_key_ends_with_3_and_changes_nothing_until_the_old_one_is_listed
     fill(home, ring_of(OLD))
     settings(home, f"ENCRYPTION_KEY={NEW}")
     with sqlite3.connect(database(home)) as before:
-        kept = list(before.iterdump())
+        kept = [line for line in before.iterdump() if "audit" not in line]
     before.close()
     for command in ("status", "rotate"):
         ran = ibkit("vault", command, "--json")
@@ -163,7 +163,7 @@ def test_another_key_ends_with_3_and_changes_nothing_until_the_old_one_is_listed
         assert ran.error["message"].startswith("Encryption failed")
         assert "ENCRYPTION_KEY_PREVIOUS" in ran.error["remedy"][0]
     with sqlite3.connect(database(home)) as after:
-        assert list(after.iterdump()) == kept
+        assert [line for line in after.iterdump() if "audit" not in line] == kept  # that it was tried is told there
     after.close()
     assert keys_in(home) == (NEW, [])
     assert ibkit("config", "show").code == 0  # others work

@@ -34,7 +34,6 @@ __all__ = ["Signs"]
 
 _BY_CODE = {
     "E-GW-NOAUTH": EventKind.SESSION_NEEDS_LOGIN,
-    "E-SES-2FA": EventKind.SESSION_NEEDS_LOGIN,
     "E-SES-EXPIRED": EventKind.SESSION_EXPIRED,
     "E-SES-COMPETING": EventKind.SESSION_COMPETING,
     "E-AUTH-FAILED": EventKind.AUTH_FAILED,
