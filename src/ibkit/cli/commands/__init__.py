@@ -47,6 +47,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("kill", "Stop trading at once, see what is stopped, start it again.", "Trade"),
     Command("intents", "What the order journal holds.", "Trade"),
     Command("worker", "Watch over sold options and open orders.", "Trade"),
+    Command("serve", "Take orders over HTTP and watch over them, until Ctrl-C.", "Tools"),
     Command("sim", "Simulate Interactive Brokers on this machine, until Ctrl-C.", "Tools"),
     Command("demo", "See the main job done on the simulator.", "Tools"),
     Command("errors", "The error codes, what they mean and what to do.", "Tools"),
