@@ -69,7 +69,7 @@ def test_production_does_not_listen_to_others_without_saying_to_whom() -> None:
     check_binding("0.0.0.0", ("10.8.0.0/24",), production=True)
     check_binding("0.0.0.0", loopback, production=False)
     check_binding("localhost", loopback, production=True)
-    with pytest.raises(ConfigError, match="10.8.0.300 is no address"):
+    with pytest.raises(ConfigError, match=r"10\.8\.0\.300 is no address"):
         Addresses.of(("10.8.0.300",), None)
 
 

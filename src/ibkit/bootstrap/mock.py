@@ -65,8 +65,8 @@ def mock_client(
     world: Simulator | None = None,
 ) -> TradingClient:
     """A client of the simulated gateway, logged in as its first user. world: instead of the one of this process."""
+    given = edges().transport if world is None else None
     world = world or mock_world()
-    given = edges().transport
     return TradingClient(
         settings,
         live_account=live_account,
