@@ -113,7 +113,7 @@ def order_data(intent: Intent, *, broker: str, changes: Sequence[Intent] = ()) -
     """changes: the user's intents to change orders, newest first; those that IBKR took say how this order is now."""
     change = next((each for each in changes if _changed(each, intent)), None)
     ticket = intent.ticket if change is None else change.ticket
-    error = Outcome(intent).error
+    error = None if intent.state.in_progress else Outcome(intent).error
     return OrderData(
         id=intent.intent_id,
         broker=broker,
