@@ -258,3 +258,30 @@ def test_several_accounts_must_be_named_and_a_token_keeps_to_its_own(tmp_path: P
         assert (named.status, named.data["account_id"]) == (201, accounts[0]), named.raw
         foreign = order(service, account_id=accounts[0], token="none")
         assert (foreign.status, foreign.code) == (404, "E-NOT-FOUND")
+
+
+@pytest.mark.requirement("GWY-03", "GWY-06", "TRD-22")
+def test_an_order_whose_answer_was_lost_is_looked_for_and_never_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ibkit.service.orders.ANSWER_WITHIN_S", 0.4)
+    with at_the_gateway(tmp_path) as service:
+        assert service.world is not None
+        service.world.control("POST", "scenario", {"scenario": ["lost-order-reply"]})
+        key = new_key()
+        first = order(service, key=key)
+        assert (first.status, first.data["status"], first.data["error"]) == (202, "pending", None), first.raw
+        twins = [order(service, key=key) for _ in range(3)]
+        assert {(twin.status, twin.code) for twin in twins} == {(409, "E-IDEM-BUSY")}
+        until(lambda: service.ask("GET", first.headers["location"]).data["status"] in ("submitted", "filled"), 40)
+        assert len(service.sent()) == 1
+
+
+@pytest.mark.requirement("GWY-03", "TRD-18")
+def test_a_refusal_by_the_kill_switch_or_read_only_mode_is_told_and_sends_nothing(tmp_path: Path) -> None:
+    with at_the_gateway(tmp_path, IBKR_READ_ONLY="true") as service:
+        key = new_key()
+        answer = order(service, key=key)
+        assert (answer.status, answer.code) == (403, "E-READONLY"), answer.raw
+        assert service.sent() == []
+        assert service.ask("GET", "/api/ibkr/status").json["readOnly"] is True
