@@ -132,7 +132,8 @@ class Orders:
         if error is not None and not Outcome(settled).accepted:
             error.details["id"] = settled.intent_id
             raise error
-        return Answer(201, OrderAnswer(data=await self._data(home, settled), cached=False), _at(intent))
+        # Nobody can have changed it yet: no look for changes, which would cost another read.
+        return Answer(201, OrderAnswer(data=order_data(settled, broker=home.broker), cached=False), _at(intent))
 
     async def _pending(self, home: _Home, intent: Intent) -> Answer:
         now = await home.login.journal.get(intent.intent_id) or intent

@@ -15,7 +15,7 @@ from ibkit.model import AccountId, Environment
 
 __all__ = ["app"]
 
-app = cyclopts.App(name="serve", help="Serve orders, status and health over HTTP.")
+app = cyclopts.App(name="serve", help="Take orders over HTTP and watch over them, until Ctrl-C.")
 
 
 @app.default
