@@ -67,3 +67,33 @@ def test_a_strange_adapter_of_thirty_lines_obeys_it_without_a_change_of_the_serv
     with fast_mock(), served(settings_of(tmp_path)) as service:
         obeys(service, "elsewhere", "SPY")
         assert adapter.broker.sent("place") == 1
+
+
+@pytest.mark.requirement("GWY-03")
+def test_after_31_days_a_key_is_no_ones_order_any_more_and_still_places_none(tmp_path: Path) -> None:
+    from fakes import START
+    from ibkit.errors import KeyReused
+    from ibkit.service.order_wish import OrderWish
+    from ibkit.service.serving import open_service
+    from ibkit.trading.ref import check_key, key_of_user
+    from people import People, person
+
+    async def run() -> None:
+        adapter, ada = Elsewhere(tmp_path, FastClock(START)), person()
+        wish = OrderWish.read({"broker": "elsewhere", "action": "buy", "symbol": "SPY", "qty": 1})
+        key = key_of_user(ada.user_id, check_key("0123456789abcdef"))
+        settings = settings_of(tmp_path, BROKER_PROVIDER="ibkr", IBKR_AUTH_METHOD="oauth2")
+        async with open_service(settings, People(), adapters=[adapter]) as running:
+            orders = running.service.orders
+            placed = await orders.place(ada, wish, key)
+            intent = await adapter.journal.get(placed.body.data.id)
+            await adapter.gateway.wait_for_fill(intent, within_s=30)
+            assert (await orders.place(ada, wish, key)).status == 200
+            adapter.clock.advance(31 * 86_400)
+            await adapter.journal.purge(adapter.clock.now())
+            with pytest.raises(KeyReused) as refused:
+                await orders.place(ada, wish, key)
+            assert (refused.value.code, refused.value.http_status) == ("E-IDEM-CONFLICT", 422)
+            assert adapter.broker.sent("place") == 1
+
+    anyio.run(run)

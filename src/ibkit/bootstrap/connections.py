@@ -13,7 +13,7 @@ import hashlib
 import logging
 import random
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -185,12 +185,22 @@ class Connection:
     async def keep(self, stop: anyio.Event, *, watch: bool) -> None:
         """Sign in, look every 30 s, follow open orders, and with `watch` all that `ibkit worker` does; until `stop`."""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._check_for_ever)
-            tasks.start_soon(self._follow_for_ever)
+            tasks.start_soon(self._lasting, self._check_for_ever)
+            tasks.start_soon(self._lasting, self._follow_for_ever)
             if watch:
-                tasks.start_soon(self._watch_for_ever, stop)
+                tasks.start_soon(self._lasting, lambda: self._watch_for_ever(stop))
             await stop.wait()
             tasks.cancel_scope.cancel()
+
+    async def _lasting(self, work: Callable[[], Awaitable[None]]) -> None:
+        """A fault of ours in one of these must not take down the others, nor the process that takes orders."""
+        while True:
+            try:
+                await work()
+                return
+            except Exception:
+                log.exception("a task of the login failed; it begins again")
+            await self.clock.sleep(_WATCH_AGAIN_S)
 
     async def check(self) -> Health:
         """One look, now: the brokerage session's own word."""
@@ -276,10 +286,10 @@ class Connection:
             loop.published = worker.publish
             await self._watched(worker.run, stop)
 
-    async def _watched(self, run: Callable[[anyio.Event], object], stop: anyio.Event) -> None:
+    async def _watched(self, run: Callable[[anyio.Event], Awaitable[None]], stop: anyio.Event) -> None:
         self.watching = True
         try:
-            await run(stop)  # type: ignore[misc]  # both are coroutine functions
+            await run(stop)
         finally:
             self.watching = False
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
+import anyio
 from litestar import Request
 
 from ibkit.errors import ConfigError
@@ -20,6 +21,7 @@ from ibkit.users.principal import Authenticator, Principal
 __all__ = ["AnyRequest", "Asked", "headers_of", "page_of", "since_of"]
 
 AnyRequest = Request[Any, Any, Any]
+BODY_WITHIN_S = 10.0
 
 
 def headers_of(request: AnyRequest, name: str) -> list[str]:
@@ -48,12 +50,17 @@ class Asked:
         length = headers_of(request, "content-length")
         if length and length[0].isdigit() and int(length[0]) > LARGEST_BODY:
             raise _too_large()
-        parts, size = [], 0
-        async for part in request.stream():
-            size += len(part)
-            if size > LARGEST_BODY:
-                raise _too_large()
-            parts.append(part)
+        parts: list[bytes] = []
+        size = 0
+        with anyio.move_on_after(BODY_WITHIN_S) as limit:
+            async for part in request.stream():
+                size += len(part)
+                if size > LARGEST_BODY:
+                    raise _too_large()
+                parts.append(part)
+        if limit.cancelled_caught:
+            why = f"it did not arrive within {BODY_WITHIN_S:g} s"
+            raise Refusal(408, _invalid("body", why, "Send it again, with the same key."))
         return read_json(b"".join(parts))
 
 

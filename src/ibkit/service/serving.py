@@ -23,7 +23,7 @@ from typing import Any
 import anyio
 import uvicorn
 
-from ibkit.bootstrap.clients import clock_of
+from ibkit.bootstrap.clients import clock_of, ring_of
 from ibkit.bootstrap.connections import Confirm
 from ibkit.bootstrap.edge import edges
 from ibkit.clock import SystemClock
@@ -81,6 +81,7 @@ async def open_service(
     adapters: Sequence[Adapter] = (),
 ) -> AsyncIterator[Running]:
     """The service without a socket. adapters: brokers besides ibkr and mock. ConfigError, StorageError."""
+    ring_of(settings)  # a key that is no key stops the start, not the first order
     known: list[Adapter] = [IbkrAdapter(settings=settings, confirm=confirm), MockAdapter(settings=settings), *adapters]
     default = settings.general.provider
     stop = anyio.Event()
