@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import socket
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -287,3 +290,19 @@ def test_brokers_are_listed_and_one_that_is_not_there_is_refused_by_names(mock_s
     ibkr = mock_service.order(broker="ibkr")
     assert (ibkr.status, ibkr.code) == (422, "E-BROKER")
     assert "BROKER_PROVIDER=ibkr" in ibkr.json["error"]["message"]
+
+
+@pytest.mark.requirement("GWY-03", "GWY-06")
+def test_a_client_that_leaves_before_the_answer_finds_its_order_by_the_key(mock_service: Served) -> None:
+    where, key = urlsplit(mock_service.address), new_key()
+    body = json.dumps({**ORDER, "order_type": "limit", "limit_price": 266}).encode()
+    head = (
+        f"POST /broker-order HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ada\r\nIdempotency-Key: {key}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    ).encode()
+    with socket.create_connection((where.hostname or "", where.port or 0)) as line:
+        line.sendall(head + body)
+    until(lambda: key in {each["idempotency_key"] for each in mock_service.ask("GET", "/broker-order").data})
+    again = mock_service.order(key=key, order_type="limit", limit_price=266)
+    assert (again.status, again.json["cached"]) == (200, True), again.raw
+    assert again.data["broker_order_id"]
