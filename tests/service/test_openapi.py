@@ -16,7 +16,7 @@ from ibkit.service.openapi import document
 from ibkit.service.order_wish import OrderWish
 from service_desks import Served
 
-EXAMPLES = int(os.environ.get("IBKIT_FUZZ_EXAMPLES", "12"))
+EXAMPLES = int(os.environ.get("IBKIT_FUZZ_EXAMPLES", "6"))
 """For each operation; `make fuzz-http` takes many more."""
 
 
@@ -72,6 +72,7 @@ HOUSE = schemathesis.openapi.from_dict(json.loads(json.dumps(document(), default
 
 
 @pytest.mark.requirement("ERR-02", "GWY-04")
+@pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisDeprecationWarning")  # of the library's own strategies
 @HOUSE.parametrize()
 @settings(
     max_examples=EXAMPLES,
@@ -86,7 +87,7 @@ def test_no_generated_request_makes_a_fault_and_every_refusal_has_a_code(case: A
     case.headers = {**(case.headers or {}), "Authorization": "Bearer ada"}
     answer = case.call(base_url=mock_service.address, timeout=60)
     allowed_to_be_down = case.path in ("/readyz", "/health", "/health/broker")
-    assert answer.status_code < 500 or allowed_to_be_down or answer.status_code in (502, 503, 504), answer.text
+    assert answer.status_code < 500 or allowed_to_be_down, answer.text
     if answer.status_code >= 400 and not allowed_to_be_down and case.method != "HEAD":
         told = json.loads(answer.text)
         assert told["error"]["code"] in CATALOGUE
