@@ -244,6 +244,7 @@ def service_rows() -> list[str]:
 
 
 def report() -> str:
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as on a user's machine: modules are compiled once
     rows = [
         *call_rows(),
         handshake_row(),

@@ -14,7 +14,7 @@ import pytest
 from ibkit.settings import VARIABLES
 
 SOURCE = Path(__file__).parents[1] / "src" / "ibkit"
-ROOMS = ("model", "wire", "trading", "vault", "client", "store", "settings", "bootstrap", "cli")
+ROOMS = ("model", "wire", "trading", "users", "vault", "client", "store", "settings", "bootstrap", "cli")
 LONG_MODULES = {"error_catalogue.py": "one table"}
 LONG_FUNCTIONS = {
     "cli/commands/orders.py: place": "each flag is a parameter",

@@ -238,6 +238,8 @@ def judge(
     hidden: frozenset[int] = frozenset(),
     phantoms: bool = False,
     places: Mapping[int, int] = MappingProxyType({}),
+    forgotten: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    speed: float = 1.0,
 ) -> Verdict:
     """All rules over one run but those of groups and of the controls (`group_checker.py`, `guards.py`).
 
@@ -245,6 +247,8 @@ def judge(
     forbidden: ids of questions that nobody may confirm. hidden: orders that the broker shows to nobody any more.
     phantoms: the broker showed orders under our refs that do not exist; which of the two we follow is then chance.
     places: which ticket of its request an order came from, by its number; the first where it is not said.
+    forgotten: the intents of a journal that an older copy has replaced; what they sent was somebody's.
+    speed: how much quicker the journal's clock ran than the processor, which takes its time for a decision.
     """
     verdict = Verdict()
     by_request = {delivery.request_id: delivery for delivery in deliveries}
@@ -278,9 +282,10 @@ def judge(
             places=places,
         )
     _judge_history(verdict, wishes, placed, journal, told, refused)
-    _judge_sends(verdict, deliveries, wishes, journal, most=3 if resend else 1)
+    known = {**forgotten, **journal.intents}.values()
+    _judge_sends(verdict, deliveries, wishes, known, most=3 if resend else 1)
     for row in journal.intents.values():
-        _judge_decisions(verdict, row, forbidden)
+        _judge_decisions(verdict, row, forbidden, fresh_s=_FRESH_S * speed)
         _judge_rest(verdict, row, journal, at_rest=at_rest)
     return verdict
 
@@ -441,7 +446,7 @@ def _judge_sends(
     verdict: Verdict,
     deliveries: Iterable[Delivery],
     wishes: Mapping[str, Asked],
-    journal: JournalCopy,
+    intents: Iterable[Mapping[str, Any]],
     *,
     most: int,
 ) -> None:
@@ -458,9 +463,7 @@ def _judge_sends(
             verdict.say("S5", f"{times} order calls of nobody ({key or 'no tracer'})")
         elif times > most:
             verdict.say("L3", f"{key} was sent {times} times")
-    cancels = Counter(
-        str(row["events"][0][1]["target"]) for row in journal.intents.values() if row["operation"] == "cancel"
-    )
+    cancels = Counter(str(row["events"][0][1]["target"]) for row in intents if row["operation"] == "cancel")
     for target, times in cancelled.items():
         if not cancels[target]:
             verdict.say("S5", f"{times} cancels of order {target}, which no intent cancels")
@@ -468,7 +471,7 @@ def _judge_sends(
             verdict.say("L3", f"order {target} was cancelled {times} times by {cancels[target]} intents")
 
 
-def _judge_decisions(verdict: Verdict, row: Mapping[str, Any], forbidden: frozenset[str]) -> None:
+def _judge_decisions(verdict: Verdict, row: Mapping[str, Any], forbidden: frozenset[str], *, fresh_s: float) -> None:
     """S9: each send and each yes has a decision right before it, a second old at most; old wishes are not sent."""
     before: tuple[str, Mapping[str, Any]] = ("", {})
     expires_at, asked = "", frozenset[str]()
@@ -486,7 +489,7 @@ def _judge_decisions(verdict: Verdict, row: Mapping[str, Any], forbidden: frozen
             good = before[0] == "Decided" and before[1]["passed"] and before[1]["stage"] == stage
             if not good:
                 verdict.say("S9", f"{row['key']}: {kind} without a decision")
-            elif _age(before[1]["at"], body["at"]) > _FRESH_S:
+            elif _age(before[1]["at"], body["at"]) > fresh_s:
                 verdict.say(
                     "S9", f"{row['key']}: {kind} on a decision of {_age(before[1]['at'], body['at']):.1f} s ago"
                 )

@@ -412,6 +412,7 @@ def _judge(simulator: Any, path: Path, told_path: Path, wishes: list[_Wish], tot
         asked=[_asked(wish) for wish in wishes],
         told=told,
         honest=True,
+        speed=SPEED,
     )
     total.breaches += verdict.breaches
     total.ends += verdict.ends

@@ -12,7 +12,7 @@ import hashlib
 import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +183,7 @@ class Schedule:
         self._copied_at, self._restored_at = 0, 0
         self._copy = b""
         self.restored = False
+        self.forgotten: Mapping[str, Mapping[str, Any]] = {}
         if self.mode == "late resend":
             self.broker.delays = (400.0,)
         if self.mode == "restored":
@@ -305,6 +306,7 @@ class Schedule:
             self._copy = self.path.read_bytes() if self.path.exists() else b""
         elif self._copy and self.path.read_bytes() != self._copy:
             self.note("an older copy of the journal is put in its place")
+            self.forgotten = read_journal(self.path).intents
             for tail in ("-wal", "-shm"):
                 self.path.with_name(f"{self.path.name}{tail}").unlink(missing_ok=True)
             before = self.states.lanes_of(self.path)
@@ -486,6 +488,7 @@ class Schedule:
             hidden=hidden,
             phantoms=bool(self.weather.fired["two rows with our ref"]),
             places=self.broker.places,
+            forgotten=self.forgotten,
         )
         marks = self.broker.ref_style in ("", "upper")
         if not self.restored and not self.weather.fired["two rows with our ref"]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from chaos.checker import Asked, Delivery, JournalCopy, States, Verdict
+from chaos.checker import Asked, Delivery, JournalCopy, States, Verdict, judge
 from chaos.group_checker import judge_externals, judge_groups
 from chaos.guards import Guards
 
@@ -247,3 +247,16 @@ def test_bytes_that_leave_after_a_halt_are_seen(journal: Path, age_s: float, see
     states.close()
 
     assert bool(found) is seen
+
+
+def test_what_a_replaced_journal_cancelled_was_somebodys() -> None:
+    """An older copy has forgotten its intent; a cancel that no journal ever knew is nobody's."""
+    cancelled = [Delivery(1, 3.0, "cancel", "", True, "7")]
+    empty = JournalCopy({}, frozenset(), frozenset())
+    known = {"ib-9": intent(operation="cancel", events=[("Planned", {"target": "7", "at": AT.isoformat()})])}
+
+    def breaches(**more: Any) -> list[str]:
+        return judge(ledger=[], deliveries=cancelled, journal=empty, asked=[], told=[], honest=True, **more).breaches
+
+    assert breaches() == ["S5: 1 cancels of order 7, which no intent cancels"]
+    assert breaches(forgotten=known) == []

@@ -28,8 +28,6 @@ NOT_YET = {
     "E-GW-JAVA": "as above",
     "E-IDEM-MISSING": "HTTP only",
     "E-BROKER": "HTTP only",
-    "E-APP-AUTH": "HTTP only",
-    "E-FORBIDDEN": "HTTP only",
     "E-CIRCUIT": "the service",
     "E-NOT-CONNECTED": "the service",
     "E-SYNC-BUSY": "the service",
@@ -190,6 +188,8 @@ def exists(words: list[str]) -> bool:
 
 
 ELSEWHERE = {
+    "E-APP-AUTH": "cli/test_user.py",
+    "E-FORBIDDEN": "cli/test_user.py",
     "E-KEY-MISMATCH": "cli/test_verify.py",
     "E-ENC": "vault/test_seal.py",
     "E-SES-EXPIRED": "conformance/test_sign_ins.py",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from running import RunningSimulator, running_simulator
+from running import RunningSimulator, command, running_simulator
 from running import until as comes
 from service_desks import ORDER, Served, new_key
 
@@ -35,11 +35,20 @@ def serving(
 ) -> Iterator[tuple[Served, subprocess.Popen]]:
     home.mkdir(exist_ok=True)
     env = {"PATH": os.environ.get("PATH", ""), "HOME": str(home), "DIE": die}
-    command = [sys.executable, str(SCRIPT), "--env-file", str(world.env("oauth1a")), "serve", "--port", "0", *words]
+    words_of_all = [
+        sys.executable,
+        str(SCRIPT),
+        "--env-file",
+        str(world.env("oauth1a")),
+        "serve",
+        "--port",
+        "0",
+        *words,
+    ]
     log = home / f"log-{die or 'whole'}"
     with (
         log.open("w") as out,
-        subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, cwd=home, env=env) as process,
+        subprocess.Popen(words_of_all, stdout=out, stderr=subprocess.STDOUT, cwd=home, env=env) as process,
     ):
         try:
             comes(lambda: "Serving http" in log.read_text() or process.poll() is not None, what="the service")
@@ -104,3 +113,42 @@ def test_a_service_without_the_watch_takes_orders_follows_them_and_ends_in_good_
         assert service.ask("GET", path).data["filled_quantity"] == 3
         process.send_signal(signal.SIGTERM)
         assert process.wait(12) == 0
+
+
+@pytest.mark.requirement("GWY-01", "GWY-02", "DOC-01")
+def test_a_user_with_a_token_of_theirs_trades_on_the_simulated_market(tmp_path: Path) -> None:
+    """As the guide says it: no account, no settings file, the real users of the installation."""
+    env = {"PATH": os.environ.get("PATH", ""), "HOME": str(tmp_path), "BROKER_PROVIDER": "mock"}
+
+    def ibkit(*words: str) -> str:
+        password = "correct horse battery staple 9\n"
+        ran = subprocess.run(
+            command(*words), input=password, env=env, cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout.strip()
+
+    ibkit("user", "add", "anna", "--role", "trader")
+    token = ibkit("user", "token", "anna")
+    log = tmp_path / "log"
+    with (
+        log.open("w") as out,
+        subprocess.Popen(
+            command("serve", "--port", "0"), stdout=out, stderr=subprocess.STDOUT, cwd=tmp_path, env=env
+        ) as process,
+    ):
+        try:
+            comes(lambda: "Serving http" in log.read_text() or process.poll() is not None, what="the service")
+            service = Served(address=log.read_text().split("Serving ")[1].split()[0])
+            order = service.ask("POST", "/broker-order", {**ORDER, "qty": 3}, key=new_key(), token=token)
+            assert order.status in (201, 202), order.raw
+            header, body, _ = token.split(".")
+            for forged in (f"{header}.{body}.", f"{header}.{body}.{'A' * 43}", token[:-2], "a.b.c"):
+                refused = service.ask("GET", "/broker-order", token=forged)
+                assert (refused.status, refused.code) == (401, "E-APP-AUTH")
+            ibkit("user", "disable", "anna")
+            assert service.ask("GET", "/broker-order", token=token).status == 401
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(12) == 0
+        finally:
+            process.kill()

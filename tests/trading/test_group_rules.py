@@ -389,5 +389,23 @@ def test_an_order_of_other_terms_does_not_fit(shown):
     assert not fits(row(STOP, **shown), STOP)
 
 
+def test_a_child_may_be_as_small_as_what_its_parent_filled():
+    assert fits(child(STOP, "1002", total=Decimal(4)), STOP)
+    assert not fits(child(STOP, "1002", total=Decimal(11)), STOP)
+    assert not fits(row(STOP, "1002", total=Decimal(4)), STOP)
+
+
+def test_children_that_come_up_late_and_smaller_are_known_by_their_prices():
+    """The parent was cancelled after 4 of 10; both children had not been seen before."""
+    unseen = (LegAck(1, None, OrderStatus.UNKNOWN, "unseen"), LegAck(2, None, OrderStatus.UNKNOWN, "unseen"))
+    grouped = dataclasses.replace(BRACKET, grouped=True, legs=unseen)
+
+    found = [
+        late_leg(grouped, child(ticket, number, total=Decimal(4))) for ticket, number in ((STOP, "7"), (PROFIT, "8"))
+    ]
+
+    assert [(leg.number, leg.order_id) for leg in found] == [(2, "7"), (1, "8")]
+
+
 def test_a_limit_that_differs_does_not_fit():
     assert not fits(row(STOP_LIMIT, limit_price=Decimal(618)), STOP_LIMIT)

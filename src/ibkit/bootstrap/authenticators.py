@@ -1,29 +1,27 @@
-"""Settings → who says whose a bearer token is.
-
-Without users nobody is let in: the service answers 401 to every token, and only its health is open.
-"""
+"""Settings → who says whose a bearer token is: the users of this installation, in the database of DATABASE_URL."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from ibkit.bootstrap.clients import clock_of
 from ibkit.bootstrap.edge import edges
-from ibkit.errors import AuthError
-from ibkit.model import Secret
+from ibkit.bootstrap.users import open_users
+from ibkit.clock import SystemClock
 from ibkit.settings import Settings
-from ibkit.users.principal import Authenticator, Principal
+from ibkit.users.principal import Authenticator
 
 __all__ = ["open_authenticator"]
 
 
-class _Nobody:
-    async def authenticate(self, token: Secret[str], *, address: str) -> Principal:
-        raise AuthError(code="E-APP-AUTH")
-
-
 @asynccontextmanager
 async def open_authenticator(settings: Settings) -> AsyncIterator[Authenticator]:
-    """The authenticator of this installation, open until the block ends."""
+    """The authenticator of this installation, open until the block ends. ConfigError, StorageError."""
     given = edges().authenticator
-    yield _Nobody() if given is None else given(settings)
+    if given is not None:
+        yield given(settings)
+        return
+    clock = SystemClock() if settings.mock else clock_of(settings)
+    async with open_users(settings, clock=clock) as desk:
+        yield desk.sign_ins

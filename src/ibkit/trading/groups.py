@@ -213,8 +213,15 @@ def _purpose(ticket: OrderTicket) -> str:
 
 
 def fits(row: Order, ticket: OrderTicket) -> bool:
-    """Whether an order that the broker shows has the terms of `ticket`, as far as both tell them."""
-    if row.side is not ticket.side or row.total not in (ticket.quantity, Decimal(0)):
+    """Whether an order that the broker shows has the terms of `ticket`, as far as both tell them.
+
+    A child may be smaller: where its parent ended after a part was filled, that part is what it is for. Assumed,
+    docs/facts/orders.md §15 item 12.
+    """
+    size_fits = row.total in (ticket.quantity, Decimal(0)) or (
+        row.parent_id is not None and row.total < ticket.quantity
+    )
+    if row.side is not ticket.side or not size_fits:
         return False
     if _kind(row.order_type) != _kind(ticket.order_type.value):
         return False

@@ -31,6 +31,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("auth", "Sign in, authorise, test the sign-in step by step.", "Set up"),
     Command("gateway", "Trust the gateway's certificate.", "Set up"),
     Command("vault", "Make the key that encrypts stored secrets.", "Set up"),
+    Command("user", "Who may use the service: users, roles, tokens, keys.", "Set up"),
     Command("config", "Show the settings and where each comes from.", "Set up"),
     Command("db", "Prepare or bring up to date the database.", "Set up"),
     Command("status", "What works, what is missing, what to do next.", "Look"),
