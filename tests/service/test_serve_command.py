@@ -41,6 +41,7 @@ def test_production_on_all_addresses_is_refused(
     import os
 
     monkeypatch.setitem(os.environ, "APP_ENV", "production")
+    monkeypatch.setitem(os.environ, "JWT_SECRET", "x" * 40)
     code, err = refused(capsys, "--host", "0.0.0.0", "--port", "0")
     assert code == 3
     assert "ALLOWED_CLIENT_IPS" in err
