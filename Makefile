@@ -13,7 +13,7 @@ DEMO   ?=
 TESTS  ?= tests
 JOBS   ?= 2
 
-.PHONY: help demo test check bench docs lock wheel clean format coverage mutants chaos chaos-nightly
+.PHONY: help demo test check fuzz-http bench docs lock wheel clean format coverage mutants chaos chaos-nightly
 .DEFAULT_GOAL := help
 
 help:
@@ -65,6 +65,11 @@ FIRST ?= $(shell date +%s)00
 chaos-nightly: $(READY)
 	@$(BIN)/python -m tests.chaos --jobs $(JOBS) --first $(FIRST) --schedules 100000 --streams 3000 --models 1000000 \
 	   --kills 2000 --bugs 2000 --complete $(if $(KEPT),--kept $(KEPT)) $(if $(REPORT),--report $(REPORT))
+
+# Generated requests at the service: none may make a fault (EXAMPLES for each operation).
+EXAMPLES ?= 2000
+fuzz-http: $(READY)
+	@IBKIT_FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -q tests/service/test_openapi.py
 
 check: $(READY)
 	@$(BIN)/ruff format --check .

@@ -22,7 +22,19 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from benchmarks import audit, handshake, journal, orders, recovery, risk, schedules, simulator, startup, vault
+from benchmarks import (
+    audit,
+    handshake,
+    journal,
+    orders,
+    recovery,
+    risk,
+    schedules,
+    service,
+    simulator,
+    startup,
+    vault,
+)
 
 ROUNDS = 7
 COUNTS = {"one": 1500, "hundred": 8000}
@@ -260,6 +272,18 @@ def schedule_row() -> str:
     return row(f"a schedule of tier D, mean of {schedules.COUNT}", figure, "≤ 40 ms", met=found["mean"] <= 0.04)
 
 
+def service_rows() -> list[str]:
+    found = service.measure()
+    added, cpu = found["added"] * 1e3, found["added_cpu"] * 1e3
+    beside = f"{added:.2f} ms beside {found['direct'] * 1e3:.2f} ms ({cpu:.2f} ms of CPU)"
+    looks, memory = found["status_per_s"], found["memory_start"]
+    return [
+        row("service: POST /broker-order, over the gateway itself, p50", beside, "≤ 1.5 ms", met=added <= 1.5),
+        row("service: status of the login, from what is held", f"{looks:,.0f} a second", "≥ 2,000", met=looks >= 2_000),
+        row("service: memory of the process at its start", f"{memory:.0f} MB", "≤ 120 MB", met=memory <= 120),
+    ]
+
+
 def report() -> str:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as on a user's machine: modules are compiled once
     rows = [
@@ -274,6 +298,7 @@ def report() -> str:
         *vault_rows(),
         *audit_rows(),
         schedule_row(),
+        *service_rows(),
     ]
     how = "client and server pinned to a core each" if TWO_CORES else "nothing pinned to cores"
     return "\n".join(

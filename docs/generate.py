@@ -3,6 +3,7 @@
 docs/requirements.md     every requirement id with the tests that name it
 docs/errors.md           the error catalogue
 docs/facts/endpoints.md  the endpoints we know, with their needs, pacing and source
+docs/openapi.json        what `ibkit serve` serves
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import json
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -112,10 +114,17 @@ def endpoints_page() -> str:
     return "\n".join(out) + "\n"
 
 
+def openapi_page() -> str:
+    from ibkit.service.openapi import document
+
+    return json.dumps(document(), indent=1, default=str, ensure_ascii=False) + "\n"
+
+
 PAGES = {
     DOCS / "requirements.md": requirements_page,
     DOCS / "errors.md": errors_page,
     DOCS / "facts" / "endpoints.md": endpoints_page,
+    DOCS / "openapi.json": openapi_page,
 }
 
 

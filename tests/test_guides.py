@@ -20,7 +20,7 @@ from simulators import KEYS, make_simulator
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "docs/guide" / name for name in ("signing-in.md", "selling-options.md", "sdk.md", "troubleshooting.md")]
-PAGES += [ROOT / "docs/guide" / name for name in ("limits.md", "operations.md", "users.md", "vault.md")]
+PAGES += [ROOT / "docs/guide" / name for name in ("limits.md", "operations.md", "service.md", "users.md", "vault.md")]
 NAMES = [page.name for page in PAGES]
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ibkit.client.transport import Transport
     from ibkit.clock import Clock
     from ibkit.settings import Settings
+    from ibkit.users.principal import Authenticator
 
 __all__ = ["Edges", "edges", "run", "using"]
 
@@ -23,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edges:
-    """transport, clock: None for the real ones. random: n → n bytes from a cryptographic source.
+    """transport, clock, authenticator: None for the real ones. random: n → n bytes from a cryptographic source.
 
     keep_alive: False on a ManualClock, which a sleeping keeper would drive on for ever.
     """
@@ -32,6 +33,7 @@ class Edges:
     clock: Clock | None = None
     random: Callable[[int], bytes] = secrets.token_bytes
     keep_alive: bool = True
+    authenticator: Callable[[Settings], Authenticator] | None = None
 
 
 _edges: ContextVar[Edges] = ContextVar("edges")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from types import ModuleType
 from typing import TYPE_CHECKING
+
+import anyio
 
 from ibkit.bootstrap.edge import edges
 from ibkit.bootstrap.trading_client import TradingClient
 from ibkit.client.auth.gateway import GatewayAuth
-from ibkit.clock import ManualClock
+from ibkit.clock import ManualClock, SystemClock
 from ibkit.errors import ConfigError
 from ibkit.settings import Settings
 from ibkit.trading import Observer
@@ -19,32 +24,49 @@ from ibkit.wire.endpoint import Needs
 if TYPE_CHECKING:
     from ibkit.sim.serving.inprocess import Simulator
 
-__all__ = ["mock_client", "mock_world"]
+__all__ = ["RunningClock", "mock_client", "mock_world", "running_world"]
+
+_TURNS_EVERY_S = 0.25
 
 
 @lru_cache(maxsize=1)
 def mock_world() -> Simulator:
     """The one simulated world of this process. Its time stands still but for waiting, which then takes none."""
-    try:
-        from ibkit.sim.serving.inprocess import Simulator
-        from ibkit.sim.serving.running import default_start
-        from ibkit.sim.world import SimConfig
+    start, _ = _libraries().default_start(datetime.now(UTC))
+    return _world(start, ManualClock(start))
 
-        start, _ = default_start(datetime.now(UTC))
-        return Simulator(SimConfig(start=start), ManualClock(start), keys=None)
+
+def _world(start: datetime, clock: ManualClock) -> Simulator:
+    from ibkit.sim.serving.inprocess import Simulator
+    from ibkit.sim.world import SimConfig
+
+    return Simulator(SimConfig(start=start), clock, keys=None)
+
+
+def _libraries() -> ModuleType:
+    """The module that says when a world begins, or what to do about missing libraries: ConfigError."""
+    try:
+        from ibkit.sim.serving import inprocess, running
     except ImportError as error:
         raise ConfigError(
             "Setting invalid: BROKER_PROVIDER: mock needs the simulator's libraries",
             remedy="Install them with `pip install 'ibkit[sim]'`, or set BROKER_PROVIDER=ibkr.",
         ) from error
+    del inprocess
+    return running
 
 
 def mock_client(
-    settings: Settings, *, upto: Needs | None, live_account: str | None = None, observe: Observer = unobserved
+    settings: Settings,
+    *,
+    upto: Needs | None,
+    live_account: str | None = None,
+    observe: Observer = unobserved,
+    world: Simulator | None = None,
 ) -> TradingClient:
-    """A client of the simulated gateway, logged in as its first user."""
-    world = mock_world()
-    given = edges().transport
+    """A client of the simulated gateway, logged in as its first user. world: instead of the one of this process."""
+    given = edges().transport if world is None else None
+    world = world or mock_world()
     return TradingClient(
         settings,
         live_account=live_account,
@@ -58,3 +80,41 @@ def mock_client(
         open_to=upto,
         keep_alive_s=None,
     )
+
+
+class RunningClock(ManualClock):
+    """The simulated hour going on at the machine's pace: what a service needs, whose loops sleep for real."""
+
+    def __init__(self, start: datetime) -> None:
+        super().__init__(start)
+        self._real = SystemClock()
+        self._began = self._real.monotonic()
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=self._real.monotonic() - self._began)
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self._real.monotonic() - self._began
+
+    async def sleep(self, seconds: float) -> None:
+        await self._real.sleep(seconds)
+
+
+@asynccontextmanager
+async def running_world() -> AsyncIterator[Simulator]:
+    """A simulated world of its own whose time goes on by itself, also for those who read its WebSockets."""
+    start, _ = _libraries().default_start(datetime.now(UTC))
+    world = _world(start, RunningClock(start))
+
+    async def turn() -> None:
+        while True:
+            await world.clock.sleep(_TURNS_EVERY_S)
+            world.world.advance(world.clock.now())
+            world.stir()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(turn)
+        try:
+            yield world
+        finally:
+            tasks.cancel_scope.cancel()

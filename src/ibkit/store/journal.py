@@ -36,7 +36,7 @@ from ibkit.store.retention import purge_some
 from ibkit.store.risk_book import SqlRiskBook
 from ibkit.store.transactions import driver_of
 from ibkit.trading.alert import Alert
-from ibkit.trading.events import Event, IntentId, Planned
+from ibkit.trading.events import Event, IntentId, Operation, Planned
 from ibkit.trading.intent import Intent, fold, fold_all
 from ibkit.trading.ports import Lane, Leg
 
@@ -218,6 +218,32 @@ class SqliteJournal:
 
     async def recent(self, *, limit: int = 50) -> tuple[Intent, ...]:
         return await self._database.read(lambda connection: self._reader.where(connection, "true", (), newest=limit))
+
+    async def of_keys(
+        self,
+        beginning: str,
+        *,
+        environment: Environment,
+        operation: Operation,
+        before: IntentId | None = None,
+        changed_since: datetime | None = None,
+        limit: int,
+    ) -> tuple[Intent, ...]:
+        """What was asked for under keys that begin so (those of a user: `trading.ref.keys_of_user`), newest first.
+
+        before: only what was planned before that one. changed_since: only what moved at that moment or later.
+        """
+        where = "tenant = 'local' AND environment = ? AND key >= ? AND key < ? AND operation = ?"
+        where += " AND leg_of IS NULL AND updated_at >= ?"
+        # Every key begins with what ASCII holds, so that the last code point is after all of them.
+        values: list[str] = [environment.value, beginning, f"{beginning}\U0010ffff", operation.value]
+        values.append("" if changed_since is None else instant_text(changed_since))
+        if before is not None:
+            where += " AND (planned_at, rowid) < (SELECT planned_at, rowid FROM intents WHERE intent_id = ?)"
+            values.append(before)
+        return await self._database.read(
+            lambda connection: self._reader.where(connection, where, tuple(values), newest=limit)
+        )
 
     async def legs(self, parent: IntentId) -> tuple[Intent, ...]:
         found = await self._where("leg_of = ?", parent)

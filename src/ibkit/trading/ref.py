@@ -10,9 +10,23 @@ from collections.abc import Callable
 from ibkit.errors import ConfigError
 from ibkit.model import Environment, Key, Ref
 
-__all__ = ["check_key", "child_key", "cut_ref", "derive_ref", "group_ref", "is_mark", "leg_ref", "make_key", "same_ref"]
+__all__ = [
+    "check_key",
+    "child_key",
+    "cut_ref",
+    "derive_ref",
+    "group_ref",
+    "is_mark",
+    "key_of_user",
+    "keys_of_user",
+    "leg_ref",
+    "make_key",
+    "own_key",
+    "same_ref",
+]
 
-_KEY = re.compile(r"[A-Za-z0-9._:-]{16,128}")
+_KEY = re.compile(r"(?:[0-9a-f]{16}@)?[A-Za-z0-9._:-]{16,128}")
+"""The part before the `@` only where `key_of_user` puts it: nobody who asks writes it."""
 _KEY_LONGEST = 128
 _REF_PREFIX = "ib-"
 _MARK = re.compile(r"ib-[a-z2-7]{32}(-[0-9]+)?")
@@ -22,12 +36,38 @@ _SHORTEST_CUT_REF = 16
 def check_key(text: str) -> Key:
     """`text` as a key: 16-128 characters of `[A-Za-z0-9._:-]`. Raises ConfigError (E-VALIDATION)."""
     if not _KEY.fullmatch(text):
-        raise ConfigError(
-            f"Invalid request: key: {len(text)} characters, or one that is not of [A-Za-z0-9._:-]",
-            code="E-VALIDATION",
-            remedy="Use 16 to 128 characters of A-Z a-z 0-9 . _ : - (a UUID fits).",
-        )
+        raise _not_a_key(text)
     return Key(text)
+
+
+def key_of_user(user_id: str, key: Key) -> Key:
+    """The key of a user of a service, made theirs: two who choose the same one do not meet. Raises as `check_key`.
+
+    >>> key_of_user("ada", Key("0123456789abcdef"))
+    'f36a2fedb43ae2ff@0123456789abcdef'
+    """
+    if "@" in key:
+        raise _not_a_key(key)
+    return Key(f"{keys_of_user(user_id)}{check_key(key)}")
+
+
+def keys_of_user(user_id: str) -> str:
+    """How all keys of that user begin."""
+    digest = hashlib.sha256("\0".join(("ibkit user 1", user_id)).encode()).hexdigest()
+    return f"{digest[:16]}@"
+
+
+def own_key(key: Key) -> Key:
+    """`key` as its user wrote it."""
+    return Key(key.rpartition("@")[2])
+
+
+def _not_a_key(text: str) -> ConfigError:
+    return ConfigError(
+        f"Invalid request: key: {len(text)} characters, or one that is not of [A-Za-z0-9._:-]",
+        code="E-VALIDATION",
+        remedy="Use 16 to 128 characters of A-Z a-z 0-9 . _ : - (a UUID fits).",
+    )
 
 
 def make_key(random: Callable[[int], bytes]) -> Key:

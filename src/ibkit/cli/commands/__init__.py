@@ -56,6 +56,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("alerts", "What people are told, and by which channels.", "Trade"),
     Command("audit", "Who did what; export it, and verify that it is whole.", "Trade"),
     Command("worker", "Watch over sold options and open orders.", "Trade"),
+    Command("serve", "Take orders over HTTP and watch over them, until Ctrl-C.", "Tools"),
     Command("sim", "Simulate Interactive Brokers on this machine, until Ctrl-C.", "Tools"),
     Command("demo", "See the main job done on the simulator.", "Tools"),
     Command("support", "A bundle of what helps to find a fault, without secrets.", "Tools"),

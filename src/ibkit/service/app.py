@@ -1,0 +1,285 @@
+"""The HTTP application: routes, thin handlers over the use cases, and every failure as problem+json."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from litestar import Litestar, Response, delete, get, patch, post
+from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
+from litestar.response import Stream
+
+from ibkit.bootstrap.connections import Connection
+from ibkit.clock import Clock
+from ibkit.errors import ConfigError, IbkitError, NotFound
+from ibkit.notify.exposition import exposition
+from ibkit.notify.metrics import Metrics
+from ibkit.service.brokers import Brokers
+from ibkit.service.connection_status import SignInTest, status_document
+from ibkit.service.door import Addresses, App, Door
+from ibkit.service.health import Health, Layers, Liveness, Readiness
+from ibkit.service.idempotency_key import HEADER, read_key
+from ibkit.service.openapi import document
+from ibkit.service.order_events import OrderEvents
+from ibkit.service.order_wish import OrderChange, OrderWish
+from ibkit.service.orders import Answer, Orders
+from ibkit.service.people import may_read
+from ibkit.service.problems import encode, problem_of
+from ibkit.service.rates import Rates
+from ibkit.service.refusals import Refusal
+from ibkit.service.requests import AnyRequest, Asked, headers_of, page_of, since_of
+from ibkit.settings import Settings
+from ibkit.users.principal import Authenticator, Principal
+
+__all__ = ["Service", "make_app"]
+
+log = logging.getLogger(__name__)
+
+Work = Callable[[AnyRequest], Awaitable[Answer]]
+
+
+@dataclass(kw_only=True)
+class Service:
+    """All that the handlers need. clock: of the service itself; a broker's login may have another."""
+
+    settings: Settings
+    authenticator: Authenticator
+    brokers: Brokers
+    orders: Orders
+    events: OrderEvents
+    layers: Layers
+    rates: Rates
+    clock: Clock
+    random: Callable[[int], bytes]
+    addresses: Addresses
+    origins: frozenset[str]
+    stopping: bool = False
+    tests: dict[str, SignInTest] = field(default_factory=dict)
+
+    @property
+    def connection(self) -> Connection | None:
+        """The login that is traded through by default, as far as it is one of ours."""
+        found = self.brokers.opened.get(self.brokers.default)
+        return found if isinstance(found, Connection) else None
+
+    def trace_id(self) -> str:
+        return self.random(8).hex()
+
+
+def make_app(service: Service) -> App:
+    """The ASGI application, with its door."""
+    app = Litestar(
+        route_handlers=[*_order_routes(service), *_connection_routes(service), *_plain_routes(service)],
+        exception_handlers={Exception: lambda request, error: _failed(service, request, error)},
+        openapi_config=None,
+        logging_config=None,
+        debug=False,
+    )
+    inner: App = app  # type: ignore[assignment]  # Litestar names the messages of ASGI more closely
+    return Door(app=inner, addresses=service.addresses, origins=service.origins, trace_id=service.trace_id)
+
+
+# -- orders -----------------------------------------------------------------------------------------------------------
+
+
+def _order_routes(service: Service) -> list[HTTPRouteHandler]:
+    asked, orders = Asked(service.authenticator), service.orders
+
+    async def trader(request: AnyRequest) -> Principal:
+        who = await asked.who(request)
+        service.rates.take(who.user_id)
+        if service.stopping:
+            raise IbkitError(
+                "The service is about to end",
+                code="E-CIRCUIT",
+                remedy="Try again in a few seconds, with the same key.",
+                details={"retry_after": 5},
+            )
+        return who
+
+    async def reader(request: AnyRequest) -> Principal:
+        who = await asked.who(request)
+        may_read(who)
+        return who
+
+    @post(["/broker-order", "/api/broker-order"], status_code=200)
+    async def place(request: AnyRequest) -> Response[bytes]:
+        who = await trader(request)
+        key = read_key(headers_of(request, HEADER), user_id=who.user_id)
+        return _response(await orders.place(who, OrderWish.read(await asked.body(request)), key))
+
+    @post(["/broker-order/preview", "/api/broker-order/preview"], status_code=200)
+    async def preview(request: AnyRequest) -> Response[bytes]:
+        who = await trader(request)
+        return _response(await orders.preview(who, OrderWish.read(await asked.body(request))))
+
+    @get(["/broker-order", "/api/broker-order"])
+    async def listed(request: AnyRequest) -> Response[bytes]:
+        return _response(await orders.listed(await reader(request), page_of(request.query_params.multi_items())))
+
+    @get(["/broker-order/{order_id:str}", "/api/broker-order/{order_id:str}"])
+    async def show(request: AnyRequest) -> Response[bytes]:
+        return _response(await orders.show(await reader(request), _order_id(request)))
+
+    @delete(["/broker-order/{order_id:str}", "/api/broker-order/{order_id:str}"], status_code=200)
+    async def cancel(request: AnyRequest) -> Response[bytes]:
+        return _response(await orders.cancel(await trader(request), _order_id(request)))
+
+    @patch(["/broker-order/{order_id:str}", "/api/broker-order/{order_id:str}"])
+    async def change(request: AnyRequest) -> Response[bytes]:
+        who = await trader(request)
+        key = read_key(headers_of(request, HEADER), user_id=who.user_id)
+        wanted = OrderChange.read(await asked.body(request))
+        return _response(await orders.change(who, _order_id(request), wanted, key))
+
+    @get(["/broker-order/events", "/api/broker-order/events"])
+    async def events(request: AnyRequest) -> Stream:
+        who = await reader(request)
+        since = since_of(request.query_params.multi_items(), headers_of(request, "last-event-id"))
+        stream = await service.events.stream(who, since)
+        return Stream(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+    return [place, preview, listed, show, cancel, change, events]
+
+
+def _order_id(request: AnyRequest) -> str:
+    return str(request.path_params["order_id"])
+
+
+# -- the login --------------------------------------------------------------------------------------------------------
+
+
+def _connection_routes(service: Service) -> list[HTTPRouteHandler]:
+    asked = Asked(service.authenticator)
+
+    @get("/api/brokers")
+    async def brokers(request: AnyRequest) -> Response[bytes]:
+        may_read(await asked.who(request))
+        return _response(Answer(200, {"data": [_broker(each) for each in service.brokers.adapters.values()]}))
+
+    @get("/api/ibkr/status")
+    async def status(request: AnyRequest) -> Response[bytes]:
+        may_read(await asked.who(request))
+        _only_default(request)
+        return _response(Answer(200, status_document(service.settings, service.connection)))
+
+    @post("/api/ibkr/test", status_code=200)
+    async def test(request: AnyRequest) -> Response[bytes]:
+        who = await asked.who(request)
+        may_read(who)
+        _only_default(request)
+        if service.connection is None:
+            raise ConfigError(code="E-NOT-CONFIGURED")
+        tester = service.tests.setdefault("default", SignInTest(service.connection))
+        return _response(Answer(200, await tester.run()))
+
+    return [brokers, status, test]
+
+
+def _broker(adapter: Any) -> dict[str, Any]:
+    missing = adapter.missing()
+    return {
+        "name": adapter.name,
+        "configured": not missing,
+        "missing": list(missing),
+        "capabilities": sorted(each.value for each in adapter.capabilities),
+    }
+
+
+def _only_default(request: AnyRequest) -> None:
+    """The one connection of the settings; others are those of users, which are not here."""
+    asked_for = request.query_params.get("connection_id", "default")
+    if asked_for != "default":
+        raise NotFound(code="E-NOT-FOUND", details={"thing": "connection"})
+
+
+# -- health and the description of it all ---------------------------------------------------------------------------
+
+
+def _plain_routes(service: Service) -> list[HTTPRouteHandler]:
+    layers = service.layers
+
+    @get("/livez")
+    async def livez() -> Response[bytes]:
+        return _response(Answer(200, Liveness(status="alive")))
+
+    @get("/readyz")
+    async def readyz() -> Response[bytes]:
+        down = await layers.down()
+        word = "ready" if not down else "not ready"
+        return _response(Answer(503 if down else 200, Readiness(status=word, down=down)))
+
+    @get("/health/broker")
+    async def health_broker() -> Response[bytes]:
+        told = layers.broker()
+        return _response(Answer(200 if told.status == "up" else 503, told))
+
+    @get("/health")
+    async def health() -> Response[bytes]:
+        down = await layers.down()
+        states = {name: "down" if name in down else "up" for name in ("database", "vault", "worker")}
+        states["broker"] = layers.broker().status
+        word = "ok" if "down" not in states.values() else "degraded"
+        return _response(Answer(200 if not down else 503, Health(status=word, layers=states)))
+
+    @get("/openapi.json")
+    async def openapi() -> Response[bytes]:
+        return _response(Answer(200, document()))
+
+    @get("/metrics")
+    async def metrics() -> Response[bytes]:
+        """Figures of this process, by Prometheus' rules; no account and no order is named in them."""
+        connection = service.connection
+        text = exposition(Metrics() if connection is None else connection.measuring.metrics)
+        return Response(text.encode(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return [livez, readyz, health_broker, health, openapi, metrics]
+
+
+# -- answers ----------------------------------------------------------------------------------------------------------
+
+
+def _response(answer: Answer) -> Response[bytes]:
+    return Response(
+        encode(answer.body), status_code=answer.status, headers=dict(answer.headers), media_type="application/json"
+    )
+
+
+def _failed(service: Service, request: AnyRequest, error: Exception) -> Response[bytes]:
+    """Ours by their code, the framework's by what they mean, and everything else as a fault of ours."""
+    trace_id = str(request.scope.get("state", {}).get("trace_id") or service.trace_id())
+    path = request.scope["path"]
+    if isinstance(error, HTTPException):
+        told: IbkitError | Refusal = _of_framework(error)
+    elif isinstance(error, IbkitError | Refusal):
+        told = error
+    else:
+        log.error("a fault of the service", exc_info=error, extra={"trace_id": trace_id, "path": path})
+        told = IbkitError(code="E-INTERNAL")
+    reply = problem_of(told, trace_id=trace_id, path=path, now=service.clock.now())
+    headers = dict(reply.headers)
+    return Response(reply.body, status_code=reply.status, media_type=headers.pop("Content-Type"), headers=headers)
+
+
+def _of_framework(error: HTTPException) -> Refusal:
+    headers: Mapping[str, str] = {
+        name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"
+    }
+    match error.status_code:
+        case 404:
+            return Refusal(404, NotFound(code="E-NOT-FOUND", details={"thing": "address"}))
+        case 405:
+            why = ConfigError(
+                "Invalid request: this address has no such method",
+                code="E-VALIDATION",
+                remedy="Use one of the methods in the header Allow; /openapi.json lists all.",
+            )
+            return Refusal(405, why, headers=headers)
+        case status if 400 <= status < 500:
+            why = ConfigError("Invalid request", code="E-VALIDATION", remedy="See /openapi.json.")
+            return Refusal(status, why)
+        case _:
+            return Refusal(500, IbkitError(code="E-INTERNAL"))

@@ -1,0 +1,209 @@
+"""Who can be traded with, by name: adapters with what each can do, opened when they are first asked for.
+
+An adapter opens a login: books that can be read at any time, and a desk for each account once it is signed in. What a
+desk does goes through `trading.gateway`, whatever the broker. Source: requirement GWY-08.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+import anyio
+from anyio.abc import TaskGroup, TaskStatus
+
+from ibkit.bootstrap.connections import Confirm, Connection, open_connection
+from ibkit.clock import Clock
+from ibkit.errors import ConfigError, IbkitError
+from ibkit.model import AccountId, Environment
+from ibkit.settings import Settings
+from ibkit.trading.events import IntentId, Operation
+from ibkit.trading.gateway import OrderGateway
+from ibkit.trading.intent import Intent
+from ibkit.trading.ports import Broker, Journal
+
+__all__ = ["Adapter", "Brokers", "Capability", "IbkrAdapter", "Login", "MockAdapter", "OrderBook", "OrderDesk"]
+
+
+class Capability(enum.StrEnum):
+    STOCKS = "stocks"
+    OPTIONS = "options"
+    BRACKETS = "brackets"
+    PREVIEW = "preview"
+    MODIFY = "modify"
+    CANCEL = "cancel"
+    LIVE = "live"
+
+
+class OrderBook(Journal, Protocol):
+    """A journal that can be asked for the orders of one user."""
+
+    async def of_keys(
+        self,
+        beginning: str,
+        *,
+        environment: Environment,
+        operation: Operation,
+        before: IntentId | None = None,
+        changed_since: datetime | None = None,
+        limit: int,
+    ) -> tuple[Intent, ...]: ...
+
+
+class OrderDesk(Protocol):
+    """One account, ready to trade."""
+
+    @property
+    def gateway(self) -> OrderGateway: ...
+
+    @property
+    def broker(self) -> Broker: ...
+
+    @property
+    def account_id(self) -> AccountId: ...
+
+
+class Login(Protocol):
+    """One login of a broker. journal: readable before anybody is signed in."""
+
+    @property
+    def environment(self) -> Environment: ...
+
+    @property
+    def journal(self) -> OrderBook: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+    async def desk(self, account_id: AccountId | None = None) -> OrderDesk:
+        """Signed in, and journal and broker compared. NotFound for another's account, E-ACC-AMBIGUOUS."""
+        ...
+
+    async def keep(self, stop: anyio.Event, *, watch: bool) -> None:
+        """Whatever keeps the login and its orders up to date, until `stop`."""
+        ...
+
+
+class Adapter(Protocol):
+    """A broker as the service knows it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def capabilities(self) -> frozenset[Capability]: ...
+
+    def missing(self) -> tuple[str, ...]:
+        """The settings that it lacks; empty where it is configured."""
+        ...
+
+    def open(self) -> AbstractAsyncContextManager[Login]: ...
+
+
+_ALL = frozenset(Capability)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IbkrAdapter:
+    """Interactive Brokers, by the sign-in of the settings. confirm: see `Connection`."""
+
+    settings: Settings
+    confirm: Confirm
+    name: str = "ibkr"
+    capabilities: frozenset[Capability] = _ALL
+
+    def missing(self) -> tuple[str, ...]:
+        if self.settings.mock:
+            return ("BROKER_PROVIDER=ibkr",)
+        return tuple(dict.fromkeys(name for problem in self.settings.method_problems for name in problem.names))
+
+    def open(self) -> AbstractAsyncContextManager[Connection]:
+        return open_connection(self.settings, confirm=self.confirm)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MockAdapter:
+    """A simulated Interactive Brokers inside this process, which begins anew with it."""
+
+    settings: Settings
+    name: str = "mock"
+    capabilities: frozenset[Capability] = _ALL - {Capability.LIVE}
+
+    def missing(self) -> tuple[str, ...]:
+        from importlib.util import find_spec
+
+        return () if find_spec("exchange_calendars") else ("the libraries of `pip install 'ibkit[sim]'`",)
+
+    def open(self) -> AbstractAsyncContextManager[Connection]:
+        general = dataclasses.replace(self.settings.general, provider="mock")
+        return open_connection(dataclasses.replace(self.settings, general=general))
+
+
+class Brokers:
+    """tasks: in which each login is kept, from its first use to `stop`. watch: also do what `ibkit worker` does."""
+
+    def __init__(
+        self, adapters: Iterable[Adapter], *, default: str, tasks: TaskGroup, stop: anyio.Event, watch: bool
+    ) -> None:
+        self.adapters = {adapter.name: adapter for adapter in adapters}
+        self.default = default
+        self.opened: dict[str, Login] = {}
+        self._tasks = tasks
+        self._stop = stop
+        self._watch = watch
+        self._opening = anyio.Lock()
+
+    def adapter(self, name: str, *needs: Capability) -> Adapter:
+        """E-BROKER where there is none of that name, or it cannot do that, or is not configured."""
+        found = self.adapters.get(name)
+        if found is None:
+            names = ", ".join(sorted(self.adapters))
+            raise ConfigError(code="E-BROKER", details={"name": name, "list": names, "field": "broker"})
+        lacking = [need.value for need in needs if need not in found.capabilities]
+        if lacking:
+            able = sorted(each.name for each in self.adapters.values() if each.capabilities.issuperset(needs))
+            raise ConfigError(
+                f"Broker {name} does not do {', '.join(lacking)}",
+                code="E-BROKER",
+                remedy=f"Use one of: {', '.join(able) or 'none does'}.",
+                details={"name": name, "lacking": lacking, "field": "broker"},
+            )
+        missing = found.missing()
+        if missing:
+            raise ConfigError(
+                f"Broker {name} is not configured: {', '.join(missing)} missing",
+                code="E-BROKER",
+                remedy=f"Set {', '.join(missing)} and start the service again.",
+                details={"name": name, "missing": list(missing), "field": "broker"},
+            )
+        return found
+
+    async def login(self, name: str, *needs: Capability) -> Login:
+        """The login of that broker, opened if need be; not yet signed in."""
+        adapter = self.adapter(name, *needs)
+        async with self._opening:
+            if name not in self.opened:
+                failed: list[IbkitError] = []
+                opened: Login | None = await self._tasks.start(self._hold, adapter, failed)
+                if opened is None:
+                    raise failed[0]
+                self.opened[name] = opened
+            return self.opened[name]
+
+    async def _hold(self, adapter: Adapter, failed: list[IbkitError], *, task_status: TaskStatus[Login | None]) -> None:
+        try:
+            async with adapter.open() as login:
+                task_status.started(login)
+                try:
+                    await login.keep(self._stop, watch=self._watch)
+                    await anyio.sleep_forever()  # open until the service ends: orders under way still need it
+                finally:
+                    self.opened.pop(adapter.name, None)
+        except IbkitError as error:
+            failed.append(error)
+            task_status.started(None)

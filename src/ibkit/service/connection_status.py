@@ -1,0 +1,208 @@
+"""How a login stands, from what is held of it (MON-01), and trying its sign-in now, step by step (MON-02)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import anyio
+import msgspec
+
+from ibkit.bootstrap.connections import Connection
+from ibkit.client.opening import Step
+from ibkit.errors import IbkitError
+from ibkit.settings import Settings
+from ibkit.settings.variables import masked
+from ibkit.wire.endpoint import Needs
+
+__all__ = ["ConnectionStatus", "ConnectionTest", "LastError", "SignInTest", "StepResult", "status_document"]
+
+STEPS = ("oauth", "sso", "validate", "init")
+_WORDS = {
+    "oauth": ("Connected", "Not connected"),
+    "sso": ("Active", "Not active"),
+    "validate": ("Validated", "Not validated"),
+    "init": ("Ready", "Not ready"),
+}
+_NAMES = {"oauth": "oauth", "sso": "sso", "validate": "validated", "init": "initialized"}
+
+
+class LastError(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    code: str
+    message: str
+    remedy: str
+
+
+class ConnectionStatus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """connected: all four steps hold and the last check, at most 90 s old, worked. missing: settings, by name."""
+
+    configured: bool
+    connected: bool
+    state: str
+    label: str
+    provider: str
+    method: str | None
+    environment: str
+    account_id: str | None
+    client_id: str | None
+    multi_user_mode: bool
+    read_only: bool
+    diagnostics: dict[str, str]
+    session: dict[str, Any]
+    last_success: datetime | None
+    last_error: LastError | None
+    checked_at: datetime | None
+    message: str | None
+    missing: list[str]
+
+
+class StepResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """status: of HTTP, null where nothing was sent. success: null where it was not attempted."""
+
+    status: int | None
+    success: bool | None
+    message: str
+    code: str | None
+    remedy: str | None
+    ms: int | None
+
+
+class ConnectionTest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    success: bool
+    message: str
+    steps: dict[str, StepResult]
+    accounts: list[str]
+
+
+def status_document(settings: Settings, connection: Connection | None) -> ConnectionStatus:
+    """What is known; no call is made. connection: None where none is configured."""
+    missing = [name for problem in settings.method_problems for name in problem.names]
+    configured = connection is not None
+    steps = connection.steps if connection is not None else {}
+    held = connection.health if connection is not None else None
+    error = held.error if held is not None else None
+    diagnostics = {
+        _NAMES[name]: _WORDS[name][0 if name in steps and steps[name].success and error is None else 1]
+        for name in STEPS
+    }
+    if error is not None and steps:
+        diagnostics = _first_that_fails(steps, connected_words=diagnostics)
+    return ConnectionStatus(
+        configured=configured,
+        connected=connection is not None and connection.connected,
+        state=connection.state if connection is not None else "not configured",
+        label="SIMULATED" if settings.mock else ("Configured" if configured else "Not Configured"),
+        provider=settings.general.provider,
+        method=settings.choice.method.value if settings.choice else None,
+        environment=settings.environment.value,
+        account_id=_account(settings, connection),
+        client_id=_client_id(settings),
+        multi_user_mode=settings.general.multi_user,
+        read_only=settings.general.read_only,
+        diagnostics=diagnostics,
+        session=_session(connection),
+        last_success=held.succeeded_at if held else None,
+        last_error=None if error is None else LastError(code=error.code, message=error.message, remedy=error.remedy),
+        checked_at=held.checked_at if held else None,
+        message=None if configured else "Not Configured",
+        missing=[] if configured else list(dict.fromkeys(missing)),
+    )
+
+
+def _first_that_fails(steps: Mapping[str, Step], *, connected_words: dict[str, str]) -> dict[str, str]:
+    """Of a login that is down: what the sign-in reached still stands; that the session is ready does not."""
+    told = dict(connected_words)
+    for name in STEPS[:-1]:
+        told[_NAMES[name]] = _WORDS[name][0 if steps[name].success else 1]
+    return told
+
+
+def _account(settings: Settings, connection: Connection | None) -> str | None:
+    if settings.account_id is not None:
+        return settings.account_id
+    return next(iter(connection.desks), None) if connection is not None else None
+
+
+def _client_id(settings: Settings) -> str | None:
+    name = settings.oauth2.client_id or settings.oauth1.consumer_key
+    return None if name is None else masked(name)
+
+
+def _session(connection: Connection | None) -> dict[str, Any]:
+    if connection is None:
+        return {}
+    last = connection.client.keeper.last_status
+    return {
+        "open": connection.open,
+        "watched": connection.watching,
+        "authenticated": bool(last and last.authenticated),
+        "competing": bool(last and last.competing),
+        "accounts": sorted(connection.desks),
+    }
+
+
+class SignInTest:
+    """Runs the chain of one login; who asks while it runs gets that run's result."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._running: anyio.Event | None = None
+        self._last: ConnectionTest | None = None
+
+    async def run(self) -> ConnectionTest:
+        """Sign in anew, beside the session that is open, then ask for the accounts."""
+        if self._running is not None:
+            await self._running.wait()
+            if self._last is not None:
+                return self._last
+        self._running = anyio.Event()
+        try:
+            self._last = await self._chain()
+            return self._last
+        finally:
+            self._running.set()
+            self._running = None
+
+    async def _chain(self) -> ConnectionTest:
+        ib = self._connection.another()
+        began = self._connection.clock.now()
+        failure: IbkitError | None = None
+        accounts: list[str] = []
+        try:
+            async with ib:
+                await ib.connect(upto=Needs.PRIMED_ACCOUNTS)
+                accounts = [account.account_id for account in await ib.accounts()]
+        except IbkitError as error:
+            failure = error
+        steps = _results(ib.steps, began, failure)
+        if failure is None:
+            return ConnectionTest(success=True, message="Connection works", steps=steps, accounts=accounts)
+        return ConnectionTest(success=False, message=failure.message, steps=steps, accounts=[])
+
+
+def _results(steps: Mapping[str, Step], began: datetime, failure: IbkitError | None) -> dict[str, StepResult]:
+    """The four steps; the first that is not done is the one that failed, whether it could tell so itself or not."""
+    told: dict[str, StepResult] = {}
+    failed = False
+    for name in STEPS:
+        step = steps[name]
+        ms = None if step.at is None else max(0, round((step.at - began).total_seconds() * 1000))
+        began = step.at or began
+        if failed:
+            told[name] = StepResult(status=None, success=None, message="not attempted", code=None, remedy=None, ms=None)
+        elif failure is not None and not step.success:
+            failed = True
+            told[name] = StepResult(
+                status=step.status,
+                success=False,
+                message=failure.message,
+                code=failure.code,
+                remedy=failure.remedy,
+                ms=ms,
+            )
+        else:
+            told[name] = StepResult(
+                status=step.status, success=step.success, message=step.message, code=None, remedy=None, ms=ms
+            )
+    return told

@@ -1,0 +1,173 @@
+"""Before any route: who may connect at all, from which pages, and what every answer carries.
+
+Source: requirements GWY-10, SEC-03.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from ibkit.errors import ConfigError, NotPermitted
+from ibkit.service.problems import problem_of
+
+__all__ = ["Addresses", "Door", "check_binding", "origins_of"]
+
+log = logging.getLogger(__name__)
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+METHODS = "GET, POST, DELETE, PATCH"
+HEADERS = "Authorization, Idempotency-Key, Content-Type"
+_EXPOSED = "Location, Retry-After, X-Trace-Id"
+_ALWAYS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+_LOOPBACK = ("127.0.0.1", "::1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addresses:
+    """Who may connect. proxy: the one whose X-Forwarded-For is believed, None for none."""
+
+    networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+    proxy: ipaddress.IPv4Network | ipaddress.IPv6Network | None = None
+
+    @classmethod
+    def of(cls, allowed: tuple[str, ...], proxy: str | None) -> Addresses:
+        """From ALLOWED_CLIENT_IPS and TRUSTED_PROXY. ConfigError naming the one that is no address."""
+        networks = tuple(_network("ALLOWED_CLIENT_IPS", text) for text in allowed)
+        return cls(networks=networks, proxy=None if proxy is None else _network("TRUSTED_PROXY", proxy))
+
+    def client(self, peer: str, forwarded: list[str]) -> str:
+        """Whose request it is: the peer, or behind the trusted proxy whom it names last."""
+        if self.proxy is None or not _within(peer, (self.proxy,)) or not forwarded:
+            return peer
+        return forwarded[-1].rpartition(",")[2].strip()
+
+    def allows(self, address: str) -> bool:
+        return _within(address, self.networks)
+
+
+def _network(name: str, text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    try:
+        return ipaddress.ip_network(text.strip(), strict=False)
+    except ValueError:
+        raise ConfigError(
+            f"Setting invalid: {name}: {text} is no address and no network",
+            remedy="Use addresses and networks like 127.0.0.1 or 10.8.0.0/24, separated by commas.",
+        ) from None
+
+
+def _within(address: str, networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]) -> bool:
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    plain = getattr(found, "ipv4_mapped", None) or found
+    return any(plain in network for network in networks)
+
+
+def check_binding(host: str, allowed: tuple[str, ...], *, production: bool) -> None:
+    """ConfigError where production would listen to other machines without saying to which."""
+    if host in ("localhost", *_LOOPBACK):
+        return
+    if production and set(allowed) <= set(_LOOPBACK):
+        raise ConfigError(
+            f"Setting invalid: HOST: {host} is reachable from other machines, and ALLOWED_CLIENT_IPS names none",
+            remedy="Set ALLOWED_CLIENT_IPS to who may connect, or HOST=127.0.0.1 behind a proxy.",
+        )
+
+
+def origins_of(frontend_url: str | None) -> frozenset[str]:
+    """The origins of FRONTEND_URL (comma separated), without a path. ConfigError for a wildcard."""
+    found = set()
+    for text in (frontend_url or "").split(","):
+        origin = text.strip().rstrip("/")
+        if not origin:
+            continue
+        scheme, _, host = origin.partition("://")
+        if scheme not in ("http", "https") or not host or "*" in host or "/" in host:
+            raise ConfigError(
+                f"Setting invalid: FRONTEND_URL: {origin} is no origin",
+                remedy="Use origins like https://app.example.com, separated by commas.",
+            )
+        found.add(origin.lower())
+    return frozenset(found)
+
+
+@dataclass(slots=True, kw_only=True)
+class Door:
+    """An ASGI application around another. trace_id: makes one. refused: how many were turned away, by address."""
+
+    app: App
+    addresses: Addresses
+    origins: frozenset[str]
+    trace_id: Callable[[], str]
+    refused: dict[str, int] = field(default_factory=dict)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        trace_id = self.trace_id()
+        scope.setdefault("state", {})["trace_id"] = trace_id
+        given = [(name.lower(), value.decode("latin-1")) for name, value in scope["headers"]]
+        peer = (scope.get("client") or ("", 0))[0]
+        address = self.addresses.client(peer, [value for name, value in given if name == b"x-forwarded-for"])
+        scope["state"]["address"] = address
+        origin = next((value for name, value in given if name == b"origin"), "")
+        added = self._cors(origin)
+        if not self.addresses.allows(address):
+            await self._turn_away(scope, send, address, trace_id)
+            return
+        asked_method = next((value for name, value in given if name == b"access-control-request-method"), "")
+        if scope["method"] == "OPTIONS" and origin and asked_method:
+            await _answer(send, 204, [*_ALWAYS, *added])
+            return
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                present = {name.lower() for name, _ in message["headers"]}
+                more = [pair for pair in (*_ALWAYS, *added) if pair[0] not in present]
+                message = {**message, "headers": [*message["headers"], *more]}
+            await send(message)
+
+        await self.app(scope, receive, sent)
+
+    def _cors(self, origin: str) -> list[tuple[bytes, bytes]]:
+        told = [(b"vary", b"Origin")] if self.origins else []
+        if not origin or origin.lower() not in self.origins:
+            return told
+        return [
+            *told,
+            (b"access-control-allow-origin", origin.encode("latin-1")),
+            (b"access-control-allow-methods", METHODS.encode()),
+            (b"access-control-allow-headers", HEADERS.encode()),
+            (b"access-control-expose-headers", _EXPOSED.encode()),
+            (b"access-control-max-age", b"600"),
+        ]
+
+    async def _turn_away(self, scope: Scope, send: Send, address: str, trace_id: str) -> None:
+        if len(self.refused) < 10_000 or address in self.refused:
+            self.refused[address] = self.refused.get(address, 0) + 1
+        log.warning("a client was turned away", extra={"address": address, "trace_id": trace_id})
+        error = NotPermitted("Forbidden: this address may not connect", code="E-FORBIDDEN")
+        reply = problem_of(error, trace_id=trace_id, path=scope["path"])
+        headers = [(name.lower().encode(), value.encode()) for name, value in reply.headers.items()]
+        await _answer(send, reply.status, [*_ALWAYS, *headers], reply.body)
+
+
+async def _answer(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes = b"") -> None:
+    length = [] if status == 204 else [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, *length]})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,330 @@
+"""The OpenAPI 3.1 description: written from the structs that the handlers take and give, and one table of operations.
+
+Every object is closed (`additionalProperties: false`) but those that are maps by their nature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+
+from ibkit.service.connection_status import ConnectionStatus, ConnectionTest
+from ibkit.service.health import BrokerHealth, Health, Liveness, Readiness
+from ibkit.service.order_answer import STATUSES, OrderAnswer, OrderList
+from ibkit.service.order_wish import OrderChange, OrderWish
+from ibkit.service.previews import OrderPreview
+from ibkit.service.problems import PROBLEM_JSON, Problem
+
+__all__ = ["OPERATIONS", "BrokerInfo", "BrokerList", "Operation", "document"]
+
+_REF = "#/components/schemas/{name}"
+
+
+class BrokerInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: str
+    configured: bool
+    missing: list[str]
+    capabilities: list[str]
+
+
+class BrokerList(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    data: list[BrokerInfo]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """answers: status → what is given. errors: statuses that are told as a problem. signed: needs a bearer token."""
+
+    path: str
+    method: str
+    name: str
+    summary: str
+    answers: Mapping[int, type[msgspec.Struct] | None]
+    errors: Sequence[int] = ()
+    takes: type[msgspec.Struct] | None = None
+    examples: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Sequence[Mapping[str, Any]] = ()
+    signed: bool = True
+    also_under_api: bool = False
+
+
+_KEY: Mapping[str, Any] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": True,
+    "description": "Names this order. Repeated with the same order it gives that order; with another one 422.",
+    "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:-]{16,128}$"},
+    "example": "4f1c2f0e-6f0b-4f6e-9d67-0a8f3c1f5b11",
+}
+_ID: Mapping[str, Any] = {
+    "name": "order_id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 64},
+    "example": "ib-a2c4e6a2c4e6a2c4e6a2c4e6a2c4e6a2",
+}
+
+
+def _query(name: str, schema: Mapping[str, Any], description: str) -> Mapping[str, Any]:
+    return {"name": name, "in": "query", "required": False, "schema": schema, "description": description}
+
+
+_FILTERS = (
+    _query("broker", {"type": "string", "maxLength": 32}, "Whose orders; the configured broker's by default."),
+    _query("status", {"enum": list(STATUSES)}, "Only those that stand so."),
+    _query("symbol", {"type": "string", "minLength": 1, "maxLength": 12}, "Only of this symbol."),
+    _query("since", {"type": "string", "format": "date-time"}, "Only those created then or later."),
+    _query("limit", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}, "How many at most."),
+    _query("cursor", {"type": "string", "maxLength": 64}, "`next` of the page before."),
+)
+_CONNECTION = (_query("connection_id", {"const": "default"}, "The connection; there is one, `default`."),)
+_SINCE = (_query("since", {"type": "string", "format": "date-time"}, "What changed since then first."),)
+_MARKET = {"broker": "ibkr", "action": "buy", "symbol": "AAPL", "qty": 100, "order_type": "market"}
+_WISHES = {
+    "market": {**_MARKET, "time_in_force": "day"},
+    "limit": {**_MARKET, "order_type": "limit", "limit_price": 180.5, "time_in_force": "gtc"},
+    "bracket": {**_MARKET, "order_type": "limit", "limit_price": 180.5, "take_profit": 190, "stop_loss": 175},
+    "option": {
+        "broker": "ibkr",
+        "action": "sell",
+        "symbol": "SPY",
+        "qty": 1,
+        "expiry": "20261120",
+        "strike": 629,
+        "right": "P",
+        "order_type": "limit",
+        "limit_price": 1.25,
+    },
+}
+_ORDER_ERRORS = (400, 401, 403, 404, 409, 413, 415, 422, 424, 429, 502, 503, 504)
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(
+        path="/broker-order",
+        method="post",
+        name="placeOrder",
+        summary="Place an order at most once for its key",
+        answers={200: OrderAnswer, 201: OrderAnswer, 202: OrderAnswer},
+        errors=_ORDER_ERRORS,
+        takes=OrderWish,
+        examples=_WISHES,
+        parameters=(_KEY,),
+        also_under_api=True,
+    ),
+    Operation(
+        path="/broker-order",
+        method="get",
+        name="listOrders",
+        summary="Your orders, newest first",
+        answers={200: OrderList},
+        errors=(400, 401, 403, 422, 503),
+        parameters=_FILTERS,
+        also_under_api=True,
+    ),
+    Operation(
+        path="/broker-order/preview",
+        method="post",
+        name="previewOrder",
+        summary="What an order would cost, and what each limit says of it; nothing is sent",
+        answers={200: OrderPreview},
+        errors=_ORDER_ERRORS,
+        takes=OrderWish,
+        examples=_WISHES,
+        also_under_api=True,
+    ),
+    Operation(
+        path="/broker-order/events",
+        method="get",
+        name="orderEvents",
+        summary="Changes of your orders as server-sent events (event: order)",
+        answers={200: None},
+        errors=(400, 401, 403, 422, 429),
+        parameters=_SINCE,
+        also_under_api=True,
+    ),
+    Operation(
+        path="/broker-order/{order_id}",
+        method="get",
+        name="showOrder",
+        summary="One of your orders",
+        answers={200: OrderAnswer},
+        errors=(400, 401, 403, 404, 503),
+        parameters=(_ID,),
+        also_under_api=True,
+    ),
+    Operation(
+        path="/broker-order/{order_id}",
+        method="delete",
+        name="cancelOrder",
+        summary="Cancel an order; one that has ended is told as it is",
+        answers={200: OrderAnswer, 202: OrderAnswer},
+        errors=_ORDER_ERRORS,
+        parameters=(_ID,),
+        also_under_api=True,
+    ),
+    Operation(
+        path="/broker-order/{order_id}",
+        method="patch",
+        name="changeOrder",
+        summary="Change a working order at most once for its key",
+        answers={200: OrderAnswer, 202: OrderAnswer},
+        errors=_ORDER_ERRORS,
+        takes=OrderChange,
+        examples={"price": {"limit_price": 181.25}, "size": {"qty": 50}},
+        parameters=(_ID, _KEY),
+        also_under_api=True,
+    ),
+    Operation(
+        path="/api/brokers",
+        method="get",
+        name="listBrokers",
+        summary="Who can be traded with, and what each can do",
+        answers={200: BrokerList},
+        errors=(400, 401, 403),
+    ),
+    Operation(
+        path="/api/ibkr/status",
+        method="get",
+        name="connectionStatus",
+        summary="How the login stands, from what is known; no call is made",
+        answers={200: ConnectionStatus},
+        errors=(400, 401, 403, 404),
+        parameters=_CONNECTION,
+    ),
+    Operation(
+        path="/api/ibkr/test",
+        method="post",
+        name="testConnection",
+        summary="Run the four steps of the sign-in now, and read the accounts",
+        answers={200: ConnectionTest},
+        errors=(400, 401, 403, 404, 409),
+        parameters=_CONNECTION,
+    ),
+    Operation(
+        path="/livez",
+        method="get",
+        name="live",
+        summary="Whether the process lives",
+        answers={200: Liveness},
+        signed=False,
+    ),
+    Operation(
+        path="/readyz",
+        method="get",
+        name="ready",
+        summary="Whether it takes orders, and which layer is down",
+        answers={200: Readiness, 503: Readiness},
+        signed=False,
+    ),
+    Operation(
+        path="/health",
+        method="get",
+        name="health",
+        summary="All layers",
+        answers={200: Health, 503: Health},
+        signed=False,
+    ),
+    Operation(
+        path="/health/broker",
+        method="get",
+        name="brokerHealth",
+        summary="Whether the broker is reached",
+        answers={200: BrokerHealth, 503: BrokerHealth},
+        signed=False,
+    ),
+)
+
+
+@cache
+def document() -> dict[str, Any]:
+    """The whole description, as JSON takes it."""
+    kinds = dict.fromkeys(
+        kind
+        for operation in OPERATIONS
+        for kind in (*operation.answers.values(), operation.takes, Problem)
+        if kind is not None
+    )
+    _, schemas = msgspec.json.schema_components(list(kinds), ref_template=_REF)
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method] = _described(operation, operation.name)
+    for operation in OPERATIONS:
+        if operation.also_under_api:
+            place = paths.setdefault(f"/api{operation.path}", {})
+            place[operation.method] = _described(operation, f"{operation.name}UnderApi")
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "ibkit",
+            "version": version("ibkit"),
+            "description": "Orders at Interactive Brokers that are never sent twice.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {
+            "schemas": {name: _numbers(schema) for name, schema in sorted(schemas.items())},
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _described(operation: Operation, name: str) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "operationId": name,
+        "summary": operation.summary,
+        "security": [{"bearer": []}] if operation.signed else [],
+        "responses": {
+            **{str(status): _answer(status, kind) for status, kind in operation.answers.items()},
+            **{str(status): _problem() for status in operation.errors},
+        },
+    }
+    if operation.parameters:
+        told["parameters"] = [dict(each) for each in operation.parameters]
+    if operation.takes is not None:
+        told["requestBody"] = {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": _REF.format(name=operation.takes.__name__)},
+                    "examples": {name: {"value": value} for name, value in operation.examples.items()},
+                }
+            },
+        }
+    return told
+
+
+def _answer(status: int, kind: type[msgspec.Struct] | None) -> dict[str, Any]:
+    if kind is None:
+        return {"description": "events", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+    words = {201: "placed", 202: "not settled yet; see Location and Retry-After"}
+    told: dict[str, Any] = {
+        "description": words.get(status, "as asked"),
+        "content": {"application/json": {"schema": {"$ref": _REF.format(name=kind.__name__)}}},
+    }
+    if status in (201, 202):
+        told["headers"] = {"Location": {"schema": {"type": "string"}}}
+    return told
+
+
+def _problem() -> dict[str, Any]:
+    schema = {"$ref": _REF.format(name=Problem.__name__)}
+    return {"description": "refused, with code and remedy", "content": {PROBLEM_JSON: {"schema": schema}}}
+
+
+def _numbers(schema: Any) -> Any:
+    """Decimals are exact JSON numbers here; msgspec would describe them as texts."""
+    match schema:
+        case {"type": "string", "format": "decimal", **rest}:
+            return {"type": "number", **rest}
+        case dict():
+            return {name: _numbers(value) for name, value in schema.items()}
+        case list():
+            return [_numbers(value) for value in schema]
+        case _:
+            return schema

@@ -1,0 +1,454 @@
+"""The orders of a user: placed at most once for a key, read, changed, cancelled and previewed.
+
+    key known  → compared with what is stored, answered from the intent; nothing new is sent
+    key free   → rights, contract, INTENT on disk, and from there the gateway, in a task that outlives the request
+
+Whoever waits is answered within 5 s: with the outcome, with 202 (the first), or with 409 (a twin).
+Source: requirements GWY-01 to GWY-07; reliability rules §4.8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from ibkit.clock import Clock
+from ibkit.errors import IbkitError, InFlight, KeyReused, NotFound, TradingError
+from ibkit.model import AccountId, Key, OrderTicket
+from ibkit.service.brokers import Brokers, Capability, Login, OrderDesk
+from ibkit.service.carrying import Carrying, Run
+from ibkit.service.order_answer import OrderAnswer, OrderData, OrderList, order_data, status_of
+from ibkit.service.order_wish import OrderChange, OrderWish, Tickets
+from ibkit.service.people import may_order, of_theirs
+from ibkit.service.previews import preview_of
+from ibkit.service.refusals import invalid
+from ibkit.trading.events import IntentId, Operation
+from ibkit.trading.fingerprint import differing, group_terms, ticket_terms
+from ibkit.trading.intake import Asked
+from ibkit.trading.intent import Intent, IntentState
+from ibkit.trading.outcome import Outcome
+from ibkit.trading.ref import keys_of_user
+from ibkit.users.principal import Principal
+
+__all__ = ["ANSWER_WITHIN_S", "Answer", "Orders", "Page"]
+
+ANSWER_WITHIN_S = 5.0
+RETRY_AFTER_S = 2
+LONGEST_PAGE = 200
+_MOST_READ = 2_000
+"""Of a filtered list: so many orders are looked at for one page."""
+_MOST_CHANGES = 500
+_AGAIN_S = 0.2
+TENANT = "local"
+_LONGEST_ID = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """status: of HTTP. body: what `encode` takes."""
+
+    status: int
+    body: Any
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Which of a user's orders. since: created then or later. cursor: `next` of the page before."""
+
+    broker: str | None = None
+    status: str | None = None
+    symbol: str | None = None
+    since: datetime | None = None
+    limit: int = 50
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Home:
+    """Where an order is kept: the broker's name and its login."""
+
+    broker: str
+    login: Login
+
+
+class Orders:
+    """clock: for the age of a sign-in."""
+
+    def __init__(self, brokers: Brokers, carrying: Carrying, clock: Clock) -> None:
+        self._brokers = brokers
+        self._carrying = carrying
+        self._clock = clock
+
+    # -- placing --------------------------------------------------------------------------------------------------
+
+    async def place(self, who: Principal, wish: OrderWish, key: Key) -> Answer:
+        """201 with the order, 202 where it is not settled within 5 s, 200 for a repeated key; else its error."""
+        known = await self._of_key(key)
+        if known is not None:
+            home, intent = known
+            may_order(who, home.login.environment, now=self._clock.now(), lessens=True)  # nothing new comes of it
+            self._same_order(wish, intent, home)
+            return await self._repeated(home, intent)
+        home = await self._home_for(who, wish)
+        desk = await home.login.desk(of_theirs(who, wish.account_id))
+        tickets = wish.tickets(await wish.contract(desk.broker), desk.account_id)
+        if wish.dry_run:
+            return await self._tried(who, wish, home, desk, tickets, key)
+        planned = desk.gateway.intake.order(
+            desk.broker.username,
+            tickets.first,
+            key=key,
+            others=tickets.others,
+            group=tickets.group,
+            asked=_asked(who, wish.confirm, wish.allow_duplicate),
+        )
+        try:
+            intent, new = await desk.gateway.intake.store(planned)
+        except KeyReused as error:
+            raise _named(error) from None
+        if not new:
+            return await self._repeated(home, intent)
+        return await self._first(home, desk, intent)
+
+    async def _home_for(self, who: Principal, wish: OrderWish) -> _Home:
+        needs = [Capability.OPTIONS if wish.is_option else Capability.STOCKS]
+        if wish.take_profit is not None or wish.stop_loss is not None:
+            needs.append(Capability.BRACKETS)
+        login = await self._brokers.login(wish.broker, *needs)
+        if wish.connection_id not in (None, "default"):
+            raise NotFound(code="E-NOT-FOUND", details={"thing": "connection"})
+        may_order(who, login.environment, now=self._clock.now())
+        return _Home(wish.broker, login)
+
+    async def _first(self, home: _Home, desk: OrderDesk, intent: Intent) -> Answer:
+        run = self._carry(home, desk, intent)
+        if not await run.wait(ANSWER_WITHIN_S):
+            return await self._pending(home, intent)
+        settled = _result(run, intent)
+        error = Outcome(settled).error
+        if error is not None and not Outcome(settled).accepted:
+            error.details["id"] = settled.intent_id
+            raise error
+        # Nobody can have changed it yet: no look for changes, which would cost another read.
+        return Answer(201, OrderAnswer(data=order_data(settled, broker=home.broker), cached=False), _at(intent))
+
+    async def _pending(self, home: _Home, intent: Intent) -> Answer:
+        now = await home.login.journal.get(intent.intent_id) or intent
+        headers = {**_at(intent), "Retry-After": str(RETRY_AFTER_S)}
+        return Answer(202, OrderAnswer(data=await self._data(home, now), cached=False), headers)
+
+    async def _repeated(self, home: _Home, intent: Intent) -> Answer:
+        """Answered from the intent; one that is in progress is waited for, and carried on where nobody is at it."""
+        if intent.state.in_progress:
+            desk = await home.login.desk(intent.planned.account_id)
+            run = self._carry(home, desk, intent)
+            done = await run.wait(ANSWER_WITHIN_S)
+            intent = await home.login.journal.get(intent.intent_id) or intent
+            if intent.state.in_progress:
+                if done and run.error is not None and not isinstance(run.error, InFlight):
+                    raise run.error
+                raise InFlight(
+                    f"Order {intent.intent_id} with this Idempotency-Key is in progress",
+                    remedy=f"Repeat with the same key after Retry-After, or read GET /broker-order/{intent.intent_id}.",
+                    details={"id": intent.intent_id, "retry_after": RETRY_AFTER_S},
+                )
+        return Answer(200, OrderAnswer(data=await self._data(home, intent), cached=True), _at(intent))
+
+    def _carry(self, home: _Home, desk: OrderDesk, intent: Intent) -> Run:
+        async def work() -> Intent:
+            while True:
+                try:
+                    return (await desk.gateway.resume(intent)).intent
+                except InFlight:
+                    # Another order of this login is being talked about, here or in another process.
+                    if home.login.clock.now() > intent.planned.expires_at:
+                        raise
+                await home.login.clock.sleep(_AGAIN_S)
+
+        return self._carrying.begin(intent.intent_id, work)
+
+    async def resume_left(self, home_name: str, *, before: datetime) -> int:
+        """Carry on what an earlier process took in `before` and did not send, while it is young enough: how many."""
+        login = self._brokers.opened[home_name]
+        desk = await login.desk()
+        left = [
+            intent
+            for intent in await login.journal.unfinished(desk.broker.username)
+            if intent.state is IntentState.INTENT and "@" in intent.key and intent.planned.at < before
+        ]
+        for intent in left:
+            home = _Home(home_name, login)
+            self._carry(home, await login.desk(intent.planned.account_id), intent)
+        return len(left)
+
+    # -- the same key ---------------------------------------------------------------------------------------------
+
+    async def _of_key(self, key: Key) -> tuple[_Home, Intent] | None:
+        for name, login in self._brokers.opened.items():
+            try:
+                found = await login.journal.by_key(tenant=TENANT, environment=login.environment, key=key)
+            except KeyReused as error:
+                raise _named(error) from None
+            if found is not None:
+                return _Home(name, login), found
+        return None
+
+    def _same_order(self, wish: OrderWish, known: Intent, home: _Home) -> None:
+        """KeyReused (E-IDEM-CONFLICT) naming the fields in which `wish` is another order."""
+        if known.operation is not Operation.PLACE:
+            raise _conflict(known, ("operation",))
+        fields = [] if wish.broker == home.broker else ["broker"]
+        fields += [] if not wish.dry_run else ["dry_run"]
+        fields += wish.differs_from(known.ticket.contract)
+        account_id = known.planned.account_id if wish.account_id is None else AccountId(wish.account_id)
+        asked = wish.tickets(known.ticket.contract, account_id)
+        fields += _field_names(differing(known.planned.terms, _terms(asked)))
+        if fields:
+            raise _conflict(known, tuple(dict.fromkeys(fields)))
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    async def show(self, who: Principal, order_id: str) -> Answer:
+        home, intent = await self._owned(who, order_id)
+        return Answer(200, OrderAnswer(data=await self._data(home, intent), cached=True))
+
+    async def listed(self, who: Principal, page: Page) -> Answer:
+        """Their orders at one broker, newest first."""
+        name = page.broker or self._brokers.default
+        login = await self._brokers.login(name)
+        home, changes = _Home(name, login), await self._changes(login, who.user_id)
+        found: list[OrderData] = []
+        before = await self._cursor(who, page.cursor)
+        read = 0
+        while len(found) < page.limit and read < _MOST_READ:
+            intents = await login.journal.of_keys(
+                keys_of_user(who.user_id),
+                environment=login.environment,
+                operation=Operation.PLACE,
+                before=before,
+                limit=LONGEST_PAGE,
+            )
+            for intent in intents:
+                read, before = read + 1, intent.intent_id
+                if page.since is not None and intent.planned.at < page.since:
+                    return Answer(200, OrderList(data=found, next=None))
+                if _wanted(intent, page) and _may_see(who, intent):
+                    found.append(order_data(intent, broker=home.broker, changes=changes))
+                if len(found) >= page.limit:
+                    break
+            if len(intents) < LONGEST_PAGE and (not intents or before == intents[-1].intent_id):
+                return Answer(200, OrderList(data=found, next=None))
+        return Answer(200, OrderList(data=found, next=before))
+
+    async def _cursor(self, who: Principal, cursor: str | None) -> IntentId | None:
+        if cursor is None:
+            return None
+        try:
+            return (await self._owned(who, cursor))[1].intent_id
+        except NotFound:
+            raise invalid(("cursor", "it is not the `next` of a list")) from None
+
+    # -- changing -------------------------------------------------------------------------------------------------
+
+    async def cancel(self, who: Principal, order_id: str) -> Answer:
+        """The order once it has ended, or 202 where that takes longer; one that has ended is told as it is."""
+        home, intent = await self._owned(who, order_id)
+        may_order(who, home.login.environment, now=self._clock.now(), lessens=True)
+        if intent.state.in_progress:
+            raise _in_progress(intent)
+        if intent.state is not IntentState.ACKED:
+            return Answer(200, OrderAnswer(data=await self._data(home, intent), cached=True))
+        self._brokers.adapter(home.broker, Capability.CANCEL)
+        desk = await home.login.desk(intent.planned.account_id)
+        run = self._carrying.begin(_side_task(intent, "cancel"), lambda: desk.gateway.cancel_rest(intent))
+        if not await run.wait(ANSWER_WITHIN_S):
+            return await self._pending(home, intent)
+        run.result()
+        return await self.show(who, order_id)
+
+    async def change(self, who: Principal, order_id: str, change: OrderChange, key: Key) -> Answer:
+        """The order as it is after the change, which is made at most once for its key."""
+        home, intent = await self._owned(who, order_id)
+        may_order(who, home.login.environment, now=self._clock.now())
+        self._brokers.adapter(home.broker, Capability.MODIFY)
+        if intent.state.in_progress:
+            raise _in_progress(intent)
+        known = await self._of_key(key)
+        if known is None and intent.state is not IntentState.ACKED:
+            raise TradingError(
+                f"Order {intent.intent_id} is {status_of(intent)}: there is nothing left to change",
+                code="E-ORD-REJECT",
+                remedy="Place a new order with a new key.",
+                details={"id": intent.intent_id, "status": status_of(intent)},
+            )
+        assert intent.order_id is not None, "an acknowledged order has its number"
+        desk = await home.login.desk(intent.planned.account_id)
+        # What a repeated key asks for rests on the order as it was before its own change.
+        present = await self._ticket_now(home, who, intent, but=key)
+        planned = desk.gateway.intake.change(
+            desk.broker.username,
+            intent.order_id,
+            change.applied(present),
+            key=key,
+            asked=Asked(purpose="modify", confirm=tuple(change.confirm), user=who.user_id, api_key=who.api_key_id),
+        )
+        try:
+            stored, new = await desk.gateway.intake.store(planned)
+        except KeyReused as error:
+            raise _named(error) from None
+        if stored.state.in_progress:
+            run = self._carry(home, desk, stored)
+            if not await run.wait(ANSWER_WITHIN_S):
+                return await self._pending(home, intent)
+            stored = _result(run, stored)
+        if (error_of := Outcome(stored).error) is not None:
+            error_of.details["id"] = intent.intent_id
+            raise error_of
+        data = await self._data(home, await home.login.journal.get(intent.intent_id) or intent)
+        return Answer(200, OrderAnswer(data=data, cached=not new))
+
+    async def _ticket_now(self, home: _Home, who: Principal, intent: Intent, *, but: Key) -> OrderTicket:
+        changes = [each for each in await self._changes(home.login, who.user_id) if _taken(each, intent)]
+        of_key = next((each for each in changes if each.key == but), None)
+        if of_key is not None:
+            changes = [each for each in changes if each.planned.at < of_key.planned.at]
+        return changes[0].ticket if changes else intent.ticket
+
+    # -- trying ---------------------------------------------------------------------------------------------------
+
+    async def preview(self, who: Principal, wish: OrderWish) -> Answer:
+        """What it would cost, and what each control says of it; nothing is stored or sent."""
+        home = await self._home_for(who, wish)
+        self._brokers.adapter(wish.broker, Capability.PREVIEW)
+        desk = await home.login.desk(of_theirs(who, wish.account_id))
+        tickets = wish.tickets(await wish.contract(desk.broker), desk.account_id)
+        return Answer(200, await preview_of(desk, tickets, _asked(who, wish.confirm, wish.allow_duplicate)))
+
+    async def _tried(
+        self, who: Principal, wish: OrderWish, home: _Home, desk: OrderDesk, tickets: Tickets, key: Key
+    ) -> Answer:
+        """A dry run: the same form, status dry_run, and the preview in metadata. The key stays free."""
+        asked = _asked(who, wish.confirm, wish.allow_duplicate)
+        planned = desk.gateway.intake.order(
+            desk.broker.username, tickets.first, key=key, others=tickets.others, group=tickets.group, asked=asked
+        )
+        now = home.login.clock.now()
+        data = order_data(Intent(planned=planned, updated_at=now), broker=home.broker)
+        preview = await preview_of(desk, tickets, asked)
+        changes: dict[str, Any] = {"id": None, "status": "dry_run", "metadata": {**data.metadata, "preview": preview}}
+        fields = {name: getattr(data, name) for name in data.__struct_fields__}
+        return Answer(200, OrderAnswer(data=OrderData(**{**fields, **changes}), cached=False))
+
+    # -- what all of it needs -------------------------------------------------------------------------------------
+
+    async def _owned(self, who: Principal, order_id: str) -> tuple[_Home, Intent]:
+        """NotFound (404), the same for an order that is not there, not theirs, or no order."""
+        if len(order_id) <= _LONGEST_ID:
+            for name, login in self._brokers.opened.items():
+                intent = await login.journal.get(IntentId(order_id))
+                if intent is not None and intent.operation is Operation.PLACE and _may_see(who, intent):
+                    return _Home(name, login), intent
+        raise NotFound(code="E-NOT-FOUND", details={"thing": "order"})
+
+    async def _changes(self, login: Login, user_id: str) -> tuple[Intent, ...]:
+        return await login.journal.of_keys(
+            keys_of_user(user_id), environment=login.environment, operation=Operation.MODIFY, limit=_MOST_CHANGES
+        )
+
+    async def _data(self, home: _Home, intent: Intent) -> OrderData:
+        changes = await self._changes(home.login, intent.planned.user) if intent.order_id is not None else ()
+        return order_data(intent, broker=home.broker, changes=changes)
+
+
+def _asked(who: Principal, confirm: list[str], allow_duplicate: bool) -> Asked:
+    return Asked(confirm=tuple(confirm), user=who.user_id, api_key=who.api_key_id, allow_duplicate=allow_duplicate)
+
+
+def _result(run: Run, intent: Intent) -> Intent:
+    try:
+        return run.result()
+    except IbkitError as error:
+        error.details.setdefault("id", intent.intent_id)
+        raise
+
+
+def _at(intent: Intent) -> dict[str, str]:
+    return {"Location": f"/broker-order/{intent.intent_id}"}
+
+
+def _side_task(intent: Intent, what: str) -> IntentId:
+    return IntentId(f"{intent.intent_id} {what}")
+
+
+def _may_see(who: Principal, intent: Intent) -> bool:
+    theirs = intent.key.startswith(keys_of_user(who.user_id)) and intent.planned.leg_of is None
+    return theirs and (who.accounts is None or intent.planned.account_id in who.accounts)
+
+
+def _taken(change: Intent, order: Intent) -> bool:
+    return change.state is IntentState.ACKED and change.planned.target == order.order_id
+
+
+def _wanted(intent: Intent, page: Page) -> bool:
+    if page.symbol is not None and intent.ticket.contract.symbol != page.symbol:
+        return False
+    return page.status is None or status_of(intent) == page.status
+
+
+def _terms(tickets: Tickets) -> dict[str, str]:
+    if tickets.group is None:
+        return ticket_terms(tickets.first)
+    return group_terms(tickets.first, tickets.others, tickets.group)
+
+
+_FIELDS = {
+    "account": "account_id",
+    "conid": "symbol",
+    "side": "action",
+    "quantity": "qty",
+    "tif": "time_in_force",
+    "group": "take_profit",
+}
+
+
+def _field_names(terms: tuple[str, ...]) -> list[str]:
+    """Names of terms as those of the body: of a child its exit's."""
+    found = []
+    for term in terms:
+        name, child, _ = term.partition(" (")
+        if child:
+            found.append({"limit_price": "take_profit", "stop_price": "stop_loss"}.get(name, "take_profit"))
+        else:
+            found.append(_FIELDS.get(name, name))
+    return found
+
+
+def _named(error: KeyReused) -> KeyReused:
+    fields = error.details.get("fields")
+    if not isinstance(fields, list):
+        return error
+    names = list(dict.fromkeys(_field_names(tuple(str(name) for name in fields))))
+    return KeyReused(
+        f"Idempotency-Key was used for a different order: {', '.join(names)}",
+        remedy="Use a new key for a new order.",
+        details={"fields": names, "id": error.details.get("intent")},
+    )
+
+
+def _conflict(known: Intent, fields: tuple[str, ...]) -> KeyReused:
+    return KeyReused(
+        f"Idempotency-Key was used for a different order: {', '.join(fields)}",
+        remedy="Use a new key for a new order.",
+        details={"fields": list(fields), "id": known.intent_id},
+    )
+
+
+def _in_progress(intent: Intent) -> InFlight:
+    return InFlight(
+        f"Order {intent.intent_id} is in progress",
+        remedy="Try again after Retry-After, once the broker has taken it.",
+        details={"id": intent.intent_id, "retry_after": RETRY_AFTER_S},
+    )

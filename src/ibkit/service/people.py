@@ -1,0 +1,96 @@
+"""Who asks, and what they may do. Source: requirements GWY-02, GWY-09."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from ibkit.errors import AuthError, ConfigError, NotFound, NotPermitted, TradingError
+from ibkit.model import AccountId, Environment, Secret
+from ibkit.service.refusals import Refusal
+from ibkit.users.principal import Authenticator, Principal, Role, Scope
+
+__all__ = ["SIGNED_IN_FOR_LIVE", "may_order", "may_read", "of_theirs", "who_asks"]
+
+SIGNED_IN_FOR_LIVE = timedelta(minutes=15)
+_MOST_TOKEN = 8 * 1024
+_TRADERS = frozenset({Role.OWNER, Role.ADMIN, Role.TRADER})
+
+
+async def who_asks(authenticator: Authenticator, headers: list[str], *, address: str) -> Principal:
+    """The holder of the bearer token. headers: every Authorization of the request.
+
+    AuthError (E-APP-AUTH, 401) without one, and whatever is wrong with it; Refusal 400 where it is no bearer form, or
+    there are two.
+    """
+    if not headers:
+        raise AuthError(code="E-APP-AUTH")
+    if len(headers) > 1:
+        raise _malformed("the header Authorization stands twice")
+    kind, _, token = headers[0].partition(" ")
+    if kind.lower() != "bearer" or not token.strip() or " " in token.strip():
+        raise _malformed("the header Authorization is not `Bearer <token>`")
+    if len(token) > _MOST_TOKEN:
+        raise AuthError(code="E-APP-AUTH")
+    return await authenticator.authenticate(Secret(token.strip()), address=address)
+
+
+def may_read(who: Principal) -> None:
+    """NotPermitted (E-FORBIDDEN) without the scope."""
+    if not who.scopes:
+        raise _forbidden("this token may not read")
+
+
+def may_order(who: Principal, environment: Environment, *, now: datetime, lessens: bool = False) -> None:
+    """Whether they may place or change an order there. Nothing of it is stored.
+
+    lessens: a cancel, which never waits for a newer sign-in.
+
+    NotPermitted (E-FORBIDDEN) by role or scope; TradingError (E-LIVE) where a sign-in is too old for live money.
+    """
+    if who.role not in _TRADERS:
+        raise _forbidden(f"a {who.role.value} may not order")
+    if not who.scopes.intersection({Scope.ORDERS_PAPER, Scope.ORDERS_LIVE}):
+        raise _forbidden(f"this token lacks the scope {Scope.ORDERS_PAPER.value}")
+    if environment is not Environment.LIVE:
+        return
+    if Scope.ORDERS_LIVE not in who.scopes and not lessens:
+        raise _forbidden(f"this token lacks the scope {Scope.ORDERS_LIVE.value}")
+    if who.signed_in_at is None or who.api_key_id:
+        return
+    if not lessens and now - who.signed_in_at > SIGNED_IN_FOR_LIVE:
+        raise TradingError(
+            "Live trading not confirmed: the sign-in is older than 15 minutes",
+            code="E-LIVE",
+            remedy="Sign in again (at most 15 minutes before the order), or use a machine key with the scope "
+            "orders:live. Nothing was stored or sent; the key is still free.",
+        )
+
+
+def of_theirs(who: Principal, account_id: str | None) -> AccountId | None:
+    """The account to trade: the one asked for, or the only one that the token is confined to; None: the login's.
+
+    NotFound (E-NOT-FOUND) for one that is not theirs, as for one that does not exist.
+    """
+    if who.accounts is None:
+        return None if account_id is None else AccountId(account_id)
+    if account_id is not None and account_id in who.accounts:
+        return AccountId(account_id)
+    if account_id is None and len(who.accounts) == 1:
+        return next(iter(who.accounts))
+    if account_id is None:
+        raise ConfigError(
+            "Account ambiguous: this token is for several",
+            code="E-ACC-AMBIGUOUS",
+            remedy="Name one in account_id.",
+            details={"accounts": sorted(who.accounts)},
+        )
+    raise NotFound(code="E-NOT-FOUND", details={"thing": "account"})
+
+
+def _forbidden(why: str) -> NotPermitted:
+    return NotPermitted(f"Forbidden: {why}", code="E-FORBIDDEN")
+
+
+def _malformed(why: str) -> Refusal:
+    error = ConfigError(f"Invalid request: {why}", code="E-VALIDATION", remedy="Send it once, as `Bearer <token>`.")
+    return Refusal(400, error)

@@ -1,0 +1,41 @@
+"""How many requests a user may make in a minute. Counted in this process. Source: requirement GWY-11."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+
+from ibkit.errors import RateLimited
+
+__all__ = ["ORDERS_PER_MINUTE", "Rates"]
+
+ORDERS_PER_MINUTE = 60
+_WINDOW_S = 60.0
+_MOST_USERS = 10_000
+
+
+class Rates:
+    """A sliding window for each user. monotonic: seconds."""
+
+    def __init__(self, monotonic: Callable[[], float], *, limit: int = ORDERS_PER_MINUTE) -> None:
+        self._monotonic = monotonic
+        self._limit = limit
+        self._taken: dict[str, deque[float]] = {}
+
+    def take(self, user_id: str) -> None:
+        """One request of that user. RateLimited with `details["retry_after"]`, whole seconds."""
+        now = self._monotonic()
+        if len(self._taken) > _MOST_USERS:
+            self._taken = {user: times for user, times in self._taken.items() if times[-1] > now - _WINDOW_S}
+        times = self._taken.setdefault(user_id, deque())
+        while times and times[0] <= now - _WINDOW_S:
+            times.popleft()
+        if len(times) >= self._limit:
+            wait = max(1, math.ceil(times[0] + _WINDOW_S - now))
+            raise RateLimited(
+                f"Rate limit reached: {self._limit} order requests a minute",
+                remedy=f"Wait {wait} s. Nothing was stored or sent; the key is still free.",
+                details={"retry_after": wait},
+            )
+        times.append(now)

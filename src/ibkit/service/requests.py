@@ -1,0 +1,137 @@
+"""What handlers ask of a request: who it is, its body, its filters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+import anyio
+from litestar import Request
+
+from ibkit.errors import ConfigError
+from ibkit.service.json_bodies import LARGEST_BODY, read_json
+from ibkit.service.order_answer import STATUSES
+from ibkit.service.orders import LONGEST_PAGE, Page
+from ibkit.service.people import who_asks
+from ibkit.service.refusals import Refusal, invalid
+from ibkit.users.principal import Authenticator, Principal
+
+__all__ = ["AnyRequest", "Asked", "headers_of", "page_of", "since_of"]
+
+AnyRequest = Request[Any, Any, Any]
+BODY_WITHIN_S = 10.0
+
+
+def headers_of(request: AnyRequest, name: str) -> list[str]:
+    """Every header of that name, as it stands."""
+    wanted = name.lower().encode()
+    return [value.decode("latin-1") for key, value in request.scope["headers"] if key.lower() == wanted]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """authenticator: says who holds a token."""
+
+    authenticator: Authenticator
+
+    async def who(self, request: AnyRequest) -> Principal:
+        address = str(request.scope.get("state", {}).get("address", ""))
+        return await who_asks(self.authenticator, headers_of(request, "authorization"), address=address)
+
+    async def body(self, request: AnyRequest) -> Any:
+        """The JSON of the body. Refusal 415 where it is none by its type, 413 above 256 KiB, 400 unreadable."""
+        kinds = headers_of(request, "content-type")
+        kind, _, more = (kinds[0] if len(kinds) == 1 else "").partition(";")
+        charset = more.strip().lower().replace('"', "")
+        if kind.strip().lower() != "application/json" or charset not in ("", "charset=utf-8"):
+            raise Refusal(415, _invalid("Content-Type", "it is not application/json", "Send JSON in UTF-8."))
+        length = headers_of(request, "content-length")
+        if length and length[0].isdigit() and int(length[0]) > LARGEST_BODY:
+            raise _too_large()
+        parts: list[bytes] = []
+        size = 0
+        with anyio.move_on_after(BODY_WITHIN_S) as limit:
+            async for part in request.stream():
+                size += len(part)
+                if size > LARGEST_BODY:
+                    raise _too_large()
+                parts.append(part)
+        if limit.cancelled_caught:
+            why = f"it did not arrive within {BODY_WITHIN_S:g} s"
+            raise Refusal(408, _invalid("body", why, "Send it again, with the same key."))
+        return read_json(b"".join(parts))
+
+
+def _too_large() -> Refusal:
+    return Refusal(413, _invalid("body", f"it is larger than {LARGEST_BODY} bytes", "Send one order at a time."))
+
+
+def _invalid(name: str, why: str, remedy: str) -> ConfigError:
+    details = {"errors": [{"field": name, "message": why}]}
+    return ConfigError(f"Invalid request: {name}: {why}", code="E-VALIDATION", remedy=remedy, details=details)
+
+
+def page_of(query: Iterable[tuple[str, str]]) -> Page:
+    """Filters and paging of a list. ConfigError (E-VALIDATION, 422) naming each that is wrong."""
+    given, problems = _once(query, ("broker", "status", "symbol", "since", "limit", "cursor"))
+    limit = given.get("limit", "50")
+    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= LONGEST_PAGE:
+        problems.append(("limit", f"it is a whole number from 1 to {LONGEST_PAGE}"))
+    if given.get("status", "filled") not in STATUSES:
+        problems.append(("status", f"it is one of {', '.join(STATUSES)}"))
+    symbol = given.get("symbol")
+    if symbol is not None and not 1 <= len(symbol.strip()) <= 12:
+        problems.append(("symbol", "it has 1 to 12 characters"))
+    since = None
+    if "since" in given:
+        since = _moment(given["since"])
+        if since is None:
+            problems.append(("since", "it is a day or a moment like 2026-11-20 or 2026-11-20T15:30:00Z"))
+    if problems:
+        raise invalid(*problems)
+    return Page(
+        broker=given.get("broker"),
+        status=given.get("status"),
+        symbol=None if symbol is None else " ".join(symbol.upper().replace(".", " ").split()),
+        since=since,
+        limit=int(limit),
+        cursor=given.get("cursor"),
+    )
+
+
+def since_of(query: Iterable[tuple[str, str]], last_event_id: list[str]) -> datetime | None:
+    """Where a stream of events goes on: Last-Event-ID, else `since`; None for what comes from now on."""
+    given, problems = _once(query, ("since",))
+    text = last_event_id[0] if last_event_id else given.get("since")
+    since = None if text is None else _moment(text)
+    if text is not None and since is None:
+        problems.append(("since", "it is a moment like 2026-11-20T15:30:00Z"))
+    if problems:
+        raise invalid(*problems)
+    return since
+
+
+def _once(query: Iterable[tuple[str, str]], known: tuple[str, ...]) -> tuple[Mapping[str, str], list[tuple[str, str]]]:
+    given: dict[str, str] = {}
+    problems: list[tuple[str, str]] = []
+    for name, value in query:
+        if name not in known:
+            problems.append((name[:40], f"there is no such filter; there are {', '.join(known)}"))
+        elif name in given:
+            problems.append((name, "it stands twice"))
+        given[name] = value
+    return given, problems
+
+
+def _moment(text: str) -> datetime | None:
+    """In UTC where no zone is named."""
+    try:
+        found = datetime.fromisoformat(text)
+        if len(text) == len("2026-11-20"):
+            day = date.fromisoformat(text)
+            found = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,250 @@
+"""`ibkit serve` as a process: API and worker on one event loop, from the first byte to a graceful end.
+
+    start   settings checked, port taken, the login opened; orders wait until journal and broker agree (`Connection`)
+    end     new orders are refused (503), those under way get 8 s, whatever is left is the journal's; 10 s in all
+
+Source: architecture §2; requirements GWY-06, MON-03, SEC-03.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import anyio
+import uvicorn
+
+from ibkit.bootstrap.clients import clock_of
+from ibkit.bootstrap.connections import Confirm
+from ibkit.bootstrap.edge import edges
+from ibkit.bootstrap.vaults import ring_of
+from ibkit.clock import SystemClock
+from ibkit.errors import ConfigError, IbkitError
+from ibkit.service.app import Service, make_app
+from ibkit.service.brokers import Adapter, Brokers, IbkrAdapter, MockAdapter
+from ibkit.service.carrying import Carrying
+from ibkit.service.door import Addresses, App, check_binding, origins_of
+from ibkit.service.health import Layers
+from ibkit.service.order_events import OrderEvents
+from ibkit.service.orders import Orders
+from ibkit.service.rates import Rates
+from ibkit.settings import Settings
+from ibkit.users.principal import Authenticator
+
+__all__ = ["Running", "open_service", "serve"]
+
+log = logging.getLogger(__name__)
+
+DRAIN_S = 8.0
+ENDS_WITHIN_S = 10.0
+_MOST_HEADERS = 64 * 1024
+_IDLE_S = 10
+
+
+def nobody(account_id: str, validated: bool) -> bool:
+    """Live money that nobody asked for."""
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """An open service: its application, and how it ends."""
+
+    service: Service
+    app: App
+    carrying: Carrying
+    stop: anyio.Event
+
+    async def drain(self) -> int:
+        """Take no more orders, and wait for those under way, at most 8 s: how many are left to the journal."""
+        self.service.stopping = True
+        left = await self.carrying.drain(DRAIN_S)
+        self.stop.set()
+        return left
+
+
+@asynccontextmanager
+async def open_service(
+    settings: Settings,
+    authenticator: Authenticator,
+    *,
+    watch: bool = True,
+    confirm: Confirm = nobody,
+    adapters: Sequence[Adapter] = (),
+) -> AsyncIterator[Running]:
+    """The service without a socket. adapters: brokers besides ibkr and mock. ConfigError, StorageError."""
+    ring_of(settings)  # a key that is no key stops the start, not the first order
+    known: list[Adapter] = [IbkrAdapter(settings=settings, confirm=confirm), MockAdapter(settings=settings), *adapters]
+    default = settings.general.provider
+    stop = anyio.Event()
+    async with _one_error(), anyio.create_task_group() as tasks:
+        brokers = Brokers(known, default=default, tasks=tasks, stop=stop, watch=watch)
+        carrying = Carrying(tasks)
+        clock = SystemClock() if settings.mock else clock_of(settings)
+        service = Service(
+            settings=settings,
+            authenticator=authenticator,
+            brokers=brokers,
+            orders=Orders(brokers, carrying, clock),
+            events=OrderEvents(brokers, SystemClock(), lambda: service.stopping),
+            layers=Layers(settings, lambda: service.connection, watch=watch, stopping=lambda: service.stopping),
+            rates=Rates(SystemClock().monotonic),
+            clock=clock,
+            random=edges().random,
+            addresses=Addresses.of(settings.web.allowed_client_ips, settings.web.trusted_proxy),
+            origins=origins_of(settings.oauth2.frontend_url),
+        )
+        if not brokers.adapters[default].missing():
+            login = await brokers.login(default)
+            tasks.start_soon(_resume_left, service, login.clock.now())
+        try:
+            yield Running(service, make_app(service), carrying, stop)
+        finally:
+            service.stopping = True
+            stop.set()
+            tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _one_error() -> AsyncIterator[None]:
+    """What a task group wraps in a group, although it is one error, comes out as itself."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        raise error from None
+
+
+async def _resume_left(service: Service, began: datetime) -> None:
+    """Once journal and broker agree, what an earlier process took in and did not send is carried on."""
+    name = service.brokers.default
+    while not service.stopping:
+        connection = service.connection
+        if connection is None or connection.open:
+            break
+        await anyio.sleep(0.1)
+    with contextlib.suppress(IbkitError):  # the login is gone again; recovery settles what is left
+        count = await service.orders.resume_left(name, before=began)
+        if count:
+            log.warning("orders of an earlier run are carried on", extra={"count": count})
+
+
+async def until_signal() -> None:
+    """SIGINT or SIGTERM, heard in the main thread only."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            return
+
+
+async def serve(
+    settings: Settings,
+    authenticator: Authenticator,
+    *,
+    host: str,
+    port: int,
+    watch: bool = True,
+    confirm: Confirm = nobody,
+    ready: Callable[[str], None] = lambda address: None,
+    until: Callable[[], Awaitable[None]] = until_signal,
+) -> int:
+    """Serve until `until` returns: how many orders were left to the journal. ready: told of the address."""
+    check_binding(host, settings.web.allowed_client_ips, production=settings.general.app_env == "production")
+    async with AsyncExitStack() as stack:
+        listener = stack.enter_context(_listening(host, port))
+        running = await stack.enter_async_context(open_service(settings, authenticator, watch=watch, confirm=confirm))
+        server = _Server(_config(running.app))
+        begin = stack.enter_context(_at_the_latest())
+        left = 0
+        async with _one_error(), anyio.create_task_group() as tasks:
+
+            async def end() -> None:
+                nonlocal left
+                begin()
+                left = await running.drain()
+                server.should_exit = True
+
+            async def wait() -> None:
+                await until()
+                await end()
+
+            tasks.start_soon(wait)
+            name, bound = listener.getsockname()[:2]
+            ready(f"http://{f'[{name}]' if ':' in name else name}:{bound}")
+            await server.serve(sockets=[listener])
+            tasks.cancel_scope.cancel()
+    return left
+
+
+class _Server(uvicorn.Server):
+    """Signals are ours: they drain first."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _config(app: App) -> uvicorn.Config:
+    options: dict[str, Any] = {"h11_max_incomplete_event_size": _MOST_HEADERS}
+    return uvicorn.Config(
+        app,
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        date_header=True,
+        proxy_headers=False,
+        timeout_keep_alive=_IDLE_S,
+        timeout_graceful_shutdown=1,
+        ws="none",
+        limit_concurrency=1_000,
+        **options,
+    )
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    """ConfigError where the address is taken, or none of this machine."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(1_024)
+        listener.setblocking(False)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise ConfigError(
+            f"Setting invalid: HOST, PORT: {host}:{port} cannot be listened on: {getattr(error, 'strerror', error)}",
+            remedy="Choose another with --port or PORT, or end the program that has it.",
+        ) from error
+    with listener:
+        yield listener
+
+
+@contextmanager
+def _at_the_latest() -> Iterator[Callable[[], None]]:
+    """After its start, the process ends by force once 10 s are over. The journal loses nothing by it."""
+    timer = threading.Timer(ENDS_WITHIN_S, lambda: os._exit(0))
+    timer.daemon = True
+    begun = threading.Event()
+
+    def begin() -> None:
+        if not begun.is_set():
+            begun.set()
+            timer.start()
+
+    try:
+        yield begin
+    finally:
+        timer.cancel()

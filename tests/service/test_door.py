@@ -1,0 +1,110 @@
+"""Who may connect, from which pages, and how often."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from ibkit.errors import ConfigError, RateLimited
+from ibkit.service.door import Addresses, Door, check_binding, origins_of
+from ibkit.service.rates import Rates
+
+PAGE = "https://app.example.com"
+
+
+async def inner(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": scope["state"]["address"].encode()})
+
+
+def through(door: Door, *, peer: str = "127.0.0.1", method: str = "GET", **headers: str) -> tuple[int, dict, bytes]:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def run() -> None:
+        given = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+        scope = {"type": "http", "method": method, "path": "/x", "headers": given, "client": (peer, 5)}
+        await door(scope, None, send)  # type: ignore[arg-type]
+
+    anyio.run(run)
+    told = {name.decode().lower(): value.decode() for name, value in sent[0]["headers"]}
+    return sent[0]["status"], told, sent[1]["body"]
+
+
+def door(allowed: tuple[str, ...] = ("127.0.0.1", "::1"), proxy: str | None = None, pages: str = PAGE) -> Door:
+    return Door(app=inner, addresses=Addresses.of(allowed, proxy), origins=origins_of(pages), trace_id=lambda: "0" * 16)
+
+
+@pytest.mark.requirement("SEC-03")
+@pytest.mark.parametrize("peer", ["203.0.113.9", "10.8.0.1", "::2", "", "not an address"])
+def test_a_foreign_address_is_turned_away_and_counted(peer: str) -> None:
+    ours = door()
+    status, headers, body = through(ours, peer=peer)
+    assert (status, headers["content-type"]) == (403, "application/problem+json")
+    assert b"E-FORBIDDEN" in body
+    assert ours.refused == {peer: 1}
+
+
+@pytest.mark.requirement("SEC-03")
+def test_only_the_trusted_proxy_may_say_whose_request_it_is() -> None:
+    allowed = ("198.51.100.0/24",)
+    assert through(door(allowed), peer="127.0.0.1", x_forwarded_for="198.51.100.7")[0] == 403
+    behind = door(allowed, proxy="127.0.0.1")
+    assert through(behind, peer="127.0.0.1", x_forwarded_for="198.51.100.7")[2] == b"198.51.100.7"
+    forged = through(behind, peer="127.0.0.1", x_forwarded_for="198.51.100.7, 203.0.113.9")
+    assert forged[0] == 403
+    assert through(behind, peer="203.0.113.9", x_forwarded_for="198.51.100.7")[0] == 403
+    assert through(door(), peer="::ffff:127.0.0.1")[0] == 200
+
+
+@pytest.mark.requirement("SEC-03")
+def test_production_does_not_listen_to_others_without_saying_to_whom() -> None:
+    loopback = ("127.0.0.1", "::1")
+    with pytest.raises(ConfigError, match="ALLOWED_CLIENT_IPS names none"):
+        check_binding("0.0.0.0", loopback, production=True)
+    check_binding("0.0.0.0", ("10.8.0.0/24",), production=True)
+    check_binding("0.0.0.0", loopback, production=False)
+    check_binding("localhost", loopback, production=True)
+    with pytest.raises(ConfigError, match=r"10\.8\.0\.300 is no address"):
+        Addresses.of(("10.8.0.300",), None)
+
+
+@pytest.mark.requirement("GWY-10")
+def test_a_page_of_ours_is_allowed_and_another_origin_carries_no_header() -> None:
+    asked = {"method": "OPTIONS", "access_control_request_method": "POST"}
+    status, headers, _ = through(door(), origin=PAGE, **asked)
+    assert (status, headers["access-control-allow-origin"]) == (204, PAGE)
+    assert {"GET", "POST", "DELETE"} <= set(headers["access-control-allow-methods"].split(", "))
+    assert headers["access-control-allow-headers"] == "Authorization, Idempotency-Key, Content-Type"
+    for origin in ("https://evil.example.com", "null", PAGE + ".evil.com", "http://app.example.com"):
+        for method in (asked, {}):
+            _, headers, _ = through(door(), origin=origin, **method)
+            assert not [name for name in headers if name.startswith("access-control")]
+    assert not [n for n in through(door(pages=""), origin=PAGE, **asked)[1] if n.startswith("access-control")]
+
+
+@pytest.mark.requirement("GWY-10")
+@pytest.mark.parametrize("text", ["*", "https://*", "https://a.com/path", "ftp://a.com", "a.com"])
+def test_a_wildcard_or_no_origin_is_refused_at_the_start(text: str) -> None:
+    with pytest.raises(ConfigError, match="FRONTEND_URL"):
+        origins_of(text)
+    assert origins_of(" https://A.com/ , https://b.com:8443") == {"https://a.com", "https://b.com:8443"}
+
+
+@pytest.mark.requirement("GWY-11")
+def test_the_61st_request_of_a_minute_is_told_when_to_come_back() -> None:
+    now = [1000.0]
+    rates = Rates(lambda: now[0])
+    for _ in range(60):
+        rates.take("ada")
+        now[0] += 0.5
+    with pytest.raises(RateLimited) as refused:
+        rates.take("ada")
+    assert refused.value.details["retry_after"] == 30
+    rates.take("bob")
+    now[0] += 30.1
+    rates.take("ada")
