@@ -13,6 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from clients import make_client
+from ibkit.bootstrap.measuring import write_text
 from ibkit.clock import ManualClock
 from ibkit.errors import IbkitError
 from ibkit.model import Secret
@@ -224,3 +225,16 @@ def test_every_rule_says_how_bad_it_is_and_links_its_runbook() -> None:
         assert re.search(r"runbook_url: \S*docs/runbooks/[a-z-]+\.md", rule), rule
         assert "expr: " in rule
         assert "summary: " in rule
+
+
+@pytest.mark.requirement("MON-05", "SEC-02")
+def test_the_text_for_a_collector_is_whole_and_its_owners_alone(tmp_path):
+    file = tmp_path / "paper.prom"
+    metrics = Metrics()
+    for _ in range(2):
+        metrics.count("ibkit_orders_total", "accepted")
+        write_text(file, metrics)
+
+    assert 'ibkit_orders_total{outcome="accepted"} 2.0' in file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [file]

@@ -288,3 +288,15 @@ def test_a_refusal_by_the_kill_switch_or_read_only_mode_is_told_and_sends_nothin
         assert (answer.status, answer.code) == (403, "E-READONLY"), answer.raw
         assert service.sent() == []
         assert service.ask("GET", "/api/ibkr/status").json["readOnly"] is True
+
+
+@pytest.mark.requirement("MON-05")
+def test_the_figures_of_the_process_are_told_and_name_no_account(tmp_path: Path) -> None:
+    with at_the_gateway(tmp_path) as service:
+        assert order(service).status == 201
+        answer = service.ask("GET", "/metrics", token=None)
+
+        assert (answer.status, answer.headers["content-type"].split(";")[0]) == (200, "text/plain")
+        text = answer.raw.decode()
+        assert 'ibkit_orders_total{outcome="accepted"} 1.0' in text, text
+        assert "DU1" not in text

@@ -113,6 +113,8 @@ def write_text(file: Path, metrics: Metrics) -> None:
         return
     part = file.with_suffix(".part")
     try:
+        part.unlink(missing_ok=True)
+        part.touch(mode=0o600)  # as everything in the state directory
         part.write_text(text, encoding="utf-8")
         part.replace(file)
     except OSError as error:
