@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -69,7 +68,7 @@ def alerting_of(settings: Settings, database: Database, *, alerts: JournalAlerts
         webhook=Webhook(guard, clock),
         services=services,
         clock=clock,
-        chance=random.random,
+        chance=edges().chance,
     )
     return Alerting(
         incidents=incidents, channels=channels, dispatcher=dispatcher, services=services, guard=guard, clock=clock

@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
-import random
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -274,7 +273,7 @@ class Connection:
             clock=self.clock,
             poll_s=60.0,
             observe=self.observe,
-            chance=random.random,
+            chance=edges().chance,
         )
         if self.settings.mock:
             await self._watched(loop.run, stop)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from random import SystemRandom
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
@@ -26,12 +27,14 @@ T = TypeVar("T")
 class Edges:
     """transport, clock, authenticator: None for the real ones. random: n → n bytes from a cryptographic source.
 
+    chance: from 0 up to 1, for pauses that differ; not the process's shared generator, which a program may have seeded.
     keep_alive: False on a ManualClock, which a sleeping keeper would drive on for ever.
     """
 
     transport: Callable[[Settings], Transport] | None = None
     clock: Clock | None = None
     random: Callable[[int], bytes] = secrets.token_bytes
+    chance: Callable[[], float] = SystemRandom().random
     keep_alive: bool = True
     authenticator: Callable[[Settings], Authenticator] | None = None
 

@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import logging
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -245,7 +244,7 @@ async def open_worker(
             await stack.enter_async_context(beside(alerting.dispatcher.run))
             await stack.enter_async_context(beside(measuring.recorder(settings, books, clock).run))
         await stack.enter_async_context(client)
-        outage = Outage("sign-in", clock, observe, random.random)
+        outage = Outage("sign-in", clock, observe, edges().chance)
         while True:
             try:
                 desks = await _desks(settings, client, books, confirm, observe)
@@ -292,7 +291,7 @@ def _worker(
         clock=client.clock,
         poll_s=poll_s,
         observe=observe,
-        chance=random.random,
+        chance=edges().chance,
     )
     worker = Worker(
         settings=settings, client=client, desks=desks, loop=loop, lease=lease, since=since, alerting=alerting

@@ -80,6 +80,10 @@ class _Route(NamedTuple):
     timeout_s: float
 
 
+_CHANCE = random.SystemRandom().random
+"""Not the process's shared generator, which a program may have seeded."""
+
+
 class Core:
     """One IBKR login. Constructing does nothing; `async with` opens and closes.
 
@@ -114,7 +118,7 @@ class Core:
         suppress: tuple[str, ...] = (),
         grants: GrantStore | None = None,
         rotate_after: timedelta = timedelta(hours=24),
-        chance: Callable[[], float] = random.random,
+        chance: Callable[[], float] = _CHANCE,
         overrides: Mapping[str, str] | None = None,
         region: str = "us",
         shared: SharedSlots | None = None,

@@ -8,7 +8,6 @@ Source: architecture §2; requirements GWY-06, MON-03, SEC-03.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import signal
@@ -134,10 +133,13 @@ async def _resume_left(service: Service, began: datetime) -> None:
         if connection is None or connection.open:
             break
         await anyio.sleep(0.1)
-    with contextlib.suppress(IbkitError):  # the login is gone again; recovery settles what is left
+    try:
         count = await service.orders.resume_left(name, before=began)
-        if count:
-            log.warning("orders of an earlier run are carried on", extra={"count": count})
+    except IbkitError as error:  # the login is gone again; recovery settles what is left
+        log.warning("orders of an earlier run wait for the next recovery", extra={"code": error.code})
+        return
+    if count:
+        log.warning("orders of an earlier run are carried on", extra={"count": count})
 
 
 async def until_signal() -> None:
