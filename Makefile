@@ -12,6 +12,8 @@ READY  := $(VENV)/.ready
 DEMO   ?=
 TESTS  ?= tests
 JOBS   ?= 2
+# Most tests of processes wait for one another: more of them than there are cores.
+WORKERS ?= 4
 
 .PHONY: help demo test check fuzz-http bench docs lock wheel clean format coverage mutants chaos chaos-nightly
 .DEFAULT_GOAL := help
@@ -35,7 +37,7 @@ demo: $(READY)
 	@$(BIN)/ibkit demo $(DEMO)
 
 test: $(READY)
-	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile $(TESTS)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(TESTS)
 
 # Which rooms, and that they need every branch, stands in pyproject.toml.
 coverage: $(READY)
