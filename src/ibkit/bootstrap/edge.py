@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from random import SystemRandom
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
@@ -34,7 +33,7 @@ class Edges:
     transport: Callable[[Settings], Transport] | None = None
     clock: Clock | None = None
     random: Callable[[int], bytes] = secrets.token_bytes
-    chance: Callable[[], float] = SystemRandom().random
+    chance: Callable[[], float] = secrets.SystemRandom().random
     keep_alive: bool = True
     authenticator: Callable[[Settings], Authenticator] | None = None
 
