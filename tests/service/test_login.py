@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from ibkit.errors import StorageError
+from ibkit.errors import NotPermitted, StorageError
+from ibkit.model import Environment
 from ibkit.service import serving
+from ibkit.service.people import may_order
 from ibkit.users.principal import Role, Scope
 from people import PAPER, People, account, person
 from service_desks import ORDER, Served, fast_world, new_key, served, settings_of, unhurried, until
@@ -235,6 +237,20 @@ def test_live_orders_need_a_fresh_sign_in_or_a_key_of_their_own(tmp_path: Path) 
         }
         assert service.sent() == []
         assert service.ask("GET", "/broker-order", token="old").status == 200
+
+
+@pytest.mark.requirement("GWY-02")
+def test_a_cancel_of_live_orders_waits_for_no_new_sign_in_but_needs_the_scope() -> None:
+    now = datetime(2026, 11, 20, 15, 30, tzinfo=UTC)
+    long_ago = now - timedelta(hours=5)
+
+    may_order(person("old", signed_in_at=long_ago, scopes=frozenset(Scope)), Environment.LIVE, now=now, lessens=True)
+    for who in (
+        person("paper", signed_in_at=now, scopes=PAPER),
+        person("machine", signed_in_at=None, api_key_id="key-1", scopes=PAPER),
+    ):
+        with pytest.raises(NotPermitted, match="orders:live"):
+            may_order(who, Environment.LIVE, now=now, lessens=True)
 
 
 @pytest.mark.requirement("GWY-02")

@@ -53,7 +53,7 @@ def may_order(who: Principal, environment: Environment, *, now: datetime, lessen
         raise _forbidden(f"this token lacks the scope {Scope.ORDERS_PAPER.value}")
     if environment is not Environment.LIVE:
         return
-    if Scope.ORDERS_LIVE not in who.scopes and not lessens:
+    if Scope.ORDERS_LIVE not in who.scopes:
         raise _forbidden(f"this token lacks the scope {Scope.ORDERS_LIVE.value}")
     if who.signed_in_at is None or who.api_key_id:
         return
