@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import re
@@ -10,7 +11,8 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,17 @@ import anyio
 import pytest
 from sqlalchemy import Connection, select
 
+from ibkit.bootstrap.users import VaultSealing
 from ibkit.clock import SystemClock
 from ibkit.model import Secret
 from ibkit.store.credentials import SqlCredentials
 from ibkit.store.migrating import for_engine
 from ibkit.store.records import open_records
+from ibkit.store.users import SqlUsers
 from ibkit.store.vault import SealedText, SqlVault
 from ibkit.store.vault_tables import SEALED
+from ibkit.users.principal import Role
+from ibkit.users.user import User
 from ibkit.vault import KeyRing, Place
 from vaults import NEW, OLD, OTHER, draft, ring_of
 
@@ -325,3 +331,37 @@ def test_a_rotation_that_is_killed_again_and_again_leaves_every_secret_readable(
     assert killed_in_the_middle >= 3
     assert left == 0
     assert opens(home, ring_of(NEW)) == everything
+
+
+@pytest.mark.requirement("VLT-05", "FUT-06")
+def test_second_steps_of_users_open_with_the_new_key_alone(ibkit: Run, home: Path) -> None:
+    """Also where JWT_SECRET is not set in production: nothing is signed here."""
+    settings(home, f"ENCRYPTION_KEY={OLD}")
+    fill(home, ring_of(OLD))
+    secret = Secret(b"twenty bytes of TOTP")
+
+    async def users(work: Callable[[SqlUsers], Awaitable[User]]) -> User:
+        opened = open_records(Secret(f"sqlite:///{database(home)}"), parts=("users",))
+        try:
+            return await work(SqlUsers(opened))
+        finally:
+            await opened.close()
+
+    async def add(store: SqlUsers) -> User:
+        sealed = VaultSealing(ring_of(OLD), secrets.token_bytes).seal("a" * 32, secret)
+        anna = User(user_id="a" * 32, name="anna", role=Role.TRADER, created_at=datetime(2026, 11, 20, tzinfo=UTC))
+        await store.add(dataclasses.replace(anna, totp_secret=sealed))
+        return anna
+
+    async def anna(store: SqlUsers) -> User:
+        (found,) = await store.users()
+        return found
+
+    anyio.run(users, add)
+    settings(home, f"ENCRYPTION_KEY={NEW}", f"ENCRYPTION_KEY_PREVIOUS={OLD}", "APP_ENV=production")
+    ran = ibkit("vault", "rotate")
+
+    assert ran.code == 0, ran.err
+    assert "1 second steps of users sealed anew" in ran.err
+    sealed = anyio.run(users, anna).totp_secret
+    assert VaultSealing(ring_of(NEW), secrets.token_bytes).open("a" * 32, sealed).reveal() == secret.reveal()

@@ -27,7 +27,7 @@ from ibkit.users.digests import Random
 from ibkit.users.ports import Sealing, TellFinding, untold
 from ibkit.vault import KeyRing, Place, open_sealed, seal
 
-__all__ = ["JWT_FILE", "UserDesk", "VaultSealing", "jwt_secret_of", "open_users", "users_of"]
+__all__ = ["JWT_FILE", "UserDesk", "VaultSealing", "jwt_secret_of", "open_users", "reseal_second_steps", "users_of"]
 
 JWT_FILE = "jwt-secret"
 _PART = "users"
@@ -112,6 +112,21 @@ def users_of(
     )
     keeper = UserKeeper(store, hasher, sealing, clock=clock, random=random)
     return UserDesk(sign_ins=sign_ins, keeper=keeper, store=store, clock=clock)
+
+
+async def reseal_second_steps(settings: Settings, *, clock: Clock) -> int:
+    """Seal the users' TOTP secrets with the vault's present key: how many. JWT_SECRET is not needed.
+
+    StorageError (E-ENC) where one opens with no key that is configured.
+    """
+    database = await anyio.to_thread.run_sync(lambda: open_records(settings.database_url, parts=(_PART,)))
+    random = edges().random
+    try:
+        sealing = VaultSealing(ring_of(settings), random)
+        keeper = UserKeeper(SqlUsers(database), Hasher(random, None), sealing, clock=clock, random=random)
+        return await keeper.reseal()
+    finally:
+        await database.close()
 
 
 @discreet

@@ -263,16 +263,11 @@ async def _rotate(settings: Settings, given: Secret[str] | None) -> Rotated:
 
 
 async def _reseal_second_steps(settings: Settings) -> None:
-    """The users' TOTP secrets, before an older key is said to be needed no more."""
-    from importlib.util import find_spec
-
+    """Before an older key is said to be needed no more."""
     from ibkit.bootstrap import clock_of
-    from ibkit.bootstrap.users import open_users
+    from ibkit.bootstrap.users import reseal_second_steps
 
-    if find_spec("argon2") is None:
-        return  # without the extra `service` nobody has users
-    async with open_users(settings, clock=clock_of(settings)) as desk:
-        resealed = await desk.keeper.reseal()
+    resealed = await reseal_second_steps(settings, clock=clock_of(settings))
     if resealed:
         output.warn(f"{resealed} second steps of users sealed anew")
 
