@@ -9,10 +9,8 @@ Source: architecture §2; requirements GWY-06, MON-03, SEC-03.
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import socket
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -25,6 +23,7 @@ import uvicorn
 from ibkit.bootstrap.clients import clock_of
 from ibkit.bootstrap.connections import Confirm
 from ibkit.bootstrap.edge import edges
+from ibkit.bootstrap.processes import ending_by_force
 from ibkit.bootstrap.vaults import ring_of
 from ibkit.clock import SystemClock
 from ibkit.errors import ConfigError, IbkitError
@@ -44,7 +43,6 @@ __all__ = ["Running", "open_service", "serve"]
 log = logging.getLogger(__name__)
 
 DRAIN_S = 8.0
-ENDS_WITHIN_S = 10.0
 _MOST_HEADERS = 64 * 1024
 _IDLE_S = 10
 
@@ -166,7 +164,7 @@ async def serve(
         listener = stack.enter_context(_listening(host, port))
         running = await stack.enter_async_context(open_service(settings, authenticator, watch=watch, confirm=confirm))
         server = _Server(_config(running.app))
-        begin = stack.enter_context(_at_the_latest())
+        begin = stack.enter_context(ending_by_force())
         left = 0
         async with _one_error(), anyio.create_task_group() as tasks:
 
@@ -232,21 +230,3 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         ) from error
     with listener:
         yield listener
-
-
-@contextmanager
-def _at_the_latest() -> Iterator[Callable[[], None]]:
-    """After its start, the process ends by force once 10 s are over. The journal loses nothing by it."""
-    timer = threading.Timer(ENDS_WITHIN_S, lambda: os._exit(0))
-    timer.daemon = True
-    begun = threading.Event()
-
-    def begin() -> None:
-        if not begun.is_set():
-            begun.set()
-            timer.start()
-
-    try:
-        yield begin
-    finally:
-        timer.cancel()

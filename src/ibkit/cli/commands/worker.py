@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import anyio
 import cyclopts
 
+from ibkit.bootstrap.processes import ending_by_force
 from ibkit.cli import context, output
 from ibkit.cli.flags import Account, Compete, Json, Live, YesLive, flag, option
 from ibkit.cli.live import confirm_live, refuse_before_connecting
@@ -28,7 +28,6 @@ __all__ = ["app"]
 
 app = cyclopts.App(name="worker", help="Watch over sold options and open orders.")
 
-_ENDS_WITHIN_S = 10.0
 _UNSAFE = 7
 Poll = Annotated[float, option("Seconds between whole rounds, 15 to 600.")]
 
@@ -132,7 +131,7 @@ def retire(strategy: str, /) -> int:
 
 async def _until_signal(open_one: Worker) -> None:
     stopping = anyio.Event()
-    with _at_the_latest() as begin:
+    with ending_by_force() as begin:
         async with anyio.create_task_group() as tasks:
 
             async def listen() -> None:
@@ -145,24 +144,6 @@ async def _until_signal(open_one: Worker) -> None:
                 tasks.start_soon(listen)
             await open_one.run(stopping)
             tasks.cancel_scope.cancel()
-
-
-@contextmanager
-def _at_the_latest() -> Iterator[Any]:
-    """After its start, the process ends by force once 10 s are over. The journal loses nothing by it."""
-    timer = threading.Timer(_ENDS_WITHIN_S, lambda: os._exit(0))
-    timer.daemon = True
-    begun = threading.Event()
-
-    def begin() -> None:
-        if not begun.is_set():
-            begun.set()
-            timer.start()
-
-    try:
-        yield begin
-    finally:
-        timer.cancel()
 
 
 def _say_round(reports: tuple[RoundReport, ...], *, json: bool) -> int:
