@@ -24,6 +24,7 @@ _PATTERNS: Final = (
     (re.compile(r"\b(Bearer|Basic)\s+(?!\*)[^\s\"',;]+", re.IGNORECASE), rf"\1 {STARS}"),
     (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?"), STARS),  # a JWT
     (re.compile(r"\bv1\.[0-9a-f]{8}\.[A-Za-z0-9_-]{20,}[A-Za-z0-9_.-]*"), STARS),  # sealed text
+    (re.compile(r"\bibk_[0-9a-f]{16}_[0-9a-f]+"), STARS),  # a machine key of ours
     (re.compile(r"\bwhsec_[A-Za-z0-9+/=]+"), STARS),
     (re.compile(_NAMED, re.IGNORECASE), rf"\1{STARS}"),
     # Cookies of the gateway and of sign-ins have short names that are words elsewhere: only with a long value.

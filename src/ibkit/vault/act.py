@@ -16,8 +16,9 @@ import msgspec
 
 from ibkit.errors import IbkitError
 from ibkit.model import Secret
+from ibkit.model.masking import STARS, masked
 
-__all__ = ["HERE", "Act", "Auditor", "Fields", "Result", "fields_of", "masked"]
+__all__ = ["HERE", "Act", "Auditor", "Fields", "Result", "fields_of"]
 
 HERE = "local"
 """The address of whoever sits at this machine, or runs a program on it."""
@@ -26,17 +27,13 @@ _LONGEST = {"actor": 200, "address": 100, "action": 64, "object": 200, "detail":
 _MOST_DETAILS = 32
 _ACTION = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 _DETAIL = re.compile(r"[a-z][a-z0-9_]*")
-_MASK = "***"
 _NAMED = r"password|passwd|passphrase|secret|token|api[_-]?key|private[_-]?key|encryption[_-]?key|authorization|cookie"
-_KEY_LIKE: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"-----BEGIN [A-Z0-9 ]+-----.*?(?:-----END [A-Z0-9 ]+-----|\Z)", re.DOTALL), _MASK),
-    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?"), _MASK),  # JSON web tokens
-    (re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{8,}"), rf"\1 {_MASK}"),
-    (re.compile(r"://[^/\s@]+@"), f"://{_MASK}@"),  # user and password of an address
-    (re.compile(rf"(?i)\b([\w-]*(?:{_NAMED})[\w-]*)([\"']?\s*[=:]\s*[\"']?)[^\s,;\"'}}&]+"), rf"\1\2{_MASK}"),
-    (re.compile(r"\b[0-9a-fA-F]{40,}\b"), _MASK),
-    (re.compile(r"(?=[\w+/-]*[a-z])(?=[\w+/-]*[A-Z])(?=[\w+/-]*[0-9])[\w+/-]{40,}={0,2}"), _MASK),  # base64
+_KEPT_FOR_YEARS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(rf"(?i)\b([\w-]*(?:{_NAMED})[\w-]*)([\"']?\s*[=:]\s*[\"']?)[^\s,;\"'}}&]+"), rf"\1\2{STARS}"),
+    (re.compile(r"\b[0-9a-fA-F]{40,}\b"), STARS),
+    (re.compile(r"(?=[\w+/-]*[a-z])(?=[\w+/-]*[A-Z])(?=[\w+/-]*[0-9])[\w+/-]{40,}={0,2}"), STARS),  # base64
 )
+"""Besides what a log hides: words that only contain such a name, and long runs of hex or base64."""
 
 
 class Result(enum.StrEnum):
@@ -106,13 +103,10 @@ def fields_of(act: Act) -> Fields:
     )
 
 
-def masked(text: str) -> str:
-    """`text` with what looks like a secret replaced by stars.
-
-    >>> masked("postgresql://ibkit" + ":hunter2@db/ibkit")
-    'postgresql://***@db/ibkit'
-    """
-    for pattern, instead in _KEY_LIKE:
+def _masked(text: str) -> str:
+    """`text` with stars for what looks like a secret."""
+    text = masked(text)
+    for pattern, instead in _KEPT_FOR_YEARS:
         text = pattern.sub(instead, text)
     return text
 
@@ -120,7 +114,7 @@ def masked(text: str) -> str:
 def _text(value: object, kind: str) -> str:
     """As text that both databases and JSON can hold: no zero bytes, no half characters, not longer than its kind."""
     text = str(value.value) if isinstance(value, enum.Enum) else str(value)
-    text = masked(text.replace("\0", "").encode("utf-8", "replace").decode("utf-8"))
+    text = _masked(text.replace("\0", "").encode("utf-8", "replace").decode("utf-8"))
     most = _LONGEST[kind]
     return text if len(text) <= most else f"{text[: most - 4]} ..."
 
