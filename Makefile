@@ -12,7 +12,8 @@ READY  := $(VENV)/.ready
 DEMO   ?=
 TESTS  ?= tests
 JOBS   ?= 2
-# Most tests of processes wait for one another: more of them than there are cores.
+# Most tests of processes wait for one another: more of them than there are cores. In their own order: else the files
+# with few tests come last, which are the slow ones.
 WORKERS ?= 4
 
 .PHONY: help demo test check fuzz-http bench docs lock wheel clean format coverage mutants chaos chaos-nightly
@@ -37,7 +38,7 @@ demo: $(READY)
 	@$(BIN)/ibkit demo $(DEMO)
 
 test: $(READY)
-	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(TESTS)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 # Which rooms, and that they need every branch, stands in pyproject.toml.
 coverage: $(READY)

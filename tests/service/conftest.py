@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -14,8 +15,10 @@ from service_desks import Served, fast_mock, served, settings_of
 def mock_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """On the simulated broker inside the process; a user's sixty requests a minute are not counted here."""
     folder = tmp_path_factory.mktemp("service")
-    with pytest.MonkeyPatch.context() as patch, fast_mock() as worlds:
-        patch.setattr("ibkit.service.serving.Rates", lambda monotonic: Rates(monotonic, limit=100_000))
-        with served(settings_of(folder)) as found:
-            (found.world,) = worlds
-            yield found
+    with ExitStack() as stack:
+        worlds = stack.enter_context(fast_mock())
+        with pytest.MonkeyPatch.context() as patch:  # of this service alone: others start while it runs
+            patch.setattr("ibkit.service.serving.Rates", lambda monotonic: Rates(monotonic, limit=100_000))
+            found = stack.enter_context(served(settings_of(folder)))
+        (found.world,) = worlds
+        yield found
