@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from ibkit.errors import ConfigError, NotPermitted
+from ibkit.errors import ConfigError, IbkitError, NotPermitted
 from ibkit.service.problems import problem_of
 
 __all__ = ["Addresses", "Door", "check_binding", "origins_of"]
@@ -107,12 +107,16 @@ def origins_of(frontend_url: str | None) -> frozenset[str]:
 
 @dataclass(slots=True, kw_only=True)
 class Door:
-    """An ASGI application around another. trace_id: makes one. refused: how many were turned away, by address."""
+    """An ASGI application around another. trace_id: makes one. refused: how many were turned away, by address.
+
+    tell: told of each of them.
+    """
 
     app: App
     addresses: Addresses
     origins: frozenset[str]
     trace_id: Callable[[], str]
+    tell: Callable[[str], Awaitable[None]]
     refused: dict[str, int] = field(default_factory=dict)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -165,6 +169,10 @@ class Door:
         reply = problem_of(error, trace_id=trace_id, path=scope["path"])
         headers = [(name.lower().encode(), value.encode()) for name, value in reply.headers.items()]
         await _answer(send, reply.status, [*_ALWAYS, *headers], reply.body)
+        try:
+            await self.tell(address)
+        except IbkitError as error:  # they have their answer; the list of failures is not worth a fault
+            log.warning("a refused address could not be counted", extra={"code": error.code, "trace_id": trace_id})
 
 
 async def _answer(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes = b"") -> None:
