@@ -164,7 +164,8 @@ class SignIns:
 
         A second step stays: it is asked for after this. AuthError; RateLimited; ConfigError for a poor password.
         """
-        pending = await self._begin(Kind.LINK, address=address)
+        # Counted for this very link and the network: wrong ones of others must not keep the invited out.
+        pending = await self._begin(Kind.LINK, address=address, name=digest(link))
         user = await self._store.with_link(digest(link))
         if user is None:
             raise await self._failed(pending)
