@@ -130,8 +130,13 @@ def secret_of(address: str) -> Secret[bytes]:
 
 
 @contextmanager
-def served_people(folder: Path, *, mock: bool = False, **flags: str) -> Iterator[ServedPeople]:
-    """mock: with the simulated broker, so that there are orders; else with no login at all, which starts at once."""
+def served_people(
+    folder: Path, *, mock: bool = False, start: datetime | None = None, **flags: str
+) -> Iterator[ServedPeople]:
+    """mock: with the simulated broker, so that there are orders; else with no login at all, which starts at once.
+
+    start: of the users' clock, now if not given.
+    """
     settings = settings_of(
         folder,
         BROKER_PROVIDER="mock" if mock else "ibkr",
@@ -142,7 +147,7 @@ def served_people(folder: Path, *, mock: bool = False, **flags: str) -> Iterator
         ALLOWED_CLIENT_IPS="127.0.0.1,10.0.0.0/8",
         **flags,
     )
-    clock, links = ManualClock(datetime.now(UTC).replace(microsecond=0)), list[str]()
+    clock, links = ManualClock(start or datetime.now(UTC).replace(microsecond=0)), list[str]()
 
     def opened(settings: Settings, **options: Any) -> Any:
         return open_people(settings, **{**options, "clock": clock, "monotonic": clock.monotonic})
