@@ -15,10 +15,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import anyio
 import uvicorn
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from ibkit.bootstrap.clients import clock_of
 from ibkit.bootstrap.connections import Confirm
@@ -31,6 +31,7 @@ from ibkit.service.app import Service, make_app
 from ibkit.service.brokers import Adapter, Brokers, IbkrAdapter, MockAdapter
 from ibkit.service.carrying import Carrying
 from ibkit.service.door import Addresses, App, check_binding, origins_of
+from ibkit.service.heads import LARGEST_HEAD, bounded
 from ibkit.service.health import Layers
 from ibkit.service.order_events import OrderEvents
 from ibkit.service.orders import Orders
@@ -43,7 +44,6 @@ __all__ = ["Running", "open_service", "serve"]
 log = logging.getLogger(__name__)
 
 DRAIN_S = 8.0
-_MOST_HEADERS = 64 * 1024
 _IDLE_S = 10
 
 
@@ -195,9 +195,10 @@ class _Server(uvicorn.Server):
 
 
 def _config(app: App) -> uvicorn.Config:
-    options: dict[str, Any] = {"h11_max_incomplete_event_size": _MOST_HEADERS}
     return uvicorn.Config(
         app,
+        http=bounded(AutoHTTPProtocol),
+        h11_max_incomplete_event_size=LARGEST_HEAD + 1,
         lifespan="off",
         access_log=False,
         log_config=None,
@@ -208,7 +209,6 @@ def _config(app: App) -> uvicorn.Config:
         timeout_graceful_shutdown=1,
         ws="none",
         limit_concurrency=1_000,
-        **options,
     )
 
 
