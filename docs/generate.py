@@ -92,11 +92,12 @@ def _summary(groups: dict[str, list[dict[str, str]]], tests: dict[str, list[str]
         "is written by hand into `requirements.tsv`, so far after going through the groups MON, LIM, SEC, ERR and OPS "
         "check by check.\n"
     )
-    yield "| Group | Named by a test: must | should | beyond | Without a test | Open in part |\n|---|---|---|---|---|---|"
+    yield "| Group | Named by a test: must | should | beyond | Without a test | Open in part |"
+    yield "|---|---|---|---|---|---|"
     for prefix, some in groups.items():
         yield (
             f"| [{prefix}](#{_anchor(prefix, some)}) {some[0]['group']} | "
-            f"{' | '.join(counts(some, priority) for priority in ('must', 'should', 'beyond'))} | "
+            f"{' | '.join(counts(some, each) for each in ('must', 'should', 'beyond'))} | "
             f"{sum(row['id'] not in tests for row in some) or ''} | {sum(row in partly for row in some) or ''} |"
         )
     told = " | ".join(counts(rows, priority) for priority in ("must", "should", "beyond"))

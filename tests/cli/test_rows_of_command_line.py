@@ -40,7 +40,7 @@ class Case:
         return f"{self.row}: {self.what}"
 
 
-def key_is(spoil: Callable[[Path], None]) -> Callable[[Path], None]:
+def key_is(spoil: Callable[[Path], object]) -> Callable[[Path], None]:
     """The signature key of the settings is a file of the home that `spoil` makes."""
 
     def do(home: Path) -> None:
@@ -83,7 +83,7 @@ CASES = [
     Case("key file", "missing", BUY, 3, ("E-KEY-MISSING", "signature.pem"), key_is(lambda path: None)),
     Case("key file", "a directory", BUY, 3, ("signature.pem",), key_is(lambda path: path.mkdir())),
     Case(
-        "key file", "0644", BUY, 3, ("E-KEY-PERMS", "chmod 600", "signature.pem"), key_is(lambda path: void(path, 0o644))
+        "key file", "0644", BUY, 3, ("E-KEY-PERMS", "chmod 600", "signature.pem"), key_is(lambda path: a_key(path, 0o644))
     ),
     Case("key file", "a link", BUY, 3, ("signature.pem", "link"), key_is(linked)),
     Case("key file", "empty", BUY, 3, ("signature.pem",), key_is(lambda path: path.touch(0o600))),
@@ -92,14 +92,12 @@ CASES = [
 ]  # fmt: skip
 
 
-def void(path: Path, mode: int) -> None:
-    a_key(path, mode)
-
-
 def run(bench: Make, case: Case) -> tuple[Bench, Ran]:
     ib = bench(user=1 if case.live else 0)
     if case.live:
-        text = env_of(ib.simulator, "oauth1a", next(n for n, keys in enumerate(ib.simulator.users) if not keys.user.is_paper))
+        text = env_of(
+            ib.simulator, "oauth1a", next(n for n, keys in enumerate(ib.simulator.users) if not keys.user.is_paper)
+        )
         (ib.home / ".env").write_text(text)
     case.before(ib.home)
     return ib, ib.run(*case.command)

@@ -49,7 +49,7 @@ async def server(parser: Any, within_s: float) -> AsyncIterator[int]:
     listener.bind(("127.0.0.1", 0))
     task = asyncio.create_task(running.serve(sockets=[listener]))
     try:
-        while not running.started:
+        while not running.started:  # noqa: ASYNC110  # uvicorn tells it by an attribute
             await asyncio.sleep(0.01)
         yield listener.getsockname()[1]
     finally:

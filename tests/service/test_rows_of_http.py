@@ -107,7 +107,7 @@ CASES = [
     order("account", "of another", status=404, code="E-NOT-FOUND", account_id="U1234567"),
     order("account", "unknown", status=404, code="E-NOT-FOUND", account_id="DU9999999"),
     order("price logic", "stop-limit without its limit", "limit_price: it is needed", order_type="stop_limit"),
-    order("price logic", "stop-limit without its stop", "stop_price: it is needed", base=LIMIT, order_type="stop_limit"),
+    order("price logic", "stop-limit without a stop", "stop_price: it is needed", base=LIMIT, order_type="stop_limit"),
     order(
         "price logic", "stop on the wrong side", "bracket_stop", "limit_price", "stop_loss", base=LIMIT, stop_loss=270
     ),
