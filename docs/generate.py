@@ -84,10 +84,11 @@ def _summary(groups: dict[str, list[dict[str, str]]], tests: dict[str, list[str]
         return f"{sum(row['id'] in tests for row in wanted)} of {len(wanted)}" if wanted else ""
 
     rows = [row for some in groups.values() for row in some]
+    nameless = sum(row["id"] not in tests for row in rows)
     partly = [row for row in rows if row["id"] in tests and row["open"]]
     yield (
         f"{len(rows)} requirements. {sum(row['id'] in tests for row in rows)} are named by at least one test; of "
-        f"{len(partly)} of these something is known to be open. {sum(row['id'] not in tests for row in rows)} are named "
+        f"{len(partly)} of these something is known to be open. {nameless} are named "
         "by none, which makes them open as a whole. A test that names an id checks a part of it. What is open of an id "
         "is written by hand into `requirements.tsv`, so far after going through the groups MON, LIM, SEC, ERR and OPS "
         "check by check.\n"
@@ -101,7 +102,7 @@ def _summary(groups: dict[str, list[dict[str, str]]], tests: dict[str, list[str]
             f"{sum(row['id'] not in tests for row in some) or ''} | {sum(row in partly for row in some) or ''} |"
         )
     told = " | ".join(counts(rows, priority) for priority in ("must", "should", "beyond"))
-    yield f"| all | {told} | {sum(row['id'] not in tests for row in rows)} | {len(partly)} |"
+    yield f"| all | {told} | {nameless} | {len(partly)} |"
 
 
 def _open(groups: dict[str, list[dict[str, str]]], tests: dict[str, list[str]]) -> Iterator[str]:

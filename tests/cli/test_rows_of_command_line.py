@@ -83,7 +83,7 @@ CASES = [
     Case("key file", "missing", BUY, 3, ("E-KEY-MISSING", "signature.pem"), key_is(lambda path: None)),
     Case("key file", "a directory", BUY, 3, ("signature.pem",), key_is(lambda path: path.mkdir())),
     Case(
-        "key file", "0644", BUY, 3, ("E-KEY-PERMS", "chmod 600", "signature.pem"), key_is(lambda path: a_key(path, 0o644))
+        "key file", "0644", BUY, 3, ("E-KEY-PERMS", "chmod 600", "signature.pem"), key_is(lambda at: a_key(at, 0o644))
     ),
     Case("key file", "a link", BUY, 3, ("signature.pem", "link"), key_is(linked)),
     Case("key file", "empty", BUY, 3, ("signature.pem",), key_is(lambda path: path.touch(0o600))),
