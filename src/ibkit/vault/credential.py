@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import assert_never
 
@@ -35,6 +35,8 @@ __all__ = ["FIELDS", "Draft", "Field", "Kind", "MaskedCredential", "OpenCredenti
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NEVER = re.compile(r"passw|2fa|otp|two.?factor|second.?factor|\bpin\b", re.IGNORECASE)
 _PRIVATE_KEY = re.compile(r"-----BEGIN (?:RSA |ENCRYPTED )?PRIVATE KEY-----")
+_FINGERPRINT = re.compile(r"[0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2}){31}", re.ASCII)
+_ACCOUNT = re.compile(r"[A-Za-z0-9]{3,20}", re.ASCII)
 _LONGEST_LABEL, _LARGEST_FIELD = 200, 64 * 1024
 
 
@@ -96,6 +98,8 @@ FIELDS: Mapping[AuthMethod, Mapping[str, Field]] = {
 class Draft:
     """Credentials as somebody gives them. user_id: "" for the owner of a single-user installation.
 
+    fingerprints: of the keys among the fields, SHA-256 of the public half: by these a person knows a key again.
+
     Raises InvalidRequest (E-VALIDATION, E-KEY-FORMAT) where the form is wrong; no value is repeated in it.
     """
 
@@ -105,6 +109,7 @@ class Draft:
     environment: Environment
     fields: Mapping[str, Secret[str]]
     label: str = ""
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check(self)
@@ -141,6 +146,12 @@ def _check(draft: Draft) -> None:
             raise _wrong(name, f"at most {_LARGEST_FIELD} characters, none of them NUL")
         if known[name].kind is Kind.PRIVATE_KEY and not _PRIVATE_KEY.search(value.reveal()):
             raise InvalidRequest(f"Private key is not valid PEM: {name}", code="E-KEY-FORMAT", details={"field": name})
+    ca, account_id = draft.fields.get("ca"), draft.fields.get("account_id")
+    if ca is not None and not _FINGERPRINT.fullmatch(ca.reveal()):
+        # No path of a file: whoever gives credentials need not be who owns this machine's files.
+        raise _wrong("ca", "use the certificate's SHA-256 fingerprint, 64 hex digits")
+    if account_id is not None and not _ACCOUNT.fullmatch(account_id.reveal()):
+        raise _wrong("account_id", "use an account id like DU1234567")
 
 
 def _wrong(name: str, reason: str) -> InvalidRequest:
@@ -161,6 +172,8 @@ def shown(method: AuthMethod, name: str, value: Secret[str]) -> str:
 class MaskedCredential:
     """What reading gives. fields: name to what may be seen of it; None where it cannot be opened (another key).
 
+    fingerprints: as in `Draft`.
+
     created_at: when the connection was first given. changed_at: when these secrets were. version: counts the changes.
     """
 
@@ -178,6 +191,7 @@ class MaskedCredential:
     last_connected_at: datetime | None
     version: int
     fields: Mapping[str, str | None]
+    fingerprints: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
