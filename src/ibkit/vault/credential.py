@@ -30,7 +30,18 @@ from ibkit.model import (
     mask,
 )
 
-__all__ = ["FIELDS", "Draft", "Field", "Kind", "MaskedCredential", "OpenCredential", "Status", "shown"]
+__all__ = [
+    "FIELDS",
+    "Draft",
+    "Field",
+    "Kind",
+    "MaskedCredential",
+    "OpenCredential",
+    "Status",
+    "check_names",
+    "is_never_stored",
+    "shown",
+]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NEVER = re.compile(r"passw|2fa|otp|two.?factor|second.?factor|\bpin\b", re.IGNORECASE)
@@ -123,24 +134,8 @@ def _check(draft: Draft) -> None:
         raise _wrong("user_id", "use 1 to 64 letters, digits, dots, dashes or underscores")
     if len(draft.label) > _LONGEST_LABEL:
         raise _wrong("label", f"at most {_LONGEST_LABEL} characters")
+    check_names(draft.method, draft.fields)
     known = FIELDS[draft.method]
-    for name in draft.fields:
-        if name in known:
-            continue
-        if _NEVER.search(name):
-            raise InvalidRequest(
-                f"Invalid request: {name}: passwords of IBKR and codes of its second factor are never stored",
-                remedy=f"Leave {name} out. The gateway's login happens in its own page.",
-                details={"field": name},
-            )
-        raise _wrong(name, f"{draft.method.value} has no such field; it has {', '.join(known)}")
-    missing = [name for name, field in known.items() if field.required and not draft.fields.get(name)]
-    if missing:
-        raise InvalidRequest(
-            f"Invalid request: {draft.method.value} needs {', '.join(missing)}",
-            remedy=f"Give {', '.join(missing)}.",
-            details={"missing": missing},
-        )
     for name, value in draft.fields.items():
         if len(value.reveal()) > _LARGEST_FIELD or "\0" in value.reveal():
             raise _wrong(name, f"at most {_LARGEST_FIELD} characters, none of them NUL")
@@ -152,6 +147,34 @@ def _check(draft: Draft) -> None:
         raise _wrong("ca", "use the certificate's SHA-256 fingerprint, 64 hex digits")
     if account_id is not None and not _ACCOUNT.fullmatch(account_id.reveal()):
         raise _wrong("account_id", "use an account id like DU1234567")
+
+
+@discreet
+def check_names(method: AuthMethod, fields: Mapping[str, Secret[str]]) -> None:
+    """InvalidRequest (E-VALIDATION) where a field is none of the method's, or one that it needs is missing."""
+    known = FIELDS[method]
+    for name in fields:
+        if name in known:
+            continue
+        if _NEVER.search(name):
+            raise InvalidRequest(
+                f"Invalid request: {name}: passwords of IBKR and codes of its second factor are never stored",
+                remedy=f"Leave {name} out. The gateway's login happens in its own page.",
+                details={"field": name},
+            )
+        raise _wrong(name, f"{method.value} has no such field; it has {', '.join(known)}")
+    missing = [name for name, field in known.items() if field.required and not fields.get(name)]
+    if missing:
+        raise InvalidRequest(
+            f"Invalid request: {method.value} needs {', '.join(missing)}",
+            remedy=f"Give {', '.join(missing)}.",
+            details={"missing": missing},
+        )
+
+
+def is_never_stored(name: str) -> bool:
+    """Whether a field of this name would be for a password of IBKR or a code of its second factor (VLT-11)."""
+    return _NEVER.search(name) is not None
 
 
 def _wrong(name: str, reason: str) -> InvalidRequest:
