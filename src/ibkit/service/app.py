@@ -13,12 +13,14 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.response import Stream
 
 from ibkit.bootstrap.connections import Connection
+from ibkit.bootstrap.credential_desk import CredentialDesk
 from ibkit.clock import Clock
 from ibkit.errors import ConfigError, IbkitError, NotFound
 from ibkit.notify.exposition import exposition
 from ibkit.notify.metrics import Metrics
 from ibkit.service.brokers import Brokers
 from ibkit.service.connection_status import SignInTest, status_document
+from ibkit.service.credentials import credential_routes
 from ibkit.service.door import Addresses, App, Door
 from ibkit.service.health import Health, Layers, Liveness, Readiness
 from ibkit.service.idempotency_key import HEADER, read_key
@@ -43,7 +45,10 @@ Work = Callable[[AnyRequest], Awaitable[Answer]]
 
 @dataclass(kw_only=True)
 class Service:
-    """All that the handlers need. clock: of the service itself; a broker's login may have another."""
+    """All that the handlers need. clock: of the service itself; a broker's login may have another.
+
+    credentials: those of users, None with ENABLE_MULTI_USER=false.
+    """
 
     settings: Settings
     authenticator: Authenticator
@@ -56,6 +61,7 @@ class Service:
     random: Callable[[int], bytes]
     addresses: Addresses
     origins: frozenset[str]
+    credentials: CredentialDesk | None = None
     stopping: bool = False
     tests: dict[str, SignInTest] = field(default_factory=dict)
 
@@ -72,7 +78,12 @@ class Service:
 def make_app(service: Service) -> App:
     """The ASGI application, with its door."""
     app = Litestar(
-        route_handlers=[*_order_routes(service), *_connection_routes(service), *_plain_routes(service)],
+        route_handlers=[
+            *_order_routes(service),
+            *_connection_routes(service),
+            *credential_routes(service),
+            *_plain_routes(service),
+        ],
         exception_handlers={Exception: lambda request, error: _failed(service, request, error)},
         openapi_config=None,
         logging_config=None,
