@@ -92,12 +92,7 @@ def _order_routes(service: Service) -> list[HTTPRouteHandler]:
         who = await asked.who(request)
         service.rates.take(who.user_id)
         if service.stopping:
-            raise IbkitError(
-                "The service is about to end",
-                code="E-CIRCUIT",
-                remedy="Try again in a few seconds, with the same key.",
-                details={"retry_after": 5},
-            )
+            raise IbkitError(code="E-STOPPING", details={"retry_after": 5})
         return who
 
     async def reader(request: AnyRequest) -> Principal:

@@ -101,7 +101,7 @@ _WISHES = {
         "limit_price": 1.25,
     },
 }
-_ORDER_ERRORS = (400, 401, 403, 404, 409, 413, 415, 422, 424, 429, 502, 503, 504)
+_ORDER_ERRORS = (400, 401, 403, 404, 409, 413, 415, 422, 424, 429, 502, 503, 504, 507)
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
