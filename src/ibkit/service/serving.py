@@ -33,10 +33,12 @@ from ibkit.service.app import Service, make_app
 from ibkit.service.brokers import Adapter, Brokers, IbkrAdapter, MockAdapter
 from ibkit.service.carrying import Carrying
 from ibkit.service.door import Addresses, App, check_binding, origins_of
+from ibkit.service.events import LONGEST_MESSAGE
 from ibkit.service.heads import LARGEST_HEAD, bounded
 from ibkit.service.health import Layers
 from ibkit.service.order_events import OrderEvents
 from ibkit.service.orders import Orders
+from ibkit.service.quote_events import QuoteEvents
 from ibkit.service.rates import Rates
 from ibkit.settings import Settings
 from ibkit.users.principal import Authenticator
@@ -96,7 +98,8 @@ async def open_service(
             authenticator=authenticator,
             brokers=brokers,
             orders=Orders(brokers, carrying, clock),
-            events=OrderEvents(brokers, SystemClock(), lambda: service.stopping),
+            order_events=OrderEvents(brokers, SystemClock(), lambda: service.stopping),
+            quote_events=QuoteEvents(brokers, lambda: service.stopping),
             layers=Layers(settings, lambda: service.connection, watch=watch, stopping=lambda: service.stopping),
             rates=Rates(SystemClock().monotonic),
             clock=clock,
@@ -222,7 +225,9 @@ def _config(app: App) -> uvicorn.Config:
         proxy_headers=False,
         timeout_keep_alive=_IDLE_S,
         timeout_graceful_shutdown=1,
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=LONGEST_MESSAGE,
+        ws_per_message_deflate=False,
         limit_concurrency=1_000,
     )
 
