@@ -21,6 +21,7 @@ from pathlib import Path
 
 import msgspec
 
+from ibkit.bootstrap.auditing import audit_path
 from ibkit.bootstrap.desks import journal_path, trades_journal_path
 from ibkit.errors import ConfigError, StorageError, discreet
 from ibkit.model import Secret
@@ -42,7 +43,8 @@ _SUFFIX = ".ibkit-backup"
 class Restored:
     """aside: where what was there before is now; None where nothing was. schema: the same, of a server's database.
 
-    secrets: files that were written. kept: files that were there and differ, so they were left as they are.
+    secrets: files that were written. kept: files that were there and differ, or cannot be written here; each with the
+    place of the backup's copy.
     """
 
     manifest: Manifest
@@ -168,16 +170,25 @@ def prune(folder: Path, *, keep: int) -> list[Path]:
 
 
 def secret_files(settings: Settings) -> list[Path]:
-    """The files of this installation that hold secrets and are there: settings, private keys, DH file, tokens, pins."""
+    """The files of this installation that hold secrets and are there: settings, keys, DH file, tokens, pins.
+
+    Of the keys also those of the vault and of the audit log: without them what the database holds does not open, and
+    nobody vouches for the log. Not the key that signs users' tokens: those of before a restore are over.
+    """
+    audit = audit_path(settings)
     named = [
         settings.file,
+        settings.vault.file,
+        audit / "signing_key.pem",
+        audit / "public_key.pem",
         settings.oauth1.signature_key_path,
         settings.oauth1.encryption_key_path,
         settings.oauth1.dh_param_path,
         settings.oauth2.private_key_path,
         settings.state_dir / "gateway-pins",
     ]
-    public = [p.with_name(p.name.replace("private", "public")) for p in named[1:3] if p]
+    pairs = (settings.oauth1.signature_key_path, settings.oauth1.encryption_key_path)
+    public = [path.with_name(path.name.replace("private", "public")) for path in pairs if path]
     tokens = sorted((settings.state_dir / "tokens").glob("*"))
     found = {path.absolute(): None for path in (*named, *public, *tokens) if path is not None and path.is_file()}
     return list(found)
@@ -321,29 +332,51 @@ def _secrets_in(folder: Path, passphrase: Secret[str]) -> list[_SecretFile]:
 
 @discreet
 def _put_secrets(files: list[_SecretFile], aside: Path) -> tuple[tuple[Path, ...], tuple[tuple[Path, Path], ...]]:
-    """Writes what is not there. A file that is there and differs stays: a key in use is not overwritten."""
+    """Writes what is not there. A file that is there and differs stays: a key in use is not overwritten.
+
+    Its copy goes into `aside`, as does what cannot be written here: on another machine not every place is ours.
+    """
     written: list[Path] = []
     kept: list[tuple[Path, Path]] = []
     for file in files:
         path, data = Path(file.path), base64.b64decode(file.data)
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _put(path, data, mode=file.mode & 0o644)
-            written.append(path)
-        elif path.read_bytes() != data:
-            beside = aside / "secrets-of-the-backup" / path.name
-            beside.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _put(beside, data)
-            kept.append((path, beside))
+        try:
+            if path.exists():
+                if path.read_bytes() == data:
+                    continue
+            else:
+                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                _put(path, data, mode=file.mode & 0o644)
+                written.append(path)
+                continue
+        except OSError:
+            pass
+        kept.append((path, _put_beside(aside, path.name, data)))
     return tuple(written), tuple(kept)
+
+
+def _put_beside(aside: Path, name: str, data: bytes) -> Path:
+    """Two keys may have one name, in folders of their own."""
+    folder = aside / "secrets-of-the-backup"
+    for each in (aside, folder):
+        each.mkdir(exist_ok=True, mode=0o700)
+    there = {path.name for path in folder.iterdir()}
+    fresh = folder / next(each for each in (name, *(f"{name}.{n}" for n in range(2, 1000))) if each not in there)
+    _put(fresh, data)
+    return fresh
 
 
 def _put(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
-    with os.fdopen(handle, "wb") as out:
-        out.write(data)
-        out.flush()
-        os.fsync(out.fileno())
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+    except BaseException:
+        with contextlib.suppress(OSError):
+            path.unlink()  # half a key would be taken for one
+        raise
 
 
 @contextlib.contextmanager

@@ -62,6 +62,7 @@ def restore(
     for file in done.secrets:
         output.say(f"Written: {file}")
     for file, beside in done.kept:
-        output.warn(f"{file} is there and differs, so it was left; the backup's is {beside}.")
+        why = "is there and differs, so it was left" if file.exists() else "could not be written"
+        output.warn(f"{file} {why}; the backup's is {beside}.")
     output.say("Next: compare `ibkit orders list` and `ibkit positions list` with it, then `ibkit db accept-restored`.")
     return 0
