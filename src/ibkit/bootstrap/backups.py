@@ -3,6 +3,7 @@
 The journal is copied last: a record that knows less than the journal is found out, the other way round is not. What is
 replaced by a restore is kept beside it. The mark beside the journal is never part of it: it stays as it stands, and the
 journal that was put back is called restored, so that nothing is sent before a person has looked (`store/mark.py`).
+Users sign in anew after it: the backup has forgotten which of their tokens were ended.
 Source: requirements OPS-03, OPS-07; threat TM-41.
 """
 
@@ -20,17 +21,20 @@ from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
+from sqlalchemy import text
 
 from ibkit.bootstrap.auditing import audit_path
 from ibkit.bootstrap.desks import journal_path, trades_journal_path
+from ibkit.bootstrap.edge import edges
 from ibkit.errors import ConfigError, StorageError, discreet
 from ibkit.model import Secret
 from ibkit.settings import VARIABLES, Settings
 from ibkit.store import backups, file_copies, table_lines
 from ibkit.store.backups import Manifest
-from ibkit.store.database import sqlite_path, to_engine
+from ibkit.store.database import SCHEMA, sqlite_path, to_engine
 from ibkit.store.failures import failures_of
 from ibkit.store.migrations import JOURNAL, RECORDS
+from ibkit.store.users import end_sign_ins
 from ibkit.vault import open_with_passphrase, seal_with_passphrase
 
 __all__ = ["Restored", "backups_folder", "check_backup", "make_backup", "prune", "restore_backup", "secret_files"]
@@ -43,6 +47,7 @@ _SUFFIX = ".ibkit-backup"
 class Restored:
     """aside: where what was there before is now; None where nothing was. schema: the same, of a server's database.
 
+    users: how many there are; each signs in anew.
     secrets: files that were written. kept: files that were there and differ, or cannot be written here; each with the
     place of the backup's copy.
     """
@@ -51,6 +56,7 @@ class Restored:
     aside: Path | None
     schema: str | None
     rows: int
+    users: int = 0
     secrets: tuple[Path, ...] = ()
     kept: tuple[tuple[Path, Path], ...] = ()
 
@@ -139,6 +145,10 @@ def restore_backup(settings: Settings, path: Path, *, now: datetime, passphrase:
         secrets = _secrets_in(folder, passphrase) if passphrase is not None else []
         if (folder / backups.JOURNAL).exists():
             file_copies.call_restored(folder / backups.JOURNAL)
+        jump = 1_000 + int.from_bytes(edges().random(2))
+        users = 0
+        if (folder / backups.RECORDS).exists():
+            users = file_copies.end_sign_ins(folder / backups.RECORDS, jump=jump)
         places = {
             backups.JOURNAL: journal_path(settings),
             backups.RECORDS: sqlite_path(settings.database_url.reveal()),
@@ -149,13 +159,14 @@ def restore_backup(settings: Settings, path: Path, *, now: datetime, passphrase:
         aside = state / f"before-restore-{stamp}"
         databases = [place for name, place in places.items() if place and name != backups.TRADES]
         with file_copies.nobody_else(state, *databases), _swapped(moves, aside):
-            rows, schema = _load_rows(settings, folder, manifest, stamp)
+            rows, schema, of_server = _load_rows(settings, folder, manifest, stamp, jump)
         written, kept = _put_secrets(secrets, aside)
         return Restored(
             manifest=manifest,
             aside=aside if aside.exists() else None,
             schema=schema,
             rows=rows,
+            users=users + of_server,
             secrets=written,
             kept=kept,
         )
@@ -266,18 +277,22 @@ def _fits(settings: Settings, manifest: Manifest) -> None:
         )
 
 
-def _load_rows(settings: Settings, folder: Path, manifest: Manifest, stamp: str) -> tuple[int, str | None]:
+def _load_rows(
+    settings: Settings, folder: Path, manifest: Manifest, stamp: str, jump: int
+) -> tuple[int, str | None, int]:
+    """How many rows, where the former ones are now, how many users."""
     if not (folder / backups.ROWS).exists():
-        return 0, None
+        return 0, None, 0
     aside = f"trading_before_{stamp.lower()}"
     parts = {part: had for part, had in manifest.versions.items() if part != "journal"}
     engine = to_engine(settings.database_url.reveal())
     try:
         with failures_of("database"), engine.begin() as connection, (folder / backups.ROWS).open("rb") as lines:
             rows = table_lines.load(connection, lines, RECORDS, parts, aside=aside)
+            users = end_sign_ins(lambda each: connection.execute(text(each)).rowcount, jump=jump, schema=f"{SCHEMA}.")
     finally:
         engine.dispose()
-    return rows, aside
+    return rows, aside, users
 
 
 @contextlib.contextmanager
