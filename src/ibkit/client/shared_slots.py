@@ -22,8 +22,8 @@ from ibkit.wire.endpoint import Endpoint, Limit
 __all__ = ["SharedSlots"]
 
 _APART_S: Final = 0.08
-"""Slots of two processes lie this much further apart than the broker asks: their calls do not travel equally fast, and a
-busy machine wakes neither on time. Without it the one that woke early met a 429 beside a worker."""
+"""Slots of two processes lie so much further apart than the broker asks: calls do not travel equally fast, and a busy
+machine wakes nobody on time. Without it the one that woke early met a 429 beside a worker."""
 _BELOW_S: Final = 60.0
 """What may be asked once a minute is not waited for: a 429 to a second process does no harm (`Lanes.slow_down`)."""
 
