@@ -94,7 +94,7 @@ class ServedPeople:
 
     def person(self, role: Role = Role.TRADER, *, scopes: list[str] | None = None) -> Person:
         """A new user of that role, signed in from a network of their own."""
-        name = f"{role.value}{next(self._numbers)}"
+        name = f"{role.value}-{next(self._numbers):04d}"
         user = self.within(lambda desk: desk.keeper.add(name, role, PASSWORD))
         caller = self.caller()
         answer = caller.sign_in(name, **({} if scopes is None else {"scopes": scopes}))

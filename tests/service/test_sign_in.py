@@ -251,6 +251,14 @@ UNSAFE = [
     ("PATCH", "/broker-order/ib-1"),
     ("DELETE", "/broker-order/ib-1"),
     ("POST", "/api/ibkr/test"),
+    ("POST", "/api/settings/ibkr"),
+    ("DELETE", "/api/settings/ibkr"),
+    ("POST", "/api/settings/ibkr/test"),
+    ("POST", "/api/settings/ibkr/activate"),
+    ("POST", "/api/settings/ibkr/{connection_id}"),
+    ("DELETE", "/api/settings/ibkr/{connection_id}"),
+    ("POST", "/api/settings/ibkr/{connection_id}/test"),
+    ("POST", "/api/settings/ibkr/{connection_id}/activate"),
 ]
 
 
@@ -273,7 +281,7 @@ def test_no_page_of_another_site_changes_anything_with_the_cookie(people: Served
     }
     for name, trick in tricks.items():
         for method, path in UNSAFE:
-            answer = trick.ask(method, path, {} if method != "DELETE" else None)
+            answer = trick.ask(method, path.replace("{connection_id}", "main"), {} if method != "DELETE" else None)
             assert (answer.status, answer.code) == (403, "E-FORBIDDEN"), (name, method, path, answer.raw)
     form = browser.ask("POST", "/api/users", raw=b"name=eve&role=owner", headers={"Content-Type": "text/plain"})
     assert form.status == 415

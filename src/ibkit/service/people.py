@@ -14,6 +14,7 @@ __all__ = [
     "SIGNED_IN_FOR_LIVE",
     "bearer_of",
     "may_administer",
+    "may_keep_credentials",
     "may_order",
     "may_read",
     "must_be_fresh",
@@ -95,6 +96,30 @@ def must_be_fresh(who: Principal, *, now: datetime) -> None:
             "Forbidden: that needs a person's sign-in of the last 15 minutes",
             code="E-FORBIDDEN",
             remedy="Sign in again and repeat it; a machine key cannot do this.",
+        )
+
+
+def may_keep_credentials(who: Principal, *, now: datetime) -> None:
+    """Whether they may give, test and delete credentials of their own.
+
+    NotPermitted (E-FORBIDDEN) by role or scope; AuthError (E-APP-AUTH) where a person's sign-in is older than that for
+    live money: a session that somebody left open must not change what money is reached by (TM-09).
+    """
+    if who.role not in _TRADERS:
+        raise _forbidden(f"a {who.role.value} keeps no credentials")
+    if Scope.CREDENTIALS not in who.scopes:
+        raise NotPermitted(
+            f"Forbidden: this token lacks the scope {Scope.CREDENTIALS.value}",
+            code="E-FORBIDDEN",
+            remedy="Sign in, or use a token or key that was made with this scope by name.",
+        )
+    if who.accounts is not None:
+        raise _forbidden("this token is for certain accounts only")
+    if who.signed_in_at is not None and not who.api_key_id and now - who.signed_in_at > SIGNED_IN_FOR_LIVE:
+        raise AuthError(
+            "Unauthorized: the sign-in is older than 15 minutes",
+            code="E-APP-AUTH",
+            remedy="Sign in again, then change credentials within 15 minutes.",
         )
 
 

@@ -55,8 +55,8 @@ __all__ = [
 S = TypeVar("S", bound=msgspec.Struct)
 
 _Role = Literal["owner", "admin", "trader", "viewer"]
-_Scope = Literal["read", "orders:paper", "orders:live", "admin"]
-_Scopes = Annotated[list[_Scope], Meta(min_length=1, max_length=4)]
+_Scope = Literal["read", "orders:paper", "orders:live", "credentials", "admin"]
+_Scopes = Annotated[list[_Scope], Meta(min_length=1, max_length=5)]
 _Name = Annotated[str, Meta(min_length=1, max_length=64)]
 _Password = Annotated[str, Meta(min_length=1, max_length=256)]
 _Code = Annotated[str, Meta(min_length=1, max_length=64, description="Of the app, or a recovery code.")]
