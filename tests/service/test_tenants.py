@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from litestar import Litestar
 
 from credential_desks import fields_for
+from ibkit.bootstrap.credential_desk import open_credential_desk
 from ibkit.model import AuthMethod
 from ibkit.service.door import Door
 from ibkit.service.openapi import document
@@ -240,6 +242,12 @@ class Property:
         return [order, [{**each, "used_at": None} for each in keys], self.holder.ask("GET", "/api/me").data, connection]
 
 
+def give_credentials(holder: Person) -> None:
+    material = fields_for(Simulator(SimConfig(start=START), FastClock(START), keys=KEYS), AuthMethod.OAUTH1A, 0)
+    body = {"method": "oauth1a", **{camel(name): value for name, value in material.items()}}
+    assert holder.ask("POST", f"/api/settings/ibkr/{CONNECTION}", body).status == 200
+
+
 @pytest.fixture(scope="module")
 def theirs(people: ServedPeople) -> Property:
     holder, key = people.person(), new_key()
@@ -247,9 +255,7 @@ def theirs(people: ServedPeople) -> Property:
     placed = holder.ask("POST", "/broker-order", resting, key=key)
     assert placed.status == 201, placed.raw
     made = holder.ask("POST", "/api/keys", {"label": "theirs", "scopes": ["read"]})
-    material = fields_for(Simulator(SimConfig(start=START), FastClock(START), keys=KEYS), AuthMethod.OAUTH1A, 0)
-    material = {"method": "oauth1a", **{camel(name): value for name, value in material.items()}}
-    assert holder.ask("POST", f"/api/settings/ibkr/{CONNECTION}", material).status == 200
+    give_credentials(holder)
     return Property(holder, placed.data["id"], key, made.data["record"]["key_id"])
 
 
@@ -276,6 +282,19 @@ def test_what_is_anothers_answers_as_what_is_not_there(people: ServedPeople, the
         assert there == missing, (name, kind)
         assert there[0] in (403, 404) or name == "POST /api/settings/ibkr/{connection_id}", (name, kind)
     assert theirs.as_it_is() == before
+
+
+@pytest.mark.requirement("VLT-07")
+def test_the_credentials_of_who_is_removed_go_with_them(people: ServedPeople) -> None:
+    ada, owner = people.person(), people.person(Role.OWNER)
+    give_credentials(ada)
+    assert owner.ask("DELETE", f"/api/users/{ada.user.user_id}").status == 200
+
+    async def left() -> int:
+        async with open_credential_desk(people.settings) as desk:
+            return len(await desk.of_user(ada.user.user_id))
+
+    assert anyio.run(left) == 0
 
 
 @pytest.mark.parametrize("name", [name for name in ROUTES if name.startswith("GET ") and "{" not in name])

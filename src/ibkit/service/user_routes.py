@@ -15,6 +15,7 @@ from litestar import Response, delete, get, patch, post
 from litestar.handlers import HTTPRouteHandler
 
 from ibkit.bootstrap.auditing import audit_log
+from ibkit.bootstrap.credential_desk import Asker
 from ibkit.errors import NotFound, NotPermitted
 from ibkit.model import AccountId, Secret
 from ibkit.service.orders import Answer
@@ -124,6 +125,7 @@ def _one_user(service: Service) -> list[HTTPRouteHandler]:
         user = await _named(desk, request)
         with desk.by(who, address_of(request))("users.remove", user.user_id, name=user.name, role=user.role):
             user = await keeper.remove(user.name, by=who)
+        await _forget_credentials(service, user.user_id, by=who, address=address_of(request))
         return response(_answer(user))
 
     @post("/api/users/{user_id:str}/link", status_code=200)
@@ -151,6 +153,15 @@ def _one_user(service: Service) -> list[HTTPRouteHandler]:
         return response(_answer(user))
 
     return [show, change, remove, new_link, sign_out, remove_step]
+
+
+async def _forget_credentials(service: Service, user_id: str, *, by: Principal, address: str) -> None:
+    """What opens the broker's door for who was removed goes, too: after them, so that nothing new comes. TM-42."""
+    if service.credentials is None:
+        return
+    asker = Asker(user_id=user_id, actor=by.user_id, address=address)
+    for each in await service.credentials.of_user(user_id):
+        await service.credentials.delete(asker, each.connection_id)
 
 
 async def _administrator(desk: PeopleDesk, asked: Asked, request: AnyRequest) -> Principal:
