@@ -38,6 +38,7 @@ from ibkit.service.rates import Rates
 from ibkit.service.refusals import Refusal
 from ibkit.service.requests import AnyRequest, Asked, headers_of, page_of
 from ibkit.service.responses import response
+from ibkit.service.risk_routes import risk_routes
 from ibkit.service.sign_in_routes import sign_in_routes
 from ibkit.service.user_routes import user_routes
 from ibkit.service.welcome import welcome_routes
@@ -105,6 +106,7 @@ def make_app(service: Service) -> App:
             *credential_routes(service),
             *sign_in_routes(service),
             *user_routes(service),
+            *risk_routes(service),
             *welcome_routes(),
             *_plain_routes(service),
         ],

@@ -32,12 +32,13 @@ _REFUSED = frozenset({"E-FORBIDDEN", "E-RATE"})
 
 @dataclass(slots=True)
 class Noted:
-    """What is going to stand in the log. skipped: nothing came of it yet."""
+    """What is going to stand in the log. skipped: nothing came of it, or not yet. waiting: for a second person."""
 
     actor: str
     object: str
     details: dict[str, Any] = field(default_factory=dict)
     skipped: bool = False
+    waiting: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +61,13 @@ class PeopleDesk:
         try:
             yield noted
         except IbkitError as error:
-            if error.code != "E-VALIDATION":
+            if error.code != "E-VALIDATION" and not noted.skipped:
                 more = {**noted.details, "code": error.code}
                 self._note(action, noted, address, _result_of(error), more)
             raise
         if not noted.skipped:
-            self._note(action, noted, address, Result.OK, noted.details)
+            result = Result.WAITING if noted.waiting else Result.OK
+            self._note(action, noted, address, result, noted.details)
 
     def by(self, who: Principal, address: str) -> Callable[..., Any]:
         """`noting` for what `who` does: `with by("users.role", user_id, role=…)`."""

@@ -1,4 +1,4 @@
-"""The operations of people, as the description of the interface tells them."""
+"""The operations of people and of what they may stop and limit, as the description of the interface tells them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ibkit.service import people_forms as forms
+from ibkit.service import risk_forms as risk
 from ibkit.service.operation import Operation, query
 
 __all__ = ["PEOPLE"]
@@ -18,6 +19,15 @@ def _in_path(name: str, pattern: str, example: str) -> Mapping[str, Any]:
 
 _USER = (_in_path("user_id", "^[0-9a-f]{32}$", "3b1f0c7de2a94f6c8d5e7a9012bc34de"),)
 _KEY = (_in_path("key_id", "^[0-9a-f]{16}$", "129f7e0e779ead7e"),)
+_CHANGE: tuple[Mapping[str, Any], ...] = (
+    {
+        "name": "number",
+        "in": "path",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 1},
+        "example": 17,
+    },
+)
 _TIME = {"type": "string", "format": "date-time"}
 _WHOSE = (query("user_id", {"type": "string", "pattern": "^[0-9a-f]{32}$"}, "Whose; your own by default."),)
 _SINCE = query("since", _TIME, "Only those then or later.")
@@ -269,5 +279,58 @@ PEOPLE: tuple[Operation, ...] = (
         answers={200: forms.AuditList},
         errors=_READ,
         parameters=_AUDIT,
+    ),
+    Operation(
+        path="/api/kill",
+        method="get",
+        name="listHalts",
+        summary="What is stopped",
+        answers={200: risk.HaltAnswer},
+        errors=(400, 401, 403, 503),
+    ),
+    Operation(
+        path="/api/kill",
+        method="post",
+        name="pressKillSwitch",
+        summary="Stop trading, for everything or for an account or symbol; it is on disk before this answers",
+        answers={200: risk.HaltAnswer},
+        errors=_WRITE,
+        takes=risk.HaltForm,
+        examples={
+            "everything": {"note": "the strategy runs wild"},
+            "account": {"note": "looking into it", "mode": "reduce-only", "account_id": "DU1234567"},
+        },
+    ),
+    Operation(
+        path="/api/kill/release",
+        method="post",
+        name="releaseKillSwitch",
+        summary="Let trading go on; for live money a second person has to say so, too",
+        answers={200: risk.ReleaseAnswer},
+        errors=(*_WRITE, 409, 502),
+        takes=risk.ReleaseForm,
+        examples={"account": {"note": "mended", "account_id": "DU1234567"}},
+    ),
+    Operation(
+        path="/api/limits",
+        method="post",
+        name="changeLimit",
+        summary="Change a limit; a raise for live money waits until a second person confirms it",
+        answers={200: risk.LimitAnswer},
+        errors=_WRITE,
+        takes=risk.LimitForm,
+        examples={
+            "all": {"name": "max_shares", "value": "200", "note": "smaller for now"},
+            "key": {"name": "max_shares", "value": "20", "layer": "key", "whose": "129f7e0e779ead7e", "note": "new"},
+        },
+    ),
+    Operation(
+        path="/api/limits/{number}/confirm",
+        method="post",
+        name="confirmLimit",
+        summary="Confirm another person's raise of a live limit",
+        answers={200: risk.LimitAnswer},
+        errors=(*_ASKED, 422),
+        parameters=_CHANGE,
     ),
 )
