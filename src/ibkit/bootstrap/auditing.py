@@ -87,7 +87,8 @@ def result_of(error: IbkitError) -> Result:
     """What an error says of the act that it ended."""
     if error.effect is Effect.UNKNOWN:
         return Result.UNKNOWN
-    return Result.REFUSED if isinstance(error, TradingError) else Result.FAILED
+    refused = isinstance(error, TradingError) or error.code == "E-FORBIDDEN"
+    return Result.REFUSED if refused else Result.FAILED
 
 
 class AuditQueue:

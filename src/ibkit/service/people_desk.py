@@ -13,7 +13,7 @@ from typing import Any
 from ibkit.bootstrap.auditing import AuditQueue, result_of
 from ibkit.bootstrap.users import UserDesk, open_users
 from ibkit.clock import Clock
-from ibkit.errors import AuthError, IbkitError
+from ibkit.errors import IbkitError
 from ibkit.service.rates import Rates
 from ibkit.settings import Settings
 from ibkit.users import Principal
@@ -27,7 +27,6 @@ ANONYMOUS = "anonymous"
 """The actor of a sign-in that failed."""
 _SIGN_INS_PER_MINUTE = 30
 _CHANGES_PER_MINUTE = 60
-_REFUSED = frozenset({"E-FORBIDDEN", "E-RATE"})
 
 
 @dataclass(slots=True)
@@ -82,9 +81,8 @@ class PeopleDesk:
 
 
 def _result_of(error: IbkitError) -> Result:
-    if isinstance(error, AuthError):
-        return Result.FAILED
-    return Result.REFUSED if error.code in _REFUSED else result_of(error)
+    """Who has to wait was refused by us; what IBKR calls so elsewhere is a failure of its own."""
+    return Result.REFUSED if error.code == "E-RATE" else result_of(error)
 
 
 @asynccontextmanager
