@@ -12,8 +12,10 @@ from ibkit.store.key_sources.private_file import write_private
 
 __all__ = ["SettingsKeys", "put_key"]
 
-_KEY = re.compile(r"^[ \t]*(?:export[ \t]+)?ENCRYPTION_KEY[ \t]*=[ \t]*(\S*)[ \t]*$", re.MULTILINE)
-_PREVIOUS = re.compile(r"^[ \t]*(?:export[ \t]+)?ENCRYPTION_KEY_PREVIOUS[ \t]*=[ \t]*(\S*)[ \t]*$", re.MULTILINE)
+_VALUE = r"[ \t]*=[ \t]*(\"[^\"\n]*\"|'[^'\n]*'|[^#\"'\n]*?)[ \t]*(?:#[^\n]*)?$"
+"""A value in quotes or without, and a remark after it. A line that is not seen here would be set a second time."""
+_KEY = re.compile(rf"^[ \t]*(?:export[ \t]+)?ENCRYPTION_KEY{_VALUE}", re.MULTILINE)
+_PREVIOUS = re.compile(rf"^[ \t]*(?:export[ \t]+)?ENCRYPTION_KEY_PREVIOUS{_VALUE}", re.MULTILINE)
 _OFF = re.compile(r"^#[ \t]*ENCRYPTION_KEY[ \t]*=.*$", re.MULTILINE)
 
 
@@ -76,5 +78,5 @@ def _kept_readable(text: str, old: str) -> str:
     there = _PREVIOUS.search(text)
     if there is None:
         return text + ("" if text.endswith("\n") else "\n") + f"ENCRYPTION_KEY_PREVIOUS={old}\n"
-    older = [key for key in there[1].strip("\"'").split(",") if key]
+    older = [key.strip() for key in there[1].strip("\"'").split(",") if key.strip()]
     return _PREVIOUS.sub("ENCRYPTION_KEY_PREVIOUS=" + ",".join([old, *older]), text, count=1)
