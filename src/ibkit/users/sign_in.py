@@ -341,7 +341,8 @@ class SignIns:
         """The attempt, written down. RateLimited where it is not even looked at."""
         attempt = Attempt(
             attempt_id=new_id(self._random),
-            account=account_key(name) if name else "",
+            # The name of the user where there is one: of a typed one only the beginning is looked up.
+            account=account_key(user.name if user is not None else name) if name else "",
             user_id=user.user_id if user is not None else "",
             address=address[:64],
             kind=kind,
