@@ -233,3 +233,14 @@ async def _all_rows(users: Users) -> str:
         return "\n".join(str(row) for table in tables for row in for_engine(connection).execute(table.select()))
 
     return await users.store._database.read(work)
+
+
+@pytest.mark.requirement("GWY-02")
+@pytest.mark.parametrize("name", ["\0", "anna\0", "\ud800", "x" * 10_000, "anna\u202e"])
+async def test_a_name_that_nobody_can_have_is_an_unknown_one(users: Users, name: str) -> None:
+    """No database is asked for what it cannot even read: that would be a fault of ours, and told as one."""
+    await users.add()
+    with pytest.raises(AuthError):
+        await users.sign_ins.sign_in(name, PASSWORD, address=HERE)
+    with pytest.raises(NotFound):
+        await users.keeper.named(name)

@@ -509,6 +509,8 @@ async def test_a_revoked_key_is_refused_and_cannot_be_revoked_twice(users: Users
     ("changed", "said"),
     [
         ({"label": " "}, "label"),
+        ({"label": "robot\0"}, "label"),
+        ({"label": "robot\x1b[2J"}, "label"),
         ({"life": timedelta(0)}, "days"),
         ({"life": timedelta(days=367)}, "days"),
         ({"accounts": frozenset()}, "account"),
@@ -580,6 +582,15 @@ async def test_a_forms_token_fits_its_own_session_alone(users: Users) -> None:
     assert not csrf_fits(mine, mine)
     assert not csrf_fits(mine, Secret(""))
     assert not csrf_fits(mine, Secret("\udcff half a character, as a header may carry it"))
+
+
+@pytest.mark.requirement("VLT-10")
+async def test_a_browser_may_call_itself_whatever_it_likes(users: Users) -> None:
+    await users.add()
+    cookie = await users.sign_ins.begin_session(await users.signed_in(), address=HERE, agent="Bro\udcffwser\0 \x1b[2J")
+    assert (await users.sign_ins.session_of(cookie, address=HERE)).name == "anna"
+    (session,) = await users.store.sessions((await users.keeper.named("anna")).user_id)
+    assert session.agent == "Browser [2J"
 
 
 @pytest.mark.requirement("FUT-06")

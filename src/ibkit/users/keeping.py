@@ -27,6 +27,7 @@ from ibkit.users.user import (
     LINK_LIFE,
     User,
     check_name,
+    kept_name,
     may_manage,
     with_disabled,
     with_enabled,
@@ -91,7 +92,8 @@ class UserKeeper:
 
     async def named(self, name: str) -> User:
         """NotFound."""
-        user = await self._store.named(name.strip().lower())
+        plain = kept_name(name)
+        user = await self._store.named(plain) if plain is not None else None
         if user is None:
             raise NotFound(
                 f"User {name[:64]} not found", code="E-NOT-FOUND", remedy="`ibkit user list` shows who there is."

@@ -29,7 +29,7 @@ from ibkit.users.ports import Sealing, TellFinding, UserStore, untold
 from ibkit.users.principal import Principal, Scope
 from ibkit.users.tokens import LONGEST_LIFE, Audience, Claims, TokenSigner
 from ibkit.users.totp import with_code_used
-from ibkit.users.user import User, allowed_scopes, unauthorized, with_password, without_link
+from ibkit.users.user import User, allowed_scopes, kept_name, unauthorized, with_password, without_link
 
 __all__ = ["FRESH", "CodeNeeded", "Issued", "SignIns", "SignedIn", "is_fresh"]
 
@@ -113,7 +113,8 @@ class SignIns:
 
     async def sign_in(self, name: str, password: Secret[str], *, address: str) -> Step:
         """The first step. AuthError; RateLimited (E-RATE) with .retry_at after too many failures."""
-        user = await self._store.named(name.strip().lower()[:64])
+        kept = kept_name(name)
+        user = await self._store.named(kept) if kept is not None else None
         pending = await self._begin(Kind.PASSWORD, address=address, name=name, user=user)
         try:
             fits = await self._fits(user.password_hash if user is not None else "", password)
@@ -344,8 +345,7 @@ class SignIns:
         """The attempt, written down. RateLimited where it is not even looked at."""
         attempt = Attempt(
             attempt_id=new_id(self._random),
-            # The name of the user where there is one: of a typed one only the beginning is looked up.
-            account=account_key(user.name if user is not None else name) if name else "",
+            account=account_key(name) if name else "",
             user_id=user.user_id if user is not None else "",
             address=address[:64],
             kind=kind,
