@@ -7,6 +7,7 @@ import logging
 import os
 import stat
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def refused(call) -> ConfigError:
 
 
 def script(tmp_path: Path, body: str) -> str:
-    file = tmp_path / "print key.py"
+    file = tmp_path / "print the_key"
     file.write_text(body)
     return f'"{sys.executable}" "{file}"'
 
@@ -267,6 +268,30 @@ def test_a_key_is_seen_and_replaced_however_the_settings_write_it(tmp_path, line
         "ENCRYPTION_KEY_PREVIOUS": ",".join([OLD, *older]),
         "LOG_LEVEL": "info",
     }
+
+
+@pytest.mark.requirement("VLT-05")
+@pytest.mark.parametrize("kind", ["settings", "file"])
+def test_of_many_that_put_keys_at_once_no_key_is_lost(tmp_path, kind):
+    """Another process may have sealed everything with one of them by then."""
+    file = tmp_path / "vault_key"
+    source = SettingsKeys(None, file) if kind == "settings" else FileKeys(file)
+    keys = [f"{number:02x}" * 31 + "ab" for number in range(24)]
+    gate = threading.Barrier(4)
+
+    def put(mine):
+        gate.wait()
+        for key in mine:
+            source.put(Secret(key))
+
+    threads = [threading.Thread(target=put, args=(keys[number::4],)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    text = file.read_text()
+    assert [key for key in keys if key not in text] == []
+    assert [each.name for each in tmp_path.iterdir()] == ["vault_key"]
 
 
 # --- the system's keyring ---------------------------------------------------------------------------------------------
