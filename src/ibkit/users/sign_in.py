@@ -10,6 +10,8 @@ and an unknown name costs the same argon2 as a known one. Requirement GWY-02; th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeAlias
@@ -110,6 +112,7 @@ class SignIns:
         self._tell = tell
         self._idle = idle
         self._hashing = anyio.CapacityLimiter(_HASHES_AT_ONCE)
+        self._at_work = 0
 
     async def sign_in(self, name: str, password: Secret[str], *, address: str) -> Step:
         """The first step. AuthError; RateLimited (E-RATE) with .retry_at after too many failures."""
@@ -387,18 +390,25 @@ class SignIns:
         return replace(user, password_hash=changed.password_hash)
 
     async def _fits(self, password_hash: str, password: Secret[str]) -> bool:
-        self._check_room()
-        return await anyio.to_thread.run_sync(self._hasher.fits, password_hash, password, limiter=self._hashing)
+        with self._room():
+            return await anyio.to_thread.run_sync(self._hasher.fits, password_hash, password, limiter=self._hashing)
 
     async def _hash(self, password: Secret[str]) -> str:
-        self._check_room()
-        return await anyio.to_thread.run_sync(self._hasher.hash, password, limiter=self._hashing)
+        with self._room():
+            return await anyio.to_thread.run_sync(self._hasher.hash, password, limiter=self._hashing)
 
-    def _check_room(self) -> None:
-        if self._hashing.statistics().tasks_waiting >= _MOST_WAITING:
+    @contextmanager
+    def _room(self) -> Iterator[None]:
+        """Taken before anything is waited for: of many at one moment no more get in than there is room for."""
+        if self._at_work >= _HASHES_AT_ONCE + _MOST_WAITING:
             raise RateLimited(
                 "Too many sign-ins at once", retry_at=self._clock.now() + timedelta(seconds=2), remedy="Try again."
             )
+        self._at_work += 1
+        try:
+            yield
+        finally:
+            self._at_work -= 1
 
 
 def _current(user: User, generation: int) -> bool:
