@@ -171,7 +171,7 @@ def test_a_vault_and_an_audit_log_come_back_whole_on_an_empty_machine(
     ibkit: Run, home: Path, secret_file: Path
 ) -> None:
     """With the keys that are kept in files of their own: without them neither opens nor vouches for anything."""
-    vault_key = home / "vault" / "keys"
+    vault_key = home / "vault" / "vault_key"
     lines = f"ENCRYPTION_KEY_PROVIDER=file\nENCRYPTION_KEY_FILE={vault_key}\n"
     (home / ".env").write_text(lines)
     (home / ".env").chmod(0o600)

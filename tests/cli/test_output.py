@@ -101,6 +101,23 @@ def test_tables_are_aligned_and_missing_values_are_dashes() -> None:
     assert said == "Name  Price\nSPY    1.50\nA         -"
 
 
+@pytest.mark.requirement("ERR-03")
+def test_a_terminal_is_given_nothing_that_it_obeys(capsys: pytest.CaptureFixture[str]) -> None:
+    """A key's label is written by a trader and read by an owner, a broker's text by everybody."""
+    hostile = "\x1b[2J\x9b1A\rU1234567\x7f \u202e765"
+    output.say(output.table(("For", "Of"), [(hostile, "anna")]))
+    output.warn(hostile)
+    output.report(IbkitError(hostile, remedy=hostile), json=False)
+    output.report(IbkitError(hostile, details={"name": hostile}), json=True)
+    output.emit({"label": hostile, "text": "two\nlines\tof it"})
+    said = capsys.readouterr()
+    for shown in said:
+        assert not [each for each in shown if each not in "\n\t" and not each.isprintable()]
+    assert "\\u001b[2J\\u009b1A\\u000dU1234567" in said.err
+    document = json.loads(said.out[said.out.index("{") :])
+    assert document == {"label": hostile, "text": "two\nlines\tof it"}
+
+
 def test_a_stream_that_fails_does_not_raise(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[str] = []
 

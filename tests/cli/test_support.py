@@ -242,3 +242,20 @@ def test_spans_of_time_are_understood() -> None:
     assert gateway_logs.ago("90m", now) == datetime(2026, 11, 27, 10, 30, tzinfo=UTC)
     assert gateway_logs.ago("1d", now) == datetime(2026, 11, 26, 12, tzinfo=UTC)
     assert gateway_logs.ago("soon", now) is None
+
+
+@pytest.mark.plants_secrets
+@pytest.mark.requirement("OPS-11")
+def test_no_half_of_a_secret_is_left_where_a_long_line_is_cut(ibkit: Run, home: Path) -> None:
+    secret = "half of it would be enough"
+    (home / ".env").write_text(f"JWT_SECRET='{secret}'\n")
+    (home / ".env").chmod(0o600)
+    line = "." * (gateway_logs.LONGEST - len(secret) + 4) + secret
+    log = home / STATE / "worker" / "worker.log"
+    log.parent.mkdir(parents=True, mode=0o700)
+    log.write_text(f"{line}\n{'a-' * 40_000}\n")
+    assert ibkit("support", "bundle", "b.zip", "--offline", "--yes").code == 0
+    with zipfile.ZipFile(home / "b.zip") as archive:
+        first, second = archive.read("logs/worker.log").decode().splitlines()
+    assert first.strip(".") == "[hidden]"[: len(first.strip("."))]
+    assert len(second) == gateway_logs.LONGEST

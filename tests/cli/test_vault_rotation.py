@@ -119,10 +119,10 @@ def test_a_rotation_that_was_interrupted_is_ended_with_the_key_it_began_with(ibk
     fill(home, ring_of(OLD))
     shown = ibkit("vault", "status").out
     assert "5 secrets are sealed with another key" in shown
-    refused = ibkit("vault", "rotate", "--key-file", str(home / "key"), "--json")
+    refused = ibkit("vault", "rotate", "--key-file", str(home / "new_key"), "--json")
     assert refused.error["code"] == "E-VALIDATION"
-    (home / "key").write_text(OTHER)
-    refused = ibkit("vault", "rotate", "--key-file", str(home / "key"), "--json")
+    (home / "new_key").write_text(OTHER)
+    refused = ibkit("vault", "rotate", "--key-file", str(home / "new_key"), "--json")
     assert (refused.code, refused.error["code"]) == (3, "E-ENC-KEY")
     ran = ibkit("vault", "rotate", "--json")
     assert ran.code == 0
@@ -134,8 +134,8 @@ def test_a_rotation_that_was_interrupted_is_ended_with_the_key_it_began_with(ibk
 def test_a_key_is_taken_from_a_file_or_from_stdin(ibkit: Run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings(home, f"ENCRYPTION_KEY={OLD}")
     fill(home, ring_of(OLD))
-    (home / "key").write_text(f"{NEW}\n")
-    assert ibkit("vault", "rotate", "--key-file", str(home / "key")).code == 0
+    (home / "new_key").write_text(f"{NEW}\n")
+    assert ibkit("vault", "rotate", "--key-file", str(home / "new_key")).code == 0
     assert keys_in(home) == (NEW, [OLD])
     for bad, code in (("short", "E-ENC-KEY"), ("", "E-ENC-KEY"), ("0" * 64, "E-ENC-KEY")):
         monkeypatch.setattr("sys.stdin", io.StringIO(bad))
@@ -249,7 +249,7 @@ def test_a_key_file_is_written_rotated_and_read_by_the_other_commands(ibkit: Run
 def test_a_command_that_fails_ends_with_its_exit_status_and_a_new_key_is_put_where_it_looks(
     ibkit: Run, home: Path
 ) -> None:
-    kept = home / "kept"
+    kept = home / "kept_key"
     kept.write_text(OLD)
     settings(home, "ENCRYPTION_KEY_PROVIDER=command", f"ENCRYPTION_KEY_COMMAND=cat {kept}")
     fill(home, ring_of(OLD))

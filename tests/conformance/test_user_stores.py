@@ -245,3 +245,14 @@ async def test_of_two_owners_who_remove_each_other_at_once_one_stays(pair: tuple
 
     assert sorted(isinstance(each, ConfigError) for each in ended) == [False, True]
     assert len(await two.keeper.users()) == 1
+
+
+@pytest.mark.requirement("GWY-02")
+@pytest.mark.parametrize("name", ["\0", "anna\0", "\ud800", "x" * 10_000, "anna\u202e"])
+async def test_a_name_that_nobody_can_have_is_an_unknown_one(users: Users, name: str) -> None:
+    """No database is asked for what it cannot even read: that would be a fault of ours, and told as one."""
+    await users.add()
+    with pytest.raises(AuthError):
+        await users.sign_ins.sign_in(name, PASSWORD, address=HERE)
+    with pytest.raises(NotFound):
+        await users.keeper.named(name)

@@ -259,6 +259,20 @@ async def test_old_text_without_the_iv_or_with_another_key_stays_as_it_is(url):
         assert await texts(vault) == [old_text("an old secret")]
 
 
+@pytest.mark.requirement("VLT-03", "VLT-15")
+async def test_old_bytes_that_are_no_text_are_refused_without_showing_them(url):
+    sealed = AESGCM(bytes.fromhex(OLD)).encrypt(bytes.fromhex(IV), b"canary\xff", None)
+    row = {"user_id": "u1", "record": "webhook", "field": "url", "text": f"{sealed[:-16].hex()}:{sealed[-16:].hex()}"}
+    async with opened(url, ring_of(NEW, OLD), old_iv=IV) as vault:
+        await run(vault, insert(SEALED).values(row))
+        with pytest.raises(StorageError, match="is no text") as caught:
+            await vault.get(PLACE)
+        shown = "".join(traceback.format_exception(caught.value)) + laid_bare(caught.value)
+        assert "canary" not in shown
+        done = await rotate(vault)
+        assert (done.rewrapped, done.unreadable) == (0, ("webhook url",))
+
+
 @pytest.mark.requirement("VLT-03", "VLT-05")
 async def test_rotation_seals_old_text_anew_too(url):
     async with opened(url, ring_of(NEW, OLD), old_iv=IV) as vault:

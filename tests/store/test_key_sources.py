@@ -7,6 +7,7 @@ import logging
 import os
 import stat
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -20,11 +21,12 @@ from moto import mock_aws
 from canaries import Canaries, laid_bare
 from ibkit.errors import ConfigError
 from ibkit.model import Secret
+from ibkit.settings.envfile import parse
 from ibkit.store.key_sources.aws_kms import CONTEXT, KmsKeys
 from ibkit.store.key_sources.command import CommandKeys
 from ibkit.store.key_sources.key_file import FileKeys
 from ibkit.store.key_sources.os_keyring import KeyringKeys
-from ibkit.store.key_sources.settings_file import SettingsKeys
+from ibkit.store.key_sources.settings_file import SettingsKeys, put_key
 from vaults import NEW, OLD
 
 pytestmark = pytest.mark.requirement("VLT-06")
@@ -44,7 +46,7 @@ def refused(call) -> ConfigError:
 
 
 def script(tmp_path: Path, body: str) -> str:
-    file = tmp_path / "print key.py"
+    file = tmp_path / "print the_key"
     file.write_text(body)
     return f'"{sys.executable}" "{file}"'
 
@@ -240,6 +242,56 @@ def test_settings_take_a_new_key_only_where_they_are_a_file(tmp_path):
     file.write_text(f"ENCRYPTION_KEY={OLD}\n")
     SettingsKeys(Secret(OLD), file).put(Secret(NEW))
     assert file.read_text() == f"ENCRYPTION_KEY={NEW}\nENCRYPTION_KEY_PREVIOUS={OLD}\n"
+
+
+@pytest.mark.requirement("VLT-01")
+@pytest.mark.parametrize(
+    ("line", "previous"),
+    [
+        ("ENCRYPTION_KEY={}  # a copy lies in the safe", ""),
+        ("export ENCRYPTION_KEY = '{}'# quoted", ""),
+        ('ENCRYPTION_KEY="{}"', "ENCRYPTION_KEY_PREVIOUS={}, {} # two of them"),
+        ("ENCRYPTION_KEY={}", "ENCRYPTION_KEY_PREVIOUS= # none"),
+    ],
+)
+def test_a_key_is_seen_and_replaced_however_the_settings_write_it(tmp_path, line, previous):
+    older = ["d" * 64, "e" * 64][: previous.count("{}")]
+    file = tmp_path / ".env"
+    file.write_text(f"PORT=8001\n{line.format(OLD)}\n{previous.format(*older)}\nLOG_LEVEL=info\n")
+    assert parse(file.read_text())["ENCRYPTION_KEY"] == OLD
+    assert not put_key(file, Secret(NEW), force=False)
+    assert put_key(file, Secret(NEW), force=True)
+    now = parse(file.read_text())
+    assert now == {
+        "PORT": "8001",
+        "ENCRYPTION_KEY": NEW,
+        "ENCRYPTION_KEY_PREVIOUS": ",".join([OLD, *older]),
+        "LOG_LEVEL": "info",
+    }
+
+
+@pytest.mark.requirement("VLT-05")
+@pytest.mark.parametrize("kind", ["settings", "file"])
+def test_of_many_that_put_keys_at_once_no_key_is_lost(tmp_path, kind):
+    """Another process may have sealed everything with one of them by then."""
+    file = tmp_path / "vault_key"
+    source = SettingsKeys(None, file) if kind == "settings" else FileKeys(file)
+    keys = [f"{number:02x}" * 31 + "ab" for number in range(24)]
+    gate = threading.Barrier(4)
+
+    def put(mine):
+        gate.wait()
+        for key in mine:
+            source.put(Secret(key))
+
+    threads = [threading.Thread(target=put, args=(keys[number::4],)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    text = file.read_text()
+    assert [key for key in keys if key not in text] == []
+    assert [each.name for each in tmp_path.iterdir()] == ["vault_key"]
 
 
 # --- the system's keyring ---------------------------------------------------------------------------------------------

@@ -126,6 +126,30 @@ async def test_one_network_that_tries_many_names_waits(users: Users) -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.requirement("UI-01")
+async def test_a_name_with_more_at_its_end_is_nobodys(users: Users) -> None:
+    """Else each ending would be another account to guess at, of one and the same user."""
+    await users.add("a" * 64)
+    with pytest.raises(AuthError):
+        await users.sign_ins.sign_in("a" * 64 + "b", PASSWORD, address=HERE)
+    assert await waits(users, name="a" * 64) is None
+
+
+@pytest.mark.anyio
+@pytest.mark.requirement("UI-01", "VLT-10")
+async def test_nobody_keeps_others_from_their_links_by_wrong_ones(users: Users) -> None:
+    """Whoever has a link has signed in from nowhere yet; a wrong one is not of their account."""
+    link = await users.keeper.first_link()
+    assert link is not None
+    for _ in range(5):
+        with pytest.raises(AuthError):
+            await users.sign_ins.use_link(Secret("a wrong link"), PASSWORD, address=ELSEWHERE)
+    with pytest.raises(RateLimited):
+        await users.sign_ins.use_link(link.token, PASSWORD, address=ELSEWHERE)
+    assert await users.sign_ins.use_link(link.token, PASSWORD, address=HERE)
+
+
+@pytest.mark.anyio
 @pytest.mark.requirement("UI-01", "FUT-06")
 async def test_wrong_codes_count_and_the_right_password_does_not_wipe_them_away(users: Users) -> None:
     await users.add()

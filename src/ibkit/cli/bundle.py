@@ -24,6 +24,8 @@ __all__ = ["contents"]
 
 _LOG_LINES = 500
 _GATEWAY_LINES = 200
+_WHOLE = 8_000
+"""Characters of a line that are masked before what is too long of it goes."""
 _INTENTS = 200
 _PACKAGES = ("aiohttp", "anyio", "cryptography", "cyclopts", "msgspec", "picows", "pyreqwest", "sqlalchemy", "uvloop")
 
@@ -54,7 +56,7 @@ def contents(settings: Settings, checks: list[Check], *, with_terms: bool) -> Ma
     files = {
         "README.txt": _README.format(terms=", and what they were" if with_terms else "; not what they were"),
         **{name: _json(_masked(document, mask)) for name, document in documents.items()},
-        **{name: mask.text(text) for name, text in _logs(settings).items()},
+        **{name: _cut(mask.text(text)) for name, text in _logs(settings).items()},
     }
     _refuse_secrets(mask, files)
     return files
@@ -210,7 +212,12 @@ def _logs(settings: Settings) -> dict[str, str]:
 def _end_of(path: Path, count: int) -> str:
     if not os.access(path, os.R_OK):
         return f"{path.name} cannot be read"
-    return "\n".join(gateway_logs.last_lines(path, count)) + "\n"
+    return "\n".join(gateway_logs.last_lines(path, count, longest=_WHOLE)) + "\n"
+
+
+def _cut(text: str) -> str:
+    """After the masking: of a secret that was cut in two the first half would be known to no mask."""
+    return "".join(f"{line[: gateway_logs.LONGEST]}\n" for line in text.splitlines())
 
 
 def _json(document: object) -> str:

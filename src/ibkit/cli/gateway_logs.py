@@ -10,11 +10,11 @@ from pathlib import Path
 
 from ibkit.errors import NotFound
 
-__all__ = ["ago", "followed", "is_trouble", "last_lines", "log_files", "newest", "since"]
+__all__ = ["LONGEST", "ago", "followed", "is_trouble", "last_lines", "log_files", "newest", "since"]
 
 _TROUBLE = re.compile(r"\b(ERROR|SEVERE|FATAL|WARN(?:ING)?|Exception|refused|denied|failed)\b", re.IGNORECASE)
 _MOMENT = re.compile(r"(\d{4}-\d{2}-\d{2})[ T](\d{2}:\d{2}:\d{2})")
-_LONGEST = 2_000
+LONGEST = 2_000
 
 
 def log_files(folder: Path) -> list[Path]:
@@ -34,10 +34,10 @@ def newest(folder: Path) -> Path:
     return log_files(folder)[0]
 
 
-def last_lines(path: Path, count: int) -> list[str]:
+def last_lines(path: Path, count: int, *, longest: int = LONGEST) -> list[str]:
     """The last `count` lines of a file, each cut where it grows long."""
     with path.open(encoding="utf-8", errors="replace") as file:
-        return [line.rstrip("\r\n")[:_LONGEST] for line in deque(file, maxlen=count)]
+        return [line.rstrip("\r\n")[:longest] for line in deque(file, maxlen=count)]
 
 
 def since(lines: list[str], moment: datetime) -> list[str]:
@@ -71,7 +71,7 @@ def followed(folder: Path, pause: Callable[[], bool]) -> Iterator[str]:
             data = file.read()
         place += len(data)
         *whole, rest = (rest + data.decode("utf-8", "replace")).split("\n")
-        yield from (line.rstrip("\r")[:_LONGEST] for line in whole)
+        yield from (line.rstrip("\r")[:LONGEST] for line in whole)
 
 
 def ago(text: str, now: datetime) -> datetime | None:

@@ -38,7 +38,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     # name=value, "name": "value", name: value
     (
         re.compile(
-            rf"(?i)([\w.-]*(?:{_NAMES})[\w.-]*)([\"']?\s*(?:=|:|%3D|%3A)\s*)(\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[^\s\"',;&}}\])]+)"
+            rf"(?i)(?<![\w.-])(?=[\w.-]*(?:{_NAMES}))([\w.-]++)([\"']?\s*(?:=|:|%3D|%3A)\s*)(\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[^\s\"',;&}}\])]+)"
         ),
         rf"\1\2{HIDDEN}",
     ),
@@ -47,7 +47,9 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     # Long runs of key material: hex, base64 in both alphabets, percent-encoded.
     (re.compile(r"\b(?:0x)?[0-9a-fA-F]{24,}\b"), HIDDEN),
     (
-        re.compile(r"(?=[A-Za-z0-9+/_%=-]*[0-9])(?=[A-Za-z0-9+/_%=-]*[A-Za-z])[A-Za-z0-9+_%=-][A-Za-z0-9+/_%=-]{30,}"),
+        re.compile(
+            r"(?<![A-Za-z0-9+_%=-])(?=[A-Za-z0-9+/_%=-]*[0-9])(?=[A-Za-z0-9+/_%=-]*[A-Za-z])[A-Za-z0-9+_%=-][A-Za-z0-9+/_%=-]{30,}"
+        ),
         HIDDEN,
     ),
     # People and accounts.

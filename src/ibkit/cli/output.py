@@ -174,11 +174,22 @@ def _plain(value: object) -> Any:
             return str(value)
 
 
+_UNSEEN = {
+    code: f"\\u{code:04x}"
+    for code in (*range(32), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+    if chr(code) not in "\n\t"
+}
+"""What a terminal obeys instead of showing it, as JSON writes it.
+
+A key's label or a broker's text is somebody else's: it must not clear the screen, write over a line or turn it round.
+"""
+
+
 def _write(stream: TextIO | None, text: str) -> None:
     if stream is None:
         return
     try:
-        stream.write(text)
+        stream.write(text.translate(_UNSEEN))
         stream.flush()
     except (BrokenPipeError, ValueError):
         _silence(stream)

@@ -52,4 +52,5 @@ def mask(text: str) -> str:
 
 
 def _bytes(value: str | bytes) -> bytes:
-    return value.encode() if isinstance(value, str) else value
+    # Also half characters, as a header may carry them: the codec's own error would hold the value.
+    return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value

@@ -60,9 +60,10 @@ def _count(connection: Connection, attempt: Attempt, condition: ColumnElement[bo
 def _history(connection: Connection, attempt: Attempt) -> History:
     mine, here = FAILURES.c.account == attempt.account, FAILURES.c.network == attempt.network
     known = select(NETWORKS.c.network).where(NETWORKS.c.account == attempt.account)
+    elsewhere = _times(connection, mine, FAILURES.c.network.not_in(known), since=attempt.at - WINDOW)
     return History(
         here=_times(connection, mine, here, since=attempt.at - MEMORY),
-        elsewhere=_times(connection, mine, FAILURES.c.network.not_in(known), since=attempt.at - WINDOW),
+        elsewhere=elsewhere if attempt.account else [],  # a link: those before it are of nobody, not of this one
         network=_times(connection, here, since=attempt.at - WINDOW),
         known=connection.execute(known.where(NETWORKS.c.network == attempt.network)).first() is not None,
     )

@@ -23,7 +23,7 @@ import anyio.to_thread
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from ibkit.clock import Clock
-from ibkit.errors import StorageError
+from ibkit.errors import StorageError, discreet
 from ibkit.model import Secret
 from ibkit.store.database import Database
 from ibkit.store.migrating import for_engine
@@ -285,5 +285,9 @@ def _count(connection: Connection, key_id: str) -> int:
     return connection.execute(select(func.count()).select_from(SEALED).where(mine)).scalar_one()
 
 
+@discreet
 def _as_text(raw: Secret[bytes]) -> Secret[str]:
-    return Secret(raw.reveal().decode())
+    try:
+        return Secret(raw.reveal().decode())
+    except UnicodeDecodeError:  # it holds the bytes, and shows them
+        raise StorageError("Encryption failed: the stored secret is no text", code="E-ENC") from None

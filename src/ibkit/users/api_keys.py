@@ -67,8 +67,8 @@ def new_api_key(
     accounts: frozenset[AccountId] | None = None,
 ) -> tuple[ApiKey, Secret[str]]:
     """The record, and the key itself, which is seen this once. ConfigError (E-VALIDATION, E-FORBIDDEN)."""
-    if not label.strip() or len(label) > 80:
-        raise _invalid("label", "1 to 80 characters that say what the key is for")
+    if not label.strip() or len(label) > 80 or not label.isprintable():
+        raise _invalid("label", "1 to 80 printable characters that say what the key is for")
     if not timedelta(0) < life <= LONGEST_KEY_LIFE:
         raise _invalid("days", f"a key lives from 1 to {LONGEST_KEY_LIFE.days} days")
     if accounts is not None and not accounts:

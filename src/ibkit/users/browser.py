@@ -53,7 +53,7 @@ def new_session(
         seen_at=now,
         signed_in_at=signed_in_at,
         address=address[:64],
-        agent=agent[:200],
+        agent="".join(each for each in agent if each.isprintable())[:200],  # a header may hold half characters
     )
     return session, cookie
 

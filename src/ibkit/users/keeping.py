@@ -27,6 +27,7 @@ from ibkit.users.user import (
     LINK_LIFE,
     User,
     check_name,
+    kept_name,
     may_manage,
     with_disabled,
     with_enabled,
@@ -91,7 +92,8 @@ class UserKeeper:
 
     async def named(self, name: str) -> User:
         """NotFound."""
-        user = await self._store.named(name.strip().lower())
+        plain = kept_name(name)
+        user = await self._store.named(plain) if plain is not None else None
         if user is None:
             raise NotFound(
                 f"User {name[:64]} not found", code="E-NOT-FOUND", remedy="`ibkit user list` shows who there is."
@@ -149,7 +151,8 @@ class UserKeeper:
         check_password(password, name=user.name)
         hashed = await anyio.to_thread.run_sync(self._hasher.hash, password)
         now = self._clock.now()
-        return await self._store.change(user.user_id, lambda found: with_password(found, hashed, now), at=now)
+        change = _by(by, lambda found: with_password(found, hashed, now))
+        return await self._store.change(user.user_id, change, at=now)
 
     async def disable(self, name: str, *, by: Principal | None = None) -> User:
         """Tokens, sessions and keys of theirs are over at once, and stay so when the user is enabled again."""
@@ -162,7 +165,7 @@ class UserKeeper:
         """Everywhere: tokens and browser sessions of theirs are over at once."""
         user = await self.named(name)
         _check_may(by, user.role, own=user.user_id)
-        return await self._store.change(user.user_id, with_nothing_open, at=self._clock.now())
+        return await self._store.change(user.user_id, _by(by, with_nothing_open), at=self._clock.now())
 
     async def set_role(self, name: str, role: Role, *, by: Principal | None = None) -> User:
         """Takes effect for the tokens that there are, too."""
@@ -225,7 +228,8 @@ class UserKeeper:
         secret = Secret(self._random(SECRET_BYTES))
         # In a thread: a command or a key service may be asked for the vault's newest key.
         sealed = await anyio.to_thread.run_sync(self._sealing.seal, user.user_id, secret)
-        await self._store.change(user.user_id, lambda found: with_totp(found, sealed), at=self._clock.now())
+        change = _by(by, lambda found: with_totp(found, sealed))
+        await self._store.change(user.user_id, change, at=self._clock.now())
         return enrolment_address(user.name, secret)
 
     async def confirm_totp(self, name: str, code: str, *, by: Principal | None = None) -> tuple[Secret[str], ...]:
@@ -237,13 +241,13 @@ class UserKeeper:
         def confirmed(found: User) -> User:
             return with_totp_confirmed(found, code, codes, self._sealing, now)
 
-        await self._store.change(user.user_id, confirmed, at=now)
+        await self._store.change(user.user_id, _by(by, confirmed), at=now)
         return codes
 
     async def remove_totp(self, name: str, *, by: Principal | None = None) -> User:
         user = await self.named(name)
         _check_may(by, user.role, own=user.user_id)
-        return await self._store.change(user.user_id, without_totp, at=self._clock.now())
+        return await self._store.change(user.user_id, _by(by, without_totp), at=self._clock.now())
 
     async def reseal(self) -> tuple[int, tuple[str, ...]]:
         """Seal every second step's secret with the vault's present key: how many, and what opens with no key.
@@ -293,6 +297,16 @@ def _may(by: Principal | None, subject: Role, *, own: str = "") -> bool:
     if by is None or (own and by.user_id == own and not by.api_key_id):
         return True
     return Scope.ADMIN in by.scopes and may_manage(by.role, subject)
+
+
+def _by(by: Principal | None, change: Change) -> Change:
+    """`change`, refused where `by` may not make it of the user as they are when it is made: roles change meanwhile."""
+
+    def checked(found: User) -> User:
+        _check_may(by, found.role, own=found.user_id)
+        return change(found)
+
+    return checked
 
 
 def _check_may(by: Principal | None, subject: Role, *, own: str = "") -> None:

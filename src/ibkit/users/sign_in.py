@@ -10,7 +10,8 @@ and an unknown name costs the same argon2 as a known one. Requirement GWY-02; th
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeAlias
@@ -30,7 +31,7 @@ from ibkit.users.ports import Sealing, TellFinding, UserStore, untold
 from ibkit.users.principal import Principal, Scope
 from ibkit.users.tokens import LONGEST_LIFE, Audience, Claims, TokenSigner
 from ibkit.users.totp import with_code_used
-from ibkit.users.user import User, allowed_scopes, unauthorized, with_password, without_link
+from ibkit.users.user import User, allowed_scopes, kept_name, unauthorized, with_password, without_link
 
 __all__ = ["FRESH", "CodeNeeded", "Issued", "SignIns", "SignedIn", "Step", "is_fresh"]
 
@@ -111,10 +112,12 @@ class SignIns:
         self._tell = tell
         self._idle = idle
         self._hashing = anyio.CapacityLimiter(_HASHES_AT_ONCE)
+        self._at_work = 0
 
     async def sign_in(self, name: str, password: Secret[str], *, address: str) -> Step:
         """The first step. AuthError; RateLimited (E-RATE) with .retry_at after too many failures."""
-        user = await self._store.named(name.strip().lower()[:64])
+        kept = kept_name(name)
+        user = await self._store.named(kept) if kept is not None else None
         pending = await self._begin(Kind.PASSWORD, address=address, name=name, user=user)
         try:
             fits = await self._fits(user.password_hash if user is not None else "", password)
@@ -399,18 +402,25 @@ class SignIns:
         return replace(user, password_hash=changed.password_hash)
 
     async def _fits(self, password_hash: str, password: Secret[str]) -> bool:
-        self._check_room()
-        return await anyio.to_thread.run_sync(self._hasher.fits, password_hash, password, limiter=self._hashing)
+        with self._room():
+            return await anyio.to_thread.run_sync(self._hasher.fits, password_hash, password, limiter=self._hashing)
 
     async def _hash(self, password: Secret[str]) -> str:
-        self._check_room()
-        return await anyio.to_thread.run_sync(self._hasher.hash, password, limiter=self._hashing)
+        with self._room():
+            return await anyio.to_thread.run_sync(self._hasher.hash, password, limiter=self._hashing)
 
-    def _check_room(self) -> None:
-        if self._hashing.statistics().tasks_waiting >= _MOST_WAITING:
+    @contextmanager
+    def _room(self) -> Iterator[None]:
+        """Taken before anything is waited for: of many at one moment no more get in than there is room for."""
+        if self._at_work >= _HASHES_AT_ONCE + _MOST_WAITING:
             raise RateLimited(
                 "Too many sign-ins at once", retry_at=self._clock.now() + timedelta(seconds=2), remedy="Try again."
             )
+        self._at_work += 1
+        try:
+            yield
+        finally:
+            self._at_work -= 1
 
 
 def _current(user: User, generation: int) -> bool:

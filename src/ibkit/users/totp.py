@@ -82,7 +82,8 @@ def with_code_used(user: User, code: str, sealing: Sealing, now: datetime) -> Us
     """`code` used up: one of the app, or a recovery code. AuthError where it is wrong or was used before."""
     if not user.needs_code:
         raise unauthorized()
-    changed = _used(user, code, sealing, now) or _recovered(user, code)
+    # A recovery code first: it is for days on which the other way is shut, also by a vault key that is gone.
+    changed = _recovered(user, code) or _used(user, code, sealing, now)
     if changed is None:
         raise unauthorized()
     return changed

@@ -22,6 +22,7 @@ __all__ = [
     "User",
     "allowed_scopes",
     "check_name",
+    "kept_name",
     "may_manage",
     "parse_scopes",
     "unauthorized",
@@ -108,10 +109,16 @@ def parse_scopes(words: Iterable[str]) -> frozenset[Scope]:
     return frozenset(found)
 
 
+def kept_name(name: str) -> str | None:
+    """`name` in the form in which it is kept: lower case. None for one that no user can have."""
+    plain = name.strip().lower()
+    return plain if _NAME.fullmatch(plain) else None
+
+
 def check_name(name: str) -> str:
     """`name` in the form in which it is kept: lower case. ConfigError (E-VALIDATION)."""
-    plain = name.strip().lower()
-    if not _NAME.fullmatch(plain):
+    plain = kept_name(name)
+    if plain is None:
         raise ConfigError(
             "Invalid request: name: a user's name has 1 to 64 letters of a-z, digits and . _ @ + -",
             code="E-VALIDATION",

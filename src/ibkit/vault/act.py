@@ -29,11 +29,19 @@ _ACTION = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 _DETAIL = re.compile(r"[a-z][a-z0-9_]*")
 _NAMED = r"password|passwd|passphrase|secret|token|api[_-]?key|private[_-]?key|encryption[_-]?key|authorization|cookie"
 _KEPT_FOR_YEARS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(rf"(?i)\b([\w-]*(?:{_NAMED})[\w-]*)([\"']?\s*[=:]\s*[\"']?)[^\s,;\"'}}&]+"), rf"\1\2{STARS}"),
+    (
+        re.compile(
+            rf"(?i)(?<![\w-])(?=[\w-]*(?:{_NAMED}))([\w-]++)([\"']?\s*[=:]\s*[\"']?)[^\s,;\"'}}&]+",
+        ),
+        rf"\1\2{STARS}",
+    ),
     (re.compile(r"\b[0-9a-fA-F]{40,}\b"), STARS),
-    (re.compile(r"(?=[\w+/-]*[a-z])(?=[\w+/-]*[A-Z])(?=[\w+/-]*[0-9])[\w+/-]{40,}={0,2}"), STARS),  # base64
+    (re.compile(r"(?<![\w+/-])(?=[\w+/-]*[a-z])(?=[\w+/-]*[A-Z])(?=[\w+/-]*[0-9])[\w+/-]{40,}={0,2}"), STARS),  # base64
 )
-"""Besides what a log hides: words that only contain such a name, and long runs of hex or base64."""
+"""Besides what a log hides: words that only contain such a name, and long runs of hex or base64.
+
+Each word is looked at from its beginning alone: from every place in it, a long one would hold up the process.
+"""
 
 
 class Result(enum.StrEnum):

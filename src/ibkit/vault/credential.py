@@ -132,8 +132,8 @@ def _check(draft: Draft) -> None:
         raise _wrong("connection_id", "use 1 to 64 letters, digits, dots, dashes or underscores")
     if draft.user_id and not _NAME.fullmatch(draft.user_id):
         raise _wrong("user_id", "use 1 to 64 letters, digits, dots, dashes or underscores")
-    if len(draft.label) > _LONGEST_LABEL:
-        raise _wrong("label", f"at most {_LONGEST_LABEL} characters")
+    if len(draft.label) > _LONGEST_LABEL or not draft.label.isprintable():
+        raise _wrong("label", f"at most {_LONGEST_LABEL} characters, all of them printable")
     check_names(draft.method, draft.fields)
     known = FIELDS[draft.method]
     for name, value in draft.fields.items():

@@ -7,7 +7,7 @@ from pathlib import Path
 from ibkit.errors import ConfigError, discreet
 from ibkit.model import Secret
 from ibkit.store.key_sources import Keys, fresh_key
-from ibkit.store.key_sources.private_file import read_private, write_private
+from ibkit.store.key_sources.private_file import alone_in, read_private, write_private
 
 __all__ = ["FileKeys", "lines_of", "put_line"]
 
@@ -36,10 +36,12 @@ def lines_of(path: Path) -> list[str]:
 
 def put_line(path: Path, line: str) -> None:
     """In front of the others. ConfigError (E-ENC-KEY)."""
-    rest = read_private(path, "the key file")
+    read_private(path, "the key file")  # what is no key file is said before a folder is made for it
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_private(path, f"{line}\n{rest}")
+        with alone_in(path.parent):
+            rest = read_private(path, "the key file")
+            write_private(path, f"{line}\n{rest}")
     except OSError as error:
         raise ConfigError(
             f"Encryption failed: the key file {path} cannot be written: {error.strerror}",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ibkit.errors import ConfigError
 
-__all__ = ["read_private", "write_private"]
+__all__ = ["alone_in", "read_private", "write_private"]
 
 _LARGEST = 64 * 1024
 
@@ -34,6 +37,25 @@ def read_private(path: Path, what: str) -> str:
         raise _failed(what, path, error.strerror or "it cannot be read") from None
     except UnicodeDecodeError:
         raise _failed(what, path, "it is not plain text") from None
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """For reading a file of `folder` and writing it anew: of two at once the second sees what the first wrote.
+
+    Else a key is lost that the first may have sealed everything with. Not on Windows. Raises OSError.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)  # waits: it is held for the writing of one small file
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_private(path: Path, text: str) -> None:

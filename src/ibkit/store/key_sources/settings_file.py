@@ -8,12 +8,14 @@ from pathlib import Path
 from ibkit.errors import ConfigError, discreet
 from ibkit.model import Secret
 from ibkit.store.key_sources import Keys, fresh_key
-from ibkit.store.key_sources.private_file import write_private
+from ibkit.store.key_sources.private_file import alone_in, write_private
 
 __all__ = ["SettingsKeys", "put_key"]
 
-_KEY = re.compile(r"^[ \t]*(?:export[ \t]+)?ENCRYPTION_KEY[ \t]*=[ \t]*(\S*)[ \t]*$", re.MULTILINE)
-_PREVIOUS = re.compile(r"^[ \t]*(?:export[ \t]+)?ENCRYPTION_KEY_PREVIOUS[ \t]*=[ \t]*(\S*)[ \t]*$", re.MULTILINE)
+_VALUE = r"[ \t]*=[ \t]*(\"[^\"\n]*\"|'[^'\n]*'|[^#\"'\n]*?)[ \t]*(?:#[^\n]*)?$"
+"""A value in quotes or without, and a remark after it. A line that is not seen here would be set a second time."""
+_KEY = re.compile(rf"^[ \t]*(?:export[ \t]+)?ENCRYPTION_KEY{_VALUE}", re.MULTILINE)
+_PREVIOUS = re.compile(rf"^[ \t]*(?:export[ \t]+)?ENCRYPTION_KEY_PREVIOUS{_VALUE}", re.MULTILINE)
 _OFF = re.compile(r"^#[ \t]*ENCRYPTION_KEY[ \t]*=.*$", re.MULTILINE)
 
 
@@ -51,24 +53,27 @@ def put_key(file: Path, key: Secret[str], *, force: bool) -> bool:
     A key that is replaced goes in front of the older ones. ConfigError (E-ENV-FILE).
     """
     try:
-        text = file.read_text(encoding="utf-8") if file.exists() else ""
-        there = _KEY.search(text)
-        line = f"ENCRYPTION_KEY={key.reveal()}"
-        if there is not None and there[1].strip("\"'"):
-            if not force:
-                return False
-            text = _kept_readable(_KEY.sub(line, text, count=1), there[1].strip("\"'"))
-        elif there is not None:
-            text = _KEY.sub(line, text, count=1)
-        elif _OFF.search(text):
-            text = _OFF.sub(line, text, count=1)
-        else:
-            text += ("" if not text or text.endswith("\n") else "\n") + line + "\n"
-        write_private(file, text)
+        with alone_in(file.parent):
+            text = _with_key(file.read_text(encoding="utf-8") if file.exists() else "", key, force=force)
+            if text is not None:
+                write_private(file, text)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"Settings file problem: {file}: {reason}", code="E-ENV-FILE") from error
-    return True
+    return text is not None
+
+
+def _with_key(text: str, key: Secret[str], *, force: bool) -> str | None:
+    """`text` with the key in it; None where one stands there and force is not set."""
+    there = _KEY.search(text)
+    line = f"ENCRYPTION_KEY={key.reveal()}"
+    if there is not None and there[1].strip("\"'"):
+        return _kept_readable(_KEY.sub(line, text, count=1), there[1].strip("\"'")) if force else None
+    if there is not None:
+        return _KEY.sub(line, text, count=1)
+    if _OFF.search(text):
+        return _OFF.sub(line, text, count=1)
+    return text + ("" if not text or text.endswith("\n") else "\n") + line + "\n"
 
 
 def _kept_readable(text: str, old: str) -> str:
@@ -76,5 +81,5 @@ def _kept_readable(text: str, old: str) -> str:
     there = _PREVIOUS.search(text)
     if there is None:
         return text + ("" if text.endswith("\n") else "\n") + f"ENCRYPTION_KEY_PREVIOUS={old}\n"
-    older = [key for key in there[1].strip("\"'").split(",") if key]
+    older = [key.strip() for key in there[1].strip("\"'").split(",") if key.strip()]
     return _PREVIOUS.sub("ENCRYPTION_KEY_PREVIOUS=" + ",".join([old, *older]), text, count=1)
