@@ -90,7 +90,14 @@ _FILTERS = (
     _query("cursor", {"type": "string", "maxLength": 64}, "`next` of the page before."),
 )
 _CONNECTION = (_query("connection_id", {"const": "default"}, "The connection; there is one, `default`."),)
-_SINCE = (_query("since", {"type": "string", "format": "date-time"}, "What changed since then first."),)
+_SINCE = (
+    _query("since", {"type": "string"}, "A moment, or the id of an event: what changed since then is told first."),
+)
+_LINES = (
+    _query("broker", {"type": "string", "maxLength": 32}, "Whose quotes; the configured broker's by default."),
+    _query("symbols", {"type": "string", "maxLength": 400}, "Stocks, separated by commas."),
+    _query("conids", {"type": "string", "maxLength": 400}, "IBKR's numbers of contracts, separated by commas."),
+)
 _MARKET = {"broker": "ibkr", "action": "buy", "symbol": "AAPL", "qty": 100, "order_type": "market"}
 _WISHES = {
     "market": {**_MARKET, "time_in_force": "day"},
@@ -156,7 +163,7 @@ def _for_connection(*operations: Operation) -> Iterator[Operation]:
         )
 
 
-_ORDER_ERRORS = (400, 401, 403, 404, 409, 413, 415, 422, 424, 429, 502, 503, 504)
+_ORDER_ERRORS = (400, 401, 403, 404, 409, 413, 415, 422, 424, 429, 502, 503, 504, 507)
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
@@ -196,10 +203,20 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/broker-order/events",
         method="get",
         name="orderEvents",
-        summary="Changes of your orders as server-sent events (event: order)",
+        summary="Changes of your orders as server-sent events (event: order); also as a WebSocket",
         answers={200: None},
         errors=(400, 401, 403, 422, 429),
         parameters=_SINCE,
+        also_under_api=True,
+    ),
+    Operation(
+        path="/quotes/events",
+        method="get",
+        name="quoteEvents",
+        summary="Quotes as they change, as server-sent events (event: quote); also as a WebSocket",
+        answers={200: None},
+        errors=(400, 401, 403, 404, 409, 422, 424, 429, 502, 503, 504),
+        parameters=_LINES,
         also_under_api=True,
     ),
     Operation(

@@ -15,10 +15,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import anyio
 import uvicorn
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from ibkit.bootstrap.clients import clock_of
 from ibkit.bootstrap.connections import Confirm
@@ -33,9 +33,12 @@ from ibkit.service.app import Service, make_app
 from ibkit.service.brokers import Adapter, Brokers, IbkrAdapter, MockAdapter
 from ibkit.service.carrying import Carrying
 from ibkit.service.door import Addresses, App, check_binding, origins_of
+from ibkit.service.events import LONGEST_MESSAGE
+from ibkit.service.heads import LARGEST_HEAD, bounded
 from ibkit.service.health import Layers
 from ibkit.service.order_events import OrderEvents
 from ibkit.service.orders import Orders
+from ibkit.service.quote_events import QuoteEvents
 from ibkit.service.rates import Rates
 from ibkit.settings import Settings
 from ibkit.users.principal import Authenticator
@@ -45,7 +48,6 @@ __all__ = ["Running", "open_service", "serve"]
 log = logging.getLogger(__name__)
 
 DRAIN_S = 8.0
-_MOST_HEADERS = 64 * 1024
 _IDLE_S = 10
 
 
@@ -96,7 +98,8 @@ async def open_service(
             authenticator=authenticator,
             brokers=brokers,
             orders=Orders(brokers, carrying, clock),
-            events=OrderEvents(brokers, SystemClock(), lambda: service.stopping),
+            order_events=OrderEvents(brokers, SystemClock(), lambda: service.stopping),
+            quote_events=QuoteEvents(brokers, lambda: service.stopping),
             layers=Layers(settings, lambda: service.connection, watch=watch, stopping=lambda: service.stopping),
             rates=Rates(SystemClock().monotonic),
             clock=clock,
@@ -210,9 +213,10 @@ class _Server(uvicorn.Server):
 
 
 def _config(app: App) -> uvicorn.Config:
-    options: dict[str, Any] = {"h11_max_incomplete_event_size": _MOST_HEADERS}
     return uvicorn.Config(
         app,
+        http=bounded(AutoHTTPProtocol),
+        h11_max_incomplete_event_size=LARGEST_HEAD + 1,
         lifespan="off",
         access_log=False,
         log_config=None,
@@ -221,9 +225,10 @@ def _config(app: App) -> uvicorn.Config:
         proxy_headers=False,
         timeout_keep_alive=_IDLE_S,
         timeout_graceful_shutdown=1,
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=LONGEST_MESSAGE,
+        ws_per_message_deflate=False,
         limit_concurrency=1_000,
-        **options,
     )
 
 
