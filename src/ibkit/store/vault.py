@@ -20,7 +20,7 @@ from typing import TypeVar
 
 import anyio
 import anyio.to_thread
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
 from ibkit.clock import Clock
 from ibkit.errors import StorageError
@@ -197,6 +197,18 @@ class SqlVault:
     async def keys_older_than(self, instant: datetime) -> tuple[KeyUse, ...]:
         """Keys still sealed with that were first seen before `instant`: for the reminder of KEY_ROTATION_DAYS."""
         return tuple(key for key in await self.keys() if key.since < instant and (key.current or key.texts))
+
+    async def keys_due_for_reminder(self, *, since_before: datetime, reminded_before: datetime) -> tuple[str, ...]:
+        """Ids of the keys that are that old, and of which nobody was reminded since then."""
+        old = {key.key_id for key in await self.keys_older_than(since_before)}
+        reminded = KEYS.c.reminded_at
+        query = select(KEYS.c.key_id).where(or_(reminded.is_(None), reminded < reminded_before))
+        rows = await self.database.read(lambda connection: for_engine(connection).execute(query).scalars().all())
+        return tuple(sorted(old.intersection(rows)))
+
+    async def key_reminded(self, key_id: str, at: datetime) -> None:
+        note = update(KEYS).where(KEYS.c.key_id == key_id).values(reminded_at=at)
+        await self.database.write(lambda connection: for_engine(connection).execute(note))
 
     async def _reseal(self, old: SealedText, text: Secret[str]) -> None:
         def work(connection: Connection, ring: KeyRing) -> None:

@@ -45,6 +45,7 @@ KEYS = Table(
     Column("check_value", Text),
     Column("since", Instant),
     Column("superseded_at", Instant),
+    Column("reminded_at", Instant),
 )
 
 

@@ -1,4 +1,4 @@
-"""When a reminder of old credentials was sent, how their keys are known again, and who recorded IBKR's approval."""
+"""When somebody was reminded of old credentials and keys, fingerprints of keys, and records of IBKR's approval."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ def upgrade(connection: Connection) -> None:
     postgresql = connection.dialect.name == "postgresql"
     table = f"{SCHEMA}.credentials" if postgresql else "credentials"
     instant = "TIMESTAMP WITH TIME ZONE" if postgresql else "VARCHAR(40)"
-    connection.execute(text(f"ALTER TABLE {table} ADD COLUMN reminded_at {instant}"))
+    keys = f"{SCHEMA}.vault_keys" if postgresql else "vault_keys"
+    for each in (table, keys):
+        connection.execute(text(f"ALTER TABLE {each} ADD COLUMN reminded_at {instant}"))
     connection.execute(text(f"ALTER TABLE {table} ADD COLUMN fingerprints JSON"))
     _METADATA.create_all(connection)
