@@ -20,7 +20,7 @@ from typing import TypeVar
 
 import anyio
 import anyio.to_thread
-from sqlalchemy import Connection, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
 
 from ibkit.clock import Clock
 from ibkit.errors import StorageError
@@ -35,6 +35,12 @@ __all__ = ["KeyUse", "SealedText", "SqlVault", "delete_sealed", "put_sealed", "s
 
 Random = Callable[[int], bytes]
 T = TypeVar("T")
+_OF_RECORD = (
+    select(SEALED.c.sealed_id, SEALED.c.field, SEALED.c.text)
+    .where(SEALED.c.user_id == bindparam("user"), SEALED.c.record == bindparam("record"))
+    .order_by(SEALED.c.sealed_id)
+)
+"""Built once: for each use of credentials, building it would take as long as opening what it finds."""
 _READ_AGAIN_S = 2.0
 """Between two readings of the keys for an unknown one: a damaged row must not call a command at will."""
 
@@ -261,11 +267,8 @@ def put_sealed(connection: Connection, place: Place, text: Secret[str], ring: Ke
 
 def sealed_of(connection: Connection, user: str, record: str) -> list[SealedText]:
     """Every sealed field of a record."""
-    query = select(SEALED).where(SEALED.c.user_id == user, SEALED.c.record == record).order_by(SEALED.c.sealed_id)
-    return [
-        SealedText(row.sealed_id, Place(row.user_id, row.record, row.field), row.text)
-        for row in for_engine(connection).execute(query)
-    ]
+    rows = for_engine(connection).execute(_OF_RECORD, {"user": user, "record": record})
+    return [SealedText(sealed_id, Place(user, record, name), text) for sealed_id, name, text in rows]
 
 
 def delete_sealed(connection: Connection, user: str, record: str) -> int:
