@@ -25,7 +25,7 @@ from ibkit.bootstrap.clients import clock_of
 from ibkit.bootstrap.connections import Confirm
 from ibkit.bootstrap.credential_desk import CredentialDesk, open_credential_desk
 from ibkit.bootstrap.edge import edges
-from ibkit.bootstrap.multi_user import check_licence, without_own_login
+from ibkit.bootstrap.multi_user import check_licence, earlier_owner_of, without_own_login
 from ibkit.bootstrap.processes import ending_by_force
 from ibkit.bootstrap.reminders import Reminders
 from ibkit.bootstrap.vaults import ring_of
@@ -87,6 +87,7 @@ async def open_service(
     """The service without a socket. adapters: brokers besides ibkr and mock. ConfigError, StorageError."""
     ring_of(settings)  # a key that is no key stops the start, not the first order
     await check_licence(settings)
+    earlier_owner = await earlier_owner_of(settings)
     settings = without_own_login(settings)
     known: list[Adapter] = [IbkrAdapter(settings=settings, confirm=confirm), MockAdapter(settings=settings), *adapters]
     default = settings.general.provider
@@ -99,7 +100,7 @@ async def open_service(
             settings=settings,
             authenticator=authenticator,
             brokers=brokers,
-            orders=Orders(brokers, carrying, clock),
+            orders=Orders(brokers, carrying, clock, earlier_owner=earlier_owner),
             order_events=OrderEvents(brokers, SystemClock(), lambda: service.stopping),
             quote_events=QuoteEvents(brokers, lambda: service.stopping),
             layers=Layers(settings, lambda: service.connection, watch=watch, stopping=lambda: service.stopping),

@@ -20,6 +20,15 @@ Table(
     Column("accepted_by", String(200), nullable=False),
     Column("accepted_at", Instant, nullable=False),
 )
+# Whose the orders of before there were several users are; the newest row counts, "" where they are nobody's again.
+Table(
+    "earlier_owners",
+    _METADATA,
+    Column("row_id", Integer, primary_key=True),
+    Column("user_id", String(64), nullable=False),
+    Column("attached_by", String(200), nullable=False),
+    Column("attached_at", Instant, nullable=False),
+)
 
 
 def upgrade(connection: Connection) -> None:
