@@ -98,6 +98,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, S
 
 
 @pytest.mark.requirement("VLT-07", "VLT-08", "CFG-08")
+@pytest.mark.plants_secrets  # the registered address is the one that everybody calls from here, so the audit log has it
 def test_credentials_are_stored_tested_used_replaced_and_deleted(tmp_path: Path) -> None:
     with at_ibkr(approved(tmp_path)) as (service, simulator):
         empty = service.ask("GET", BASE).json
@@ -313,7 +314,7 @@ def test_who_may_read_masks_and_who_may_change(
 ) -> None:
     service, simulator = opened
     assert service.ask("GET", BASE, token=token).status == reads
-    place = f"{BASE}/by-{token}"
+    place = f"{BASE}/of-{writes}-{reads}"
     assert service.ask("POST", place, body_for(simulator), token=token).status == writes
     for method, path in (("POST", "/test"), ("POST", "/activate"), ("DELETE", "")):
         answer = service.ask(method, f"{place}{path}", token=token)
