@@ -245,3 +245,28 @@ def test_a_database_that_is_none_is_found(ibkit: Run, home: Path) -> None:
         connection.execute("CREATE TABLE t (x)")
     connection.close()
     assert ibkit("verify").code == 0
+
+
+@pytest.mark.requirement("VLT-06", "SET-06")
+@pytest.mark.plants_secrets
+def test_a_key_that_is_named_is_read_where_it_is_kept(ibkit: Callable[..., Any], home: Path) -> None:
+    from simulators import KEYS
+
+    for name, text in (("keys", "0a1b" * 16), ("ibkr-key", (KEYS / "simpaper1/private_oauth2.pem").read_text())):
+        (home / name).write_text(text)
+        (home / name).chmod(0o600)
+    lines = {
+        "IBKR_CLIENT_ID": "CLIENT77",
+        "IBKR_CLIENT_KEY_ID": "main",
+        "IBKR_CREDENTIAL": "trader",
+        "IBKR_ALLOWED_IP": "203.0.113.7",
+        "IBKR_PRIVATE_KEY_PATH": "secret://ibkr-key",
+        "ENCRYPTION_KEY_PROVIDER": "file",
+        "ENCRYPTION_KEY_FILE": str(home / "keys"),
+    }
+    (home / ".env").write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
+    (home / ".env").chmod(0o600)
+    ran = ibkit("verify")
+    assert "ibkr-key of the file: RSA 2048" in ran.out
+    (home / "ibkr-key").unlink()
+    assert "E-KEY-MISSING" in ibkit("verify").out

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from credential_desks import fields_for, settings_of_vault
+from credential_desks import ADA, fields_for, opened_desk, put, settings_of_vault
 from ibkit.bootstrap import Edges, run
+from ibkit.bootstrap.alerting import open_alerting
 from ibkit.bootstrap.multi_user import accept_licence
 from ibkit.errors import ConfigError
 from ibkit.model import AuthMethod
@@ -23,8 +24,8 @@ from ibkit.sim.serving.inprocess import Simulator
 from ibkit.sim.world import SimConfig
 from ibkit.users.principal import Role, Scope
 from people import PAPER, People, account, person
-from service_desks import FastClock, Served, served, settings_of
-from simulators import KEYS
+from service_desks import FastClock, Served, served, settings_of, until
+from simulators import KEYS, make_simulator
 
 CAMEL = {
     "client_id": "clientId",
@@ -66,14 +67,16 @@ def people() -> People:
 
 
 @contextmanager
-def at_ibkr(settings: Settings, *, whose: People | None = None) -> Iterator[tuple[Served, Simulator]]:
+def at_ibkr(
+    settings: Settings, *, whose: People | None = None, keep_alive: bool = False
+) -> Iterator[tuple[Served, Simulator]]:
     simulator = Simulator(SimConfig(start=START, seed=7), FastClock(START), keys=KEYS)
 
     def transport(found: Settings) -> Any:
         return simulator.transport("gateway" if found.method is AuthMethod.GATEWAY else "cloud")
 
-    edges = Edges(transport=transport, clock=simulator.clock, keep_alive=False)
-    with served(settings, people=whose or people(), wait=False, open_edges=edges) as service:
+    edges = Edges(transport=transport, clock=simulator.clock, keep_alive=keep_alive)
+    with served(settings, people=people(), wait=False, open_edges=edges) as service:
         yield service, simulator
 
 
@@ -95,6 +98,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, S
 
 
 @pytest.mark.requirement("VLT-07", "VLT-08", "CFG-08")
+@pytest.mark.plants_secrets  # the registered address is the one that everybody calls from here, so the audit log has it
 def test_credentials_are_stored_tested_used_replaced_and_deleted(tmp_path: Path) -> None:
     with at_ibkr(approved(tmp_path)) as (service, simulator):
         empty = service.ask("GET", BASE).json
@@ -310,7 +314,7 @@ def test_who_may_read_masks_and_who_may_change(
 ) -> None:
     service, simulator = opened
     assert service.ask("GET", BASE, token=token).status == reads
-    place = f"{BASE}/by-{token}"
+    place = f"{BASE}/of-{writes}-{reads}"
     assert service.ask("POST", place, body_for(simulator), token=token).status == writes
     for method, path in (("POST", "/test"), ("POST", "/activate"), ("DELETE", "")):
         answer = service.ask(method, f"{place}{path}", token=token)
@@ -376,6 +380,32 @@ def test_several_users_need_a_vault_key(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught, served(settings, wait=False):
         pytest.fail("it started")
     assert caught.value.code == "E-ENC-KEY"
+
+
+@pytest.mark.requirement("VLT-14")
+def test_credentials_of_91_days_ago_are_shown_as_due_and_told_once(tmp_path: Path) -> None:
+    settings = approved(tmp_path)
+    then = make_simulator(start=START - timedelta(days=91))
+
+    async def stored() -> None:
+        async with opened_desk(settings, then) as desk:
+            await put(desk, fields_for(then), connection_id="default")
+            await desk.activate(ADA, "default")
+
+    async def alerts() -> list[tuple[str, str, int]]:
+        async with open_alerting(settings) as alerting:
+            return [(each.event.value, each.subject, each.count) for each in await alerting.incidents.incidents()]
+
+    run(stored)
+    with at_ibkr(settings, keep_alive=True) as (service, _):
+        shown = service.ask("GET", BASE).json["inUse"]
+        assert (shown["renewalDue"], shown["ageDays"]) == (True, 91)
+        assert shown["createdAt"] == shown["changedAt"]
+        old = ("credential.old", "user-ada/default", 1)
+        until(lambda: old in run(alerts))
+    with at_ibkr(settings, keep_alive=True) as (service, _):  # a new start is no reason for another one
+        until(lambda: service.ask("GET", BASE).status == 200)
+    assert [each for each in run(alerts) if each[0] == "credential.old"] == [old]
 
 
 def test_the_examples_of_the_description_are_bodies_that_are_understood() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from pathlib import Path
 
 import anyio
 import anyio.lowlevel
@@ -381,3 +382,16 @@ async def test_a_read_that_fails_is_named(database, disk):
         await stored(database)
     disk.heal()
     assert await database.write(put("a")) == "a"  # a failed read says nothing of what is written
+
+
+async def test_what_is_posted_is_written_in_its_turn_and_its_failure_is_nobodys(database):
+    database.post(put("first"))
+    database.post(put("first"))  # twice: refused by the table, and nobody waits for that
+    database.post(put("second"))
+    read = text("SELECT word FROM words ORDER BY word")
+    assert await database.write(lambda c: list(c.execute(read).scalars())) == ["first", "second"]
+    inline = Database(sqlite_file(Path(":memory:")), name="inline", run_inline=True)
+    inline.post(lambda c: c.execute(text("CREATE TABLE words (word TEXT PRIMARY KEY)")))
+    inline.post(put("third"))
+    assert await inline.read(lambda c: list(c.execute(read).scalars())) == ["third"]
+    await inline.close()

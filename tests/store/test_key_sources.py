@@ -54,6 +54,7 @@ def script(tmp_path: Path, body: str) -> str:
 # --- a command --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.plants_secrets  # the command of this test is a file with the keys in it
 def test_a_command_prints_its_keys_newest_first(tmp_path):
     assert revealed(CommandKeys(script(tmp_path, f"print('{NEW}\\n{OLD}\\n')"))) == [NEW, OLD]
 

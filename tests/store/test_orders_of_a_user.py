@@ -26,7 +26,7 @@ async def test_they_are_found_by_their_keys_newest_first_and_in_pages(tmp_path):
             at = START + timedelta(seconds=number // 2)  # two of them at the same moment
             wish = planned(key_of_user(user, other_key(number)), at=at)
             placed.append((await journal.plan(wish))[0])
-        await journal.plan(planned(other_key(9)))  # nobody's: of the command line
+        (nobodys, _) = await journal.plan(planned(other_key(9)))  # of the command line
         change = planned(key_of_user("ada", other_key(7)), operation=Operation.MODIFY)
         change_intent, _ = await journal.plan(dataclasses.replace(change, target="17"))
 
@@ -40,6 +40,8 @@ async def test_they_are_found_by_their_keys_newest_first_and_in_pages(tmp_path):
         assert await found("eve") == []
         assert await found(operation=Operation.MODIFY) == [change_intent.intent_id]
         assert await found(environment=Environment.LIVE) == []
+        assert await found("eve", or_nobodys=True) == [nobodys.intent_id]
+        assert set(await found("bob", or_nobodys=True)) == {ids[2], nobodys.intent_id}
         first = await found(limit=2)
         assert first + await found(limit=2, before=first[-1]) == await found()
         ended = START + timedelta(hours=1)

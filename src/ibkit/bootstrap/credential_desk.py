@@ -9,7 +9,7 @@ Of the values nothing comes back: masks, fingerprints and times. Requirements VL
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -77,12 +77,17 @@ class Trial:
 
 @dataclass(kw_only=True)
 class CredentialDesk:
-    """tell: takes an act for the audit log, without waiting."""
+    """tell: takes an act for the audit log, without waiting.
+
+    changed: told of the user and connection after other credentials are in use, or none; whoever has signed in with the
+    former ones has to let go of them.
+    """
 
     settings: Settings
     vault: SqlVault
     tell: Callable[[Callable[[], Act]], None]
     audit_clock: Clock
+    changed: Callable[[str, str], Awaitable[None]] | None = None
     _testing: dict[tuple[str, str], anyio.Lock] = field(default_factory=dict)
 
     @property
@@ -205,6 +210,7 @@ class CredentialDesk:
         await self.credentials.activate(tried.credential_id)
         if tried.status is not Status.ACTIVE:
             self._note(who, "credentials.activate", place, **told)
+            await self._changed(who.user_id, place)
 
     async def _tried(self, credential_id: str) -> Trial:
         began = self.vault.clock.now()
@@ -248,6 +254,7 @@ class CredentialDesk:
             raise _not_found(connection_id)
         self._testing.pop((who.user_id, connection_id), None)
         self._note(who, "credentials.delete", connection_id, sets=count)
+        await self._changed(who.user_id, connection_id)
         return count
 
     async def use(self, who: Asker, connection_id: str) -> Settings:
@@ -256,6 +263,10 @@ class CredentialDesk:
         told: dict[str, Any] = {"method": opened.method, "environment": opened.environment, "version": opened.version}
         self._note(who, "credentials.use", connection_id, **told)
         return settings_for(self.settings, opened)
+
+    async def _changed(self, user_id: str, connection_id: str) -> None:
+        if self.changed is not None:
+            await self.changed(user_id, connection_id)
 
     def _note(self, who: Asker, action: str, place: str, result: Result = Result.OK, **details: Any) -> None:
         at = self.audit_clock.now()

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ibkit.errors import ConfigError, IbkitError
 from ibkit.model import AuthMethod, Secret
-from ibkit.settings import Settings, masked, read_file, read_private_key
+from ibkit.settings import Settings, masked, read_file
+from ibkit.settings.credentials import private_key_of, text_of
+from ibkit.settings.named_secrets import is_named, name_in
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -92,13 +94,14 @@ def _settings(settings: Settings) -> Iterator[Check]:
 
 def _oauth1(settings: Settings) -> Iterator[Check]:
     given = settings.oauth1
+    passphrase = _text(settings, "IB_KEY_PASSPHRASE", given.key_passphrase)
     yield _variable(settings, "IB_ACCESS_TOKEN_SECRET", given.access_token_secret, "E-SECRET-MISSING")
     signing, signature_check = _private_key(
-        "IB_SIGNATURE_KEY_PATH", given.signature_key_path, given.key_passphrase, _MAKE_KEYS
+        settings, "IB_SIGNATURE_KEY_PATH", given.signature_key_path, passphrase, _MAKE_KEYS
     )
     yield signature_check
     opening, encryption_check = _private_key(
-        "IB_ENCRYPTION_KEY_PATH", given.encryption_key_path, given.key_passphrase, _MAKE_KEYS
+        settings, "IB_ENCRYPTION_KEY_PATH", given.encryption_key_path, passphrase, _MAKE_KEYS
     )
     yield encryption_check
     yield _missing_is_made(_attempt("IB_DH_PARAM_PATH", lambda: _dh_params(given.dh_param_path))[1], _MAKE_KEYS)
@@ -111,22 +114,21 @@ def _oauth1(settings: Settings) -> Iterator[Check]:
         if key is not None:
             yield _public_file(key, path)
     if signing is not None and opening is not None:
-        yield from _two_keys(signing, opening, given.access_token_secret)
+        yield from _two_keys(signing, opening, _text(settings, "IB_ACCESS_TOKEN_SECRET", given.access_token_secret))
 
 
 def _oauth2(settings: Settings) -> Iterator[Check]:
     given = settings.oauth2
+    passphrase = _text(settings, "IBKR_PRIVATE_KEY_PASSPHRASE", given.private_key_passphrase)
     yield _variable(settings, "IBKR_CLIENT_ID", given.client_id, "E-CONFIG-PARTIAL")
     yield _variable(settings, "IBKR_CLIENT_KEY_ID", given.client_key_id, "E-CONFIG-PARTIAL")
     if given.private_key is not None:
-        text = given.private_key
-        key, check = _attempt(
-            "IBKR_PRIVATE_KEY", lambda: _loaded("IBKR_PRIVATE_KEY", text, given.private_key_passphrase)
-        )
+        name = "IBKR_PRIVATE_KEY"
+        key, check = _attempt(name, lambda: _loaded(name, _needed_text(settings, name, given.private_key), passphrase))
         yield check
     elif given.private_key_path is not None:
         remedy = "ibkit keys generate --kind oauth2"
-        key, check = _private_key("IBKR_PRIVATE_KEY_PATH", given.private_key_path, given.private_key_passphrase, remedy)
+        key, check = _private_key(settings, "IBKR_PRIVATE_KEY_PATH", given.private_key_path, passphrase, remedy)
         yield check
         if key is not None:
             yield _public_file(key, given.private_key_path)
@@ -197,11 +199,27 @@ def _consumer_key(key: str) -> Check:
     return Check(name, Mark.WARN, said, None, "Compare IB_CONSUMER_KEY with the portal.")
 
 
+def _text(settings: Settings, name: str, value: Secret[str] | None) -> Secret[str] | None:
+    """What a reference stands for; where it cannot be read, the reference, at which the check then fails."""
+    try:
+        return text_of(settings, name, value)
+    except ConfigError:
+        return value
+
+
+def _needed_text(settings: Settings, name: str, value: Secret[str] | None) -> Secret[str]:
+    found = text_of(settings, name, value)
+    assert found is not None
+    return found
+
+
 def _private_key(
-    name: str, path: Path, passphrase: Secret[str] | None, make: str
+    settings: Settings, name: str, path: Path, passphrase: Secret[str] | None, make: str
 ) -> tuple[RSAPrivateKey | None, Check]:
     def load() -> tuple[RSAPrivateKey, str]:
-        key, _ = _loaded(name, read_private_key(name, path), passphrase)
+        key, told = _loaded(name, private_key_of(settings, name, path), passphrase)
+        if is_named(str(path)):
+            return key, f"{name_in(str(path))} of the {settings.vault.provider}: {told}"
         mode = stat.S_IMODE(path.stat().st_mode)
         return key, f"{path}: RSA {key.key_size}, mode {mode:04o}"
 

@@ -53,6 +53,7 @@ class OrderBook(Journal, Protocol):
         operation: Operation,
         before: IntentId | None = None,
         changed_since: datetime | None = None,
+        or_nobodys: bool = False,
         limit: int,
     ) -> tuple[Intent, ...]: ...
 

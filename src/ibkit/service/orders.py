@@ -75,10 +75,11 @@ class _Home:
 
 
 class Orders:
-    """clock: for the age of a sign-in."""
+    """clock: for the age of a sign-in. earlier_owner: whose those of before there were several users are."""
 
-    def __init__(self, brokers: Brokers, carrying: Carrying, clock: Clock) -> None:
+    def __init__(self, brokers: Brokers, carrying: Carrying, clock: Clock, *, earlier_owner: str = "") -> None:
         self._brokers = brokers
+        self._earlier_owner = earlier_owner
         self._carrying = carrying
         self._clock = clock
 
@@ -229,13 +230,14 @@ class Orders:
                 environment=login.environment,
                 operation=Operation.PLACE,
                 before=before,
+                or_nobodys=self._owns_earlier(who),
                 limit=LONGEST_PAGE,
             )
             for intent in intents:
                 read, before = read + 1, intent.intent_id
                 if page.since is not None and intent.planned.at < page.since:
                     return Answer(200, OrderList(data=found, next=None))
-                if _wanted(intent, page) and _may_see(who, intent):
+                if _wanted(intent, page) and self._may_see(who, intent):
                     found.append(order_data(intent, broker=home.broker, changes=changes))
                 if len(found) >= page.limit:
                     break
@@ -349,9 +351,17 @@ class Orders:
         if len(order_id) <= _LONGEST_ID:
             for name, login in self._brokers.opened.items():
                 intent = await login.journal.get(IntentId(order_id))
-                if intent is not None and intent.operation is Operation.PLACE and _may_see(who, intent):
+                if intent is not None and intent.operation is Operation.PLACE and self._may_see(who, intent):
                     return _Home(name, login), intent
         raise NotFound(code="E-NOT-FOUND", details={"thing": "order"})
+
+    def _may_see(self, who: Principal, intent: Intent) -> bool:
+        theirs = intent.key.startswith(keys_of_user(who.user_id)) or ("@" not in intent.key and self._owns_earlier(who))
+        mine = theirs and intent.planned.leg_of is None
+        return mine and (who.accounts is None or intent.planned.account_id in who.accounts)
+
+    def _owns_earlier(self, who: Principal) -> bool:
+        return bool(self._earlier_owner) and who.user_id == self._earlier_owner
 
     async def _changes(self, login: Login, user_id: str) -> tuple[Intent, ...]:
         return await login.journal.of_keys(
@@ -381,11 +391,6 @@ def _at(intent: Intent) -> dict[str, str]:
 
 def _side_task(intent: Intent, what: str) -> IntentId:
     return IntentId(f"{intent.intent_id} {what}")
-
-
-def _may_see(who: Principal, intent: Intent) -> bool:
-    theirs = intent.key.startswith(keys_of_user(who.user_id)) and intent.planned.leg_of is None
-    return theirs and (who.accounts is None or intent.planned.account_id in who.accounts)
 
 
 def _taken(change: Intent, order: Intent) -> bool:

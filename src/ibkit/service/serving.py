@@ -20,12 +20,14 @@ import anyio
 import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
+from ibkit.bootstrap.alerting import beside, open_alerting
 from ibkit.bootstrap.clients import clock_of
 from ibkit.bootstrap.connections import Confirm
 from ibkit.bootstrap.credential_desk import CredentialDesk, open_credential_desk
 from ibkit.bootstrap.edge import edges
-from ibkit.bootstrap.multi_user import check_licence, without_own_login
+from ibkit.bootstrap.multi_user import check_licence, earlier_owner_of, without_own_login
 from ibkit.bootstrap.processes import ending_by_force
+from ibkit.bootstrap.reminders import Reminders
 from ibkit.bootstrap.vaults import ring_of
 from ibkit.clock import SystemClock
 from ibkit.errors import ConfigError, IbkitError
@@ -91,6 +93,7 @@ async def open_service(
     """
     ring_of(settings)  # a key that is no key stops the start, not the first order
     await check_licence(settings)
+    earlier_owner = await earlier_owner_of(settings)
     settings = without_own_login(settings)
     known: list[Adapter] = [IbkrAdapter(settings=settings, confirm=confirm), MockAdapter(settings=settings), *adapters]
     default = settings.general.provider
@@ -111,7 +114,7 @@ async def open_service(
             authenticator=authenticator or people.users.authenticator,
             people=people,
             brokers=brokers,
-            orders=Orders(brokers, carrying, clock),
+            orders=Orders(brokers, carrying, clock, earlier_owner=earlier_owner),
             order_events=OrderEvents(brokers, SystemClock(), lambda: service.stopping),
             quote_events=QuoteEvents(brokers, lambda: service.stopping),
             layers=Layers(settings, lambda: service.connection, watch=watch, stopping=lambda: service.stopping),
@@ -135,12 +138,20 @@ async def open_service(
 
 @asynccontextmanager
 async def _credentials(settings: Settings) -> AsyncIterator[CredentialDesk | None]:
-    """The users' credentials; None with ENABLE_MULTI_USER=false. ConfigError (E-ENC-KEY), StorageError."""
+    """The users' credentials, and reminders of their age; None with ENABLE_MULTI_USER=false.
+
+    ConfigError (E-ENC-KEY), StorageError.
+    """
     if not settings.general.multi_user:
         yield None
         return
-    async with open_credential_desk(settings) as desk:
-        yield desk
+    async with open_credential_desk(settings) as desk, open_alerting(settings) as alerting:
+        if not edges().keep_alive:
+            yield desk
+            return
+        reminders = Reminders(settings=settings, vault=desk.vault, alerting=alerting)
+        async with beside(alerting.dispatcher.run), beside(reminders.run):
+            yield desk
 
 
 @asynccontextmanager

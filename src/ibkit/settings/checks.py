@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ibkit.settings.addresses import Address, is_ibkr, is_loopback, is_private, parse_address
+from ibkit.settings.named_secrets import MAY_BE_NAMED, PROVIDERS, is_named, name_in
 from ibkit.settings.problems import Problem, conflict, invalid, problem
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def check(settings: Settings) -> list[Problem]:
         *_cloud(settings),
         *_clock(settings),
         *_keys(settings),
+        *_named(settings),
         *_rest(settings),
     ]
 
@@ -150,6 +152,24 @@ def _keys(settings: Settings) -> list[Problem]:
         problems.append(conflict("ENCRYPTION_KEY", "JWT_SECRET", "they must be different secrets"))
     if settings.oauth2.private_key and settings.oauth2.private_key_path and _same_source_level(settings):
         problems += _two_private_keys(settings)
+    return problems
+
+
+def _named(settings: Settings) -> list[Problem]:
+    """VLT-06: `secret://NAME` where it can be looked for, and nowhere else."""
+    problems = []
+    for name, found in settings.sources.items():
+        if not is_named(found.value.reveal()):
+            continue
+        if name not in MAY_BE_NAMED:
+            problems.append(invalid(found.name, "secret:// is for private keys, their passphrases and token secrets"))
+        elif name_in(found.value.reveal()) is None:
+            problems.append(invalid(found.name, "use secret://NAME, of letters, digits, dots, dashes"))
+        elif settings.vault.provider not in PROVIDERS:
+            why = f"secret:// needs ENCRYPTION_KEY_PROVIDER={', '.join(PROVIDERS[:-1])} or {PROVIDERS[-1]}"
+            problems.append(invalid(found.name, why))
+        elif settings.vault.provider == "command" and settings.vault.secret_command is None:
+            problems.append(invalid(found.name, "with the provider command, secret:// needs ENCRYPTION_SECRET_COMMAND"))
     return problems
 
 

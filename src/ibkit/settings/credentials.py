@@ -12,12 +12,13 @@ from ibkit.errors import ConfigError, discreet
 from ibkit.model.credentials import Credentials, GatewayLogin, OAuth1Credentials, OAuth2Credentials
 from ibkit.model.identity import AuthMethod, Username
 from ibkit.model.secret import Secret
+from ibkit.settings.named_secrets import is_named, named_secret
 from ibkit.wire.keys import describe, how_to_convert
 
 if TYPE_CHECKING:
     from ibkit.settings.value import Settings
 
-__all__ = ["read_credentials", "read_file", "read_private_key"]
+__all__ = ["private_key_of", "read_credentials", "read_file", "read_private_key", "text_of"]
 
 _LARGEST = 65_536
 
@@ -119,6 +120,21 @@ def _unreadable(name: str, path: Path, why: str, remedy: str | None = None) -> C
     )
 
 
+@discreet
+def private_key_of(settings: Settings, name: str, path: Path) -> Secret[str]:
+    """PEM text of a private key: of its file, or of what `secret://NAME` stands for. As `read_private_key`."""
+    if is_named(str(path)):
+        return named_secret(settings.vault, str(path), variable=name)
+    return read_private_key(name, path)
+
+
+def text_of(settings: Settings, name: str, value: Secret[str] | None) -> Secret[str] | None:
+    """`value`, or what it stands for where it is `secret://NAME`. ConfigError as `named_secret`."""
+    if value is None or not is_named(value.reveal()):
+        return value
+    return named_secret(settings.vault, value.reveal(), variable=name)
+
+
 def _oauth1(settings: Settings) -> OAuth1Credentials:
     oauth1 = settings.oauth1
     assert oauth1.consumer_key is not None, "the method was chosen, so its credentials are there"
@@ -127,11 +143,11 @@ def _oauth1(settings: Settings) -> OAuth1Credentials:
     return OAuth1Credentials(
         consumer_key=oauth1.consumer_key,
         access_token=oauth1.access_token,
-        access_token_secret=oauth1.access_token_secret,
-        signature_key=read_private_key("IB_SIGNATURE_KEY_PATH", oauth1.signature_key_path),
-        encryption_key=read_private_key("IB_ENCRYPTION_KEY_PATH", oauth1.encryption_key_path),
+        access_token_secret=text_of(settings, "IB_ACCESS_TOKEN_SECRET", oauth1.access_token_secret),
+        signature_key=private_key_of(settings, "IB_SIGNATURE_KEY_PATH", oauth1.signature_key_path),
+        encryption_key=private_key_of(settings, "IB_ENCRYPTION_KEY_PATH", oauth1.encryption_key_path),
         dh_params=read_file("IB_DH_PARAM_PATH", oauth1.dh_param_path),
-        key_passphrase=oauth1.key_passphrase,
+        key_passphrase=text_of(settings, "IB_KEY_PASSPHRASE", oauth1.key_passphrase),
         realm=realm,
         username=Username(settings.oauth2.credential) if settings.oauth2.credential else None,
     )
@@ -144,10 +160,12 @@ def _oauth2(settings: Settings) -> OAuth2Credentials:
     assert oauth2.credential is not None
     if oauth2.private_key is not None:
         # Both ways of writing a key into one line are known (CFG-07).
-        key = Secret(oauth2.private_key.reveal().strip("\"'").replace("\\n", "\n"))
+        text = text_of(settings, "IBKR_PRIVATE_KEY", oauth2.private_key)
+        assert text is not None
+        key = Secret(text.reveal().strip("\"'").replace("\\n", "\n"))
     else:
         assert oauth2.private_key_path is not None
-        key = read_private_key("IBKR_PRIVATE_KEY_PATH", oauth2.private_key_path)
+        key = private_key_of(settings, "IBKR_PRIVATE_KEY_PATH", oauth2.private_key_path)
     return OAuth2Credentials(
         client_id=oauth2.client_id,
         client_key_id=oauth2.client_key_id,
@@ -155,5 +173,5 @@ def _oauth2(settings: Settings) -> OAuth2Credentials:
         credential=Username(oauth2.credential),
         ip=oauth2.allowed_ip or "",
         scope=oauth2.scope,
-        key_passphrase=oauth2.private_key_passphrase,
+        key_passphrase=text_of(settings, "IBKR_PRIVATE_KEY_PASSPHRASE", oauth2.private_key_passphrase),
     )

@@ -249,6 +249,9 @@ class Vault:
     command: str | None = variable(
         "ENCRYPTION_KEY_COMMAND", "", text, "Command that prints the key, and older ones below it"
     )
+    secret_command: str | None = variable(
+        "ENCRYPTION_SECRET_COMMAND", "", text, "Command that prints what secret://NAME stands for; {name} is the name"
+    )
     file: Path | None = variable(
         "ENCRYPTION_KEY_FILE", "", path, "File with a key a line, newest first; for aws-kms, keys that KMS has wrapped"
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
 
 from ibkit.errors import ConfigError, NotFound, StorageError
 from ibkit.model import AuthMethod, Environment, Secret
@@ -24,7 +24,12 @@ from ibkit.vault.seal import KeyRing, Place
 __all__ = ["SqlCredentials"]
 
 _USE_EVERY = timedelta(minutes=1)
-"""Between two notes of a use: a use must not wait for the disk each time."""
+"""Between two notes of a use, none of which it waits for: a sign-in must not fail because a note of it does."""
+_IN_USE = select(CREDENTIALS).where(
+    CREDENTIALS.c.user_id == bindparam("user"),
+    CREDENTIALS.c.connection_id == bindparam("connection"),
+    CREDENTIALS.c.status == bindparam("status"),
+)
 _LONGEST_REASON = 500
 _SHORTEST_SECRET = 4
 """Characters; anything shorter stands in a reason by chance."""
@@ -187,8 +192,8 @@ class SqlCredentials:
         """
 
         def work(connection: Connection) -> _Kept | None:
-            query = select(CREDENTIALS).where(*_of(user_id, connection_id), CREDENTIALS.c.status == Status.ACTIVE.value)
-            return next(iter(_kept(for_engine(connection), query)), None)
+            here = {"user": user_id, "connection": connection_id, "status": Status.ACTIVE.value}
+            return next(iter(_kept(for_engine(connection), _IN_USE, here)), None)
 
         kept = await self._vault.database.read(work, quick=True)
         if kept is None:
@@ -198,7 +203,7 @@ class SqlCredentials:
                 remedy="Store credentials for this connection and test them; a test that passes makes them active.",
             )
         opened = await self._open(kept)
-        await self._note_use(kept.row)
+        self._note_use(kept.row)
         return opened
 
     async def open_for_test(self, credential_id: str) -> OpenCredential:
@@ -229,12 +234,12 @@ class SqlCredentials:
             )
         return await self._vault.open(kept.texts)
 
-    async def _note_use(self, row: Mapping[str, Any]) -> None:
+    def _note_use(self, row: Mapping[str, Any]) -> None:
         now, last = self._vault.clock.now(), row["last_used_at"]
         if last is not None and last <= now < last + _USE_EVERY:
             return
         note = update(CREDENTIALS).where(CREDENTIALS.c.credential_id == row["credential_id"]).values(last_used_at=now)
-        await self._vault.database.write(lambda connection: for_engine(connection).execute(note))
+        self._vault.database.post(lambda connection: for_engine(connection).execute(note))
 
     async def _kept(self, credential_id: str) -> _Kept:
         query = select(CREDENTIALS).where(CREDENTIALS.c.credential_id == credential_id)
@@ -295,8 +300,8 @@ def _place(row: Mapping[str, Any], name: str) -> Place:
     return Place(user=row["user_id"], record=record, field=name)
 
 
-def _kept(connection: Connection, query: Any) -> list[_Kept]:
-    rows = [dict(row) for row in connection.execute(query).mappings()]
+def _kept(connection: Connection, query: Any, values: Mapping[str, str] | None = None) -> list[_Kept]:
+    rows = [dict(row) for row in connection.execute(query, values or {}).mappings()]
     return [_Kept(row, sealed_of(connection, row["user_id"], _place(row, "").record)) for row in rows]
 
 

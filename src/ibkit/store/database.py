@@ -202,6 +202,14 @@ class Database:
                 await self._writer.run(unit)
         return unit.outcome()
 
+    def post(self, work: Callable[[Connection], object]) -> None:
+        """Have `work` done soon, after what was asked for before; nobody waits for it, or learns that it failed."""
+        unit = Unit(work)
+        if self._inline:
+            self._committer.commit([unit])
+        else:
+            self._writer.post(unit)
+
     async def read(self, work: Callable[[Connection], T], *, quick: bool = False) -> T:
         """The result of `work` on what is committed, in one snapshot.
 

@@ -136,13 +136,17 @@ class WriterThread:
 
     async def run(self, unit: Unit[Any]) -> None:
         """Returns when `unit` has its outcome. Not to be cancelled: it is written all the same."""
+        unit.waiting = asyncio.get_running_loop().create_future()
+        self.post(unit)
+        await unit.waiting
+
+    def post(self, unit: Unit[Any]) -> None:
+        """Have `unit` written; whoever does not wait for it learns nothing of it."""
         if self._thread is None:
             # A daemon: a process that ends without closing does not wait; what is not committed has not happened.
             self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
             self._thread.start()
-        unit.waiting = asyncio.get_running_loop().create_future()
         self._units.put(unit)
-        await unit.waiting
 
     def close(self) -> None:
         """Returns when everything that was asked for is written. Blocks."""
@@ -172,8 +176,8 @@ def _tell(units: Sequence[Unit[Any]]) -> None:
     """Wakes whoever waits: each event loop once for all of its units."""
     by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
     for unit in units:
-        assert unit.waiting is not None, "what comes through the thread is waited for"
-        by_loop.setdefault(unit.waiting.get_loop(), []).append(unit.waiting)
+        if unit.waiting is not None:
+            by_loop.setdefault(unit.waiting.get_loop(), []).append(unit.waiting)
     for loop, waiting in by_loop.items():
         try:
             loop.call_soon_threadsafe(_wake, waiting)

@@ -227,13 +227,18 @@ class SqliteJournal:
         operation: Operation,
         before: IntentId | None = None,
         changed_since: datetime | None = None,
+        or_nobodys: bool = False,
         limit: int,
     ) -> tuple[Intent, ...]:
         """What was asked for under keys that begin so (those of a user: `trading.ref.keys_of_user`), newest first.
 
+        or_nobodys: and under keys of no user of a service.
         before: only what was planned before that one. changed_since: only what moved at that moment or later.
         """
-        where = "tenant = 'local' AND environment = ? AND key >= ? AND key < ? AND operation = ?"
+        theirs = "(key >= ? AND key < ?)"
+        if or_nobodys:
+            theirs = f"({theirs} OR instr(key, '@') = 0)"
+        where = f"tenant = 'local' AND environment = ? AND {theirs} AND operation = ?"
         where += " AND leg_of IS NULL AND updated_at >= ?"
         # Every key begins with what ASCII holds, so that the last code point is after all of them.
         values: list[str] = [environment.value, beginning, f"{beginning}\U0010ffff", operation.value]

@@ -20,7 +20,7 @@ from typing import TypeVar
 
 import anyio
 import anyio.to_thread
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
 
 from ibkit.clock import Clock
 from ibkit.errors import StorageError, discreet
@@ -35,6 +35,12 @@ __all__ = ["KeyUse", "SealedText", "SqlVault", "delete_sealed", "put_sealed", "s
 
 Random = Callable[[int], bytes]
 T = TypeVar("T")
+_OF_RECORD = (
+    select(SEALED.c.sealed_id, SEALED.c.field, SEALED.c.text)
+    .where(SEALED.c.user_id == bindparam("user"), SEALED.c.record == bindparam("record"))
+    .order_by(SEALED.c.sealed_id)
+)
+"""Built once: for each use of credentials, building it would take as long as opening what it finds."""
 _READ_AGAIN_S = 2.0
 """Between two readings of the keys for an unknown one: a damaged row must not call a command at will."""
 
@@ -198,6 +204,18 @@ class SqlVault:
         """Keys still sealed with that were first seen before `instant`: for the reminder of KEY_ROTATION_DAYS."""
         return tuple(key for key in await self.keys() if key.since < instant and (key.current or key.texts))
 
+    async def keys_due_for_reminder(self, *, since_before: datetime, reminded_before: datetime) -> tuple[str, ...]:
+        """Ids of the keys that are that old, and of which nobody was reminded since then."""
+        old = {key.key_id for key in await self.keys_older_than(since_before)}
+        reminded = KEYS.c.reminded_at
+        query = select(KEYS.c.key_id).where(or_(reminded.is_(None), reminded < reminded_before))
+        rows = await self.database.read(lambda connection: for_engine(connection).execute(query).scalars().all())
+        return tuple(sorted(old.intersection(rows)))
+
+    async def key_reminded(self, key_id: str, at: datetime) -> None:
+        note = update(KEYS).where(KEYS.c.key_id == key_id).values(reminded_at=at)
+        await self.database.write(lambda connection: for_engine(connection).execute(note))
+
     async def _reseal(self, old: SealedText, text: Secret[str]) -> None:
         def work(connection: Connection, ring: KeyRing) -> None:
             fresh = seal(Secret(text.reveal().encode()), old.place, ring, self.random)
@@ -249,11 +267,8 @@ def put_sealed(connection: Connection, place: Place, text: Secret[str], ring: Ke
 
 def sealed_of(connection: Connection, user: str, record: str) -> list[SealedText]:
     """Every sealed field of a record."""
-    query = select(SEALED).where(SEALED.c.user_id == user, SEALED.c.record == record).order_by(SEALED.c.sealed_id)
-    return [
-        SealedText(row.sealed_id, Place(row.user_id, row.record, row.field), row.text)
-        for row in for_engine(connection).execute(query)
-    ]
+    rows = for_engine(connection).execute(_OF_RECORD, {"user": user, "record": record})
+    return [SealedText(sealed_id, Place(user, record, name), text) for sealed_id, name, text in rows]
 
 
 def delete_sealed(connection: Connection, user: str, record: str) -> int:

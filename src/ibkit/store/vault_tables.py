@@ -7,7 +7,7 @@ from sqlalchemy import JSON, Column, Connection, Integer, MetaData, String, Tabl
 from ibkit.store.columns import Instant
 from ibkit.store.database import SCHEMA
 
-__all__ = ["CREDENTIALS", "KEYS", "LICENCES", "SEALED", "one_at_a_time"]
+__all__ = ["CREDENTIALS", "EARLIER_OWNERS", "KEYS", "LICENCES", "SEALED", "one_at_a_time"]
 
 _METADATA = MetaData(schema=SCHEMA)
 
@@ -31,6 +31,13 @@ LICENCES = Table(
     *(Column(name, String) for name in ("reference", "accepted_by")),
     Column("accepted_at", Instant),
 )
+EARLIER_OWNERS = Table(
+    "earlier_owners",
+    _METADATA,
+    Column("row_id", Integer, primary_key=True),
+    *(Column(name, String) for name in ("user_id", "attached_by")),
+    Column("attached_at", Instant),
+)
 SEALED = Table(
     "sealed",
     _METADATA,
@@ -45,6 +52,7 @@ KEYS = Table(
     Column("check_value", Text),
     Column("since", Instant),
     Column("superseded_at", Instant),
+    Column("reminded_at", Instant),
 )
 
 

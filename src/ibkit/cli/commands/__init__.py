@@ -32,6 +32,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("gateway", "Trust the gateway's certificate, read its logs.", "Set up"),
     Command("user", "Who may use the service: users, roles, tokens, keys.", "Set up"),
     Command("admin", "What an operator vouches for: IBKR's approval of several users.", "Set up"),
+    Command("credentials", "What users' connections sign in with: store, test, delete.", "Set up"),
+    Command("migrate", "From one way of running ibkit to another.", "Set up"),
     Command("vault", "Make, show and change the key that encrypts stored secrets.", "Set up"),
     Command("config", "Show the settings and where each comes from.", "Set up"),
     Command("db", "Prepare or bring up to date the database.", "Set up"),

@@ -8,7 +8,7 @@ from ibkit.errors import ConfigError, discreet
 from ibkit.model import Secret
 from ibkit.store.key_sources import Keys, fresh_key
 
-__all__ = ["SERVICE", "KeyringKeys"]
+__all__ = ["SERVICE", "KeyringKeys", "keyring_secret"]
 
 SERVICE = "ibkit"
 
@@ -47,6 +47,17 @@ class KeyringKeys:
             code="E-ENC-KEY",
             remedy="Unlock the keyring for this user, or choose another ENCRYPTION_KEY_PROVIDER.",
         )
+
+
+@discreet
+def keyring_secret(entry: str) -> Secret[str] | None:
+    """The text of one entry; None where there is none. ConfigError (E-ENC-KEY)."""
+    keyring = _keyring()
+    try:
+        text = keyring.get_password(SERVICE, entry)
+    except keyring.errors.KeyringError as error:
+        raise KeyringKeys(entry)._failed("read", error) from None
+    return Secret(text) if text else None
 
 
 def _keyring() -> ModuleType:

@@ -1,0 +1,95 @@
+"""What grows old and has to be told: users' credentials, and the vault's key. Once a month each, until it is renewed.
+
+Source: requirements VLT-05 (KEY_ROTATION_DAYS), VLT-14 (CREDENTIAL_MAX_AGE_DAYS).
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ibkit.bootstrap.alerting import Alerting
+from ibkit.clock import Clock
+from ibkit.errors import IbkitError
+from ibkit.settings import Settings
+from ibkit.store.credentials import SqlCredentials
+from ibkit.store.vault import SqlVault
+from ibkit.trading.alerting.events import EventKind
+from ibkit.trading.alerting.incident import Happening
+
+__all__ = ["AGAIN_AFTER", "Reminders"]
+
+log = logging.getLogger(__name__)
+
+AGAIN_AFTER = timedelta(days=30)
+_LOOK_EVERY_S = 6 * 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reminders:
+    """clock: of the vault, by which the ages count."""
+
+    settings: Settings
+    vault: SqlVault
+    alerting: Alerting
+
+    @property
+    def _clock(self) -> Clock:
+        return self.vault.clock
+
+    async def look(self) -> int:
+        """Tell what is due: how many. It is noted as told only once its alert is on disk."""
+        now = self._clock.now()
+        return await self._credentials(now) + await self._keys(now)
+
+    async def run(self) -> None:
+        """Until it is cancelled; a database that is away is asked again."""
+        while True:
+            try:
+                await self.look()
+            except IbkitError as error:
+                log.warning("reminders could not be looked after", extra={"code": error.code})
+            await self._clock.sleep(_LOOK_EVERY_S)
+
+    async def _credentials(self, now: datetime) -> int:
+        credentials = SqlCredentials(self.vault)
+        most = self.settings.vault.max_age_days
+        due = await credentials.due_for_reminder(
+            changed_before=now - timedelta(days=most), reminded_before=now - AGAIN_AFTER
+        )
+        for each in due:
+            days = (now - each.changed_at).days
+            await self._tell(
+                Happening(
+                    event=EventKind.CREDENTIAL_OLD,
+                    subject=f"{each.user_id}/{each.connection_id}",
+                    user=each.user_id,
+                    message=f"The credentials of the connection {each.connection_id} are {days} days old "
+                    f"(CREDENTIAL_MAX_AGE_DAYS={most})",
+                    at=now,
+                )
+            )
+            await credentials.reminded(each.credential_id, now)
+        return len(due)
+
+    async def _keys(self, now: datetime) -> int:
+        most = self.settings.vault.rotation_days
+        due = await self.vault.keys_due_for_reminder(
+            since_before=now - timedelta(days=most), reminded_before=now - AGAIN_AFTER
+        )
+        for key_id in due:
+            await self._tell(
+                Happening(
+                    event=EventKind.KEY_ROTATION_DUE,
+                    subject=f"vault key {key_id}",
+                    message=f"The vault's key {key_id} is older than {most} days (KEY_ROTATION_DAYS)",
+                    remedy="Make a new one: `ibkit vault rotate`. Both open what is stored meanwhile.",
+                    at=now,
+                )
+            )
+            await self.vault.key_reminded(key_id, now)
+        return len(due)
+
+    async def _tell(self, happening: Happening) -> None:
+        await self.alerting.incidents.note(happening, channels=await self.alerting.channels.all())
