@@ -107,6 +107,7 @@ ABOUT: Mapping[EventKind, About] = {
             EventKind.SESSION_COMPETING,
             EventKind.AUTH_FAILED,
             EventKind.AUTH_PAUSED,
+            EventKind.PERSISTENT_ISSUE,  # that of the outage; the one of an error that repeats has another subject
         ),
     ),
     EventKind.AUTH_FAILED: About(
