@@ -14,6 +14,7 @@ from command_lines import console_lines, ibkit_lines, texts, why_not
 from ibkit.error_catalogue import CATALOGUE
 from ibkit.settings import VARIABLES
 from ibkit.trading.alert import AlertKind
+from ibkit.trading.alerting import ABOUT, EventKind
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs/runbooks"
@@ -55,6 +56,15 @@ def test_every_situation_has_its_page_and_the_index_names_every_page() -> None:
 @pytest.mark.parametrize("kind", [kind.value for kind in AlertKind])
 def test_every_alert_is_in_the_index(kind: str) -> None:
     assert re.search(rf"\b{kind}\b", INDEX), f"alert {kind} needs a runbook"
+
+
+@pytest.mark.parametrize("event", list(EventKind), ids=lambda event: event.value)
+def test_the_page_that_an_alert_links_is_the_one_that_the_index_has_for_it(event: EventKind) -> None:
+    page = ABOUT[event].runbook
+    (row,) = re.findall(rf"^\|.*\({page}\.md\).*$", INDEX, re.MULTILINE)
+    assert f"`{event.value}`" in row or f"`{event.value}`" in PAGES[f"{page}.md"]
+    mine = [each for each in INDEX.splitlines() if f"`{event.value}`" in each]
+    assert not mine or row in mine, f"the index sends {event.value} elsewhere: {mine}"
 
 
 def test_every_critical_code_is_in_the_index() -> None:
