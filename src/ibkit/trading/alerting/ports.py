@@ -53,6 +53,11 @@ class Incidents(Protocol):
 
 
 class Channels(Protocol):
+    @property
+    def fixed(self) -> tuple[Channel, ...]:
+        """Those of the settings, which are known without the database."""
+        ...
+
     async def all(self) -> tuple[Channel, ...]:
         """Those of the settings first, then the stored ones by user and name."""
         ...
