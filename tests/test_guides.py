@@ -158,6 +158,14 @@ def test_links_between_pages_lead_somewhere() -> None:
 
 
 @pytest.mark.requirement("DOC-02")
+def test_the_index_of_the_guides_names_each_once_and_the_readme_leads_there() -> None:
+    text = (ROOT / "docs/guide/README.md").read_text()
+    linked = re.findall(r"\]\(([\w-]+\.md)\)", text)
+    assert sorted(linked) == sorted(path.name for path in (ROOT / "docs/guide").glob("*.md") if path.name != "README.md")
+    assert "(docs/guide/README.md)" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.requirement("DOC-02")
 def test_each_dependency_has_its_reason() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = [names for extra, names in project["optional-dependencies"].items() if extra != "dev"]

@@ -58,6 +58,6 @@ def happening_of(alert: Alert, *, user: str = "") -> Happening:
 
 
 def runbook_of(incident: Incident) -> str:
-    """The page that helps, without its ending: that of the journal's kind, which begins the subject, else the event's."""
+    """The page that helps, without its ending: of the journal's kind, which begins the subject, else the event's."""
     kind = incident.subject.partition(" ")[0] if incident.source else ""
     return _RUNBOOKS.get(kind, ABOUT[incident.event].runbook)
