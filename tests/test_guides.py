@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import ibkit as package
+from command_lines import ibkit_lines, why_not
 from ibkit import cli
 from ibkit.bootstrap import Edges, using
 from ibkit.cli.commands import COMMANDS
@@ -110,6 +111,18 @@ def test_each_command_flag_setting_and_code_of_a_guide_exists(
     assert variables <= set(VARIABLES), variables - set(VARIABLES)
     codes = set(re.findall(r"`(E-[A-Z0-9-]+)`", text))
     assert codes <= set(CATALOGUE), codes - set(CATALOGUE)
+
+
+@pytest.mark.requirement("DOC-02")
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs/guide").glob("*.md"))], ids=lambda path: path.name
+)
+def test_every_command_line_of_a_page_is_one_of_ours(page: Path) -> None:
+    """Those above look at flags one by one; here the program itself reads the line, of every page."""
+    lines = [line.partition(" < ")[0] for line in ibkit_lines(page.read_text())]
+    wrong = {line: why for line in lines if (why := why_not(line)) is not None}
+    named_in_passing = ("requires an argument", 'unable to convert "N"')
+    assert {line: why for line, why in wrong.items() if not any(words in why for words in named_in_passing)} == {}
 
 
 @pytest.mark.requirement("OPT-01", "DOC-02")
