@@ -174,7 +174,9 @@ def test_links_between_pages_lead_somewhere() -> None:
 def test_the_index_of_the_guides_names_each_once_and_the_readme_leads_there() -> None:
     text = (ROOT / "docs/guide/README.md").read_text()
     linked = re.findall(r"\]\(([\w-]+\.md)\)", text)
-    assert sorted(linked) == sorted(path.name for path in (ROOT / "docs/guide").glob("*.md") if path.name != "README.md")
+    assert sorted(linked) == sorted(
+        path.name for path in (ROOT / "docs/guide").glob("*.md") if path.name != "README.md"
+    )
     assert "(docs/guide/README.md)" in (ROOT / "README.md").read_text()
 
 
