@@ -71,6 +71,15 @@ def test_wrong_settings_do_not_start_a_unit_again_and_again() -> None:
         assert int(service["TimeoutStopSec"]) > 10, "a round of the worker may come to its end"
 
 
+def test_a_unit_may_write_the_log_file_that_the_guide_names() -> None:
+    """With ProtectSystem=strict a start would end at it."""
+    guide = (ROOT / "docs/guide/alerts.md").read_text()
+    (file,) = re.findall(r"^LOG_FILE=(\S+)", guide, re.MULTILINE)
+    for name in ("ibkit.service", "ibkit-worker.service"):
+        service = _unit(DEPLOY / "systemd" / name)["Service"]
+        assert Path(file).parent == Path("/var/log") / service["LogsDirectory"]
+
+
 def test_the_timer_starts_a_unit_that_is_there() -> None:
     for path in UNITS:
         if path.suffix == ".timer":
