@@ -16,8 +16,6 @@ __all__ = ["console_lines", "ibkit_lines", "why_not"]
 _FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"(?<!`)`(ibkit [^`]+)`(?!`)")
 _CALL = re.compile(r"(?:^|/bin/|\bexec \w+ )(ibkit (?!&&).+)$")
-_ELSEWHERE = {"serve": {"--host", "--port", "--no-worker", "--live"}}
-"""Commands that deployment files may name before they are there, and their options."""
 
 
 def ibkit_lines(page: str) -> list[str]:
@@ -52,8 +50,7 @@ def why_not(line: str) -> str | None:
         return str(error)
     name = rest[0] if rest else ""
     if name not in {command.name for command in COMMANDS}:
-        strange = [word for word in rest[1:] if word.startswith("-") and word not in _ELSEWHERE.get(name, ())]
-        return None if name in _ELSEWHERE and not strange else f"no command {name}"
+        return f"no command {name}"
     if len(rest) == 1 and not _runs_alone(name):
         return None  # named as a whole
     try:

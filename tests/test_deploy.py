@@ -65,8 +65,19 @@ def test_wrong_settings_do_not_start_a_unit_again_and_again() -> None:
     for name in ("ibkit.service", "ibkit-worker.service"):
         service = _unit(DEPLOY / "systemd" / name)["Service"]
         assert service["Restart"] == "on-failure"
+        # A database that is away for five minutes at boot must not leave a position unwatched for the night.
+        assert _unit(DEPLOY / "systemd" / name)["Unit"]["StartLimitIntervalSec"] == "0"
         assert "3" in service["RestartPreventExitStatus"].split()
         assert int(service["TimeoutStopSec"]) > 10, "a round of the worker may come to its end"
+
+
+def test_a_unit_may_write_the_log_file_that_the_guide_names() -> None:
+    """With ProtectSystem=strict a start would end at it."""
+    guide = (ROOT / "docs/guide/alerts.md").read_text()
+    (file,) = re.findall(r"^LOG_FILE=(\S+)", guide, re.MULTILINE)
+    for name in ("ibkit.service", "ibkit-worker.service"):
+        service = _unit(DEPLOY / "systemd" / name)["Service"]
+        assert Path(file).parent == Path("/var/log") / service["LogsDirectory"]
 
 
 def test_the_timer_starts_a_unit_that_is_there() -> None:
@@ -83,7 +94,7 @@ def test_systemd_itself_finds_nothing_wrong(tmp_path: Path) -> None:
     program.chmod(0o755)
     for path in UNITS:
         text = path.read_text().replace("/opt/ibkit/bin/ibkit", str(program))
-        (tmp_path / path.name).write_text(re.sub(r"^Documentation=.*\n", "", text, flags=re.MULTILINE))
+        (tmp_path / path.name).write_text(text)
     done = subprocess.run(
         ["systemd-analyze", "verify", *(str(tmp_path / path.name) for path in UNITS)], capture_output=True, text=True
     )
@@ -207,8 +218,12 @@ def test_the_proxy_points_at_the_service() -> None:
 
 def test_the_page_names_only_files_and_commands_that_are_there() -> None:
     page = (DEPLOY / "README.md").read_text()
-    for name in re.findall(r"`((?:systemd|container|logrotate|proxy)/[\w.-]+)`", page):
-        assert (DEPLOY / name).exists(), name
+    folders = "|".join(sorted(path.name for path in DEPLOY.iterdir() if path.is_dir()))
+    named = set(re.findall(rf"`((?:{folders})/[\w.-]+)`", page))
+    named |= {path.with_suffix(".timer").relative_to(DEPLOY).as_posix() for path in SERVICES if "`.timer`" in page}
+    there = {path.relative_to(DEPLOY).as_posix() for path in DEPLOY.rglob("*") if path.is_file()} - {"README.md"}
+    assert there <= named, "each file is in the table"
+    assert {name for name in named if not name.endswith(".timer")} <= there
     lines = ibkit_lines(page)
     assert lines
     assert {line: why_not(line) for line in lines if why_not(line)} == {}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import ibkit as package
+from command_lines import ibkit_lines, why_not
 from ibkit import cli
 from ibkit.bootstrap import Edges, using
 from ibkit.cli.commands import COMMANDS
@@ -112,6 +113,18 @@ def test_each_command_flag_setting_and_code_of_a_guide_exists(
     assert codes <= set(CATALOGUE), codes - set(CATALOGUE)
 
 
+@pytest.mark.requirement("DOC-02")
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs/guide").glob("*.md"))], ids=lambda path: path.name
+)
+def test_every_command_line_of_a_page_is_one_of_ours(page: Path) -> None:
+    """Those above look at flags one by one; here the program itself reads the line, of every page."""
+    lines = [line.partition(" < ")[0] for line in ibkit_lines(page.read_text())]
+    wrong = {line: why for line in lines if (why := why_not(line)) is not None}
+    named_in_passing = ("requires an argument", 'unable to convert "N"')
+    assert {line: why for line, why in wrong.items() if not any(words in why for words in named_in_passing)} == {}
+
+
 @pytest.mark.requirement("OPT-01", "DOC-02")
 def test_every_flag_of_the_sale_stands_in_its_guide(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["sell-option", "--help"]) == 0
@@ -155,6 +168,16 @@ def test_links_between_pages_lead_somewhere() -> None:
             if "://" not in target and target != "docs/benchmarks.md" and not (page.parent / target).exists():
                 broken.append(f"{page.relative_to(ROOT)}: {target}")
     assert broken == []
+
+
+@pytest.mark.requirement("DOC-02")
+def test_the_index_of_the_guides_names_each_once_and_the_readme_leads_there() -> None:
+    text = (ROOT / "docs/guide/README.md").read_text()
+    linked = re.findall(r"\]\(([\w-]+\.md)\)", text)
+    assert sorted(linked) == sorted(
+        path.name for path in (ROOT / "docs/guide").glob("*.md") if path.name != "README.md"
+    )
+    assert "(docs/guide/README.md)" in (ROOT / "README.md").read_text()
 
 
 @pytest.mark.requirement("DOC-02")

@@ -11,6 +11,7 @@ import pytest
 
 from ibkit.bootstrap.measuring import Measuring
 from ibkit.bootstrap.worker_loop import Standing
+from ibkit.errors import IbkitError, StorageError, Unreachable
 from ibkit.model import Secret, Username
 from ibkit.notify.exposition import exposition
 from ibkit.settings import load
@@ -108,3 +109,16 @@ async def test_only_the_worker_writes_the_file_that_a_collector_reads(tmp_path: 
         assert [path.name for path in (tmp_path / "worker").iterdir()] == ["paper-oauth1a.prom"]
     finally:
         await database.close()
+
+
+@pytest.mark.parametrize(
+    ("failure", "up"), [(None, 1), (Unreachable("no answer"), 0), (StorageError("Database problem: away"), 1)]
+)
+async def test_a_connection_is_up_while_only_our_own_database_is_away(failure: IbkitError | None, up: int) -> None:
+    room = make_room()
+    measuring, standing = Measuring(CONNECTION, worker=True), Standing()
+    failures = () if failure is None else (failure,)
+    standing.reports["DU1"] = SimpleNamespace(failures=failures, unprotected=())  # type: ignore[assignment]
+    measuring.watch(standing, room.broker.username)
+    await measuring.measure(books(room), room.clock.now())
+    assert measuring.metrics.value("ibkit_connection_up", CONNECTION) == up

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from cli.conftest import bench, home, ibkit  # noqa: F401  # fixtures
 from command_lines import console_lines, ibkit_lines, texts, why_not
 from ibkit.error_catalogue import CATALOGUE
 from ibkit.settings import VARIABLES
-from ibkit.trading.alert import AlertKind
+from ibkit.trading.alert import Alert, AlertKind, Severity
+from ibkit.trading.alerting import ABOUT, EventKind, Reason, happening_of, noted
+from ibkit.trading.alerting.document import document_of
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs/runbooks"
@@ -38,6 +41,7 @@ SITUATIONS = (
     "kill-switch",
     "reconciliation-difference",
 )
+NOW = datetime(2026, 11, 27, 15, 30, tzinfo=UTC)
 Make = Callable[..., Any]
 pytestmark = pytest.mark.requirement("OPS-02")
 
@@ -55,6 +59,24 @@ def test_every_situation_has_its_page_and_the_index_names_every_page() -> None:
 @pytest.mark.parametrize("kind", [kind.value for kind in AlertKind])
 def test_every_alert_is_in_the_index(kind: str) -> None:
     assert re.search(rf"\b{kind}\b", INDEX), f"alert {kind} needs a runbook"
+
+
+@pytest.mark.parametrize("event", list(EventKind), ids=lambda event: event.value)
+def test_the_page_that_an_alert_links_is_the_one_that_the_index_has_for_it(event: EventKind) -> None:
+    page = ABOUT[event].runbook
+    (row,) = re.findall(rf"^\|.*\({page}\.md\).*$", INDEX, re.MULTILINE)
+    assert f"`{event.value}`" in row or f"`{event.value}`" in PAGES[f"{page}.md"]
+    mine = [each for each in INDEX.splitlines() if f"`{event.value}`" in each]
+    assert not mine or row in mine, f"the index sends {event.value} elsewhere: {mine}"
+
+
+@pytest.mark.parametrize("kind", list(AlertKind), ids=lambda kind: kind.value)
+def test_an_alert_of_the_journal_links_the_page_that_the_index_has_for_it(kind: AlertKind) -> None:
+    alert = Alert(kind=kind, severity=Severity.CRITICAL, subject="x", message="m", at=NOW, alert_id="a")
+    document = document_of(noted(None, happening_of(alert), incident_id="i"), Reason.FIRST, delivery_id="d")
+    (row,) = [each for each in INDEX.splitlines() if re.search(rf"\b{kind.value}\b", each)]
+    assert f"({Path(document['runbook']).name})" in row
+    assert document["remedy"]
 
 
 def test_every_critical_code_is_in_the_index() -> None:

@@ -73,6 +73,21 @@ def test_an_unprotected_position_is_listed_acknowledged_and_closed(bench: Callab
     assert it.run("alerts", "list", "--everything", "--json").json[0]["state"] == "closed"
 
 
+def test_what_no_worker_has_told_yet_is_listed_all_the_same(bench: Callable[..., Bench]) -> None:
+    """A sale without a worker beside it: `No open alerts` while a position stands without its stop would be a lie."""
+    it = bench("stop-reject")
+    assert it.run("sell-option", "--side", "put", "--on-stop-failure", "alert", "--json").code == 7
+    [alert] = it.run("alerts", "list", "--json").json
+    assert (alert["event"], alert["severity"], alert["state"]) == ("position.unprotected", "critical", "not told yet")
+    shown = it.run("alerts", "list")
+    assert "not told yet" in shown.out
+    assert "`ibkit worker`" in shown.err
+
+    it.simulator.advance(120)
+    assert it.run("worker", "--once", "--json").code == 7
+    assert [each["state"] for each in it.run("alerts", "list", "--json").json] == ["open"], "told, and listed once"
+
+
 def test_a_round_of_the_worker_posts_what_stands_and_a_dead_receiver_changes_nothing(
     bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -145,6 +145,20 @@ def test_the_canaries_would_be_seen_if_nothing_were_masked(
 
 
 @pytest.mark.requirement("OPS-11")
+def test_an_address_with_plain_words_in_its_path_keeps_no_bundle_from_being_written(ibkit: Run, home: Path) -> None:
+    """The addresses of our own guides: their `ibkit` stood in every bundle, so that none was written."""
+    (home / ".env").write_text(
+        "APP_ENV=test\nALERT_WEBHOOK_URL=https://alerts.example.com/ibkit\n"
+        "DATABASE_URL=postgresql://ibkit:canary-of-the-database-1@127.0.0.1:1/ibkit\n"
+    )
+    (home / ".env").chmod(0o600)
+    ran = ibkit("support", "bundle", "b.zip", "--offline", "--yes")
+    assert ran.code == 0, ran.err
+    for name, text in _texts(home / "b.zip").items():
+        assert "canary-of-the-database-1" not in text, name
+        assert "alerts.example.com/ibkit" not in text, name
+
+
 def test_a_bundle_tells_of_orders_only_how_many_unless_asked(bench: Make) -> None:
     ib = bench()
     words = ("orders", "place", "buy", "7", "SPY", "--limit-price", "123.45", "--key", "order-a-0000000001", "--yes")

@@ -58,6 +58,23 @@ async def test_an_event_comes_back_as_it_was_counted(database) -> None:
     assert (message.channel, message.document["count"]) == ("hook", 1)
 
 
+async def test_what_only_ends_something_is_told_where_there_is_something_to_end(database) -> None:
+    incidents = SqlIncidents(database)
+    needed = Happening(event=EventKind.SESSION_NEEDS_LOGIN, subject="paper gateway", message="log in", at=T0)
+    back = Happening(
+        event=EventKind.CONNECTION_RESTORED, subject="paper gateway", message="it is back", at=T0, only_ends=True
+    )
+    assert await incidents.note(back, channels=(HOOK,)) is None
+    assert await incidents.incidents(closed=True) == []
+    await incidents.note(needed, channels=(HOOK,))
+    assert await incidents.note(back, channels=(HOOK,)) is not None
+    [open_] = await incidents.incidents()
+    assert open_.event is EventKind.CONNECTION_RESTORED
+    [ended] = [each for each in await incidents.incidents(closed=True) if each.closed_at is not None]
+    assert (ended.event, ended.closed_note) == (EventKind.SESSION_NEEDS_LOGIN, "ended by connection.restored")
+    assert len(await incidents.deliveries()) == 2
+
+
 async def test_a_message_is_claimed_by_one_until_it_is_given_up(database) -> None:
     incidents = SqlIncidents(database)
     await incidents.note(event(), channels=(HOOK,))

@@ -305,3 +305,41 @@ async def test_beside_other_work_it_delivers_and_a_fault_of_it_ends_nothing(desk
         with pytest.raises(StorageError):  # as it was raised, not in a group
             await work()
     assert [each["event"] for each in web.documents] == ["order.rejected"]
+
+
+async def test_a_database_that_is_away_is_told_by_the_channels_that_need_none(desk_of: Make, monkeypatch: Any) -> None:
+    """An alert that waits for the database to come back says nothing of its absence."""
+    async with hook() as web:
+        web.answers = [500]
+        desk = desk_of(ALERT_WEBHOOK_URL=web.url)
+        looks = 0
+        enough = anyio.Event()
+
+        async def away() -> None:
+            nonlocal looks
+            looks += 1
+            if looks == 2:
+                assert web.requests == [], "one look that fails may be a lock of a moment"
+            raise StorageError("Database problem: trades database: connection refused")
+
+        async def sleep(seconds: float) -> None:
+            desk.clock.advance(seconds)
+            await anyio.sleep(0.01)
+            if looks > 12 and len(web.requests) > 1:
+                enough.set()
+
+        async def no_database() -> Any:
+            raise StorageError("Database problem: trades database: connection refused")
+
+        monkeypatch.setattr(desk.dispatcher, "look", away)
+        monkeypatch.setattr(desk.channels, "all", no_database)
+        monkeypatch.setattr(desk.clock, "sleep", sleep)
+        async with beside(desk.dispatcher.run):
+            with anyio.fail_after(30):
+                await enough.wait()
+    documents = web.documents
+    assert len(documents) == 2, "refused once, taken the second time, and told once for the outage"
+    assert {each["id"] for each in documents} == {documents[0]["id"]}
+    assert (documents[0]["event"], documents[0]["severity"]) == ("storage.problem", "critical")
+    assert documents[0]["runbook"] == "docs/runbooks/storage-problem.md"
+    assert "connection refused" in documents[0]["message"]

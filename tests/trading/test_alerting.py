@@ -247,3 +247,23 @@ def test_a_connection_that_goes_on_failing_is_an_issue_and_its_return_a_notice()
     assert [each.event.value for each in signs.heard(None, at(minutes=30))] == ["connection.restored"]
     seldom = [each.event.value for n in range(3) for each in signs.heard(Unreachable("no"), at(hours=2, minutes=8 * n))]
     assert seldom == ["connection.lost", "persistent.issue"]  # too seldom to repeat, but down for more than 15 minutes
+
+
+@pytest.mark.requirement("MON-07")
+def test_a_new_process_ends_what_the_one_before_it_left_open_and_says_nothing_else() -> None:
+    """A person logs in and starts the worker again: `Login needed` must not be told every hour from then on."""
+    signs = Signs("paper gateway")
+    [first] = signs.heard(None, T0)
+    assert (first.event, first.only_ends) == (EventKind.CONNECTION_RESTORED, True)
+    assert {EventKind.SESSION_NEEDS_LOGIN, EventKind.PERSISTENT_ISSUE} <= set(ABOUT[first.event].ends)
+    assert signs.heard(None, at(minutes=1)) == ()
+
+
+@pytest.mark.requirement("MON-07")
+def test_the_issue_of_an_outage_is_about_what_its_end_is_about() -> None:
+    signs = Signs("paper gateway")
+    told = [each for n in range(0, 30, 9) for each in signs.heard(Unreachable("no"), at(minutes=n))]
+    [back] = signs.heard(None, at(minutes=40))
+    assert [each.event.value for each in told] == ["connection.lost", "persistent.issue"]
+    assert {each.subject for each in told} == {back.subject}
+    assert not back.only_ends

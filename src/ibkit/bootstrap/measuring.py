@@ -16,7 +16,7 @@ from ibkit.bootstrap.desks import Books
 from ibkit.bootstrap.worker_loop import Standing
 from ibkit.client.metering import CallLog, Meter, Meters
 from ibkit.clock import Clock
-from ibkit.errors import StorageError
+from ibkit.errors import IbkitError, StorageError
 from ibkit.model import Username
 from ibkit.notify.metrics import Metrics
 from ibkit.notify.minutes import Recorder
@@ -106,7 +106,11 @@ class Measuring:
         ages = [(now - intent.planned.at).total_seconds() for intent in under_way]
         metrics.set("ibkit_oldest_open_intent_seconds", max(ages, default=0.0))
         reports = standing.reports.values()
-        metrics.set("ibkit_connection_up", float(not any(r.failures for r in reports)), self._connection)
+        metrics.set(
+            "ibkit_connection_up",
+            float(not any(_lost(each) for report in reports for each in report.failures)),
+            self._connection,
+        )
         metrics.set("ibkit_unprotected_positions", sum(len(r.unprotected) for r in reports), self._connection)
         metrics.set("ibkit_stream_up", float(standing.stream == "live"), self._connection)
         opened = self.signed_in_at()
@@ -114,6 +118,11 @@ class Measuring:
         metrics.set("ibkit_session_age_seconds", age, self._connection)
         if standing.last_round_at is not None:
             metrics.set("ibkit_last_round_timestamp_seconds", standing.last_round_at.timestamp(), self._connection)
+
+
+def _lost(failure: IbkitError) -> bool:
+    """Whether a round failed by IBKR or the way there; a database that is away is our own house."""
+    return not isinstance(failure, StorageError)
 
 
 def write_text(file: Path, metrics: Metrics) -> None:

@@ -19,7 +19,7 @@ import anyio
 from anyio.abc import TaskStatus
 
 from ibkit.clock import Clock
-from ibkit.errors import AuthError, IbkitError, Unreachable
+from ibkit.errors import AuthError, IbkitError, StorageError, Unreachable
 from ibkit.model import Down, Live, OrderUpdate
 from ibkit.trading.timeline import Observer, Step, StepKind
 from ibkit.trading.watching.rounds import RoundReport, Rounds
@@ -47,25 +47,27 @@ class Outage:
     since: datetime | None = None
     reason: str = ""
     failures: int = 0
+    _down: str = ""
+    """What it is that is down: `what`, or our own storage."""
 
     def failed(self, error: IbkitError) -> float:
         """Seconds until the next try."""
         self.failures += 1
-        self.begins(f"{error.code}: {error.message}")
+        self.begins(f"{error.code}: {error.message}", "storage" if isinstance(error, StorageError) else self.what)
         if isinstance(error, AuthError):
             return _PASSIVE_S
         wait = min(_FIRST_RETRY_S * 2.0 ** min(self.failures - 1, 10), _LONGEST_RETRY_S)
         return wait * (0.75 + 0.25 * self.chance())
 
-    def begins(self, reason: str) -> None:
+    def begins(self, reason: str, what: str = "") -> None:
         if self.since is None:
-            self.since = self.clock.now()
-            self._tell(f"{self.what} down: {reason}")
+            self.since, self._down = self.clock.now(), what or self.what
+            self._tell(f"{self._down} down: {reason}")
         self.reason = reason
 
     def ends(self) -> None:
         if self.since is not None:
-            self._tell(f"{self.what} up again after {(self.clock.now() - self.since).total_seconds():.0f} s")
+            self._tell(f"{self._down} up again after {(self.clock.now() - self.since).total_seconds():.0f} s")
         self.since, self.reason, self.failures = None, "", 0
 
     def _tell(self, text: str) -> None:

@@ -24,6 +24,8 @@ __all__ = ["Mask", "mask_of"]
 HIDDEN = "[hidden]"
 _SHORTEST = 5
 """Shorter values stand in texts by chance; the patterns below still find them beside their name."""
+_PLAIN_PATH = re.compile(r"[a-z]{1,12}(?:/[a-z]{1,12})*")
+"""Words, as of a database called ibkit or a webhook at /alerts: no secret, and every bundle would hold them."""
 _LARGEST_FILE = 256 * 1024
 _NAMES = (
     r"secret|token|passw(?:or)?d|passphrase|pwd|api[_-]?key|bearer|signature|session(?:[_-]?id)?|cookie|credential"
@@ -120,7 +122,8 @@ def _parts(value: Secret[str]) -> list[Secret[str]]:
     if "://" in text:
         try:
             address = urlsplit(text)
-            parts += [address.password or "", address.path.strip("/"), address.query]
+            path = address.path.strip("/")
+            parts += [address.password or "", "" if _PLAIN_PATH.fullmatch(path) else path, address.query]
         except ValueError:
             pass
     return [Secret(part) for part in dict.fromkeys(parts) if len(part) >= _SHORTEST and "-----" not in part[:6]]

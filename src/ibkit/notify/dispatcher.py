@@ -5,8 +5,10 @@
     sweep      counts and escalations that time alone makes due
     deliver    each due message on a task of its own, bounded by the channel's time limit
 
-A message is on disk before it leaves, and is due again after a crash. The task that trades never waits for any of
-this: `tell` only appends, and what fails here is logged and goes on.
+A message is on disk before it leaves, and is due again after a crash. The one that cannot be is that the database is
+away: where two looks in a row fail by it, the channels of the settings hear of it at once, without a record.
+
+The task that trades never waits for any of this: `tell` only appends, and what fails here is logged and goes on.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from typing import Any, Final, Protocol
 import anyio
 
 from ibkit.clock import Clock
-from ibkit.errors import IbkitError
+from ibkit.errors import IbkitError, StorageError
 from ibkit.notify.failed import DeliveryFailed
 from ibkit.notify.services import Services
 from ibkit.notify.webhook import Webhook
@@ -31,12 +33,15 @@ from ibkit.trading.alerting import (
     Channels,
     Delivery,
     DeliveryState,
+    EventKind,
     Happening,
     Incidents,
+    Reason,
     happening_of,
     next_try,
+    noted,
 )
-from ibkit.trading.alerting.document import subject_of
+from ibkit.trading.alerting.document import document_of, subject_of
 
 __all__ = ["Dispatcher", "JournalAlerts"]
 
@@ -44,6 +49,8 @@ log = logging.getLogger(__name__)
 
 EVERY_S: Final = 2.0
 _AFTER_FAILURE_S: Final = 30.0
+_CRIES_AT: Final = 2
+"""One look that fails may be a database that is locked for a moment."""
 _DAY_S: Final = 86_400.0
 _AT_A_TIME: Final = 8
 _MOST_WAITING: Final = 1_000
@@ -90,7 +97,7 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Until it is cancelled."""
-        failing, purged_at = False, self._clock.monotonic() - _DAY_S
+        failures, purged_at = 0, self._clock.monotonic() - _DAY_S
         async with anyio.create_task_group() as tasks:
             while True:
                 wait = EVERY_S
@@ -101,12 +108,16 @@ class Dispatcher:
                         purged_at = self._clock.monotonic()
                     for delivery in await self._due():
                         tasks.start_soon(self.deliver, delivery)
-                    failing = False
+                    failures = 0
                 except Exception as error:  # noqa: BLE001  - whoever runs this beside orders must not fall with it
-                    if not failing:  # one line when it begins
+                    failures += 1
+                    if failures == 1:  # one line when it begins
                         code = error.code if isinstance(error, IbkitError) else "E-INTERNAL"
                         log.warning("alerts cannot be told", extra={"code": code, "why": str(error)})
-                    failing, wait = True, _AFTER_FAILURE_S
+                    if failures == _CRIES_AT and isinstance(error, StorageError):
+                        for channel in self._channels.fixed:
+                            tasks.start_soon(self._cry, channel, error)
+                    wait = _AFTER_FAILURE_S
                 await self._clock.sleep(wait)
 
     async def once(self) -> int:
@@ -192,6 +203,34 @@ class Dispatcher:
             delivery, state=DeliveryState.FAILED, attempts=attempts, error=reason, finished_at=now
         )
 
+    async def _cry(self, channel: Channel, error: StorageError) -> None:
+        """What cannot be kept, to one channel of the settings: tried as often as any message, and then given up."""
+        now = self._clock.now()
+        happening = Happening(
+            event=EventKind.STORAGE_PROBLEM,
+            subject="alerts",
+            message=f"No alert can be kept or told in the usual way: {error.code}: {error.message}",
+            at=now,
+            remedy=error.remedy,
+        )
+        run = f"unkept-{now:%Y%m%dT%H%M%S}"
+        incident = noted(None, happening, incident_id=run)
+        if incident.severity not in channel.severities:
+            return
+        delivery = Delivery(
+            delivery_id=f"{run}-{channel.name}",
+            incident_id=run,
+            channel=channel.name,
+            user=channel.user,
+            reason=Reason.FIRST,
+            document=document_of(incident, Reason.FIRST, delivery_id=f"{run}-{channel.name}"),
+            created_at=now,
+            next_at=now,
+        )
+        while delivery.state is DeliveryState.PENDING:
+            await self._clock.sleep(max((delivery.next_at - self._clock.now()).total_seconds(), 0.0))
+            delivery = await self.tried(delivery)
+
     async def _sent(self, delivery: Delivery) -> str:
         channel = await self._channel(delivery)
         document: dict[str, Any] = dict(delivery.document)
@@ -207,6 +246,9 @@ class Dispatcher:
                 return await self._services.deliver(url, document, trusted=channel.by_operator)
 
     async def _channel(self, delivery: Delivery) -> Channel:
+        for channel in self._channels.fixed:
+            if (channel.user, channel.name) == (delivery.user, delivery.channel):
+                return channel
         for channel in await self._channels.all():
             if (channel.user, channel.name) == (delivery.user, delivery.channel):
                 if not channel.enabled:

@@ -40,10 +40,14 @@ class SqlChannels:
         self._fixed = dict(fixed)
         self._sealer = sealer
 
+    @property
+    def fixed(self) -> tuple[Channel, ...]:
+        return tuple(channel for channel, _, _ in self._fixed.values())
+
     async def all(self) -> tuple[Channel, ...]:
         statement = select(CHANNELS).order_by(CHANNELS.c.user_id, CHANNELS.c.name)
         rows = await self._database.read(lambda c: list(for_engine(c).execute(statement).mappings()))
-        return (*(channel for channel, _, _ in self._fixed.values()), *(channel_of(row) for row in rows))
+        return (*self.fixed, *(channel_of(row) for row in rows))
 
     async def address(self, channel: Channel) -> tuple[Secret[str], Secret[str] | None]:
         fixed = self._fixed.get(channel.name)

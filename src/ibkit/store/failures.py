@@ -27,7 +27,7 @@ _SQLITE = {
     _BUSY: ("locked by another program", _WAIT),
     _LOCKED: ("locked by another program", _WAIT),
     _READONLY: ("not writable", "Give this user write permission on the file and its folder."),
-    _IOERR: ("the disk failed", "Check the disk; orders stay off until ibkit is started again."),
+    _IOERR: ("the disk failed", "Check its free space and the disk; orders stay off until ibkit is started again."),
     _CORRUPT: ("damaged", _KEEP),
     _NOTADB: ("not a database", _KEEP),
     _FULL: ("the disk is full", "Free space on the disk, then repeat with the same key."),

@@ -46,8 +46,8 @@ class SqlIncidents:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def note(self, happening: Happening, *, channels: Sequence[Channel]) -> Incident:
-        def work(connection: Connection) -> Incident:
+    async def note(self, happening: Happening, *, channels: Sequence[Channel]) -> Incident | None:
+        def work(connection: Connection) -> Incident | None:
             connection = for_engine(connection)
             _one_at_a_time(connection)
             return _note(connection, happening, channels)
@@ -210,7 +210,9 @@ def _one_at_a_time(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('ibkit alerts'))"))
 
 
-def _note(connection: Connection, happening: Happening, channels: Sequence[Channel]) -> Incident:
+def _note(connection: Connection, happening: Happening, channels: Sequence[Channel]) -> Incident | None:
+    if not _end_others(connection, happening) and happening.only_ends:
+        return None
     mine = (
         (INCIDENTS.c.event == happening.event.value)
         & (INCIDENTS.c.subject == happening.subject)
@@ -224,7 +226,6 @@ def _note(connection: Connection, happening: Happening, channels: Sequence[Chann
         connection.execute(insert(INCIDENTS).values(incident_row(incident)))
     else:
         _keep(connection, incident)
-    _end_others(connection, happening)
     told = pending(incident, happening.at, last_level=last_level(channels))
     if told is None:
         return incident
@@ -232,7 +233,9 @@ def _note(connection: Connection, happening: Happening, channels: Sequence[Chann
     return told.incident
 
 
-def _end_others(connection: Connection, happening: Happening) -> None:
+def _end_others(connection: Connection, happening: Happening) -> int:
+    """How many open alerts it has ended."""
+    count = 0
     for kind in ABOUT[happening.event].ends:
         ended = (
             (INCIDENTS.c.event == kind.value)
@@ -241,7 +244,9 @@ def _end_others(connection: Connection, happening: Happening) -> None:
             & INCIDENTS.c.closed_at.is_(None)
         )
         note = f"ended by {happening.event.value}"
-        connection.execute(update(INCIDENTS).where(ended).values(closed_at=happening.at, closed_note=note))
+        values = {"closed_at": happening.at, "closed_note": note}
+        count += connection.execute(update(INCIDENTS).where(ended).values(values)).rowcount
+    return count
 
 
 def _tell(connection: Connection, told: Told, now: datetime, channels: Sequence[Channel]) -> int:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -88,7 +89,8 @@ class Lease:
 
 
 def _failure(place: Path, error: OSError) -> StorageError:
+    full = error.errno == errno.ENOSPC
     return StorageError(
         f"Database problem: {place}: {error.strerror or error}",
-        remedy="Check that the folder is writable by this user.",
+        remedy="Free space on the disk." if full else "Check that the folder is writable by this user.",
     )

@@ -30,6 +30,7 @@ channels = cyclopts.App(name="channels", help="By which ways people are told.")
 app.command(channels)
 
 _NOT_DELIVERED = 1
+_UNTOLD = "not told yet"
 
 
 @app.command(name="list")
@@ -42,7 +43,10 @@ def list_(
     """The open alerts, newest first, and messages that could not be delivered."""
 
     async def work(alerting: Alerting) -> None:
-        found = await alerting.incidents.incidents(closed=everything, limit=max(count, 1))
+        found = [
+            *await _untold(alerting),
+            *await alerting.incidents.incidents(closed=everything, limit=max(count, 1)),
+        ]
         if json:
             output.emit([_document(i, await alerting.incidents.deliveries(incident_id=i.incident_id)) for i in found])
             return
@@ -63,8 +67,28 @@ def list_(
         for each in await alerting.incidents.deliveries():
             if each.state.value == "failed" and each.incident_id in {i.incident_id for i in found}:
                 output.warn(f"Not delivered: alert {each.incident_id[:8]} by {each.channel}: {each.error}")
+        if any(_state_of(each) == _UNTOLD for each in found):
+            output.warn("Nobody has been told of those that are not told yet: `ibkit worker` does it.")
 
     _with_alerting(work)
+
+
+async def _untold(alerting: Alerting) -> list[Incident]:
+    """What the order journal has open and no worker has taken up: it must not look as if all were well."""
+    from ibkit.bootstrap.desks import journal_path
+    from ibkit.store import open_journal
+    from ibkit.trading.alerting.incident import noted
+    from ibkit.trading.alerting.translation import happening_of
+
+    settings = context.load_settings(require_method=False)
+    path = journal_path(settings)
+    if settings.mock or not path.exists():
+        return []
+    async with open_journal(path, clock=alerting.clock) as journal:
+        standing = await journal.alerts.open()
+    counted = await alerting.incidents.known_sources(tuple(alert.alert_id for alert in standing))
+    fresh = [alert for alert in standing if alert.alert_id not in counted]
+    return [noted(None, happening_of(alert), incident_id=alert.alert_id) for alert in reversed(fresh)]
 
 
 @app.command
@@ -297,7 +321,9 @@ def _severities(text: str) -> frozenset[Severity]:
 def _state_of(incident: Incident) -> str:
     if incident.closed_at is not None:
         return "closed"
-    return f"acknowledged by {incident.acknowledged_by}" if incident.acknowledged_at is not None else "open"
+    if incident.acknowledged_at is not None:
+        return f"acknowledged by {incident.acknowledged_by}"
+    return _UNTOLD if incident.told_at is None else "open"
 
 
 def _document(incident: Incident, deliveries: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from ibkit.trading.alerting.delivery import Reason
 from ibkit.trading.alerting.events import ABOUT
 from ibkit.trading.alerting.incident import Incident
+from ibkit.trading.alerting.translation import runbook_of
 
 __all__ = ["document_of", "subject_of", "text_of"]
 
@@ -33,7 +34,7 @@ def document_of(incident: Incident, reason: Reason, *, delivery_id: str) -> dict
         "first_at": incident.first_at.isoformat(),
         "last_at": incident.last_at.isoformat(),
         "trace_ids": list(incident.trace_ids),
-        "runbook": f"docs/runbooks/{about.runbook}.md",
+        "runbook": f"docs/runbooks/{runbook_of(incident)}.md",
         "details": dict(incident.details),
     }
 

@@ -81,13 +81,13 @@ ABOUT: Mapping[EventKind, About] = {
         title="Login needed",
         severity=Severity.CRITICAL,
         remedy="Log in at the gateway's page with the second factor.",
-        runbook="session-lost",
+        runbook="session-needs-login",
     ),
     EventKind.SESSION_COMPETING: About(
         title="Another login holds the session",
         severity=Severity.CRITICAL,
         remedy="Log the other one out, or take the session over with --compete.",
-        runbook="session-lost",
+        runbook="competing-session",
     ),
     EventKind.CONNECTION_LOST: About(
         title="Connection lost",
@@ -107,6 +107,7 @@ ABOUT: Mapping[EventKind, About] = {
             EventKind.SESSION_COMPETING,
             EventKind.AUTH_FAILED,
             EventKind.AUTH_PAUSED,
+            EventKind.PERSISTENT_ISSUE,  # that of the outage; the one of an error that repeats has another subject
         ),
     ),
     EventKind.AUTH_FAILED: About(
@@ -137,7 +138,7 @@ ABOUT: Mapping[EventKind, About] = {
         title="Stop could not be placed",
         severity=Severity.CRITICAL,
         remedy="Place a stop at IBKR by hand, or close the position: `ibkit positions close`.",
-        runbook="position-unprotected",
+        runbook="stop-failed",
     ),
     EventKind.POSITION_UNPROTECTED: About(
         title="Position without a working stop",
@@ -154,7 +155,7 @@ ABOUT: Mapping[EventKind, About] = {
     EventKind.KEY_ROTATION_DUE: About(
         title="Keys are due for a change",
         severity=Severity.WARNING,
-        remedy="Make new keys and upload them: `ibkit auth rotate`.",
+        remedy="`ibkit vault rotate`; keys that IBKR has: `ibkit keys generate --force`, and upload them.",
         runbook="key-rotation",
     ),
     EventKind.CREDENTIAL_OLD: About(

@@ -46,6 +46,7 @@ class Happening:
     user:     whose it is; "" is the owner of an installation with one user.
     severity: where it is not that of the event's kind. source: id of the journal's alert that it was made from.
     message:  without secrets, balances or account numbers: it leaves the house.
+    only_ends: it is nothing by itself: counted and told only where it ends an open alert.
     """
 
     event: EventKind
@@ -58,6 +59,7 @@ class Happening:
     source: str = ""
     remedy: str = ""
     details: Mapping[str, str] = field(default_factory=dict)
+    only_ends: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

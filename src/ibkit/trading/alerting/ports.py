@@ -17,8 +17,11 @@ __all__ = ["Channels", "Incidents"]
 class Incidents(Protocol):
     """Alerts and what is on its way to whom. Each call is one transaction."""
 
-    async def note(self, happening: Happening, *, channels: Sequence[Channel]) -> Incident:
-        """Counted, and where it is to be told, messages to the fitting channels are put on their way with it."""
+    async def note(self, happening: Happening, *, channels: Sequence[Channel]) -> Incident | None:
+        """Counted, and where it is to be told, messages to the fitting channels are put on their way with it.
+
+        None where it `only_ends`, and there was nothing to end.
+        """
         ...
 
     async def sweep(self, now: datetime, *, channels: Sequence[Channel]) -> int:
@@ -50,6 +53,11 @@ class Incidents(Protocol):
 
 
 class Channels(Protocol):
+    @property
+    def fixed(self) -> tuple[Channel, ...]:
+        """Those of the settings, which are known without the database."""
+        ...
+
     async def all(self) -> tuple[Channel, ...]:
         """Those of the settings first, then the stored ones by user and name."""
         ...

@@ -51,13 +51,24 @@ class Signs:
     downtime: Downtime = field(default_factory=Downtime)
     _issued: bool = False
     """Whether administrators have heard of the outage that goes on: one alert for it, whichever rule came first."""
+    _new: bool = True
+    """Nothing was reached yet: a process before this one may have left alerts open that nobody else would close."""
 
     def heard(self, failure: IbkitError | None, at: datetime) -> tuple[Happening, ...]:
         """After each round: what it failed by, or that it did not."""
         if failure is not None:
             return self.failed(failure, at)
         self._issued = False
-        return self.downtime.up(self.connection, at)
+        back = self.downtime.up(self.connection, at)
+        if self._new and not back:
+            again = f"{self.connection} is reached again"
+            back = (
+                Happening(
+                    event=EventKind.CONNECTION_RESTORED, subject=self.connection, message=again, at=at, only_ends=True
+                ),
+            )
+        self._new = False
+        return back
 
     def failed(self, error: IbkitError, at: datetime) -> tuple[Happening, ...]:
         if error.code == _PLANNED:

@@ -101,7 +101,7 @@ class Downtime:
         self._told.add(connection)
         issue = Happening(
             event=EventKind.PERSISTENT_ISSUE,
-            subject=f"down {connection}",
+            subject=connection,  # as of what ends it
             message=f"{connection} is down since {since:%Y-%m-%d %H:%M:%S} UTC: {reason}",
             at=at,
             details={"first_at": since.isoformat()},

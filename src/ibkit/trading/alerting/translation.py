@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ibkit.trading.alert import Alert, AlertKind
-from ibkit.trading.alerting.events import EventKind
-from ibkit.trading.alerting.incident import Happening
+from ibkit.trading.alerting.events import ABOUT, EventKind
+from ibkit.trading.alerting.incident import Happening, Incident
 
-__all__ = ["EVENT_OF", "happening_of"]
+__all__ = ["EVENT_OF", "happening_of", "runbook_of"]
 
 EVENT_OF: Mapping[AlertKind, EventKind] = {
     AlertKind.UNKNOWN_ORDER: EventKind.ORDER_UNKNOWN,
@@ -25,6 +25,22 @@ EVENT_OF: Mapping[AlertKind, EventKind] = {
     AlertKind.RECORD_FAILED: EventKind.STORAGE_PROBLEM,
 }
 
+_RUNBOOKS: Mapping[str, str] = {
+    AlertKind.BROKEN_GROUP.value: "position-unprotected",
+    AlertKind.BOTH_FILLED.value: "position-unprotected",
+    AlertKind.EXTERNAL_ORDER.value: "reconciliation-difference",
+    AlertKind.CANCEL_ALL.value: "kill-switch",
+    AlertKind.RECORD_FAILED.value: "reconciliation-difference",
+}
+"""Pages of kinds whose event is about more than they are; docs/runbooks/README.md has the same (a test compares)."""
+_REMEDIES: Mapping[AlertKind, str] = {
+    AlertKind.EXTERNAL_ORDER: "Find out whose order it is: another installation, or an older copy of this journal?",
+    AlertKind.BROKEN_GROUP: "See that the position has its stop: `ibkit worker --once`, `ibkit orders list --working`.",
+    AlertKind.BOTH_FILLED: "Look at `ibkit positions list`: two exits of one position were filled.",
+    AlertKind.CANCEL_ALL: "Orders still stand: cancel them at IBKR, then look at `ibkit kill --status`.",
+    AlertKind.RECORD_FAILED: "The order stands; mend the database, then `ibkit trades import-journal`.",
+}
+
 
 def happening_of(alert: Alert, *, user: str = "") -> Happening:
     """What is told of an open alert of the journal; its subject keeps apart what one thing may be told twice for."""
@@ -36,5 +52,12 @@ def happening_of(alert: Alert, *, user: str = "") -> Happening:
         user=user,
         severity=alert.severity,
         source=alert.alert_id,
+        remedy=_REMEDIES.get(alert.kind, ""),
         details={name: value for name, value in alert.details.items() if name != "account"},
     )
+
+
+def runbook_of(incident: Incident) -> str:
+    """The page that helps, without its ending: of the journal's kind, which begins the subject, else the event's."""
+    kind = incident.subject.partition(" ")[0] if incident.source else ""
+    return _RUNBOOKS.get(kind, ABOUT[incident.event].runbook)
