@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from clients import make_client
@@ -19,24 +16,11 @@ from ibkit.errors import IbkitError
 from ibkit.model import Key, OrderTicket, OrderType, Side
 from ibkit.spans import span, trace_id, traced
 from ibkit.wire.marketdata import SNAPSHOT
+from recorded_spans import spans as spans  # a fixture
 from sale_desks import desk
 from simulators import make_simulator
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requirement("MON-05")]
-
-_EXPORTER = InMemorySpanExporter()
-
-
-@pytest.fixture
-def spans() -> Iterator[InMemorySpanExporter]:
-    """What was recorded. The provider is the process's one: OpenTelemetry lets nobody take it back."""
-    if not isinstance(trace.get_tracer_provider(), TracerProvider):
-        provider = TracerProvider()
-        provider.add_span_processor(SimpleSpanProcessor(_EXPORTER))
-        trace.set_tracer_provider(provider)
-    _EXPORTER.clear()
-    yield _EXPORTER
-    _EXPORTER.clear()
 
 
 async def test_an_order_s_way_is_one_span_with_its_calls_within(spans: InMemorySpanExporter, tmp_path: Path) -> None:

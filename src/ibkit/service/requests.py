@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 from litestar import Request
 
+from ibkit.bootstrap.logs import told_of
 from ibkit.errors import ConfigError
 from ibkit.service.json_bodies import LARGEST_BODY, read_json
 from ibkit.service.order_answer import STATUSES
@@ -38,7 +39,9 @@ class Asked:
 
     async def who(self, request: AnyRequest) -> Principal:
         address = str(request.scope.get("state", {}).get("address", ""))
-        return await who_asks(self.authenticator, headers_of(request, "authorization"), address=address)
+        found = await who_asks(self.authenticator, headers_of(request, "authorization"), address=address)
+        told_of(user=found.name)
+        return found
 
     async def body(self, request: AnyRequest) -> Any:
         """The JSON of the body. Refusal 415 where it is none by its type, 413 above 256 KiB, 400 unreadable."""
