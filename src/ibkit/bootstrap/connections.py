@@ -26,6 +26,7 @@ from ibkit.bootstrap.clients import client_of
 from ibkit.bootstrap.desks import Books, Desk, desk_of, open_books
 from ibkit.bootstrap.edge import edges
 from ibkit.bootstrap.measuring import Measuring
+from ibkit.bootstrap.quote_lines import QuoteLines
 from ibkit.bootstrap.worker import Worker, worker_lease
 from ibkit.bootstrap.worker_loop import WorkerLoop
 from ibkit.client import Client
@@ -94,8 +95,10 @@ class Connection:
     _opening: anyio.Lock = field(default_factory=anyio.Lock)
     _recovered: bool = False
     _signs: Signs = field(init=False)
+    quote_lines: QuoteLines = field(init=False)
 
     def __post_init__(self) -> None:
+        self.quote_lines = QuoteLines(self.client.stream, self.clock)
         self._signs = Signs(connection_of(self.settings))
 
     @property
@@ -197,6 +200,7 @@ class Connection:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._lasting, self._check_for_ever)
             tasks.start_soon(self._lasting, self._follow_for_ever)
+            tasks.start_soon(self._lasting, self.quote_lines.run)
             if watch:
                 tasks.start_soon(self._lasting, lambda: self._watch_for_ever(stop))
             await stop.wait()
@@ -331,6 +335,7 @@ async def open_connection(
         measuring = Measuring(connection_of(settings))
         settings, another = await _clients(settings, stack, measuring)
         client = another(True)
+        measuring.signed_in_at = lambda: client.keeper.signed_in_at
         books = await stack.enter_async_context(open_books(settings, clock=client.clock, also=PARTS))
         assert books.records is not None, "the service keeps its records in the database"
         alerting = alerting_of(settings, books.records, alerts=books.alerts, clock=client.clock)

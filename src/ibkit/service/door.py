@@ -117,7 +117,7 @@ class Door:
     refused: dict[str, int] = field(default_factory=dict)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
         trace_id = self.trace_id()
@@ -130,6 +130,9 @@ class Door:
         added = self._cors(origin)
         if not self.addresses.allows(address):
             await self._turn_away(scope, send, address, trace_id)
+            return
+        if scope["type"] == "websocket":
+            await self.app(scope, receive, send)
             return
         if "//" in scope["path"]:  # a proxy's rules for paths would not know it as the one without
             error = NotFound("Not found: this address", code="E-NOT-FOUND", remedy="/openapi.json lists all addresses.")
@@ -168,6 +171,9 @@ class Door:
         if len(self.refused) < 10_000 or address in self.refused:
             self.refused[address] = self.refused.get(address, 0) + 1
         log.warning("a client was turned away", extra={"address": address, "trace_id": trace_id})
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 4403})  # not accepted: the upgrade is answered with 403
+            return
         error = NotPermitted("Forbidden: this address may not connect", code="E-FORBIDDEN")
         await _refuse(send, error, trace_id=trace_id, path=scope["path"])
 
