@@ -36,6 +36,11 @@ SHORTEST = 8
 """Characters or bytes; anything shorter stands in texts by chance."""
 LONGEST = 8192
 """No secret is longer: what is, is hostile input."""
+LARGEST_NUMBER = 1024
+"""Bytes of a secret that anybody would write as a number: more digits Python writes for nobody."""
+NO_SECRETS_OF = ("settings/sources.py", "cli/masking.py")
+"""Texts of settings are kept as secrets before anybody knows which of them are, and what is to be masked is whatever
+stands in files, sealed tokens too."""
 BLOCK = 8
 """Bytes that are compared at a time, as one number."""
 OURS = ("/src/ibkit/sim/", "/tests/")
@@ -87,15 +92,12 @@ class Canaries:
 
     @contextmanager
     def learning(self) -> Iterator[None]:
-        """While this is open, each value that is wrapped in a `Secret` becomes a canary.
-
-        Texts of settings are left out: they are kept as secrets before anybody knows which of them are.
-        """
+        """While this is open, each value that is wrapped in a `Secret` becomes a canary (but `NO_SECRETS_OF`)."""
         wrapped = Secret.__init__
 
         def init(secret: Any, value: Any) -> None:
             wrapped(secret, value)
-            if not _made_by().endswith("settings/sources.py"):
+            if not _made_by().endswith(NO_SECRETS_OF):
                 self.add(f"secret {type(value).__name__}, {len(value)} long", value)
 
         Secret.__init__ = init  # type: ignore[method-assign]
@@ -124,7 +126,9 @@ def forms(value: str | bytes | int) -> set[str]:
     raw = value.encode(errors="replace") if isinstance(value, str) else value
     if not SHORTEST <= len(raw) <= LONGEST:
         return set()
-    found = {raw.hex(), raw.hex().upper(), repr(raw)[2:-1], str(int.from_bytes(raw, "big"))}
+    found = {raw.hex(), raw.hex().upper(), repr(raw)[2:-1]}
+    if len(raw) <= LARGEST_NUMBER:
+        found.add(str(int.from_bytes(raw, "big")))
     for encoded in (base64.b64encode(raw), base64.urlsafe_b64encode(raw)):
         found |= {encoded.decode(), encoded.decode().rstrip("=")}
     for before in (1, 2):  # as in the credentials of Basic: what does not depend on the neighbours
