@@ -42,6 +42,8 @@ ELSEWHERE = re.compile(r"^\w+ +apprise:.*$", re.MULTILINE)
 """Lines that pytest alone sees: it listens also where a logger's lines go nowhere, as apprise's do (`_quiet`)."""
 HARMLESS = frozenset({"limited_poa", "test_realm"})
 """The vault seals every field of a credential, also what is a name: the realm of OAuth."""
+FEWEST = 12
+"""Characters or bytes of what is learned: shorter ones are names that tests take for tokens, found by chance."""
 WATCHERS = (__file__, canaries.__file__)
 _LOG_LIMIT = 4_000_000
 
@@ -85,7 +87,7 @@ class Watch:
         self.took_s = 0.0
 
     def learn(self, value: str | bytes) -> None:
-        if value and value not in HARMLESS and not made_by().endswith(NO_SECRETS_OF):
+        if len(value) >= FEWEST and value not in HARMLESS and not made_by().endswith(NO_SECRETS_OF):
             self.values.add(value)
 
     @pytest.hookimpl(wrapper=True)

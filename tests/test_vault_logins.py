@@ -129,7 +129,7 @@ def test_users_name_only_gateways_that_the_operator_has_named(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("address", "told"),
     [
-        ("https://8.8.8.8:5000", "public address"),
+        ("https://8.8.8.8:5000", "no address of a private network"),
         ("https://10.8.0.1:5000", "Remote gateway refused"),
         ("http://localhost:5000", "use https"),
         ("https://api.ibkr.com", "IBKR's cloud"),
