@@ -38,11 +38,10 @@ LONGEST = 8192
 """No secret is longer: what is, is hostile input."""
 LARGEST_NUMBER = 1024
 """Bytes of a secret that anybody would write as a number: more digits Python writes for nobody."""
-NO_SECRETS_OF = ("settings/sources.py", "cli/masking.py")
-"""Texts of settings are kept as secrets before anybody knows which of them are, and what is to be masked is whatever
-stands in files, sealed tokens too."""
 BLOCK = 8
 """Bytes that are compared at a time, as one number."""
+UNSORTED = ("settings/sources.py", "service/credentials.py", "cli/masking.py")
+"""Where every text that comes in is wrapped: user names and addresses too, and of files what is sealed already."""
 OURS = ("/src/ibkit/sim/", "/tests/")
 """Frames of the broker's side and of the test itself: they may know."""
 
@@ -92,12 +91,12 @@ class Canaries:
 
     @contextmanager
     def learning(self) -> Iterator[None]:
-        """While this is open, each value that is wrapped in a `Secret` becomes a canary (but `NO_SECRETS_OF`)."""
+        """While this is open, each value that is wrapped in a `Secret` becomes a canary (but `UNSORTED`)."""
         wrapped = Secret.__init__
 
         def init(secret: Any, value: Any) -> None:
             wrapped(secret, value)
-            if not _made_by().endswith(NO_SECRETS_OF):
+            if not _made_by().endswith(UNSORTED):
                 self.add(f"secret {type(value).__name__}, {len(value)} long", value)
 
         Secret.__init__ = init  # type: ignore[method-assign]

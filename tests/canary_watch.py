@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 
 import canaries
-from canaries import KEYS, NO_SECRETS_OF, PASSPHRASE, PLANTED, Canaries, contents_of
+from canaries import KEYS, PASSPHRASE, PLANTED, UNSORTED, Canaries, contents_of
 from ibkit.model import Secret
 
 __all__ = ["MEANT", "left_in", "suite_canaries"]
@@ -41,7 +41,7 @@ PLANTED_HERE = ".secrets-planted"
 ELSEWHERE = re.compile(r"^\w+ +apprise:.*$", re.MULTILINE)
 """Lines that pytest alone sees: it listens also where a logger's lines go nowhere, as apprise's do (`_quiet`)."""
 HARMLESS = frozenset({"limited_poa", "test_realm"})
-"""The vault seals every field of a credential, also what is a name: the realm of OAuth."""
+"""The vault seals every field of a credential, also what is none: the realm of OAuth."""
 FEWEST = 12
 """Characters or bytes of what is learned: shorter ones are names that tests take for tokens, found by chance."""
 WATCHERS = (__file__, canaries.__file__)
@@ -87,7 +87,7 @@ class Watch:
         self.took_s = 0.0
 
     def learn(self, value: str | bytes) -> None:
-        if len(value) >= FEWEST and value not in HARMLESS and not made_by().endswith(NO_SECRETS_OF):
+        if len(value) >= FEWEST and value not in HARMLESS and not made_by().endswith(UNSORTED):
             self.values.add(value)
 
     @pytest.hookimpl(wrapper=True)
