@@ -36,10 +36,12 @@ SHORTEST = 8
 """Characters or bytes; anything shorter stands in texts by chance."""
 LONGEST = 8192
 """No secret is longer: what is, is hostile input."""
+LARGEST_NUMBER = 1024
+"""Bytes of a secret that anybody would write as a number: more digits Python writes for nobody."""
 BLOCK = 8
 """Bytes that are compared at a time, as one number."""
-UNSORTED = ("settings/sources.py", "service/credentials.py")
-"""Where every text that comes in is wrapped, user names and addresses too."""
+UNSORTED = ("settings/sources.py", "service/credentials.py", "cli/masking.py")
+"""Where every text that comes in is wrapped: user names and addresses too, and of files what is sealed already."""
 OURS = ("/src/ibkit/sim/", "/tests/")
 """Frames of the broker's side and of the test itself: they may know."""
 
@@ -89,10 +91,7 @@ class Canaries:
 
     @contextmanager
     def learning(self) -> Iterator[None]:
-        """While this is open, each value that is wrapped in a `Secret` becomes a canary.
-
-        Texts of settings and of forms are left out: they are kept as secrets before anybody knows which of them are.
-        """
+        """While this is open, each value that is wrapped in a `Secret` becomes a canary (but `UNSORTED`)."""
         wrapped = Secret.__init__
 
         def init(secret: Any, value: Any) -> None:
@@ -126,7 +125,9 @@ def forms(value: str | bytes | int) -> set[str]:
     raw = value.encode(errors="replace") if isinstance(value, str) else value
     if not SHORTEST <= len(raw) <= LONGEST:
         return set()
-    found = {raw.hex(), raw.hex().upper(), repr(raw)[2:-1], str(int.from_bytes(raw, "big"))}
+    found = {raw.hex(), raw.hex().upper(), repr(raw)[2:-1]}
+    if len(raw) <= LARGEST_NUMBER:
+        found.add(str(int.from_bytes(raw, "big")))
     for encoded in (base64.b64encode(raw), base64.urlsafe_b64encode(raw)):
         found |= {encoded.decode(), encoded.decode().rstrip("=")}
     for before in (1, 2):  # as in the credentials of Basic: what does not depend on the neighbours

@@ -30,11 +30,20 @@ from ibkit.model import Secret
 __all__ = ["MEANT", "left_in", "suite_canaries"]
 
 MEANT = re.compile(
-    r"(^|/)(\.env[^/]*|[^/]*\.env|[^/]*\.pem|[^/]*\.key|jwt-secret|[^/]*_key|[^/]*passphrase[^/]*)$", re.IGNORECASE
+    r"(^|/)(\.env[^/]*|[^/]*\.env|[^/]*\.pem|[^/]*\.key|jwt-secret|[^/]*_key|[^/]*passphrase[^/]*"
+    r"|key|kept|print key\.py|address)$",
+    re.IGNORECASE,
 )
-"""Files that are there to hold a secret: settings, keys. Each is private (mode 600), which other tests look at."""
-HARMLESS = frozenset({"limited_poa", "test_realm", "127.0.0.1", b"127.0.0.1"})
-"""The vault seals every field of a credential, also what is none: the realm of OAuth, the address that may ask."""
+"""Files that are there to hold a secret: settings, keys, and what is handed to a command as a file (the second line).
+Each is private (mode 600), which other tests look at."""
+PLANTED_HERE = ".secrets-planted"
+"""A file of this name says that a test planted secrets in its folder."""
+ELSEWHERE = re.compile(r"^\w+ +apprise:.*$", re.MULTILINE)
+"""Lines that pytest alone sees: it listens also where a logger's lines go nowhere, as apprise's do (`_quiet`)."""
+HARMLESS = frozenset({"limited_poa", "test_realm"})
+"""The vault seals every field of a credential, also what is none: the realm of OAuth."""
+FEWEST = 12
+"""Characters or bytes of what is learned: shorter ones are names that tests take for tokens, found by chance."""
 WATCHERS = (__file__, canaries.__file__)
 _LOG_LIMIT = 4_000_000
 
@@ -78,8 +87,7 @@ class Watch:
         self.took_s = 0.0
 
     def learn(self, value: str | bytes) -> None:
-        """Texts of settings and forms are left out: they are kept as secrets before anybody knows which of them are."""
-        if value and value not in HARMLESS and not made_by().endswith(UNSORTED):
+        if len(value) >= FEWEST and value not in HARMLESS and not made_by().endswith(UNSORTED):
             self.values.add(value)
 
     @pytest.hookimpl(wrapper=True)
@@ -95,13 +103,14 @@ class Watch:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, Any, Any]:
-        folder = getattr(item, "funcargs", None) or {}
+        folder = (getattr(item, "funcargs", None) or {}).get("tmp_path")
         result = yield
-        if item.get_closest_marker("plants_secrets") is None:
-            written = [(f"captured {key}", text.encode()) for _, key, text in item._report_sections]
-            found = sorted(
-                set(self._leaks([("the log", self.listening.take().encode()), *written], folder.get("tmp_path")))
-            )
+        if item.get_closest_marker("plants_secrets") is not None:
+            if folder is not None:
+                (folder / PLANTED_HERE).touch()
+        else:
+            written = [(f"captured {key}", ELSEWHERE.sub("", text).encode()) for _, key, text in item._report_sections]
+            found = sorted(set(self._leaks([("the log", self.listening.take().encode()), *written], folder)))
             if found:
                 pytest.fail("secrets were left behind:\n" + "\n".join(found), pytrace=False)
         return result
@@ -138,9 +147,10 @@ class Watch:
 
 
 def left_in(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """What is below a folder, but for what is meant to hold secrets."""
+    """What is below a folder, but for what is meant to hold secrets, and where a test planted some."""
+    planted = tuple(f"{mark.parent.relative_to(folder)}/" for mark in folder.rglob(PLANTED_HERE))
     for name, data in contents_of(folder):
-        if not MEANT.search(name.split("!")[-1]):
+        if not MEANT.search(name.split("!")[-1]) and not name.startswith(planted):
             yield name, data
 
 

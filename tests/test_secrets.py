@@ -21,7 +21,7 @@ import anyio
 import pytest
 
 import ibkit as package
-from canaries import PASSPHRASE, PLANTED, Canaries, laid_bare
+from canaries import PASSPHRASE, PLANTED, Canaries, contents_of, laid_bare
 from clients import make_auth
 from ibkit import cli
 from ibkit.bootstrap import Edges, using
@@ -418,6 +418,12 @@ COMMANDS = (
     "trades list",
     "intents list",
     "auth rotate",
+    "doctor --offline",
+    "risk show",
+    "audit list",
+    "audit export --out audit.jsonl",
+    "backup create copy.ibkit-backup",
+    "support bundle bundle.zip --offline --yes --with-terms",
 )
 
 
@@ -439,13 +445,15 @@ def test_commands_print_log_and_store_no_secret(
             done.append(command)
         said = capsys.readouterr()
         assert not canaries.found_in(said.out + said.err), command
-    assert len(done) >= 10, done
+    assert len(done) >= 15, done
     assert not canaries.found_in(logged())
-    written = [path for path in home.rglob("*") if path.is_file() and path.name != ".env"]
-    assert any(path.suffix == ".db" for path in written)
-    assert any(path.suffix == ".grant" for path in written) == (method != "gateway")
-    for path in written:
-        assert not canaries.found_in(path.read_bytes().decode("latin-1")), path
+    written = dict(contents_of(home, besides=(".env", "signing_key.pem")))
+    assert {Path(name).suffix for name in written} >= {".db", ".jsonl", ".ibkit-backup", ".zip"}
+    assert any("ibkit-backup!" in name for name in written), "looked into"
+    assert any("bundle.zip!settings.json" in name for name in written), "looked into"
+    assert any(name.endswith(".grant") for name in written) == (method != "gateway")
+    for name, data in written.items():
+        assert not canaries.found_in_bytes(data), name
     log = json.dumps([dataclasses.asdict(entry) for entry in simulator.requests], default=str)
     assert not canaries.found_in(log)
 

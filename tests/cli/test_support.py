@@ -110,6 +110,7 @@ def _texts(path: Path) -> dict[str, str]:
         return {name: archive.read(name).decode() for name in archive.namelist()}
 
 
+@pytest.mark.plants_secrets
 @pytest.mark.requirement("OPS-11", "MON-14", "ERR-01")
 def test_fourteen_secrets_in_six_spellings_do_not_get_into_a_bundle(ibkit: Run, home: Path) -> None:
     needles = _plant(home)
@@ -128,6 +129,7 @@ def test_fourteen_secrets_in_six_spellings_do_not_get_into_a_bundle(ibkit: Run, 
     assert [name for name, needle in needles.items() if needle.encode() in raw] == []
 
 
+@pytest.mark.plants_secrets
 def test_the_canaries_would_be_seen_if_nothing_were_masked(
     ibkit: Run, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from datetime import date
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 
@@ -211,6 +211,27 @@ def test_three_refusals_for_pacing_stop_everything_for_ten_minutes() -> None:
             assert len(simulator.requests) == count
 
     anyio.run(run)
+
+
+@pytest.mark.requirement("LIM-03")
+def test_no_request_goes_to_an_endpoint_while_it_pauses() -> None:
+    """Nor one that somebody else wants meanwhile; the others go on."""
+    simulator = make_simulator()
+
+    async def run() -> None:
+        async with make_client(simulator) as ib:
+            await ib.accounts()
+            fault(simulator, "status", "LEDGER", times=1, params={"status": 429})
+            async with anyio.create_task_group() as group:
+                group.start_soon(ib.ledger)
+                group.start_soon(ib.ledger)
+                group.start_soon(ib.summary)
+
+    anyio.run(run)
+    calls = [(datetime.fromisoformat(entry.at), entry.status) for entry in sent(simulator, "LEDGER")]
+    [refused] = [at for at, status in calls if status == 429]
+    assert [status for _, status in calls].count(200) == 2
+    assert [at for at, _ in calls if refused < at < refused + timedelta(seconds=1)] == []
 
 
 @pytest.mark.requirement("TRD-04")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,10 +76,11 @@ def generated(request: pytest.FixtureRequest) -> Iterator[Counter[str]]:
     """How often each answer was given to what was generated; told at the end of `make fuzz-http`."""
     answers: Counter[str] = Counter()
     yield answers
-    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
-    if "IBKIT_FUZZ_EXAMPLES" in os.environ and reporter is not None:
+    capture = request.config.pluginmanager.get_plugin("capturemanager")
+    if "IBKIT_FUZZ_EXAMPLES" in os.environ and capture is not None:
         told = ", ".join(f"{count} x {status}" for status, count in sorted(answers.items()))
-        reporter.write_line(f"\n{answers.total()} generated requests: {told}")
+        with capture.global_and_fixture_disabled():
+            sys.stdout.write(f"\n{answers.total()} generated requests: {told}\n")
 
 
 HOUSE = schemathesis.openapi.from_dict(json.loads(json.dumps(document(), default=str)))

@@ -22,7 +22,7 @@ from ibkit.model.masking import STARS, is_secret_name, masked
 from ibkit.settings import Settings
 from ibkit.spans import trace_id
 
-__all__ = ["about", "log_level", "set_up_logs"]
+__all__ = ["about", "log_level", "set_up_logs", "told_of"]
 
 _KEPT_FILES: Final = 5
 _MB: Final = 1_000_000
@@ -64,6 +64,13 @@ def about(**facts: str) -> Iterator[None]:
 
     with bound_contextvars(**facts):
         yield
+
+
+def told_of(**facts: str) -> None:
+    """The same from here to the end of the task: of a request, once it is known whose it is."""
+    from structlog.contextvars import bind_contextvars
+
+    bind_contextvars(**facts)
 
 
 def _handler(settings: Settings, stream: TextIO | None) -> logging.Handler:

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from ibkit.errors import ConfigError, IbkitError, NotFound, NotPermitted
 from ibkit.service.problems import problem_of
+from ibkit.spans import traced
 
 __all__ = ["Addresses", "Door", "check_binding", "origins_of"]
 
@@ -149,11 +150,13 @@ class Door:
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
                 present = {name.lower() for name, _ in message["headers"]}
-                more = [pair for pair in (*_ALWAYS, *added) if pair[0] not in present]
+                always = (*_ALWAYS, *added, (b"x-trace-id", trace_id.encode()))
+                more = [pair for pair in always if pair[0] not in present]
                 message = {**message, "headers": [*message["headers"], *more]}
             await send(message)
 
-        await self.app(scope, receive, sent)
+        with traced(trace_id):  # every line of the request, and of the order that it begins, is found by it
+            await self.app(scope, receive, sent)
 
     def _cors(self, origin: str) -> list[tuple[bytes, bytes]]:
         told = [(b"vary", b"Origin")] if self.origins else []

@@ -75,15 +75,16 @@ def problem_of(error: IbkitError | Refusal, *, trace_id: str, path: str, now: da
     headers = {**_headers(told, status, now), **headers, "Content-Type": PROBLEM_JSON, "X-Trace-Id": trace_id}
     level = logging.ERROR if status >= 500 else logging.INFO
     log.log(level, "refused", extra={"code": told.code, "trace_id": trace_id, "path": path, "status": status})
+    remedy = [line for line in told.remedy.split("\n") if line]
     problem = Problem(
         type=f"urn:ibkit:error:{told.code}",
         title=told.entry.when,
         status=status,
-        detail=f"{told.message.rstrip('.')}. {told.remedy}".strip(),
+        detail=f"{told.message.rstrip('.')}. {remedy[0] if remedy else ''}".strip(),
         error=ProblemError(
             code=told.code,
             message=told.message,
-            remedy=[told.remedy] if told.remedy else [],
+            remedy=remedy,
             trace_id=trace_id,
             details={name: value for name, value in told.details.items() if name not in _INWARD},
         ),

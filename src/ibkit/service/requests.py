@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import anyio
 from litestar import Request
 
+from ibkit.bootstrap.logs import told_of
 from ibkit.errors import ConfigError
 from ibkit.model import Conid, Secret
 from ibkit.service.browsers import SAFE, check_own_page, check_token, cookie_of
@@ -54,6 +55,11 @@ class Asked:
     browsers: Browsers | None = None
 
     async def who(self, request: AnyRequest) -> Principal:
+        found = await self._found(request)
+        told_of(user=found.name)
+        return found
+
+    async def _found(self, request: AnyRequest) -> Principal:
         given, address = headers_of(request, "authorization"), address_of(request)
         cookie = cookie_of(request) if self.browsers is not None and not given else None
         if self.browsers is None or cookie is None:

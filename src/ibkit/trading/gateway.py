@@ -375,7 +375,7 @@ class OrderGateway:
     # -- one intent -----------------------------------------------------------------------------------------------
 
     async def _run(self, planned: Planned, given: Facts | None) -> Outcome:
-        with span(f"order.{planned.operation.value}") as current:
+        with span(f"order.{planned.operation.value}", **{"ibkit.order.id": planned.intent_id}) as current:
             try:
                 outcome = await self._brought_to_rest(planned, given)
             except IbkitError as error:
