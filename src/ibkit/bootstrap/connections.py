@@ -335,6 +335,7 @@ async def open_connection(
         measuring = Measuring(connection_of(settings))
         settings, another = await _clients(settings, stack, measuring)
         client = another(True)
+        measuring.signed_in_at = lambda: client.keeper.signed_in_at
         books = await stack.enter_async_context(open_books(settings, clock=client.clock, also=PARTS))
         assert books.records is not None, "the service keeps its records in the database"
         alerting = alerting_of(settings, books.records, alerts=books.alerts, clock=client.clock)

@@ -12,12 +12,14 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 
 from ibkit.bootstrap.connections import Connection
+from ibkit.bootstrap.credential_desk import CredentialDesk
 from ibkit.clock import Clock
 from ibkit.errors import ConfigError, IbkitError, NotFound
 from ibkit.notify.exposition import exposition
 from ibkit.notify.metrics import Metrics
 from ibkit.service.brokers import Brokers
 from ibkit.service.connection_status import SignInTest, status_document
+from ibkit.service.credentials import credential_routes
 from ibkit.service.door import Addresses, App, Door
 from ibkit.service.event_routes import Listening, event_routes
 from ibkit.service.events import Seats
@@ -45,7 +47,10 @@ Work = Callable[[AnyRequest], Awaitable[Answer]]
 
 @dataclass(kw_only=True)
 class Service:
-    """All that the handlers need. clock: of the service itself; a broker's login may have another."""
+    """All that the handlers need. clock: of the service itself; a broker's login may have another.
+
+    credentials: those of users, None with ENABLE_MULTI_USER=false.
+    """
 
     settings: Settings
     authenticator: Authenticator
@@ -59,6 +64,7 @@ class Service:
     random: Callable[[int], bytes]
     addresses: Addresses
     origins: frozenset[str]
+    credentials: CredentialDesk | None = None
     stopping: bool = False
     tests: dict[str, SignInTest] = field(default_factory=dict)
 
@@ -79,6 +85,7 @@ def make_app(service: Service) -> App:
             *_order_routes(service),
             *event_routes(_listening(service)),
             *_connection_routes(service),
+            *credential_routes(service),
             *_plain_routes(service),
         ],
         exception_handlers={Exception: lambda request, error: _failed(service, request, error)},

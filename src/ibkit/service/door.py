@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from ibkit.errors import ConfigError, NotPermitted
+from ibkit.errors import ConfigError, IbkitError, NotFound, NotPermitted
 from ibkit.service.problems import problem_of
 
 __all__ = ["Addresses", "Door", "check_binding", "origins_of"]
@@ -133,6 +133,10 @@ class Door:
         if scope["type"] == "websocket":
             await self.app(scope, receive, send)
             return
+        if "//" in scope["path"]:  # a proxy's rules for paths would not know it as the one without
+            error = NotFound("Not found: this address", code="E-NOT-FOUND", remedy="/openapi.json lists all addresses.")
+            await _refuse(send, error, trace_id=trace_id, path=scope["path"])
+            return
         asked_method = next((value for name, value in given if name == b"access-control-request-method"), "")
         if scope["method"] == "OPTIONS" and origin and asked_method:
             await _answer(send, 204, [*_ALWAYS, *added])
@@ -168,9 +172,13 @@ class Door:
             await send({"type": "websocket.close", "code": 4403})  # not accepted: the upgrade is answered with 403
             return
         error = NotPermitted("Forbidden: this address may not connect", code="E-FORBIDDEN")
-        reply = problem_of(error, trace_id=trace_id, path=scope["path"])
-        headers = [(name.lower().encode(), value.encode()) for name, value in reply.headers.items()]
-        await _answer(send, reply.status, [*_ALWAYS, *headers], reply.body)
+        await _refuse(send, error, trace_id=trace_id, path=scope["path"])
+
+
+async def _refuse(send: Send, error: IbkitError, *, trace_id: str, path: str) -> None:
+    reply = problem_of(error, trace_id=trace_id, path=path)
+    headers = [(name.lower().encode(), value.encode()) for name, value in reply.headers.items()]
+    await _answer(send, reply.status, [*_ALWAYS, *headers], reply.body)
 
 
 async def _answer(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes = b"") -> None:

@@ -15,14 +15,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import anyio
 import uvicorn
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from ibkit.bootstrap.clients import clock_of
 from ibkit.bootstrap.connections import Confirm
+from ibkit.bootstrap.credential_desk import CredentialDesk, open_credential_desk
 from ibkit.bootstrap.edge import edges
+from ibkit.bootstrap.multi_user import check_licence, without_own_login
 from ibkit.bootstrap.processes import ending_by_force
 from ibkit.bootstrap.vaults import ring_of
 from ibkit.clock import SystemClock
@@ -32,6 +34,7 @@ from ibkit.service.brokers import Adapter, Brokers, IbkrAdapter, MockAdapter
 from ibkit.service.carrying import Carrying
 from ibkit.service.door import Addresses, App, check_binding, origins_of
 from ibkit.service.events import LONGEST_MESSAGE
+from ibkit.service.heads import LARGEST_HEAD, bounded
 from ibkit.service.health import Layers
 from ibkit.service.order_events import OrderEvents
 from ibkit.service.orders import Orders
@@ -45,7 +48,6 @@ __all__ = ["Running", "open_service", "serve"]
 log = logging.getLogger(__name__)
 
 DRAIN_S = 8.0
-_MOST_HEADERS = 64 * 1024
 _IDLE_S = 10
 
 
@@ -82,10 +84,12 @@ async def open_service(
 ) -> AsyncIterator[Running]:
     """The service without a socket. adapters: brokers besides ibkr and mock. ConfigError, StorageError."""
     ring_of(settings)  # a key that is no key stops the start, not the first order
+    await check_licence(settings)
+    settings = without_own_login(settings)
     known: list[Adapter] = [IbkrAdapter(settings=settings, confirm=confirm), MockAdapter(settings=settings), *adapters]
     default = settings.general.provider
     stop = anyio.Event()
-    async with _one_error(), anyio.create_task_group() as tasks:
+    async with _one_error(), _credentials(settings) as credentials, anyio.create_task_group() as tasks:
         brokers = Brokers(known, default=default, tasks=tasks, stop=stop, watch=watch)
         carrying = Carrying(tasks)
         clock = SystemClock() if settings.mock else clock_of(settings)
@@ -102,6 +106,7 @@ async def open_service(
             random=edges().random,
             addresses=Addresses.of(settings.web.allowed_client_ips, settings.web.trusted_proxy),
             origins=origins_of(settings.oauth2.frontend_url),
+            credentials=credentials,
         )
         if not brokers.adapters[default].missing():
             login = await brokers.login(default)
@@ -112,6 +117,16 @@ async def open_service(
             service.stopping = True
             stop.set()
             tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _credentials(settings: Settings) -> AsyncIterator[CredentialDesk | None]:
+    """The users' credentials; None with ENABLE_MULTI_USER=false. ConfigError (E-ENC-KEY), StorageError."""
+    if not settings.general.multi_user:
+        yield None
+        return
+    async with open_credential_desk(settings) as desk:
+        yield desk
 
 
 @asynccontextmanager
@@ -198,9 +213,10 @@ class _Server(uvicorn.Server):
 
 
 def _config(app: App) -> uvicorn.Config:
-    options: dict[str, Any] = {"h11_max_incomplete_event_size": _MOST_HEADERS}
     return uvicorn.Config(
         app,
+        http=bounded(AutoHTTPProtocol),
+        h11_max_incomplete_event_size=LARGEST_HEAD + 1,
         lifespan="off",
         access_log=False,
         log_config=None,
@@ -213,7 +229,6 @@ def _config(app: App) -> uvicorn.Config:
         ws_max_size=LONGEST_MESSAGE,
         ws_per_message_deflate=False,
         limit_concurrency=1_000,
-        **options,
     )
 
 
