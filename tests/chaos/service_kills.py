@@ -182,6 +182,7 @@ class Load:
             "status": data.get("status"),
             "order": data.get("broker_order_id"),
             "code": error.get("code"),
+            "why": f"{error.get('code')}: {str(error.get('message'))[:60]}",
             # Not settled, in the hands of a twin, or nobody is signed in: the key is to be repeated.
             "again": status in (202, 409, 424, 429, 503, 504) or data.get("status") == "pending",
         }
@@ -295,7 +296,7 @@ def _judge_one(wish: Wish, rows: list[dict[str, Any]], report: Report) -> None:
         report.lost.append(f"{wish.key}: never answered; last {wish.told[-1:]}")
         return
     word = final["status"] or final["code"]
-    report.ends[word] += 1
+    report.ends[word if word in _PLACED else f"{word} ({final['why']})"] += 1
     if word in _PLACED and (not rows or str(rows[0]["order_id"]) != final["order"]):
         report.lost.append(f"{wish.key}: told {word} as {final['order']}, at the broker {rows}")
     elif word in _NOT_PLACED and rows:
