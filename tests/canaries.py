@@ -38,6 +38,8 @@ LONGEST = 8192
 """No secret is longer: what is, is hostile input."""
 BLOCK = 8
 """Bytes that are compared at a time, as one number."""
+UNSORTED = ("settings/sources.py", "service/credentials.py")
+"""Where every text that comes in is wrapped, user names and addresses too."""
 OURS = ("/src/ibkit/sim/", "/tests/")
 """Frames of the broker's side and of the test itself: they may know."""
 
@@ -89,13 +91,13 @@ class Canaries:
     def learning(self) -> Iterator[None]:
         """While this is open, each value that is wrapped in a `Secret` becomes a canary.
 
-        Texts of settings are left out: they are kept as secrets before anybody knows which of them are.
+        Texts of settings and of forms are left out: they are kept as secrets before anybody knows which of them are.
         """
         wrapped = Secret.__init__
 
         def init(secret: Any, value: Any) -> None:
             wrapped(secret, value)
-            if not _made_by().endswith("settings/sources.py"):
+            if not _made_by().endswith(UNSORTED):
                 self.add(f"secret {type(value).__name__}, {len(value)} long", value)
 
         Secret.__init__ = init  # type: ignore[method-assign]

@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 
 import canaries
-from canaries import KEYS, PASSPHRASE, PLANTED, Canaries, contents_of
+from canaries import KEYS, PASSPHRASE, PLANTED, UNSORTED, Canaries, contents_of
 from ibkit.model import Secret
 
 __all__ = ["MEANT", "left_in", "suite_canaries"]
@@ -33,8 +33,8 @@ MEANT = re.compile(
     r"(^|/)(\.env[^/]*|[^/]*\.env|[^/]*\.pem|[^/]*\.key|jwt-secret|[^/]*_key|[^/]*passphrase[^/]*)$", re.IGNORECASE
 )
 """Files that are there to hold a secret: settings, keys. Each is private (mode 600), which other tests look at."""
-HARMLESS = frozenset({"limited_poa", "test_realm"})
-"""The vault seals every field of a credential, also what is a name: the realm of OAuth."""
+HARMLESS = frozenset({"limited_poa", "test_realm", "127.0.0.1", b"127.0.0.1"})
+"""The vault seals every field of a credential, also what is none: the realm of OAuth, the address that may ask."""
 WATCHERS = (__file__, canaries.__file__)
 _LOG_LIMIT = 4_000_000
 
@@ -78,8 +78,8 @@ class Watch:
         self.took_s = 0.0
 
     def learn(self, value: str | bytes) -> None:
-        """Texts of settings are left out: they are kept as secrets before anybody knows which of them are."""
-        if value and value not in HARMLESS and not made_by().endswith("settings/sources.py"):
+        """Texts of settings and forms are left out: they are kept as secrets before anybody knows which of them are."""
+        if value and value not in HARMLESS and not made_by().endswith(UNSORTED):
             self.values.add(value)
 
     @pytest.hookimpl(wrapper=True)

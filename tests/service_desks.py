@@ -22,6 +22,7 @@ from ibkit.bootstrap import Edges, run, using
 from ibkit.bootstrap import mock as mock_module
 from ibkit.bootstrap.connections import Connection, open_connection
 from ibkit.bootstrap.mock import RunningClock
+from ibkit.model import Secret
 from ibkit.service import brokers
 from ibkit.service.serving import serve
 from ibkit.settings import Settings, load
@@ -148,8 +149,13 @@ def served(
     wait: bool = True,
     patch: pytest.MonkeyPatch | None = None,
     open_edges: Edges | None = None,
+    own_users: bool = False,
+    welcome: Callable[[Secret[str], datetime], None] = lambda link, until: None,
 ) -> Iterator[Served]:
-    """world: what the gateway's transport leads to, where the settings say ibkr. wait: until it takes orders."""
+    """world: what the gateway's transport leads to, where the settings say ibkr. wait: until it takes orders.
+
+    own_users: those of the service's database instead of `people`.
+    """
     found = Served(people=people or People(), world=world, settings=settings)
     ready, ending = threading.Event(), threading.Event()
     failures: list[BaseException] = []
@@ -162,7 +168,8 @@ def served(
         await anyio.to_thread.run_sync(ending.wait)
 
     async def main() -> None:
-        found.ended = await serve(settings, found.people, host="127.0.0.1", port=0, ready=told, until=until)
+        who = None if own_users else found.people
+        found.ended = await serve(settings, who, host="127.0.0.1", port=0, ready=told, until=until, welcome=welcome)
 
     def work() -> None:
         edges = open_edges or Edges()

@@ -134,7 +134,7 @@ def test_only_a_sign_in_gives_a_token_with_the_live_scope(say: Run, anna: str, h
     refused = say("token", "anna", "--scope", "orders:live")
     assert (refused.code, "--sign-in" in refused.err) == (2, True)
     ran = say("token", "anna", "--sign-in", "--json", "--hours", "1.5", lines=PASSWORD + "\n")
-    assert ran.json["scopes"] == ["admin", "orders:live", "orders:paper", "read"]
+    assert ran.json["scopes"] == ["admin", "credentials", "orders:live", "orders:paper", "read"]
     assert ran.json["expires_at"] == (START + timedelta(hours=1.5)).isoformat()
     found = principal(home, ran.json["token"], clock)
     assert (found.signed_in_at, found.token_id) == (START, ran.json["token_id"])
@@ -311,3 +311,40 @@ def test_a_restored_backup_brings_no_token_back_that_was_ended_after_it(
     assert principal(home, say("token", anna).out.strip(), clock).name == anna
     entries = ibkit("audit", "list", "--action", "backup.", "--json").json
     assert [(entry["action"], entry["object"]) for entry in entries] == [("backup.restore", "b")]
+
+
+@pytest.mark.requirement("MON-09")
+def test_each_command_that_changes_a_user_stands_in_the_audit_log_once(say: Run, ibkit: Run, anna: str) -> None:
+    say("add", "tom", "--role", "trader", lines=PASSWORD + "\n")
+    key = say("key", "add", "tom", "--label", "k", "--scope", "read", "--json").json
+    say("key", "revoke", key["key_id"])
+    token = say("token", "tom").out.strip()
+    say("role", "tom", "viewer")
+    say("password", "tom", lines="four other words in a row\n")
+    say("sign-out", "tom")
+    say("totp", "tom", "--off")
+    say("disable", "tom")
+    say("enable", "tom")
+    assert say("disable", "anna").code != 0  # the last owner
+    say("role", "tom", "nothing")  # not understood, not attempted
+
+    entries = ibkit("audit", "list", "--count", "100", "--json").json
+    told = [(entry["action"], entry["result"], entry["details"].get("name")) for entry in reversed(entries)]
+    assert told == [
+        ("users.add", "ok", "anna"),
+        ("users.add", "ok", "tom"),
+        ("api_keys.add", "ok", "tom"),
+        ("api_keys.revoke", "ok", None),
+        ("users.token", "ok", "tom"),
+        ("users.role", "ok", "tom"),
+        ("users.password", "ok", "tom"),
+        ("users.sign_out", "ok", "tom"),
+        ("users.second_step", "ok", "tom"),
+        ("users.disable", "ok", "tom"),
+        ("users.enable", "ok", "tom"),
+        ("users.disable", "refused", "anna"),
+    ]
+    text = json.dumps(entries)
+    assert key["key"].rpartition("_")[2] not in text
+    assert token not in text
+    assert PASSWORD not in text

@@ -233,3 +233,15 @@ async def _all_rows(users: Users) -> str:
         return "\n".join(str(row) for table in tables for row in for_engine(connection).execute(table.select()))
 
     return await users.store._database.read(work)
+
+
+async def test_of_two_owners_who_remove_each_other_at_once_one_stays(pair: tuple[Users, Users]) -> None:
+    one, two = pair
+    await one.add("olga", Role.OWNER)
+    await one.add("otto", Role.OWNER)
+    await one.signed_in("olga")  # a known network goes with its user
+
+    ended = await at_once(lambda: one.keeper.remove("olga"), lambda: two.keeper.remove("otto"))
+
+    assert sorted(isinstance(each, ConfigError) for each in ended) == [False, True]
+    assert len(await two.keeper.users()) == 1

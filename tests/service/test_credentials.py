@@ -60,7 +60,7 @@ def people() -> People:
             "orders": person("orders", scopes=PAPER),
             "late": person("late", scopes=KEEPS, signed_in_at=now - timedelta(minutes=16)),
             "machine": person("ada", scopes=KEEPS, signed_in_at=None, api_key_id="k1"),
-            "confined": person("confined", accounts=account("DU1000001"), **kept),
+            "narrow": person("narrow", accounts=account("DU1000001"), **kept),
         }
     )
 
@@ -300,7 +300,7 @@ def test_nobody_sees_tests_or_deletes_what_is_anothers(opened: tuple[Served, Sim
         ("reads", 200, 403),
         ("orders", 200, 403),
         ("late", 200, 401),
-        ("confined", 200, 403),
+        ("narrow", 200, 403),
         ("machine", 200, 200),
         ("ada", 200, 200),
     ],

@@ -35,8 +35,18 @@ def through(door: Door, *, peer: str = "127.0.0.1", method: str = "GET", **heade
     return sent[0]["status"], told, sent[1]["body"]
 
 
+async def nobody_told(address: str) -> None:
+    """Of those who are turned away."""
+
+
 def door(allowed: tuple[str, ...] = ("127.0.0.1", "::1"), proxy: str | None = None, pages: str = PAGE) -> Door:
-    return Door(app=inner, addresses=Addresses.of(allowed, proxy), origins=origins_of(pages), trace_id=lambda: "0" * 16)
+    return Door(
+        app=inner,
+        addresses=Addresses.of(allowed, proxy),
+        origins=origins_of(pages),
+        trace_id=lambda: "0" * 16,
+        tell=nobody_told,
+    )
 
 
 @pytest.mark.requirement("SEC-03")

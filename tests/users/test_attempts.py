@@ -246,3 +246,23 @@ async def test_the_one_who_signs_in_is_not_in_the_list(users: Users) -> None:
     await users.add()
     assert isinstance(await users.sign_ins.sign_in("anna", PASSWORD, address=HERE), SignedIn)
     assert await users.store.failures(since=START) == []
+
+
+@pytest.mark.requirement("UI-01")
+@pytest.mark.anyio
+async def test_wrong_links_of_others_do_not_keep_out_who_was_invited(users: Users) -> None:
+    link = await users.keeper.invite("tom", Role.TRADER)
+    for number in range(20):
+        with pytest.raises(AuthError):
+            await users.sign_ins.use_link(Secret(f"wrong {number}"), PASSWORD, address=f"192.0.{number % 5}.9")
+    assert await users.sign_ins.use_link(link.token, PASSWORD, address=ELSEWHERE)
+
+
+@pytest.mark.requirement("UI-01")
+@pytest.mark.anyio
+async def test_a_network_that_guesses_links_waits(users: Users) -> None:
+    for number in range(20):
+        with pytest.raises(AuthError):
+            await users.sign_ins.use_link(Secret(f"wrong {number}"), PASSWORD, address=HERE)
+    with pytest.raises(RateLimited):
+        await users.sign_ins.use_link(Secret("wrong"), PASSWORD, address=HERE)

@@ -22,6 +22,7 @@ from ibkit.users import (
     Principal,
     Role,
     Scope,
+    SignedIn,
     UserKeeper,
     allowed_scopes,
     csrf_fits,
@@ -670,6 +671,7 @@ async def test_the_first_owner_signs_in_by_a_link_that_is_printed_once(users: Us
 
     signed_in = await users.sign_ins.use_link(link.token, PASSWORD, address=HERE)
 
+    assert isinstance(signed_in, SignedIn)
     assert not await refused(users, users.sign_ins.issue(signed_in).token)
     with pytest.raises(AuthError):
         await users.sign_ins.use_link(link.token, OTHER, address=HERE)
@@ -730,3 +732,88 @@ async def test_an_address_is_counted_for_each_bad_token(users: Users) -> None:
     assert {(each.address, each.kind.value, each.user_id) for each in found} == {(HERE, "token", "")}
     assert len(found) == 3
     assert ELSEWHERE not in {each.address for each in found}
+
+
+@pytest.mark.requirement("VLT-10")
+async def test_who_is_invited_chooses_the_password_and_a_new_link_replaces_a_forgotten_one(users: Users) -> None:
+    link = await users.keeper.invite("Tom", Role.TRADER)
+    assert (link.user.name, link.user.role, link.expires_at - users.clock.now()) == (
+        "tom",
+        Role.TRADER,
+        timedelta(hours=24),
+    )
+    with pytest.raises(AuthError):
+        await users.sign_ins.sign_in("tom", Secret(""), address=HERE)
+    assert isinstance(await users.sign_ins.use_link(link.token, PASSWORD, address=HERE), SignedIn)
+
+    first, second = await users.keeper.new_link("tom"), await users.keeper.new_link("tom")
+    token = await users.token("tom")  # until the link is used, everything is as it was
+    with pytest.raises(AuthError):
+        await users.sign_ins.use_link(first.token, OTHER, address=HERE)
+    await users.sign_ins.use_link(second.token, OTHER, address=HERE)
+    assert await refused(users, token)
+    with pytest.raises(AuthError):
+        await users.signed_in("tom")
+    await users.keeper.disable("tom")
+    with pytest.raises(ConfigError, match="tom is disabled"):
+        await users.keeper.new_link("tom")
+
+
+@pytest.mark.requirement("VLT-10", "FUT-06")
+async def test_a_link_does_not_take_the_place_of_the_second_step(users: Users) -> None:
+    await users.add()
+    secret, _ = await users.with_totp()
+    link = await users.keeper.new_link("anna")
+    step = await users.sign_ins.use_link(link.token, OTHER, address=HERE)
+    assert isinstance(step, CodeNeeded)
+    assert await users.sign_ins.enter_code(step.challenge, users.code(secret), address=HERE)
+
+
+@pytest.mark.requirement("VLT-10")
+async def test_who_is_removed_is_gone_and_the_name_is_somebody_elses_after(users: Users) -> None:
+    await users.add("olga", Role.OWNER)
+    gone = await users.add()
+    token = await users.token()
+    key = (await users.keeper.add_key("anna", label="k", scopes=frozenset({Scope.READ}), life=timedelta(days=1))).key
+    cookie = await users.sign_ins.begin_session(await users.signed_in(), address=HERE)
+
+    assert (await users.keeper.remove("anna")).user_id == gone.user_id
+
+    assert await refused(users, token)
+    assert await refused(users, key)
+    with pytest.raises(AuthError):
+        await users.sign_ins.session_of(cookie, address=HERE)
+    with pytest.raises(NotFound):
+        await users.keeper.remove("anna")
+    again = await users.add()
+    assert again.user_id != gone.user_id
+    assert await refused(users, token)
+    with pytest.raises(ConfigError, match="last enabled owner"):
+        await users.keeper.remove("olga")
+    assert (await users.keeper.named("olga")).enabled
+
+
+@pytest.mark.requirement("VLT-10")
+async def test_an_admin_neither_invites_nor_removes_an_owner(users: Users) -> None:
+    await users.add("olga", Role.OWNER)
+    await users.add("adam", Role.ADMIN)
+    adam = await users.sign_ins.authenticate(await users.token("adam"), address=HERE)
+    for attempt in (
+        lambda: users.keeper.invite("eve", Role.OWNER, by=adam),
+        lambda: users.keeper.new_link("olga", by=adam),
+        lambda: users.keeper.remove("olga", by=adam),
+    ):
+        with pytest.raises(ConfigError) as error:
+            await attempt()
+        assert error.value.code == "E-FORBIDDEN"
+    assert [user.name for user in await users.keeper.users()] == ["adam", "olga"]
+
+
+@pytest.mark.requirement("SEC-03", "MON-11")
+async def test_one_who_may_not_connect_is_in_the_list_of_failures_and_ten_are_a_finding(users: Users) -> None:
+    for _ in range(10):
+        await users.sign_ins.turned_away(address=ELSEWHERE)
+    assert {(each.address, each.kind.value) for each in await users.store.failures(since=START)} == {
+        (ELSEWHERE, "address")
+    }
+    assert [(each.about, each.subject, each.count) for each in users.findings] == [("address", ELSEWHERE, 10)]

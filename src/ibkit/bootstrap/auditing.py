@@ -26,6 +26,7 @@ from ibkit.clock import Clock, SystemClock
 from ibkit.errors import Effect, IbkitError, TradingError
 from ibkit.settings import Settings
 from ibkit.vault import Act, Result
+from ibkit.vault.act import HERE
 
 if TYPE_CHECKING:
     from ibkit.model import Question
@@ -86,7 +87,8 @@ def result_of(error: IbkitError) -> Result:
     """What an error says of the act that it ended."""
     if error.effect is Effect.UNKNOWN:
         return Result.UNKNOWN
-    return Result.REFUSED if isinstance(error, TradingError) else Result.FAILED
+    refused = isinstance(error, TradingError) or error.code == "E-FORBIDDEN"
+    return Result.REFUSED if refused else Result.FAILED
 
 
 class AuditQueue:
@@ -117,10 +119,21 @@ class AuditQueue:
                 self._thread.start()
         self._acts.put(make)
 
-    def note(self, action: str, object_: str, *, result: Result = Result.OK, **details: Any) -> None:
-        """Something a person has done at the desk."""
-        at, actor = self._clock.now(), local_actor()
-        self.tell(lambda: Act(at=at, actor=actor, action=action, object=object_, result=result, details=details))
+    def note(
+        self,
+        action: str,
+        object_: str,
+        *,
+        actor: str | None = None,
+        address: str = HERE,
+        result: Result = Result.OK,
+        **details: Any,
+    ) -> None:
+        """Something a person has done. actor: None for who runs this program."""
+        at, by = self._clock.now(), actor or local_actor()
+        self.tell(
+            lambda: Act(at=at, actor=by, action=action, object=object_, result=result, address=address, details=details)
+        )
 
     def order(self, planned: Planned, found: Intent | IbkitError) -> None:
         """Fits `trading.telling.Teller`."""

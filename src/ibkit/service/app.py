@@ -11,6 +11,7 @@ from litestar import Litestar, Response, delete, get, patch, post
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 
+from ibkit.bootstrap.alerting import Alerting
 from ibkit.bootstrap.connections import Connection
 from ibkit.bootstrap.credential_desk import CredentialDesk
 from ibkit.clock import Clock
@@ -30,11 +31,17 @@ from ibkit.service.order_events import OrderEvents
 from ibkit.service.order_wish import OrderChange, OrderWish
 from ibkit.service.orders import Answer, Orders
 from ibkit.service.people import may_read
-from ibkit.service.problems import encode, problem_of
+from ibkit.service.people_desk import PeopleDesk
+from ibkit.service.problems import problem_of
 from ibkit.service.quote_events import QuoteEvents
 from ibkit.service.rates import Rates
 from ibkit.service.refusals import Refusal
 from ibkit.service.requests import AnyRequest, Asked, headers_of, page_of
+from ibkit.service.responses import response
+from ibkit.service.risk_routes import risk_routes
+from ibkit.service.sign_in_routes import sign_in_routes
+from ibkit.service.user_routes import user_routes
+from ibkit.service.welcome import welcome_routes
 from ibkit.settings import Settings
 from ibkit.users.principal import Authenticator, Principal
 
@@ -54,6 +61,7 @@ class Service:
 
     settings: Settings
     authenticator: Authenticator
+    people: PeopleDesk
     brokers: Brokers
     orders: Orders
     order_events: OrderEvents
@@ -74,6 +82,16 @@ class Service:
         found = self.brokers.opened.get(self.brokers.default)
         return found if isinstance(found, Connection) else None
 
+    @property
+    def alerting(self) -> Alerting | None:
+        """Of that login, whose dispatcher tells people."""
+        return None if self.connection is None else self.connection.alerting
+
+    @property
+    def asked(self) -> Asked:
+        """Who asks, by token or by a browser's cookie."""
+        return Asked(self.authenticator, self.people.users.sign_ins)
+
     def trace_id(self) -> str:
         return self.random(8).hex()
 
@@ -86,6 +104,10 @@ def make_app(service: Service) -> App:
             *event_routes(_listening(service)),
             *_connection_routes(service),
             *credential_routes(service),
+            *sign_in_routes(service),
+            *user_routes(service),
+            *risk_routes(service),
+            *welcome_routes(),
             *_plain_routes(service),
         ],
         exception_handlers={Exception: lambda request, error: _failed(service, request, error)},
@@ -94,7 +116,13 @@ def make_app(service: Service) -> App:
         debug=False,
     )
     inner: App = app  # type: ignore[assignment]  # Litestar names the messages of ASGI more closely
-    return Door(app=inner, addresses=service.addresses, origins=service.origins, trace_id=service.trace_id)
+    return Door(
+        app=inner,
+        addresses=service.addresses,
+        origins=service.origins,
+        trace_id=service.trace_id,
+        tell=lambda address: service.people.users.sign_ins.turned_away(address=address),
+    )
 
 
 def _listening(service: Service) -> Listening:
@@ -111,7 +139,7 @@ def _listening(service: Service) -> Listening:
 
 
 def _order_routes(service: Service) -> list[HTTPRouteHandler]:
-    asked, orders = Asked(service.authenticator), service.orders
+    asked, orders = service.asked, service.orders
 
     async def trader(request: AnyRequest) -> Principal:
         who = await asked.who(request)
@@ -129,31 +157,31 @@ def _order_routes(service: Service) -> list[HTTPRouteHandler]:
     async def place(request: AnyRequest) -> Response[bytes]:
         who = await trader(request)
         key = read_key(headers_of(request, HEADER), user_id=who.user_id)
-        return _response(await orders.place(who, OrderWish.read(await asked.body(request)), key))
+        return response(await orders.place(who, OrderWish.read(await asked.body(request)), key))
 
     @post(["/broker-order/preview", "/api/broker-order/preview"], status_code=200)
     async def preview(request: AnyRequest) -> Response[bytes]:
         who = await trader(request)
-        return _response(await orders.preview(who, OrderWish.read(await asked.body(request))))
+        return response(await orders.preview(who, OrderWish.read(await asked.body(request))))
 
     @get(["/broker-order", "/api/broker-order"])
     async def listed(request: AnyRequest) -> Response[bytes]:
-        return _response(await orders.listed(await reader(request), page_of(request.query_params.multi_items())))
+        return response(await orders.listed(await reader(request), page_of(request.query_params.multi_items())))
 
     @get(["/broker-order/{order_id:str}", "/api/broker-order/{order_id:str}"])
     async def show(request: AnyRequest) -> Response[bytes]:
-        return _response(await orders.show(await reader(request), _order_id(request)))
+        return response(await orders.show(await reader(request), _order_id(request)))
 
     @delete(["/broker-order/{order_id:str}", "/api/broker-order/{order_id:str}"], status_code=200)
     async def cancel(request: AnyRequest) -> Response[bytes]:
-        return _response(await orders.cancel(await trader(request), _order_id(request)))
+        return response(await orders.cancel(await trader(request), _order_id(request)))
 
     @patch(["/broker-order/{order_id:str}", "/api/broker-order/{order_id:str}"])
     async def change(request: AnyRequest) -> Response[bytes]:
         who = await trader(request)
         key = read_key(headers_of(request, HEADER), user_id=who.user_id)
         wanted = OrderChange.read(await asked.body(request))
-        return _response(await orders.change(who, _order_id(request), wanted, key))
+        return response(await orders.change(who, _order_id(request), wanted, key))
 
     return [place, preview, listed, show, cancel, change]
 
@@ -166,18 +194,18 @@ def _order_id(request: AnyRequest) -> str:
 
 
 def _connection_routes(service: Service) -> list[HTTPRouteHandler]:
-    asked = Asked(service.authenticator)
+    asked = service.asked
 
     @get("/api/brokers")
     async def brokers(request: AnyRequest) -> Response[bytes]:
         may_read(await asked.who(request))
-        return _response(Answer(200, {"data": [_broker(each) for each in service.brokers.adapters.values()]}))
+        return response(Answer(200, {"data": [_broker(each) for each in service.brokers.adapters.values()]}))
 
     @get("/api/ibkr/status")
     async def status(request: AnyRequest) -> Response[bytes]:
         may_read(await asked.who(request))
         _only_default(request)
-        return _response(Answer(200, status_document(service.settings, service.connection)))
+        return response(Answer(200, status_document(service.settings, service.connection)))
 
     @post("/api/ibkr/test", status_code=200)
     async def test(request: AnyRequest) -> Response[bytes]:
@@ -187,7 +215,7 @@ def _connection_routes(service: Service) -> list[HTTPRouteHandler]:
         if service.connection is None:
             raise ConfigError(code="E-NOT-CONFIGURED")
         tester = service.tests.setdefault("default", SignInTest(service.connection))
-        return _response(Answer(200, await tester.run()))
+        return response(Answer(200, await tester.run()))
 
     return [brokers, status, test]
 
@@ -217,18 +245,18 @@ def _plain_routes(service: Service) -> list[HTTPRouteHandler]:
 
     @get("/livez")
     async def livez() -> Response[bytes]:
-        return _response(Answer(200, Liveness(status="alive")))
+        return response(Answer(200, Liveness(status="alive")))
 
     @get("/readyz")
     async def readyz() -> Response[bytes]:
         down = await layers.down()
         word = "ready" if not down else "not ready"
-        return _response(Answer(503 if down else 200, Readiness(status=word, down=down)))
+        return response(Answer(503 if down else 200, Readiness(status=word, down=down)))
 
     @get("/health/broker")
     async def health_broker() -> Response[bytes]:
         told = layers.broker()
-        return _response(Answer(200 if told.status == "up" else 503, told))
+        return response(Answer(200 if told.status == "up" else 503, told))
 
     @get("/health")
     async def health() -> Response[bytes]:
@@ -236,11 +264,11 @@ def _plain_routes(service: Service) -> list[HTTPRouteHandler]:
         states = {name: "down" if name in down else "up" for name in ("database", "vault", "worker")}
         states["broker"] = layers.broker().status
         word = "ok" if "down" not in states.values() else "degraded"
-        return _response(Answer(200 if not down else 503, Health(status=word, layers=states)))
+        return response(Answer(200 if not down else 503, Health(status=word, layers=states)))
 
     @get("/openapi.json")
     async def openapi() -> Response[bytes]:
-        return _response(Answer(200, document()))
+        return response(Answer(200, document()))
 
     @get("/metrics")
     async def metrics() -> Response[bytes]:
@@ -253,12 +281,6 @@ def _plain_routes(service: Service) -> list[HTTPRouteHandler]:
 
 
 # -- answers ----------------------------------------------------------------------------------------------------------
-
-
-def _response(answer: Answer) -> Response[bytes]:
-    return Response(
-        encode(answer.body), status_code=answer.status, headers=dict(answer.headers), media_type="application/json"
-    )
 
 
 def _failed(service: Service, request: AnyRequest, error: Exception) -> Response[bytes]:

@@ -207,7 +207,7 @@ class _Door:
 
     @property
     def asked(self) -> Asked:
-        return Asked(self.service.authenticator)
+        return self.service.asked
 
     @property
     def desk(self) -> CredentialDesk:

@@ -107,12 +107,16 @@ def origins_of(frontend_url: str | None) -> frozenset[str]:
 
 @dataclass(slots=True, kw_only=True)
 class Door:
-    """An ASGI application around another. trace_id: makes one. refused: how many were turned away, by address."""
+    """An ASGI application around another. trace_id: makes one. refused: how many were turned away, by address.
+
+    tell: told of each of them.
+    """
 
     app: App
     addresses: Addresses
     origins: frozenset[str]
     trace_id: Callable[[], str]
+    tell: Callable[[str], Awaitable[None]]
     refused: dict[str, int] = field(default_factory=dict)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -170,9 +174,16 @@ class Door:
         log.warning("a client was turned away", extra={"address": address, "trace_id": trace_id})
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 4403})  # not accepted: the upgrade is answered with 403
-            return
-        error = NotPermitted("Forbidden: this address may not connect", code="E-FORBIDDEN")
-        await _refuse(send, error, trace_id=trace_id, path=scope["path"])
+        else:
+            error = NotPermitted("Forbidden: this address may not connect", code="E-FORBIDDEN")
+            await _refuse(send, error, trace_id=trace_id, path=scope["path"])
+        await self._count(address, trace_id)
+
+    async def _count(self, address: str, trace_id: str) -> None:
+        try:
+            await self.tell(address)
+        except IbkitError as error:  # they have their answer; the list of failures is not worth a fault
+            log.warning("a refused address could not be counted", extra={"code": error.code, "trace_id": trace_id})
 
 
 async def _refuse(send: Send, error: IbkitError, *, trace_id: str, path: str) -> None:

@@ -5,14 +5,15 @@ Every object is closed (`additionalProperties: false`) but those that are maps b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
 from typing import Any
 
 import msgspec
 
+from ibkit.service.browsers import COOKIE
 from ibkit.service.connection_status import ConnectionStatus, ConnectionTest
 from ibkit.service.credentials import (
     CredentialOverview,
@@ -22,8 +23,10 @@ from ibkit.service.credentials import (
     KeptCredentials,
 )
 from ibkit.service.health import BrokerHealth, Health, Liveness, Readiness
+from ibkit.service.operation import Operation, query
 from ibkit.service.order_answer import STATUSES, OrderAnswer, OrderList
 from ibkit.service.order_wish import OrderChange, OrderWish
+from ibkit.service.people_operations import PEOPLE
 from ibkit.service.previews import OrderPreview
 from ibkit.service.problems import PROBLEM_JSON, Problem
 
@@ -43,23 +46,6 @@ class BrokerList(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     data: list[BrokerInfo]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
-    """answers: status → what is given. errors: statuses that are told as a problem. signed: needs a bearer token."""
-
-    path: str
-    method: str
-    name: str
-    summary: str
-    answers: Mapping[int, type[msgspec.Struct] | None]
-    errors: Sequence[int] = ()
-    takes: type[msgspec.Struct] | None = None
-    examples: Mapping[str, Any] = field(default_factory=dict)
-    parameters: Sequence[Mapping[str, Any]] = ()
-    signed: bool = True
-    also_under_api: bool = False
-
-
 _KEY: Mapping[str, Any] = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -77,26 +63,22 @@ _ID: Mapping[str, Any] = {
 }
 
 
-def _query(name: str, schema: Mapping[str, Any], description: str) -> Mapping[str, Any]:
-    return {"name": name, "in": "query", "required": False, "schema": schema, "description": description}
-
-
 _FILTERS = (
-    _query("broker", {"type": "string", "maxLength": 32}, "Whose orders; the configured broker's by default."),
-    _query("status", {"enum": list(STATUSES)}, "Only those that stand so."),
-    _query("symbol", {"type": "string", "minLength": 1, "maxLength": 12}, "Only of this symbol."),
-    _query("since", {"type": "string", "format": "date-time"}, "Only those created then or later."),
-    _query("limit", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}, "How many at most."),
-    _query("cursor", {"type": "string", "maxLength": 64}, "`next` of the page before."),
+    query("broker", {"type": "string", "maxLength": 32}, "Whose orders; the configured broker's by default."),
+    query("status", {"enum": list(STATUSES)}, "Only those that stand so."),
+    query("symbol", {"type": "string", "minLength": 1, "maxLength": 12}, "Only of this symbol."),
+    query("since", {"type": "string", "format": "date-time"}, "Only those created then or later."),
+    query("limit", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}, "How many at most."),
+    query("cursor", {"type": "string", "maxLength": 64}, "`next` of the page before."),
 )
-_CONNECTION = (_query("connection_id", {"const": "default"}, "The connection; there is one, `default`."),)
+_CONNECTION = (query("connection_id", {"const": "default"}, "The connection; there is one, `default`."),)
 _SINCE = (
-    _query("since", {"type": "string"}, "A moment, or the id of an event: what changed since then is told first."),
+    query("since", {"type": "string"}, "A moment, or the id of an event: what changed since then is told first."),
 )
 _LINES = (
-    _query("broker", {"type": "string", "maxLength": 32}, "Whose quotes; the configured broker's by default."),
-    _query("symbols", {"type": "string", "maxLength": 400}, "Stocks, separated by commas."),
-    _query("conids", {"type": "string", "maxLength": 400}, "IBKR's numbers of contracts, separated by commas."),
+    query("broker", {"type": "string", "maxLength": 32}, "Whose quotes; the configured broker's by default."),
+    query("symbols", {"type": "string", "maxLength": 400}, "Stocks, separated by commas."),
+    query("conids", {"type": "string", "maxLength": 400}, "IBKR's numbers of contracts, separated by commas."),
 )
 _MARKET = {"broker": "ibkr", "action": "buy", "symbol": "AAPL", "qty": 100, "order_type": "market"}
 _WISHES = {
@@ -362,6 +344,7 @@ OPERATIONS: tuple[Operation, ...] = (
         answers={200: BrokerHealth, 503: BrokerHealth},
         signed=False,
     ),
+    *PEOPLE,
 )
 
 
@@ -394,7 +377,10 @@ def document() -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": {name: _numbers(schema) for name, schema in sorted(schemas.items())},
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "browser": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+            },
         },
     }
 
@@ -403,7 +389,7 @@ def _described(operation: Operation, name: str) -> dict[str, Any]:
     told: dict[str, Any] = {
         "operationId": name,
         "summary": operation.summary,
-        "security": [{"bearer": []}] if operation.signed else [],
+        "security": [{"bearer": []}, {"browser": []}] if operation.signed else [],
         "responses": {
             **{str(status): _answer(status, kind) for status, kind in operation.answers.items()},
             **{str(status): _problem() for status in operation.errors},
@@ -427,12 +413,13 @@ def _described(operation: Operation, name: str) -> dict[str, Any]:
 def _answer(status: int, kind: type[msgspec.Struct] | None) -> dict[str, Any]:
     if kind is None:
         return {"description": "events", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
-    words = {201: "placed", 202: "not settled yet; see Location and Retry-After"}
+    placed = kind is OrderAnswer
+    words = {201: "placed", 202: "not settled yet; see Location and Retry-After"} if placed else {}
     told: dict[str, Any] = {
         "description": words.get(status, "as asked"),
         "content": {"application/json": {"schema": {"$ref": _REF.format(name=kind.__name__)}}},
     }
-    if status in (201, 202):
+    if placed and status in (201, 202):
         told["headers"] = {"Location": {"schema": {"type": "string"}}}
     return told
 

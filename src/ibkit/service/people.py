@@ -7,13 +7,25 @@ from datetime import datetime, timedelta
 from ibkit.errors import AuthError, ConfigError, NotFound, NotPermitted, TradingError
 from ibkit.model import AccountId, Environment, Secret
 from ibkit.service.refusals import Refusal
+from ibkit.users import is_fresh
 from ibkit.users.principal import Authenticator, Principal, Role, Scope
 
-__all__ = ["SIGNED_IN_FOR_LIVE", "may_keep_credentials", "may_order", "may_read", "of_theirs", "who_asks"]
+__all__ = [
+    "SIGNED_IN_FOR_LIVE",
+    "bearer_of",
+    "may_administer",
+    "may_keep_credentials",
+    "may_order",
+    "may_read",
+    "must_be_fresh",
+    "of_theirs",
+    "who_asks",
+]
 
 SIGNED_IN_FOR_LIVE = timedelta(minutes=15)
 _MOST_TOKEN = 8 * 1024
 _TRADERS = frozenset({Role.OWNER, Role.ADMIN, Role.TRADER})
+_ADMINISTRATORS = frozenset({Role.OWNER, Role.ADMIN})
 
 
 async def who_asks(authenticator: Authenticator, headers: list[str], *, address: str) -> Principal:
@@ -22,6 +34,11 @@ async def who_asks(authenticator: Authenticator, headers: list[str], *, address:
     AuthError (E-APP-AUTH, 401) without one, and whatever is wrong with it; Refusal 400 where it is no bearer form, or
     there are two.
     """
+    return await authenticator.authenticate(bearer_of(headers), address=address)
+
+
+def bearer_of(headers: list[str]) -> Secret[str]:
+    """The token, not looked at yet. Errors as for `who_asks`."""
     if not headers:
         raise AuthError(code="E-APP-AUTH")
     if len(headers) > 1:
@@ -31,7 +48,7 @@ async def who_asks(authenticator: Authenticator, headers: list[str], *, address:
         raise _malformed("the header Authorization is not `Bearer <token>`")
     if len(token) > _MOST_TOKEN:
         raise AuthError(code="E-APP-AUTH")
-    return await authenticator.authenticate(Secret(token.strip()), address=address)
+    return Secret(token.strip())
 
 
 def may_read(who: Principal) -> None:
@@ -63,6 +80,22 @@ def may_order(who: Principal, environment: Environment, *, now: datetime, lessen
             code="E-LIVE",
             remedy="Sign in again (at most 15 minutes before the order), or use a machine key with the scope "
             "orders:live. Nothing was stored or sent; the key is still free.",
+        )
+
+
+def may_administer(who: Principal) -> None:
+    """NotPermitted (E-FORBIDDEN) for whoever is no owner or administrator, or asks with less."""
+    if who.role not in _ADMINISTRATORS or Scope.ADMIN not in who.scopes:
+        raise _forbidden("that is for owners and administrators, with the scope admin")
+
+
+def must_be_fresh(who: Principal, *, now: datetime) -> None:
+    """NotPermitted (E-FORBIDDEN) unless a person proved who they are within 15 minutes: what opens doors. TM-09."""
+    if not is_fresh(who, now):
+        raise NotPermitted(
+            "Forbidden: that needs a person's sign-in of the last 15 minutes",
+            code="E-FORBIDDEN",
+            remedy="Sign in again and repeat it; a machine key cannot do this.",
         )
 
 

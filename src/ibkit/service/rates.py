@@ -1,4 +1,4 @@
-"""How many requests a user may make in a minute. Counted in this process. Source: requirement GWY-11."""
+"""How many requests a user, or a network, may make in a minute. Counted in this process. Requirement GWY-11."""
 
 from __future__ import annotations
 
@@ -16,11 +16,20 @@ _MOST_USERS = 10_000
 
 
 class Rates:
-    """A sliding window for each user. monotonic: seconds."""
+    """A sliding window for each user. monotonic: seconds. what: is limited; safe: what a refusal left alone."""
 
-    def __init__(self, monotonic: Callable[[], float], *, limit: int = ORDERS_PER_MINUTE) -> None:
+    def __init__(
+        self,
+        monotonic: Callable[[], float],
+        *,
+        limit: int = ORDERS_PER_MINUTE,
+        what: str = "order requests",
+        safe: str = "Nothing was stored or sent; the key is still free.",
+    ) -> None:
         self._monotonic = monotonic
         self._limit = limit
+        self._what = what
+        self._safe = safe
         self._taken: dict[str, deque[float]] = {}
 
     def take(self, user_id: str) -> None:
@@ -34,8 +43,8 @@ class Rates:
         if len(times) >= self._limit:
             wait = max(1, math.ceil(times[0] + _WINDOW_S - now))
             raise RateLimited(
-                f"Rate limit reached: {self._limit} order requests a minute",
-                remedy=f"Wait {wait} s. Nothing was stored or sent; the key is still free.",
+                f"Rate limit reached: {self._limit} {self._what} a minute",
+                remedy=f"Wait {wait} s. {self._safe}",
                 details={"retry_after": wait},
             )
         times.append(now)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 from litestar import Request
 
 from ibkit.errors import ConfigError
-from ibkit.model import Conid
+from ibkit.model import Conid, Secret
+from ibkit.service.browsers import SAFE, check_own_page, check_token, cookie_of
 from ibkit.service.json_bodies import LARGEST_BODY, read_json
 from ibkit.service.order_answer import STATUSES
 from ibkit.service.order_events import Since, read_position
@@ -21,7 +22,7 @@ from ibkit.service.quote_events import QuotesWanted
 from ibkit.service.refusals import Refusal, invalid
 from ibkit.users.principal import Authenticator, Principal
 
-__all__ = ["AnyRequest", "Asked", "headers_of", "page_of", "quotes_of", "since_of"]
+__all__ = ["AnyRequest", "Asked", "address_of", "headers_of", "moment", "once", "page_of", "quotes_of", "since_of"]
 
 AnyRequest = Request[Any, Any, Any]
 BODY_WITHIN_S = 10.0
@@ -34,15 +35,34 @@ def headers_of(request: AnyRequest, name: str) -> list[str]:
     return [value.decode("latin-1") for key, value in request.scope["headers"] if key.lower() == wanted]
 
 
+def address_of(request: AnyRequest) -> str:
+    """Whose request it is, as the door found out."""
+    return str(request.scope.get("state", {}).get("address", ""))
+
+
+class Browsers(Protocol):
+    async def session_of(self, cookie: Secret[str], *, address: str) -> Principal:
+        """Who sits at the browser with `cookie`. AuthError (E-APP-AUTH), as for a token."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """authenticator: says who holds a token."""
+    """authenticator: says who holds a token. browsers: who holds a cookie; None where only tokens are taken."""
 
     authenticator: Authenticator
+    browsers: Browsers | None = None
 
     async def who(self, request: AnyRequest) -> Principal:
-        address = str(request.scope.get("state", {}).get("address", ""))
-        return await who_asks(self.authenticator, headers_of(request, "authorization"), address=address)
+        given, address = headers_of(request, "authorization"), address_of(request)
+        cookie = cookie_of(request) if self.browsers is not None and not given else None
+        if self.browsers is None or cookie is None:
+            return await who_asks(self.authenticator, given, address=address)
+        found = await self.browsers.session_of(cookie, address=address)
+        if request.method not in SAFE:
+            check_own_page(request)
+            check_token(request, cookie)
+        return found
 
     async def body(self, request: AnyRequest) -> Any:
         """The JSON of the body. Refusal 415 where it is none by its type, 413 above 256 KiB, 400 unreadable."""
@@ -79,7 +99,7 @@ def _invalid(name: str, why: str, remedy: str) -> ConfigError:
 
 def page_of(query: Iterable[tuple[str, str]]) -> Page:
     """Filters and paging of a list. ConfigError (E-VALIDATION, 422) naming each that is wrong."""
-    given, problems = _once(query, ("broker", "status", "symbol", "since", "limit", "cursor"))
+    given, problems = once(query, ("broker", "status", "symbol", "since", "limit", "cursor"))
     limit = given.get("limit", "50")
     if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= LONGEST_PAGE:
         problems.append(("limit", f"it is a whole number from 1 to {LONGEST_PAGE}"))
@@ -90,7 +110,7 @@ def page_of(query: Iterable[tuple[str, str]]) -> Page:
         problems.append(("symbol", "it has 1 to 12 characters"))
     since = None
     if "since" in given:
-        since = _moment(given["since"])
+        since = moment(given["since"])
         if since is None:
             problems.append(("since", "it is a day or a moment like 2026-11-20 or 2026-11-20T15:30:00Z"))
     if problems:
@@ -107,11 +127,11 @@ def page_of(query: Iterable[tuple[str, str]]) -> Page:
 
 def since_of(query: Iterable[tuple[str, str]], last_event_id: list[str]) -> Since:
     """Where a stream of events goes on: Last-Event-ID, else `since`; None for what comes from now on."""
-    given, problems = _once(query, ("since",))
+    given, problems = once(query, ("since",))
     text = last_event_id[0] if last_event_id else given.get("since")
     since: Since = None
     try:
-        since = None if text is None else read_position(text, _moment)
+        since = None if text is None else read_position(text, moment)
     except ValueError:
         problems.append(("since", "it is a moment like 2026-11-20T15:30:00Z, or the id of an event"))
     if problems:
@@ -121,7 +141,7 @@ def since_of(query: Iterable[tuple[str, str]], last_event_id: list[str]) -> Sinc
 
 def quotes_of(query: Iterable[tuple[str, str]]) -> QuotesWanted:
     """Whose quotes are wanted. ConfigError (E-VALIDATION, 422) naming what is wrong."""
-    given, problems = _once(query, ("broker", "symbols", "conids"))
+    given, problems = once(query, ("broker", "symbols", "conids"))
     symbols = [" ".join(each.upper().replace(".", " ").split()) for each in given.get("symbols", "").split(",")]
     conids = [each.strip() for each in given.get("conids", "").split(",")]
     symbols, conids = [each for each in symbols if each], [each for each in conids if each]
@@ -140,7 +160,8 @@ def quotes_of(query: Iterable[tuple[str, str]]) -> QuotesWanted:
     )
 
 
-def _once(query: Iterable[tuple[str, str]], known: tuple[str, ...]) -> tuple[Mapping[str, str], list[tuple[str, str]]]:
+def once(query: Iterable[tuple[str, str]], known: tuple[str, ...]) -> tuple[Mapping[str, str], list[tuple[str, str]]]:
+    """The filters of a query by name, and what is wrong with them: unknown ones, and twins."""
     given: dict[str, str] = {}
     problems: list[tuple[str, str]] = []
     for name, value in query:
@@ -152,8 +173,8 @@ def _once(query: Iterable[tuple[str, str]], known: tuple[str, ...]) -> tuple[Map
     return given, problems
 
 
-def _moment(text: str) -> datetime | None:
-    """In UTC where no zone is named."""
+def moment(text: str) -> datetime | None:
+    """In UTC where no zone is named; None for what is none."""
     try:
         found = datetime.fromisoformat(text)
         if len(text) == len("2026-11-20"):

@@ -29,15 +29,18 @@ from ibkit.bootstrap.processes import ending_by_force
 from ibkit.bootstrap.vaults import ring_of
 from ibkit.clock import SystemClock
 from ibkit.errors import ConfigError, IbkitError
+from ibkit.model import Secret
 from ibkit.service.app import Service, make_app
 from ibkit.service.brokers import Adapter, Brokers, IbkrAdapter, MockAdapter
 from ibkit.service.carrying import Carrying
 from ibkit.service.door import Addresses, App, check_binding, origins_of
 from ibkit.service.events import LONGEST_MESSAGE
+from ibkit.service.findings import Findings
 from ibkit.service.heads import LARGEST_HEAD, bounded
 from ibkit.service.health import Layers
 from ibkit.service.order_events import OrderEvents
 from ibkit.service.orders import Orders
+from ibkit.service.people_desk import open_people
 from ibkit.service.quote_events import QuoteEvents
 from ibkit.service.rates import Rates
 from ibkit.settings import Settings
@@ -76,32 +79,43 @@ class Running:
 @asynccontextmanager
 async def open_service(
     settings: Settings,
-    authenticator: Authenticator,
+    authenticator: Authenticator | None = None,
     *,
     watch: bool = True,
     confirm: Confirm = nobody,
     adapters: Sequence[Adapter] = (),
 ) -> AsyncIterator[Running]:
-    """The service without a socket. adapters: brokers besides ibkr and mock. ConfigError, StorageError."""
+    """The service without a socket. authenticator: instead of the users of DATABASE_URL.
+
+    adapters: brokers besides ibkr and mock. ConfigError, StorageError.
+    """
     ring_of(settings)  # a key that is no key stops the start, not the first order
     await check_licence(settings)
     settings = without_own_login(settings)
     known: list[Adapter] = [IbkrAdapter(settings=settings, confirm=confirm), MockAdapter(settings=settings), *adapters]
     default = settings.general.provider
     stop = anyio.Event()
-    async with _one_error(), _credentials(settings) as credentials, anyio.create_task_group() as tasks:
+    clock = SystemClock() if settings.mock else clock_of(settings)
+    findings = Findings(settings, lambda: service.alerting)
+    monotonic = SystemClock().monotonic
+    async with (
+        _one_error(),
+        open_people(settings, clock=clock, monotonic=monotonic, tell=findings.tell) as people,
+        _credentials(settings) as credentials,
+        anyio.create_task_group() as tasks,
+    ):
         brokers = Brokers(known, default=default, tasks=tasks, stop=stop, watch=watch)
         carrying = Carrying(tasks)
-        clock = SystemClock() if settings.mock else clock_of(settings)
         service = Service(
             settings=settings,
-            authenticator=authenticator,
+            authenticator=authenticator or people.users.authenticator,
+            people=people,
             brokers=brokers,
             orders=Orders(brokers, carrying, clock),
             order_events=OrderEvents(brokers, SystemClock(), lambda: service.stopping),
             quote_events=QuoteEvents(brokers, lambda: service.stopping),
             layers=Layers(settings, lambda: service.connection, watch=watch, stopping=lambda: service.stopping),
-            rates=Rates(SystemClock().monotonic),
+            rates=Rates(monotonic),
             clock=clock,
             random=edges().random,
             addresses=Addresses.of(settings.web.allowed_client_ips, settings.web.trusted_proxy),
@@ -167,16 +181,20 @@ async def until_signal() -> None:
 
 async def serve(
     settings: Settings,
-    authenticator: Authenticator,
+    authenticator: Authenticator | None = None,
     *,
     host: str,
     port: int,
     watch: bool = True,
     confirm: Confirm = nobody,
     ready: Callable[[str], None] = lambda address: None,
+    welcome: Callable[[Secret[str], datetime], None] = lambda link, until: None,
     until: Callable[[], Awaitable[None]] = until_signal,
 ) -> int:
-    """Serve until `until` returns: how many orders were left to the journal. ready: told of the address."""
+    """Serve until `until` returns: how many orders were left to the journal. ready: told of the address.
+
+    welcome: told of the first owner's one-time link where there is nobody yet, and until when it is good.
+    """
     check_binding(host, settings.web.allowed_client_ips, production=settings.general.app_env == "production")
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(_listening(host, port))
@@ -198,7 +216,11 @@ async def serve(
 
             tasks.start_soon(wait)
             name, bound = listener.getsockname()[:2]
-            ready(f"http://{f'[{name}]' if ':' in name else name}:{bound}")
+            address = f"http://{f'[{name}]' if ':' in name else name}:{bound}"
+            if authenticator is None and (first := await running.service.people.users.keeper.first_link()):
+                # Behind the #, which no browser sends and no log of a proxy sees.
+                welcome(Secret(f"{address}/welcome#{first.token.reveal()}"), first.expires_at)
+            ready(address)
             await server.serve(sockets=[listener])
             tasks.cancel_scope.cancel()
     return left

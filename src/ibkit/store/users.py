@@ -18,6 +18,7 @@ from ibkit.store.database import Database
 from ibkit.store.migrating import for_engine
 from ibkit.store.user_rows import (
     API_KEYS,
+    NETWORKS,
     REVOCATIONS,
     SESSIONS,
     USERS,
@@ -29,7 +30,7 @@ from ibkit.store.user_rows import (
     user_row,
 )
 from ibkit.users.api_keys import ApiKey
-from ibkit.users.attempts import Attempt, Begun
+from ibkit.users.attempts import Attempt, Begun, account_key
 from ibkit.users.browser import ABSOLUTE, BrowserSession
 from ibkit.users.ports import Change
 from ibkit.users.principal import Role
@@ -99,7 +100,7 @@ class SqlUsers:
         def work(connection: Connection) -> User:
             before = _one(connection, USERS.c.user_id == user_id)
             if before is None:
-                raise NotFound("User not found", code="E-NOT-FOUND", remedy="`ibkit user list` shows who there is.")
+                raise _unknown()
             after = change(before)
             assert after.user_id == user_id, "a change keeps the id"
             if after != before:
@@ -111,6 +112,22 @@ class SqlUsers:
                 theirs = (API_KEYS.c.user_id == user_id, API_KEYS.c.revoked_at.is_(None))
                 connection.execute(update(API_KEYS).where(*theirs).values(revoked_at=at))
             return after
+
+        return await self._write(work)
+
+    async def remove(self, user_id: str, *, allowed: Callable[[User], None]) -> User:
+        def work(connection: Connection) -> User:
+            user = _one(connection, USERS.c.user_id == user_id)
+            if user is None:
+                raise _unknown()
+            allowed(user)
+            for table in (API_KEYS, SESSIONS):
+                connection.execute(delete(table).where(table.c.user_id == user_id))
+            # Else one who takes the name later would come from networks that are known already.
+            connection.execute(delete(NETWORKS).where(NETWORKS.c.account == account_key(user.name)))
+            connection.execute(delete(USERS).where(USERS.c.user_id == user_id))
+            _check_owner(connection, user)
+            return user
 
         return await self._write(work)
 
@@ -233,6 +250,10 @@ def end_sign_ins(run: Callable[[str], int], *, jump: int, schema: str = "") -> i
 def _one(connection: Connection, condition: Any) -> User | None:
     row = connection.execute(select(USERS).where(condition)).mappings().first()
     return None if row is None else user_of(row)
+
+
+def _unknown() -> NotFound:
+    return NotFound("User not found", code="E-NOT-FOUND", remedy="`ibkit user list` shows who there is.")
 
 
 def _check_owner(connection: Connection, before: User) -> None:

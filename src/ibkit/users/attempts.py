@@ -56,6 +56,8 @@ class Kind(enum.Enum):
     TOKEN = "token"  # noqa: S105
     WAITING = "waiting"
     """Refused unseen, because of failures before."""
+    ADDRESS = "address"
+    """One that may not connect: ALLOWED_CLIENT_IPS."""
     BROKER = "broker"
     """IBKR refused a login."""
 

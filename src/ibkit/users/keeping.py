@@ -43,7 +43,7 @@ FIRST_OWNER = "owner"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstLink:
-    """The token of the one-time link of `user`, seen this once; good until `expires_at`."""
+    """The token of the one-time link of `user`, seen this once; good until `expires_at`. It chooses a password."""
 
     user: User
     token: Secret[str]
@@ -108,6 +108,39 @@ class UserKeeper:
         user = with_password(self._new(plain, role, now), hashed, now)
         await self._store.add(user)
         return user
+
+    async def invite(self, name: str, role: Role, *, by: Principal | None = None) -> FirstLink:
+        """A user without a password, and the one-time link with which they choose it. ConfigError as for `add`."""
+        plain = check_name(name)
+        _check_may(by, role)
+        now, token = self._clock.now(), new_secret(self._random)
+        user = with_link(self._new(plain, role, now), token, now)
+        await self._store.add(user)
+        return FirstLink(user=user, token=token, expires_at=now + LINK_LIFE)
+
+    async def new_link(self, name: str, *, by: Principal | None = None) -> FirstLink:
+        """Another link for a user whose password is forgotten; the password stays good until the link is used.
+
+        ConfigError (E-VALIDATION) for one who is disabled.
+        """
+        now, token = self._clock.now(), new_secret(self._random)
+
+        def linked(found: User) -> User:
+            if not found.enabled:
+                raise ConfigError(
+                    f"Invalid request: {found.name} is disabled", code="E-VALIDATION", remedy="Enable the user first."
+                )
+            return with_link(found, token, now)
+
+        return FirstLink(user=await self._changed(name, linked, by=by), token=token, expires_at=now + LINK_LIFE)
+
+    async def remove(self, name: str, *, by: Principal | None = None) -> User:
+        """Gone for good, with keys, tokens and sessions. One who takes the name later is somebody else.
+
+        What they did stays: orders and the audit log keep the id. ConfigError (E-FORBIDDEN) for the last owner.
+        """
+        user = await self.named(name)
+        return await self._store.remove(user.user_id, allowed=lambda found: _check_may(by, found.role))
 
     async def set_password(self, name: str, password: Secret[str], *, by: Principal | None = None) -> User:
         """Ends every token and browser session of theirs. Their keys stay: machines do not know the password."""

@@ -60,6 +60,13 @@ class UserStore(Protocol):
         """
         ...
 
+    async def remove(self, user_id: str, *, allowed: Callable[[User], None]) -> User:
+        """The user as they were, who is gone with their keys, browser sessions and known networks.
+
+        allowed: raises where it must not be, asked inside. NotFound; ConfigError (E-FORBIDDEN) for the last owner.
+        """
+        ...
+
     async def standing(self, user_id: str, token_id: str) -> User | None:
         """The user, unless the token was revoked. Quick: it is asked for with each request."""
         ...

@@ -2,7 +2,7 @@
 
     sign_in ──> SignedIn ──────────────> issue (token) or begin_session (cookie)
         └─────> CodeNeeded ──> enter_code ──> SignedIn
-    use_link (the first owner) ────────> SignedIn
+    use_link (who is invited) ─────────> SignedIn or CodeNeeded
 
 Whatever is wrong with a name, password, code, link, token, key or cookie is one and the same AuthError (E-APP-AUTH),
 and an unknown name costs the same argon2 as a known one. Requirement GWY-02; threats TM-09, TM-13, TM-15, TM-16.
@@ -10,6 +10,7 @@ and an unknown name costs the same argon2 as a known one. Requirement GWY-02; th
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeAlias
@@ -31,7 +32,7 @@ from ibkit.users.tokens import LONGEST_LIFE, Audience, Claims, TokenSigner
 from ibkit.users.totp import with_code_used
 from ibkit.users.user import User, allowed_scopes, unauthorized, with_password, without_link
 
-__all__ = ["FRESH", "CodeNeeded", "Issued", "SignIns", "SignedIn", "is_fresh"]
+__all__ = ["FRESH", "CodeNeeded", "Issued", "SignIns", "SignedIn", "Step", "is_fresh"]
 
 FRESH = timedelta(minutes=15)
 """How young a sign-in has to be for live orders, and for changes of credentials and limits."""
@@ -126,6 +127,9 @@ class SignIns:
             user = await self._rehashed(user, password)
         now = self._clock.now()
         await self._store.withdraw(pending.attempt, succeeded=not user.needs_code)
+        return self._step(user, now)
+
+    def _step(self, user: User, now: datetime) -> Step:
         if not user.needs_code:
             return SignedIn(user=user, at=now)
         challenge = self._claims(user, now, life=CODE_LIFE, scopes=frozenset(), audience=Audience.CODE)
@@ -155,9 +159,13 @@ class SignIns:
         await self._store.withdraw(pending.attempt, succeeded=True)
         return SignedIn(user=user, at=now)
 
-    async def use_link(self, link: Secret[str], password: Secret[str], *, address: str) -> SignedIn:
-        """The one-time link of the first owner, who chooses a password with it. ConfigError for a poor one."""
-        pending = await self._begin(Kind.LINK, address=address)
+    async def use_link(self, link: Secret[str], password: Secret[str], *, address: str) -> Step:
+        """The one-time link of one who is invited, or the first owner, and the password that they choose with it.
+
+        A second step stays: it is asked for after this. AuthError; RateLimited; ConfigError for a poor password.
+        """
+        # Counted for this very link and the network: wrong ones of others must not keep the invited out.
+        pending = await self._begin(Kind.LINK, address=address, name=digest(link))
         user = await self._store.with_link(digest(link))
         if user is None:
             raise await self._failed(pending)
@@ -177,8 +185,8 @@ class SignIns:
         except (AuthError, NotFound):
             raise await self._failed(pending) from None
         theirs = replace(pending.attempt, user_id=user.user_id, account=account_key(user.name))
-        await self._store.withdraw(theirs, succeeded=True)
-        return SignedIn(user=user, at=now)
+        await self._store.withdraw(theirs, succeeded=not user.needs_code)
+        return self._step(user, now)
 
     def issue(
         self, signed_in: SignedIn, *, scopes: frozenset[Scope] | None = None, life: timedelta = TOKEN_LIFE
@@ -250,6 +258,11 @@ class SignIns:
             token_id=claims.token_id,
             signed_in_at=claims.signed_in_at,
         )
+
+    async def turned_away(self, *, address: str) -> None:
+        """One who may not connect at all is a failure of their address. SEC-03."""
+        with suppress(RateLimited):  # they have nothing to wait for
+            await self._told(await self._begin(Kind.ADDRESS, address=address))
 
     async def begin_session(
         self, signed_in: SignedIn, *, address: str, agent: str = "", replaces: Secret[str] | None = None

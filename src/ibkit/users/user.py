@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 LINK_LIFE = timedelta(hours=24)
-"""Of the link by which the first owner signs in."""
+"""Of the link by which the first owner, or one who is invited, signs in."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
 _TRADES = frozenset({Scope.READ, Scope.ORDERS_PAPER, Scope.ORDERS_LIVE})
 _SCOPES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 import cyclopts
@@ -11,7 +12,7 @@ from ibkit.cli.flags import Live, YesLive, flag, option
 from ibkit.cli.live import confirm_live
 from ibkit.cli.running import banner_of, go
 from ibkit.errors import ConfigError, TradingError
-from ibkit.model import AccountId, Environment
+from ibkit.model import AccountId, Environment, Secret
 from ibkit.settings import refuse_unready
 
 __all__ = ["app"]
@@ -39,7 +40,7 @@ def serve(
             f"The service needs libraries that are not installed ({error.name})",
             remedy="Install them with `pip install 'ibkit[service]'`.",
         ) from error
-    from ibkit.bootstrap.authenticators import open_authenticator
+    from ibkit.bootstrap import edges
 
     settings = context.load_settings(require_method=False)
     refuse_unready(settings, host=host)
@@ -61,17 +62,25 @@ def serve(
         where = "not configured" if not settings.mock and settings.choice is None else banner_of(settings)
         output.say(f"Serving {address} ({where}). Ctrl-C ends it.")
 
+    def welcome(link: Secret[str], until: datetime) -> None:
+        """The one place where it is seen: the terminal of who starts the service for the first time."""
+        output.say(
+            f"Nobody may sign in yet. The owner chooses a password here, once, until {until:%Y-%m-%d %H:%M} UTC:"
+        )
+        output.say(f"  {link.reveal()}")
+
     async def run() -> int:
-        async with open_authenticator(settings) as authenticator:
-            left = await serve_it(
-                settings,
-                authenticator,
-                host=host or settings.web.host,
-                port=chosen_port,
-                watch=not no_worker,
-                confirm=confirmed,
-                ready=ready,
-            )
+        given = edges().authenticator
+        left = await serve_it(
+            settings,
+            None if given is None else given(settings),
+            host=host or settings.web.host,
+            port=chosen_port,
+            watch=not no_worker,
+            confirm=confirmed,
+            ready=ready,
+            welcome=welcome,
+        )
         output.say("The service has ended." if not left else f"The service has ended; {left} left to the journal.")
         return 0
 

@@ -10,6 +10,7 @@ import cyclopts
 
 from ibkit.cli import context, output
 from ibkit.cli.asking import wrong
+from ibkit.cli.auditing import audited
 from ibkit.cli.flags import Json, flag, option
 from ibkit.cli.passwords import ask_code, ask_new_password, ask_password
 from ibkit.cli.running import go
@@ -39,7 +40,9 @@ def add(
 
     plain = check_name(name)
     password = ask_new_password(plain)
-    user = _with_users(lambda desk: desk.keeper.add(plain, Role(role), password))
+    with audited("users.add", plain, name=plain, role=role) as entry:
+        user = _with_users(lambda desk: desk.keeper.add(plain, Role(role), password))
+        entry.object = user.user_id
     _tell(user, json=json, text=f"Added {user.name} ({user.role}).")
 
 
@@ -68,21 +71,21 @@ def list_(*, json: Json = False) -> None:
 @app.command
 def disable(name: str, /, *, json: Json = False) -> None:
     """End the tokens, browser sessions and keys of a user at once; they cannot sign in any more."""
-    user = _with_users(lambda desk: desk.keeper.disable(name))
+    user = _changed("users.disable", name, lambda desk: desk.keeper.disable(name))
     _tell(user, json=json, text=f"Disabled {user.name}: tokens, sessions and keys are over.")
 
 
 @app.command
 def enable(name: str, /, *, json: Json = False) -> None:
     """Let a disabled user sign in again. Tokens and keys from before stay over."""
-    user = _with_users(lambda desk: desk.keeper.enable(name))
+    user = _changed("users.enable", name, lambda desk: desk.keeper.enable(name))
     _tell(user, json=json, text=f"Enabled {user.name}. They sign in anew; keys have to be made anew.")
 
 
 @app.command
 def sign_out(name: str, /, *, json: Json = False) -> None:
     """End the tokens and browser sessions of a user, everywhere; keys stay."""
-    user = _with_users(lambda desk: desk.keeper.sign_out(name))
+    user = _changed("users.sign_out", name, lambda desk: desk.keeper.sign_out(name))
     _tell(user, json=json, text=f"{user.name} is signed out everywhere.")
 
 
@@ -91,7 +94,7 @@ def password(name: str, /, *, json: Json = False) -> None:
     """Give a user a new password, asked for or read from stdin. It ends their tokens and browser sessions."""
     _with_users(lambda desk: desk.keeper.named(name))  # before somebody types one for nobody
     new = ask_new_password(name)
-    user = _with_users(lambda desk: desk.keeper.set_password(name, new))
+    user = _changed("users.password", name, lambda desk: desk.keeper.set_password(name, new))
     _tell(user, json=json, text=f"Changed the password of {user.name}; their tokens and sessions are over.")
 
 
@@ -100,7 +103,7 @@ def role(name: str, role: _Role, /, *, json: Json = False) -> None:
     """Give a user another role. It holds for the tokens that they have, too."""
     from ibkit.users import Role
 
-    user = _with_users(lambda desk: desk.keeper.set_role(name, Role(role)))
+    user = _changed("users.role", name, lambda desk: desk.keeper.set_role(name, Role(role)), new=role)
     _tell(user, json=json, text=f"{user.name} is {user.role} now.")
 
 
@@ -140,7 +143,10 @@ def token(
             step = await desk.sign_ins.enter_code(step.challenge, ask_code(), address=_HERE)
         return desk.sign_ins.issue(step, scopes=scopes, life=life)
 
-    issued = _with_users(work)
+    with audited("users.token", name, name=name, signed_in="yes" if sign_in else "no") as entry:
+        issued = _with_users(work)
+        entry.object = issued.claims.user_id
+        entry.details |= {"scopes": " ".join(sorted(issued.claims.scopes)), "until": _when(issued.claims.expires_at)}
     if json:
         claims = issued.claims
         output.emit(
@@ -166,7 +172,7 @@ def totp(
 ) -> None:
     """Set up a second step of the sign-in: codes of an authenticator app (TOTP)."""
     if off:
-        user = _with_users(lambda desk: desk.keeper.remove_totp(name))
+        user = _changed("users.second_step", name, lambda desk: desk.keeper.remove_totp(name), state="off")
         _tell(user, json=json, text=f"{user.name} signs in without a second step now.")
         return
     address = _with_users(lambda desk: desk.keeper.begin_totp(name)).reveal()
@@ -184,7 +190,8 @@ def totp(
         except AuthError:
             raise wrong("code", "it does not fit; nothing was changed. Check the clocks of phone and machine") from None
 
-    codes = [each.reveal() for each in _with_users(confirm)]
+    with audited("users.second_step", name, name=name, state="on"):
+        codes = [each.reveal() for each in _with_users(confirm)]
     if json:
         output.emit({"name": name, "recovery_codes": codes})
         return
@@ -236,7 +243,11 @@ def key_add(
 
     scopes, life = parse_scopes(scope), _span("--days", days, timedelta(days=1), LONGEST_KEY_LIFE)
     accounts = frozenset(AccountId(each.strip().upper()) for each in account) or None
-    made = _with_users(lambda desk: desk.keeper.add_key(name, label=label, scopes=scopes, life=life, accounts=accounts))
+    with audited("api_keys.add", "none", name=name, label=label, scopes=" ".join(sorted(scopes)), days=days) as entry:
+        made = _with_users(
+            lambda desk: desk.keeper.add_key(name, label=label, scopes=scopes, life=life, accounts=accounts)
+        )
+        entry.object = made.record.key_id
     if json:
         output.emit({"key": made.key.reveal()} | _key_row(made.record, name))
     else:
@@ -272,7 +283,8 @@ def key_revoke(key_id: str, /, *, json: Json = False) -> None:
     """End a key at once. KEY_ID: as `ibkit user key list` shows it, not the key itself."""
     if len(key_id) > 20:
         raise wrong("KEY_ID", "give the id of 16 digits; a key does not belong on a command line")
-    _with_users(lambda desk: desk.keeper.revoke_key(key_id))
+    with audited("api_keys.revoke", key_id):
+        _with_users(lambda desk: desk.keeper.revoke_key(key_id))
     if json:
         output.emit({"key_id": key_id, "revoked": True})
     else:
@@ -295,6 +307,14 @@ def _with_users(work: Callable[[UserDesk], Awaitable[T]]) -> T:
             return await work(desk)
 
     return go(run)
+
+
+def _changed(action: str, name: str, work: Callable[[UserDesk], Awaitable[User]], **details: Any) -> User:
+    """A change of that user, which stands in the audit log under their id."""
+    with audited(action, name, name=name, **details) as entry:
+        user = _with_users(work)
+        entry.object = user.user_id
+    return user
 
 
 def _span(name: str, amount: float, unit: timedelta, most: timedelta) -> timedelta:

@@ -1,0 +1,51 @@
+"""Ten failed sign-ins within a quarter of an hour become an alert to administrators. Source: requirement MON-11."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from ibkit.bootstrap.alerting import Alerting, open_alerting
+from ibkit.errors import IbkitError
+from ibkit.settings import Settings
+from ibkit.trading.alerting import EventKind
+from ibkit.trading.alerting.incident import Happening
+from ibkit.users.attempts import Finding
+
+__all__ = ["Findings", "happening_of_finding"]
+
+log = logging.getLogger(__name__)
+
+
+def happening_of_finding(finding: Finding) -> Happening:
+    """What is told: the address, or the user's id; never what was typed."""
+    return Happening(
+        event=EventKind.SECURITY_FINDING,
+        subject=f"{finding.about} {finding.subject}",
+        message=f"{finding.count} failed sign-ins or bad tokens of {finding.about} {finding.subject} in 15 minutes",
+        at=finding.at,
+        details={finding.about: finding.subject, "count": str(finding.count)},
+    )
+
+
+class Findings:
+    """alerting: that of the login that is open, whose dispatcher is running; None where there is none."""
+
+    def __init__(self, settings: Settings, alerting: Callable[[], Alerting | None]) -> None:
+        self._settings = settings
+        self._alerting = alerting
+
+    async def tell(self, finding: Finding) -> None:
+        """Fits `users.ports.TellFinding`. Nobody's sign-in fails because an alert cannot be told."""
+        happening = happening_of_finding(finding)
+        log.warning("security finding", extra={"subject": happening.subject, "count": finding.count})
+        open_already = self._alerting()
+        if open_already is not None:
+            open_already.dispatcher.tell(happening)
+            return
+        try:  # a service without a login: delivered at once, at most ten channels' time limits
+            async with open_alerting(self._settings) as alerting:
+                alerting.dispatcher.tell(happening)
+                await alerting.dispatcher.once()
+        except IbkitError as error:
+            log.warning("a finding could not be told", extra={"code": error.code})

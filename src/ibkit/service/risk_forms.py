@@ -1,0 +1,103 @@
+"""What the routes of limits and the kill switch take and give. Names and values are those of `ibkit risk`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+__all__ = [
+    "HaltAnswer",
+    "HaltForm",
+    "HaltInfo",
+    "LimitAnswer",
+    "LimitChangeInfo",
+    "LimitForm",
+    "ReleaseAnswer",
+    "ReleaseForm",
+    "ReleaseInfo",
+]
+
+_Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9. ]{1,20}$")]
+_Note = Annotated[str, Meta(min_length=1, max_length=500, description="Why; kept with the change.")]
+
+
+class HaltForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Without account_id and symbol everything stops, paper and live."""
+
+    note: _Note
+    mode: Literal["block-new", "reduce-only"] = "block-new"
+    account_id: _Name | None = None
+    symbol: _Name | None = None
+
+
+class ReleaseForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Ends the halts of exactly this account and symbol, in the service's environment; without both that of all."""
+
+    note: _Note
+    account_id: _Name | None = None
+    symbol: _Name | None = None
+
+
+class HaltInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """until: it ends by itself then. control: the breaker that asked for it, else empty."""
+
+    number: int
+    environment: str
+    mode: str
+    account_id: str
+    symbol: str
+    by: str
+    note: str
+    at: datetime
+    until: datetime | None
+    control: str
+
+
+class HaltAnswer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    data: list[HaltInfo]
+
+
+class ReleaseInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """waiting: until a second person says the same."""
+
+    ended: list[HaltInfo]
+    waiting: list[HaltInfo]
+
+
+class ReleaseAnswer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    data: ReleaseInfo
+
+
+class LimitForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """name, value: as `ibkit risk show` tells them; value null: back to that of the layer above.
+
+    layer, whose: for whom; the whole environment by default. A user by id, a key by its id.
+    """
+
+    name: Annotated[str, Meta(pattern=r"^[a-z_]{1,40}$")]
+    value: Annotated[str, Meta(min_length=1, max_length=200)] | None
+    note: _Note
+    layer: Literal["environment", "user", "account", "key", "symbol"] = "environment"
+    whose: Annotated[str, Meta(pattern=r"^[A-Za-z0-9. ]{1,40}$")] | None = None
+
+
+class LimitChangeInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """in_force: false while it waits for a second person, who confirms it by its number."""
+
+    number: int
+    name: str
+    layer: str
+    whose: str
+    old: str | None
+    new: str | None
+    by: str
+    note: str
+    at: datetime
+    in_force: bool
+
+
+class LimitAnswer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    data: LimitChangeInfo

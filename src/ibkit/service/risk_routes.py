@@ -1,0 +1,222 @@
+"""The kill switch and the limits over HTTP, for owners and administrators. Each change stands in the audit log.
+
+What stops trading is taken from whoever may administer, however old the sign-in; what lets it go on, or changes a
+limit, needs a person's sign-in of the last 15 minutes, and for live money a second person. Threat TM-29.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from litestar import Response, get, post
+from litestar.handlers import HTTPRouteHandler
+
+from ibkit.bootstrap.desks import journal_path
+from ibkit.errors import NotFound
+from ibkit.model import Environment
+from ibkit.service.orders import Answer
+from ibkit.service.people import may_administer, must_be_fresh
+from ibkit.service.reading import read_struct
+from ibkit.service.refusals import invalid
+from ibkit.service.requests import AnyRequest, address_of
+from ibkit.service.responses import response
+from ibkit.service.risk_forms import (
+    HaltAnswer,
+    HaltForm,
+    HaltInfo,
+    LimitAnswer,
+    LimitChangeInfo,
+    LimitForm,
+    ReleaseAnswer,
+    ReleaseForm,
+    ReleaseInfo,
+)
+from ibkit.store import open_journal
+from ibkit.trading import RiskBook
+from ibkit.trading.risk import Halt, HaltMode, Layer, LimitChange
+from ibkit.users import Principal
+
+if TYPE_CHECKING:
+    from ibkit.service.app import Service
+
+__all__ = ["risk_routes"]
+
+
+def risk_routes(service: Service) -> list[HTTPRouteHandler]:
+    return [*_kill_switch(service), *_limits(service)]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Book:
+    book: RiskBook
+    environment: Environment
+    now: datetime
+
+
+@asynccontextmanager
+async def _book(service: Service) -> AsyncIterator[_Book]:
+    """That of the open login, else of the settings' journal: what stops trading needs no broker."""
+    connection = service.connection
+    if connection is not None:
+        yield _Book(connection.books.risk, connection.environment, connection.clock.now())
+        return
+    async with open_journal(journal_path(service.settings), clock=service.clock) as journal:
+        yield _Book(journal.risk, service.settings.environment, service.clock.now())
+
+
+async def _administrator(service: Service, request: AnyRequest, *, fresh: bool) -> Principal:
+    who = await service.asked.who(request)
+    may_administer(who)
+    if fresh:
+        must_be_fresh(who, now=service.people.users.clock.now())
+    service.people.changes.take(who.user_id)
+    return who
+
+
+# -- the kill switch --------------------------------------------------------------------------------------------------
+
+
+def _kill_switch(service: Service) -> list[HTTPRouteHandler]:
+    @get("/api/kill")
+    async def standing(request: AnyRequest) -> Response[bytes]:
+        may_administer(await service.asked.who(request))
+        async with _book(service) as at:
+            halts = [halt for halt in await at.book.halts() if halt.until is None or at.now < halt.until]
+        return response(Answer(200, HaltAnswer(data=[_halt(halt) for halt in halts])))
+
+    @post("/api/kill", status_code=200)
+    async def press(request: AnyRequest) -> Response[bytes]:
+        who = await _administrator(service, request, fresh=False)
+        form = read_struct(HaltForm, await service.asked.body(request))
+        account_id, symbol = _scope(form)
+        note = service.people.by(who, address_of(request))
+        with note("kill.press", _words(account_id, symbol), mode=form.mode, note=form.note):
+            async with _book(service) as at:
+                pressed = Halt(
+                    environment=at.environment,
+                    mode=HaltMode(form.mode),
+                    by=who.user_id,
+                    note=form.note,
+                    at=at.now,
+                    account_id=account_id,
+                    symbol=symbol,
+                )
+                # Everything means everything: where no account is named, paper and live are stopped alike.
+                where = (at.environment,) if account_id else tuple(Environment)
+                halts = await at.book.halt(*(dataclasses.replace(pressed, environment=each) for each in where))
+        return response(Answer(200, HaltAnswer(data=[_halt(halt) for halt in halts])))
+
+    @post("/api/kill/release", status_code=200)
+    async def release(request: AnyRequest) -> Response[bytes]:
+        who = await _administrator(service, request, fresh=True)
+        form = read_struct(ReleaseForm, await service.asked.body(request))
+        account_id, symbol = _scope(form)
+        note = service.people.by(who, address_of(request))
+        with note("kill.release", _words(account_id, symbol), note=form.note) as noted:
+            async with _book(service) as at:
+                found = [
+                    halt.number
+                    for halt in await at.book.halts()
+                    if (halt.environment, halt.account_id, halt.symbol) == (at.environment, account_id, symbol)
+                ]
+                if not found:
+                    noted.skipped = True
+                    raise NotFound(code="E-NOT-FOUND", details={"thing": "halt"})
+                done = await at.book.release(*found, by=who.user_id, note=form.note, at=at.now)
+            noted.details |= {"ended": len(done.ended), "waiting": len(done.waiting)}
+            noted.waiting = bool(done.waiting)
+        ended, waiting = [_halt(halt) for halt in done.ended], [_halt(halt) for halt in done.waiting]
+        return response(Answer(200, ReleaseAnswer(data=ReleaseInfo(ended=ended, waiting=waiting))))
+
+    return [standing, press, release]
+
+
+def _scope(form: HaltForm | ReleaseForm) -> tuple[str, str]:
+    return (form.account_id or "").strip().upper(), (form.symbol or "").strip().upper()
+
+
+def _words(account_id: str, symbol: str) -> str:
+    parts = [f"{word} {name}" for word, name in (("account", account_id), ("symbol", symbol)) if name]
+    return ", ".join(parts) or "everything"
+
+
+def _halt(halt: Halt) -> HaltInfo:
+    return HaltInfo(
+        number=halt.number,
+        environment=halt.environment.value,
+        mode=halt.mode.value,
+        account_id=halt.account_id,
+        symbol=halt.symbol,
+        by=halt.by,
+        note=halt.note,
+        at=halt.at,
+        until=halt.until,
+        control=halt.control,
+    )
+
+
+# -- limits -----------------------------------------------------------------------------------------------------------
+
+
+def _limits(service: Service) -> list[HTTPRouteHandler]:
+    @post("/api/limits", status_code=200)
+    async def change(request: AnyRequest) -> Response[bytes]:
+        who = await _administrator(service, request, fresh=True)
+        form = read_struct(LimitForm, await service.asked.body(request))
+        if (form.layer == "environment") != (form.whose is None):
+            raise invalid(("whose", "it is needed for every layer but environment, which has none"))
+        note = service.people.by(who, address_of(request))
+        with note("limits.set", form.name, new=form.value or "default", note=form.note) as noted:
+            async with _book(service) as at:
+                layer = Layer(form.layer)
+                whose = form.whose or at.environment.value
+                stored = await at.book.change(
+                    LimitChange(
+                        environment=at.environment,
+                        layer=layer,
+                        whose=whose.upper() if layer in (Layer.ACCOUNT, Layer.SYMBOL) else whose,
+                        name=form.name,
+                        new=form.value,
+                        by=who.user_id,
+                        note=form.note,
+                        at=at.now,
+                    )
+                )
+            noted.details |= {"layer": layer, "whose": stored.whose, "old": stored.old, "number": stored.number}
+            noted.waiting = not stored.in_force
+        return response(Answer(200, LimitAnswer(data=_change(stored))))
+
+    @post("/api/limits/{number:int}/confirm", status_code=200)
+    async def confirm(request: AnyRequest) -> Response[bytes]:
+        who = await _administrator(service, request, fresh=True)
+        number = int(request.path_params["number"])
+        if not 0 < number < 2**63:
+            raise NotFound(code="E-NOT-FOUND", details={"thing": "change"})
+        note = service.people.by(who, address_of(request))
+        with note("limits.confirm", f"change {number}", number=number) as noted:
+            async with _book(service) as at:
+                confirmed = await at.book.confirm(number, by=who.user_id, at=at.now)
+            noted.object = confirmed.name
+            noted.details |= {"whose": confirmed.whose, "old": confirmed.old, "new": confirmed.new or "default"}
+        return response(Answer(200, LimitAnswer(data=_change(confirmed))))
+
+    return [change, confirm]
+
+
+def _change(change: LimitChange) -> LimitChangeInfo:
+    return LimitChangeInfo(
+        number=change.number,
+        name=change.name,
+        layer=change.layer.value,
+        whose=change.whose,
+        old=change.old,
+        new=change.new,
+        by=change.by,
+        note=change.note,
+        at=change.at,
+        in_force=change.in_force,
+    )

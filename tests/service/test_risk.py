@@ -1,0 +1,112 @@
+"""The kill switch and the limits over HTTP: who may, what holds at once, what waits, and what the audit log says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ibkit.users import Role, Scope
+from service_desks import ORDER, new_key, until
+from service_people import Person, ServedPeople, served_people
+
+pytestmark = pytest.mark.requirement("MON-09")
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedPeople]:
+    with served_people(tmp_path_factory.mktemp("risk"), mock=True) as found:
+        yield found
+
+
+def told(owner: Person, action: str, least: int) -> list[tuple[str, str, str]]:
+    found: list[dict[str, Any]] = []
+
+    def seen() -> bool:
+        found[:] = owner.ask("GET", f"/api/audit?action={action}").data
+        return len(found) >= least
+
+    until(seen)
+    return [(each["actor"], each["object"], each["result"]) for each in found]
+
+
+def test_a_press_stops_orders_at_once_and_a_release_lets_them_go_on(people: ServedPeople) -> None:
+    owner, ada = people.person(Role.OWNER), people.person()
+    account = ada.ask("POST", "/broker-order", ORDER, key=new_key()).data["account_id"]
+    machine = people.machine(owner.user, *(set(Scope) - {Scope.ORDERS_LIVE}))
+    pressed = machine.ask("POST", "/api/kill", {"note": "look", "account_id": account.lower()})
+    assert pressed.status == 200, pressed.raw
+    (halt,) = pressed.data
+    assert (halt["account_id"], halt["mode"], halt["by"]) == (account, "block-new", owner.user.user_id)
+    refused = ada.ask("POST", "/broker-order", ORDER, key=new_key())
+    assert (refused.status, "halted" in refused.json["error"]["message"]) == (422, True), refused.raw
+    assert [each["number"] for each in owner.ask("GET", "/api/kill").data] == [halt["number"]]
+
+    release = {"note": "seen", "account_id": account}
+    assert machine.ask("POST", "/api/kill/release", release).status == 403
+    assert owner.ask("POST", "/api/kill/release", {"note": "seen"}).status == 404  # a part is not the whole
+    done = owner.ask("POST", "/api/kill/release", release)
+    assert ([each["number"] for each in done.data["ended"]], done.data["waiting"]) == ([halt["number"]], [])
+    assert ada.ask("POST", "/broker-order", ORDER, key=new_key()).status == 201
+    assert owner.ask("GET", "/api/kill").data == []
+    mine = (owner.user.user_id, f"account {account}", "ok")
+    assert told(owner, "kill.press", 1) == [mine]
+    assert told(owner, "kill.release", 1) == [mine]
+
+
+def test_a_limit_of_a_user_holds_for_them_and_for_nobody_else(people: ServedPeople) -> None:
+    owner, ada, bob = people.person(Role.OWNER), people.person(), people.person()
+    body = {"name": "max_shares", "value": "5", "layer": "user", "whose": ada.user.user_id, "note": "new here"}
+    changed = owner.ask("POST", "/api/limits", body)
+    assert (changed.status, changed.data["in_force"], changed.data["whose"]) == (200, True, ada.user.user_id)
+    large = {**ORDER, "qty": 6}
+    refused = ada.ask("POST", "/broker-order", large, key=new_key())
+    assert (refused.status, refused.code) == (422, "E-RISK"), refused.raw
+    assert bob.ask("POST", "/broker-order", large, key=new_key()).status == 201
+    assert told(owner, "limits.set", 1) == [(owner.user.user_id, "max_shares", "ok")]
+    for wrong in (
+        {"name": "no_such_limit"},
+        {"value": "many"},
+        {"layer": "environment"},
+        {"whose": None},
+        {"note": ""},
+        {"environment": "live"},
+    ):
+        answer = owner.ask("POST", "/api/limits", {**body, **wrong})
+        assert (answer.status, answer.code) == (422, "E-VALIDATION"), (wrong, answer.raw)
+
+
+def test_with_live_money_a_second_person_confirms_what_loosens(tmp_path: Path) -> None:
+    with served_people(tmp_path, IBKR_ENV="live") as people:
+        one, two = people.person(Role.OWNER), people.person(Role.ADMIN)
+        raised = one.ask("POST", "/api/limits", {"name": "max_shares", "value": "600", "note": "larger"})
+        assert (raised.status, raised.data["in_force"]) == (200, False), raised.raw
+        there = f"/api/limits/{raised.data['number']}/confirm"
+        assert one.ask("POST", there).status in (409, 422)
+        confirmed = two.ask("POST", there)
+        assert (confirmed.status, confirmed.data["in_force"]) == (200, True), confirmed.raw
+        assert two.ask("POST", there).status in (409, 422)  # once
+        lowered = one.ask("POST", "/api/limits", {"name": "max_shares", "value": "10", "note": "smaller"})
+        assert lowered.data["in_force"] is True
+
+        assert len(one.ask("POST", "/api/kill", {"note": "stop"}).data) == 2  # paper and live alike
+        for _ in range(2):
+            waits = one.ask("POST", "/api/kill/release", {"note": "go on"}).data
+            assert (len(waits["ended"]), len(waits["waiting"])) == (0, 1)
+        ended = two.ask("POST", "/api/kill/release", {"note": "go on"}).data
+        assert (len(ended["ended"]), len(ended["waiting"])) == (1, 0)
+        results = [result for _, _, result in told(one, "kill.release", 3)]
+        assert results == ["ok", "waiting", "waiting"]
+        assert [each[2] for each in told(one, "limits.set", 2)] == ["ok", "waiting"]
+
+
+def test_an_old_sign_in_stops_trading_and_changes_nothing_else(people: ServedPeople) -> None:
+    owner = people.person(Role.OWNER)
+    people.advance(minutes=15, seconds=1)
+    stop = {"note": "stop", "symbol": "ZZZ"}
+    assert owner.ask("POST", "/api/kill", stop).status == 200
+    for path, body in (("/api/kill/release", stop), ("/api/limits", {}), ("/api/limits/1/confirm", None)):
+        refused = owner.ask("POST", path, body)
+        assert (refused.status, refused.code) == (403, "E-FORBIDDEN"), path

@@ -1,0 +1,369 @@
+"""Whose is what: every route of the description, asked by everybody, about things that are not theirs. Threat TM-10.
+
+who     ROUTES says who gets past the door of each route; a route that is not in it fails the first test
+whose   an order, a key or a user of somebody else's answers as one that does not exist, and is as it was after
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from litestar import Litestar
+
+from credential_desks import fields_for
+from ibkit.bootstrap.credential_desk import open_credential_desk
+from ibkit.model import AuthMethod
+from ibkit.service.door import Door
+from ibkit.service.openapi import document
+from ibkit.service.serving import open_service
+from ibkit.sim.serving.inprocess import Simulator
+from ibkit.sim.world import SimConfig
+from ibkit.users import Role, Scope
+from service_desks import ORDER, Answered, FastClock, new_key, settings_of
+from service_people import Caller, Person, ServedPeople, served_people
+from simulators import KEYS
+from user_desks import PASSWORD, START
+
+pytestmark = pytest.mark.requirement("GWY-02", "VLT-10")
+
+ROLES = ("owner", "admin", "trader", "viewer")
+CALLERS = ("nobody", *ROLES, "reader", "machine", "owner's machine")
+"""reader: a trader's token with the scope read alone; machine: a trader's key with it; the owner's has all scopes."""
+
+NOBODY = frozenset(CALLERS)
+SIGNED = NOBODY - {"nobody"}
+PERSONS = SIGNED - {"machine", "owner's machine"}
+TRADERS = frozenset({"owner", "admin", "trader", "owner's machine"})
+LOOKING = frozenset({"owner", "admin", "owner's machine"})
+KEEPING = frozenset({"owner", "admin"})
+
+
+@dataclass(frozen=True)
+class Rule:
+    """may: who gets past the door. thing: what its path names, for which see THINGS; "" where it names nothing."""
+
+    may: frozenset[str]
+    thing: str = ""
+
+
+ROUTES: dict[str, Rule] = {
+    "POST /broker-order": Rule(TRADERS),
+    "GET /broker-order": Rule(SIGNED),
+    "POST /broker-order/preview": Rule(TRADERS),
+    "GET /broker-order/events": Rule(SIGNED),  # whose events: test_events.py
+    "GET /broker-order/{order_id}": Rule(SIGNED, "order"),
+    "DELETE /broker-order/{order_id}": Rule(TRADERS, "order"),
+    "PATCH /broker-order/{order_id}": Rule(TRADERS, "order"),
+    "GET /quotes/events": Rule(SIGNED),
+    "GET /api/brokers": Rule(SIGNED),
+    "GET /api/ibkr/status": Rule(SIGNED),
+    "POST /api/ibkr/test": Rule(SIGNED),
+    "GET /api/settings/ibkr": Rule(SIGNED),
+    "POST /api/settings/ibkr": Rule(TRADERS),
+    "DELETE /api/settings/ibkr": Rule(TRADERS),
+    "POST /api/settings/ibkr/test": Rule(TRADERS),
+    "POST /api/settings/ibkr/activate": Rule(TRADERS),
+    "GET /api/settings/ibkr/{connection_id}": Rule(SIGNED, "connection"),
+    "POST /api/settings/ibkr/{connection_id}": Rule(TRADERS, "connection"),
+    "DELETE /api/settings/ibkr/{connection_id}": Rule(TRADERS, "connection"),
+    "POST /api/settings/ibkr/{connection_id}/test": Rule(TRADERS, "connection"),
+    "POST /api/settings/ibkr/{connection_id}/activate": Rule(TRADERS, "connection"),
+    "GET /livez": Rule(NOBODY),
+    "GET /readyz": Rule(NOBODY),
+    "GET /health": Rule(NOBODY),
+    "GET /health/broker": Rule(NOBODY),
+    "POST /api/sign-in": Rule(NOBODY),
+    "POST /api/sign-in/code": Rule(NOBODY),
+    "POST /api/sign-in/link": Rule(NOBODY),
+    "POST /api/sign-in/refresh": Rule(PERSONS),
+    "POST /api/sign-out": Rule(PERSONS),
+    "POST /api/sign-out/everywhere": Rule(PERSONS),
+    "GET /api/me": Rule(SIGNED),
+    "POST /api/me/password": Rule(PERSONS),
+    "POST /api/me/second-step": Rule(PERSONS),
+    "POST /api/me/second-step/confirm": Rule(PERSONS),
+    "DELETE /api/me/second-step": Rule(PERSONS),
+    "GET /api/users": Rule(LOOKING),
+    "POST /api/users": Rule(KEEPING),
+    "GET /api/users/{user_id}": Rule(LOOKING, "user"),
+    "PATCH /api/users/{user_id}": Rule(KEEPING, "user"),
+    "DELETE /api/users/{user_id}": Rule(KEEPING, "user"),
+    "POST /api/users/{user_id}/link": Rule(KEEPING, "user"),
+    "POST /api/users/{user_id}/sign-out": Rule(KEEPING, "user"),
+    "DELETE /api/users/{user_id}/second-step": Rule(KEEPING, "user"),
+    "GET /api/keys": Rule(SIGNED - {"machine"}),
+    "POST /api/keys": Rule(PERSONS),
+    "DELETE /api/keys/{key_id}": Rule(SIGNED, "key"),
+    "GET /api/security/failures": Rule(LOOKING),
+    "GET /api/audit": Rule(LOOKING),
+    "GET /api/kill": Rule(LOOKING),
+    "POST /api/kill": Rule(LOOKING),
+    "POST /api/kill/release": Rule(KEEPING),
+    "POST /api/limits": Rule(KEEPING),
+    "POST /api/limits/{number}/confirm": Rule(KEEPING, "change"),
+}
+UNDESCRIBED = {"GET /openapi.json", "GET /metrics", "GET /welcome"}
+"""Served without a token, and nobody's: the description itself, figures without names, a page without data."""
+
+THINGS = {
+    "order": "ib-" + "a2c4e6" * 5 + "a2",
+    "user": "0" * 32,
+    "key": "0" * 16,
+    "connection": "nothing-there",
+    "change": "999999",  # of a limit: the installation's, and nobody's in particular
+}
+"""kind → an id of its form that is nobody's."""
+MANAGED = {"user": KEEPING | LOOKING, "key": KEEPING | LOOKING}
+"""kind → who may do it to those of others, by role; everybody else finds nothing."""
+
+
+def described() -> dict[str, dict[str, Any]]:
+    """Every operation of the description, but for the second names under /api, which are the same handlers."""
+    found = {}
+    for path, operations in document()["paths"].items():
+        for method, operation in operations.items():
+            if not operation["operationId"].endswith("UnderApi"):
+                found[f"{method.upper()} {path}"] = operation
+    return found
+
+
+def test_every_route_of_the_description_says_here_who_may_and_what_it_names() -> None:
+    there = described()
+    assert sorted(there) == sorted(ROUTES), "a route is new or gone: say in ROUTES who may, and what its path names"
+    for name, rule in ROUTES.items():
+        assert (not there[name]["security"]) == (rule.may == NOBODY), name
+        assert bool(rule.thing) == ("{" in name), name
+        assert not rule.thing or rule.thing in THINGS, f"{name}: there is no {rule.thing} to try it with"
+
+
+@pytest.mark.anyio
+async def test_no_route_is_served_that_is_not_described(tmp_path: Path) -> None:
+    async with open_service(settings_of(tmp_path, BROKER_PROVIDER="ibkr", IBKR_AUTH_METHOD="oauth2")) as running:
+        assert isinstance(running.app, Door)
+        inner: Any = running.app.app
+        assert isinstance(inner, Litestar)
+        served = {
+            f"{method} {route.path_format}"
+            for route in inner.routes
+            for method in getattr(route, "methods", ())
+            if method != "OPTIONS"
+        }
+    told = {f"{m.upper()} {path}" for path, methods in document()["paths"].items() for m in methods}
+    assert served - told == UNDESCRIBED
+    assert told - served == set()
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedPeople]:
+    with served_people(tmp_path_factory.mktemp("tenants"), mock=True, ENABLE_MULTI_USER="true") as found:
+        yield found
+
+
+def caller_of(people: ServedPeople, kind: str) -> Caller:
+    match kind:
+        case "nobody":
+            return people.caller()
+        case "reader":
+            return people.person(Role.TRADER, scopes=["read"])
+        case "machine":
+            return people.machine(people.person().user, Scope.READ)
+        case "owner's machine":
+            return people.machine(people.person(Role.OWNER).user, *(set(Scope) - {Scope.ORDERS_LIVE}))
+        case role:
+            return people.person(Role(role))
+
+
+def request_of(name: str, *, thing_id: str = "") -> tuple[str, str, Any]:
+    """Method, path and a body that is good in itself."""
+    method, _, path = name.partition(" ")
+    if "{" in path:
+        first, _, rest = path.partition("{")
+        path = first + thing_id + rest.partition("}")[2]
+    if name in ("POST /broker-order", "POST /broker-order/preview"):
+        return method, path, {**ORDER, "dry_run": name == "POST /broker-order"}
+    if name == "POST /api/keys":
+        return method, path, {"label": "x", "scopes": ["read"]}
+    if name == "POST /api/kill":  # of an account that is nobody's: others trade beside this
+        return method, path, {"note": "tests", "account_id": "DU0000000"}
+    if name == "POST /api/limits":
+        return method, path, {"name": "max_shares", "value": "20", "layer": "symbol", "whose": "ZZZ", "note": "tests"}
+    if path.endswith("/events"):
+        return method, path + "?since=never", None  # a stream that is let in does not end
+    content = described()[name].get("requestBody", {}).get("content", {}).get("application/json", {})
+    examples = list(content.get("examples", {}).values())
+    return method, path, examples[0]["value"] if examples else None
+
+
+def ask(caller: Caller, name: str, *, thing_id: str = "") -> Answered:
+    method, path, body = request_of(name, thing_id=thing_id)
+    return caller.ask(method, path, body, key=new_key() if "broker-order" in path else None)
+
+
+@pytest.mark.parametrize("name", ROUTES)
+def test_who_may_is_let_in_and_nobody_else(people: ServedPeople, name: str) -> None:
+    """About a thing that is nobody's, so that whoever is let in finds nothing, and changes nothing."""
+    rule = ROUTES[name]
+    for kind in CALLERS:
+        caller = caller_of(people, kind)
+        answer = ask(caller, name, thing_id=THINGS.get(rule.thing, ""))
+        said = (name, kind, answer.status, answer.raw[:300])
+        if name.startswith("POST /api/sign-in") and rule.may == NOBODY:
+            assert answer.status in (401, 429), said  # the examples are nobody's; a name that fails often waits
+        elif kind == "nobody" and kind not in rule.may:
+            assert (answer.status, answer.code) == (401, "E-APP-AUTH"), said
+        elif kind in rule.may:
+            assert answer.status not in (401, 403), said
+            assert answer.status < 500, said
+            # A connection's name is its user's own to choose; the example's keys are cut short.
+            assert not rule.thing or answer.status == 404 or (rule.thing == "connection" and answer.status == 422), said
+        elif rule.thing == "order":
+            assert answer.status in (403, 404), said  # looked for among one's own first
+        else:
+            assert (answer.status, answer.code) == (403, "E-FORBIDDEN"), said
+
+
+def camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.title() for word in rest)
+
+
+CONNECTION = "a-connection-of-theirs"
+
+
+@dataclass
+class Property:
+    """What somebody has: a trader with an order at rest, a key, a connection with credentials, and themselves."""
+
+    holder: Person
+    order_id: str
+    order_key: str
+    key_id: str
+
+    @property
+    def ids(self) -> dict[str, str]:
+        user_id = self.holder.user.user_id
+        return {"order": self.order_id, "key": self.key_id, "user": user_id, "connection": CONNECTION}
+
+    def as_it_is(self) -> list[Any]:
+        order = self.holder.ask("GET", f"/broker-order/{self.order_id}").data
+        keys = self.holder.ask("GET", "/api/keys").data
+        connection = self.holder.ask("GET", f"/api/settings/ibkr/{CONNECTION}").json
+        return [order, [{**each, "used_at": None} for each in keys], self.holder.ask("GET", "/api/me").data, connection]
+
+
+def give_credentials(holder: Person) -> None:
+    material = fields_for(Simulator(SimConfig(start=START), FastClock(START), keys=KEYS), AuthMethod.OAUTH1A, 0)
+    body = {"method": "oauth1a", **{camel(name): value for name, value in material.items()}}
+    assert holder.ask("POST", f"/api/settings/ibkr/{CONNECTION}", body).status == 200
+
+
+@pytest.fixture(scope="module")
+def theirs(people: ServedPeople) -> Property:
+    holder, key = people.person(), new_key()
+    resting = {**ORDER, "order_type": "limit", "limit_price": 150, "time_in_force": "gtc"}
+    placed = holder.ask("POST", "/broker-order", resting, key=key)
+    assert placed.status == 201, placed.raw
+    made = holder.ask("POST", "/api/keys", {"label": "theirs", "scopes": ["read"]})
+    give_credentials(holder)
+    return Property(holder, placed.data["id"], key, made.data["record"]["key_id"])
+
+
+def plain(answer: Answered, thing_id: str) -> tuple[int, str]:
+    """Status and body without the trace id, and without the id that was asked for."""
+    body = answer.json
+    body.get("error", {}).pop("trace_id", None)
+    return answer.status, json.dumps(body, sort_keys=True).replace(thing_id, "…")
+
+
+STRANGERS = ("owner", "admin", "trader", "viewer", "reader", "machine", "owner's machine")
+
+
+@pytest.mark.parametrize("name", [name for name, rule in ROUTES.items() if rule.thing and rule.thing != "change"])
+def test_what_is_anothers_answers_as_what_is_not_there(people: ServedPeople, theirs: Property, name: str) -> None:
+    rule, before = ROUTES[name], theirs.as_it_is()
+    foreign, absent = theirs.ids[rule.thing], THINGS[rule.thing]
+    for kind in STRANGERS:
+        if kind in MANAGED.get(rule.thing, ()):
+            continue  # it is theirs to manage: test_users.py
+        caller = caller_of(people, kind)
+        there = plain(ask(caller, name, thing_id=foreign), foreign)
+        missing = plain(ask(caller, name, thing_id=absent), absent)
+        assert there == missing, (name, kind)
+        assert there[0] in (403, 404) or name == "POST /api/settings/ibkr/{connection_id}", (name, kind)
+    assert theirs.as_it_is() == before
+
+
+@pytest.mark.requirement("VLT-07")
+def test_the_credentials_of_who_is_removed_go_with_them(people: ServedPeople) -> None:
+    ada, owner = people.person(), people.person(Role.OWNER)
+    give_credentials(ada)
+    assert owner.ask("DELETE", f"/api/users/{ada.user.user_id}").status == 200
+
+    async def left() -> int:
+        async with open_credential_desk(people.settings) as desk:
+            return len(await desk.of_user(ada.user.user_id))
+
+    assert anyio.run(left) == 0
+
+
+@pytest.mark.parametrize("name", [name for name in ROUTES if name.startswith("GET ") and "{" not in name])
+def test_no_list_holds_anything_of_anothers(people: ServedPeople, theirs: Property, name: str) -> None:
+    whole = {"GET /api/users", "GET /api/audit", "GET /api/security/failures"}
+    for kind in CALLERS:
+        if name in whole and kind in ROUTES[name].may:
+            continue
+        text = ask(caller_of(people, kind), name).raw.decode()
+        for thing, thing_id in (*theirs.ids.items(), ("name", theirs.holder.user.name), ("key", theirs.order_key)):
+            assert thing_id not in text, (name, kind, thing)
+
+
+def test_what_a_body_or_a_filter_names_of_anothers_is_not_there_either(people: ServedPeople, theirs: Property) -> None:
+    before, user_id = theirs.as_it_is(), theirs.holder.user.user_id
+    for kind in ("trader", "viewer", "reader"):
+        caller = caller_of(people, kind)
+        for there, absent in (
+            (f"/api/keys?user_id={user_id}", f"/api/keys?user_id={THINGS['user']}"),
+            (f"/broker-order?cursor={theirs.order_id}", f"/broker-order?cursor={THINGS['order']}"),
+        ):
+            found, missing = caller.ask("GET", there), caller.ask("GET", absent)
+            assert plain(found, user_id)[0] == plain(missing, THINGS["user"])[0], (kind, there)
+            assert found.status in (404, 422), (kind, there)
+        form = {"label": "x", "scopes": ["read"]}
+        made = [caller.ask("POST", "/api/keys", {**form, "user_id": each}) for each in (user_id, THINGS["user"])]
+        assert plain(made[0], user_id) == plain(made[1], THINGS["user"])
+        assert made[0].status == 404
+    stranger = people.person()
+    body = {**ORDER, "order_type": "limit", "limit_price": 149}
+    own = stranger.ask("POST", "/broker-order", body, key=theirs.order_key)  # the same words are another key
+    assert (own.status, own.data["id"] == theirs.order_id) == (201, False), own.raw
+    assert theirs.as_it_is() == before
+
+
+def test_a_role_that_was_taken_away_no_longer_reaches_ones_own_order(people: ServedPeople) -> None:
+    ada, owner = people.person(), people.person(Role.OWNER)
+    resting = {**ORDER, "order_type": "limit", "limit_price": 148, "time_in_force": "gtc"}
+    order = ada.ask("POST", "/broker-order", resting, key=new_key())
+    there = f"/broker-order/{order.data['id']}"
+    assert owner.ask("PATCH", f"/api/users/{ada.user.user_id}", {"role": "viewer"}).status == 200
+    assert ada.ask("GET", there).status == 200
+    for method, body in (("DELETE", None), ("PATCH", {"limit_price": 147})):
+        refused = ada.ask(method, there, body, key=new_key())
+        assert (refused.status, refused.code) == (403, "E-FORBIDDEN"), refused.raw
+
+
+def test_who_was_removed_leaves_their_order_to_nobody(people: ServedPeople) -> None:
+    ada, owner = people.person(), people.person(Role.OWNER)
+    resting = {**ORDER, "order_type": "limit", "limit_price": 146, "time_in_force": "gtc"}
+    order = ada.ask("POST", "/broker-order", resting, key=new_key())
+    assert owner.ask("DELETE", f"/api/users/{ada.user.user_id}").status == 200
+    people.within(lambda desk: desk.keeper.add(ada.user.name, Role.TRADER, PASSWORD))
+    token = people.caller().sign_in(ada.user.name).data["token"]
+    heir = people.caller().bearing(token)
+    assert heir.ask("GET", f"/broker-order/{order.data['id']}").status == 404
+    assert heir.ask("GET", "/broker-order").data == []
