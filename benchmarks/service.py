@@ -1,6 +1,7 @@
 """The service beside the gateway that it stands on: what HTTP adds to an order, how fast it tells its state.
 
-    python -m benchmarks.service
+    python -m benchmarks.service             over a socket
+    python -m benchmarks.service in-turn     CPU alone, of POST and of the gateway in turn
 
 The broker answers at once, so all of the time is ours. Client and server are processes of their own, a core each.
 """
@@ -31,11 +32,13 @@ from ibkit.model import AccountId, Environment, Secret
 from ibkit.service import serving
 from ibkit.service.brokers import Capability
 from ibkit.service.rates import Rates
-from ibkit.settings import load
+from ibkit.settings import Settings, load
 from ibkit.store import open_journal
 from ibkit.users.principal import Principal, Role, Scope
 
 ORDERS = 300
+IN_TURN, _WARM = 300, 40
+WISH = {"broker": "bench", "action": "buy", "symbol": "AAPL", "qty": 1, "order_type": "limit"}
 LOOKS = 8_000
 CONNECTIONS = 4
 AT_ONCE = 20
@@ -111,8 +114,7 @@ async def _measure() -> dict[str, float]:
     serving.Rates = lambda monotonic: Rates(monotonic, limit=10**9)  # type: ignore[assignment, misc]
     with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT) as name:
         folder = Path(name)
-        flags = {"BROKER_PROVIDER": "ibkr", "IBKR_AUTH_METHOD": "oauth2", "IBKIT_STATE_DIR": name, "APP_ENV": "test"}
-        settings = load(flags=flags, require_method=False)
+        settings = _settings(name)
         bench, ready = Bench(folder), anyio.Event()
         told: dict[str, Any] = {}
         whole = serving.open_service
@@ -149,6 +151,83 @@ async def _measure() -> dict[str, float]:
         "added": told["posted"] - told["direct"],
         "added_cpu": told["posted_cpu"] - told["direct_cpu"],
     }
+
+
+async def _in_turn() -> dict[str, float]:
+    """CPU seconds of an order given to the application itself, and of one given to the gateway, in turn: the medians.
+
+    Without a socket and without a client: what other programs do on the machine counts least here.
+    """
+    serving.Rates = lambda monotonic: Rates(monotonic, limit=10**9)  # type: ignore[assignment, misc]
+    posted: list[float] = []
+    given: list[float] = []
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT) as name:
+        bench = Bench(Path(name))
+        async with serving.open_service(_settings(name), Anybody(), watch=False, adapters=[bench]) as running:
+            for number in range(IN_TURN + _WARM):
+                began = time.process_time()
+                await _post(running.app, number)
+                between = time.process_time()
+                await bench.end_open_orders()
+                again = time.process_time()
+                outcome = await bench.gateway.submit(ticket(number), key=key("turn", number), user="bench")
+                ended = time.process_time()
+                assert outcome.error is None, outcome
+                await bench.end_open_orders()
+                if number >= _WARM:
+                    posted.append(between - began)
+                    given.append(ended - again)
+    return {
+        "turn_posted_cpu": statistics.median(posted),
+        "turn_direct_cpu": statistics.median(given),
+        "turn_ratio": statistics.median(a / b for a, b in zip(posted, given, strict=True)),
+    }
+
+
+async def _post(app: Any, number: int) -> None:
+    """One order as uvicorn would hand it over."""
+    wish = {**WISH, "limit_price": 187.25 + number % 500 / 100}
+    body = json.dumps(wish).encode()
+    headers = [
+        (b"host", b"x"),
+        (b"authorization", b"Bearer bench"),
+        (b"idempotency-key", f"bench-in-turn-{number:010}".encode()),
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "path": "/broker-order",
+        "raw_path": b"/broker-order",
+        "query_string": b"",
+        "root_path": "",
+        "scheme": "http",
+        "server": ("127.0.0.1", 80),
+        "client": ("127.0.0.1", 1),
+        "headers": headers,
+        "state": {},
+    }
+    left = [{"type": "http.request", "body": body, "more_body": False}]
+    answers: list[Any] = []
+
+    async def receive() -> Any:
+        if not left:
+            await anyio.sleep_forever()
+        return left.pop()
+
+    async def send(message: Any) -> None:
+        answers.append(message)
+
+    await app(scope, receive, send)
+    assert answers[0]["status"] == 201, answers
+
+
+def _settings(folder: str) -> Settings:
+    flags = {"BROKER_PROVIDER": "ibkr", "IBKR_AUTH_METHOD": "oauth2", "IBKIT_STATE_DIR": folder, "APP_ENV": "test"}
+    return load(flags=flags, require_method=False)
 
 
 def _memory_mb() -> float:
@@ -195,14 +274,7 @@ def orders(address: str, count: int) -> dict[str, float]:
     line, taken = connect(address), []
     for number in range(count or ORDERS):
         price = 187.25 + number % 500 / 100
-        wish = {
-            "broker": "bench",
-            "action": "buy",
-            "symbol": "AAPL",
-            "qty": 1,
-            "order_type": "limit",
-            "limit_price": price,
-        }
+        wish = {**WISH, "limit_price": price}
         body = json.dumps(wish).encode()
         request = (
             f"POST /broker-order HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer bench\r\n"
@@ -240,14 +312,20 @@ def status(address: str, count: int) -> dict[str, float]:
 
 def measure() -> dict[str, float]:
     """Seconds, answers a second, megabytes; from a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.service"], check=True, capture_output=True, text=True, cwd=ROOT
-    )
-    return json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, float] = {}
+    for words in ((), ("in-turn",)):
+        command = [sys.executable, "-m", "benchmarks.service", *words]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+        found |= json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
+    if sys.argv[1:] == ["in-turn"]:
+        from ibkit.bootstrap import run
+
+        print(json.dumps(run(_in_turn)))
+    elif len(sys.argv) > 1:
         work = {"orders": orders, "status": status}[sys.argv[1]]
         print(json.dumps(work(sys.argv[2], int(sys.argv[3]))))
     else:

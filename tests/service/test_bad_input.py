@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from ibkit.error_catalogue import CATALOGUE
+from ibkit.service.order_wish import OrderWish
 from service_desks import ORDER, Served, new_key
 
 LIMIT = {**ORDER, "order_type": "limit", "limit_price": 265}
@@ -69,6 +70,14 @@ def test_all_that_is_wrong_with_a_body_is_told_by_field_and_nothing_is_kept(
     assert len(mock_service.sent()) == sent
     kept = mock_service.ask("GET", "/broker-order?limit=200").data
     assert key not in {each["idempotency_key"] for each in kept}
+
+
+@pytest.mark.requirement("GWY-04")
+@pytest.mark.parametrize(
+    ("given", "name"), [("BRK B", "BRK B"), ("BRK.B", "BRK B"), ("brk.b", "BRK B"), ("aapl", "AAPL"), ("A", "A")]
+)
+def test_a_symbol_may_be_written_with_dot_or_blank_and_in_small_letters(given: str, name: str) -> None:
+    assert OrderWish.read({**ORDER, "symbol": given}).name == name
 
 
 def test_a_misspelt_field_is_told_what_was_meant_and_a_choice_what_there_is(mock_service: Served) -> None:

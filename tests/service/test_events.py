@@ -17,9 +17,10 @@ from websockets.sync.client import ClientConnection, connect
 
 from gateway_service import at_the_gateway, order
 from ibkit.bootstrap import quote_lines
+from ibkit.errors import Unreachable
 from ibkit.service import events, order_events
 from people import account, person
-from service_desks import Served, until
+from service_desks import Served, new_key, until
 
 AAPL = 265598
 
@@ -141,6 +142,19 @@ def test_a_stream_goes_on_after_the_last_event_that_was_heard(
             assert second.wait(lambda told, each=each: told["id"] == each), each
 
 
+@pytest.mark.requirement("GWY-06")
+def test_a_change_of_an_order_is_told_with_its_new_terms_and_stays_with_it(mock_service: Served) -> None:
+    mock_service.people.holders["changes"] = person("changes")
+    placed = mock_service.order(token="changes", order_type="limit", limit_price=262.35)
+    path = f"/broker-order/{placed.data['id']}"
+    with listening(mock_service, "changes") as stream:
+        changed = mock_service.ask("PATCH", path, {"limit_price": 262.4}, key=new_key(), token="changes")
+        assert changed.status == 200, changed.raw
+        assert stream.wait(lambda each: (each["id"], each["price"]) == (placed.data["id"], 262.4)), stream.told
+        mock_service.ask("DELETE", path, token="changes")
+        assert stream.wait(lambda each: (each["status"], each["price"]) == ("cancelled", 262.4)), stream.told
+
+
 @pytest.mark.requirement("GWY-06", "GWY-02")
 def test_a_websocket_tells_the_same_orders_by_header_or_by_the_first_message(mock_service: Served) -> None:
     for name in ("wire", "page"):
@@ -208,9 +222,9 @@ def test_messages_that_nobody_asked_for_and_streams_beyond_ten_are_refused(mock_
     mock_service.people.holders["many"] = person("many")
     with ExitStack() as stack:
         lines = [stack.enter_context(socket(mock_service, "/broker-order/events", "many")) for _ in range(10)]
+        until(lambda: mock_service.ask("GET", "/broker-order/events?since=never", token="many").status == 429)
         with socket(mock_service, "/broker-order/events", "many") as line:
             assert refused(line) == (4429, "E-RATE")
-        assert mock_service.ask("GET", "/broker-order/events", token="many").status == 429
         lines[0].send('{"subscribe": "everything"}')
         assert refused(lines[0]) == (4400, "E-VALIDATION")
         lines[1].send("x" * 20_000)
@@ -288,6 +302,21 @@ def test_quotes_without_a_login_are_refused_with_its_cause(tmp_path: Path) -> No
     with at_the_gateway(tmp_path, "not-authenticated") as service:
         answer = service.ask("GET", "/quotes/events?symbols=AAPL")
         assert (answer.status, answer.code) == (424, "E-GW-NOAUTH"), answer.raw
+
+
+@pytest.mark.requirement("GWY-05", "ERR-02")
+def test_a_stream_that_the_broker_does_not_open_says_so_and_ends(
+    mock_service: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuses(self: quote_lines.QuoteLines) -> None:
+        raise Unreachable("the stream of quotes did not open in time")
+
+    monkeypatch.setattr(quote_lines.QuoteLines, "_opened", refuses)
+    with listening(mock_service, "ada", "?symbols=AAPL", path="/quotes/events") as sse:
+        assert sse.wait(lambda each: each.get("code") == "E-API-CONNECT"), sse.told
+        until(lambda: sse.ended)
+    with socket(mock_service, "/quotes/events?symbols=AAPL") as line:
+        assert refused(line) == (1011, "E-API-CONNECT")
 
 
 @pytest.mark.requirement("GWY-04")

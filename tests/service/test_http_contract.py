@@ -18,6 +18,7 @@ from ibkit.bootstrap.desks import journal_path
 from ibkit.model import Environment
 from ibkit.service.rates import Rates
 from ibkit.store.journal import SqliteJournal
+from ibkit.trading.alert import AlertKind
 from ibkit.trading.risk import Halt, HaltMode, Layer, LimitChange
 from people import People, person
 from service_desks import Served, new_key, until
@@ -234,6 +235,11 @@ def test_an_outcome_that_nobody_can_prove_is_502_with_the_order_and_later_reads_
         assert (kept["status"], kept["error"]["code"]) == ("unknown", "E-ORD-UNKNOWN")
         again = resting(service, key)
         assert (again.status, again.data["id"], again.data["status"]) == (200, kept["id"], "unknown")
+
+        async def alerts(journal: SqliteJournal, now: datetime) -> list[str]:
+            return [each.subject for each in await journal.alerts.open(kind=AlertKind.PARKED_ORDER)]
+
+        assert with_book(service, alerts) == [kept["id"]]
         assert len(service.sent()) == 1
 
 

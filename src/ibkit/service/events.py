@@ -158,6 +158,8 @@ class EventStream(Response[bytes]):
                     await tell(b"", more=False)
                 except TimeoutError:
                     pass  # the connection breaks when this returns without its end
+                except IbkitError as error:
+                    await tell(_sse(Event("error", _told(error))), more=False)
                 end()
 
 
@@ -182,16 +184,14 @@ async def serve_socket(
         standing = await _let_in(socket, authenticator)
         who = await standing.who()
         seats.check(who.user_id)
-        source = await opens(who)
+        with seats.hold(who.user_id):
+            await _carry(socket, await opens(who), standing)
     except WebSocketDisconnect:
         return
     except Refusal as refusal:
         await _refuse(socket, refusal.error, BAD_REQUEST)
     except IbkitError as error:
         await _refuse(socket, error, _closing(error))
-    else:
-        with seats.hold(who.user_id):
-            await _carry(socket, source, standing)
 
 
 def _from_here(socket: AnySocket, origins: frozenset[str]) -> None:
@@ -283,6 +283,8 @@ async def _carry(socket: AnySocket, source: Source, standing: Standing) -> None:
             pass
         except TimeoutError:
             await _close(socket, TOO_SLOW, "too slow a reader")
+        except IbkitError as error:
+            await _refuse(socket, error, _closing(error))
         end()
 
 

@@ -31,7 +31,7 @@ def read_json(body: bytes) -> Any:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise _unreadable(f"it is not UTF-8 (byte {error.start})") from None
-    if _deepest(text) > MOST_DEPTH:
+    if text.count("[") + text.count("{") > MOST_DEPTH and _deepest(text) > MOST_DEPTH:
         raise _unreadable(f"it is nested deeper than {MOST_DEPTH}")
     try:
         value = json.loads(
@@ -39,7 +39,8 @@ def read_json(body: bytes) -> Any:
         )
     except json.JSONDecodeError as error:
         raise _unreadable(f"{error.msg} (line {error.lineno}, column {error.colno})") from None
-    _refuse_odd_text(value)
+    if "\\u" in text:  # UTF-8 has no half pairs, and JSON no plain NUL: only an escape can bring them in
+        _refuse_odd_text(value)
     return value
 
 

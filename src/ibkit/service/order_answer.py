@@ -18,7 +18,7 @@ from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.outcome import Outcome
 from ibkit.trading.ref import own_key
 
-__all__ = ["STATUSES", "OrderAnswer", "OrderData", "OrderError", "OrderList", "order_data", "status_of"]
+__all__ = ["MOST_CHANGES", "STATUSES", "OrderAnswer", "OrderData", "OrderError", "OrderList", "order_data", "status_of"]
 
 Status = Literal[
     "pending",
@@ -45,6 +45,8 @@ _WORDS: dict[IntentState, Status] = {
     IntentState.NOT_PLACED: "failed",
     IntentState.UNKNOWN_NEEDS_HUMAN: "unknown",
 }
+MOST_CHANGES = 500
+"""So many changes of a user, the newest, are looked at for how orders stand now."""
 _TYPES = {
     OrderType.MARKET: "market",
     OrderType.LIMIT: "limit",

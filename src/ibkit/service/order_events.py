@@ -14,10 +14,10 @@ from ibkit.clock import Clock
 from ibkit.errors import IbkitError
 from ibkit.service.brokers import Brokers, Login
 from ibkit.service.events import HEARTBEAT_S, Event, Source
-from ibkit.service.order_answer import order_data
+from ibkit.service.order_answer import MOST_CHANGES, order_data
 from ibkit.service.refusals import invalid
 from ibkit.trading.events import IntentId, Operation
-from ibkit.trading.intent import Intent
+from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.ref import keys_of_user
 from ibkit.users.principal import Principal
 
@@ -99,31 +99,62 @@ class OrderEvents:
             before = name not in position and begin is None  # what was there already is nobody's news
             if name not in position:
                 position[name] = begin or login.clock.now()
-            for intent in await self._changed(login, who, position[name] - _OVERLAP):
-                if seen.get(intent.intent_id) == intent.version:
-                    continue
-                seen[intent.intent_id] = intent.version
-                position[name] = max(position[name], intent.updated_at)
+            news = await self._seen_now(login, who, position[name] - _OVERLAP, seen)
+            if not news:
+                continue
+            changes = await login.journal.of_keys(
+                keys_of_user(who.user_id),
+                environment=login.environment,
+                operation=Operation.MODIFY,
+                limit=MOST_CHANGES,
+            )
+            for at, intent in news:
+                position[name] = max(position[name], at)
                 if before or (who.accounts is not None and intent.planned.account_id not in who.accounts):
                     continue
-                yield Event("order", order_data(intent, broker=name), _show_position(position))
+                data = order_data(intent, broker=name, changes=changes)
+                yield Event("order", data, _show_position(position))
 
-    async def _changed(self, login: Login, who: Principal, since: datetime) -> list[Intent]:
-        """All that moved since then, the oldest change first."""
+    async def _seen_now(
+        self, login: Login, who: Principal, since: datetime, seen: dict[IntentId, int]
+    ) -> list[tuple[datetime, Intent]]:
+        """Orders that have moved, or were changed with success, with the moment; the oldest first."""
+        news: dict[IntentId, tuple[datetime, Intent]] = {}
+        for operation in (Operation.PLACE, Operation.MODIFY):
+            for moved in await self._changed(login, who, operation, since):
+                if seen.get(moved.intent_id) == moved.version:
+                    continue
+                seen[moved.intent_id] = moved.version
+                order: Intent | None = moved
+                if operation is Operation.MODIFY:
+                    order = await _changed_by(login, moved)
+                if order is not None and order.key.startswith(keys_of_user(who.user_id)):
+                    news[order.intent_id] = (moved.updated_at, order)
+        return sorted(news.values(), key=lambda each: each[0])
+
+    async def _changed(self, login: Login, who: Principal, operation: Operation, since: datetime) -> list[Intent]:
+        """All of the user's that moved since then."""
         found: list[Intent] = []
         before: IntentId | None = None
         while True:
             some = await login.journal.of_keys(
                 keys_of_user(who.user_id),
                 environment=login.environment,
-                operation=Operation.PLACE,
+                operation=operation,
                 before=before,
                 changed_since=since,
                 limit=_MOST_AT_ONCE,
             )
             found += some
             if len(some) < _MOST_AT_ONCE:
-                return sorted(found, key=lambda each: each.updated_at)
+                return found
             if len(found) >= _MOST_RETOLD:
                 raise invalid(("since", f"more than {_MOST_RETOLD} orders changed since then: list them, then listen"))
             before = some[-1].intent_id
+
+
+async def _changed_by(login: Login, change: Intent) -> Intent | None:
+    """The order that `change` has changed; None where it did not."""
+    if change.state is not IntentState.ACKED or change.planned.target is None:
+        return None
+    return await login.journal.by_order(change.planned.account_id, change.planned.target)

@@ -19,7 +19,7 @@ from ibkit.errors import IbkitError, InFlight, KeyReused, NotFound, TradingError
 from ibkit.model import AccountId, Key, OrderTicket
 from ibkit.service.brokers import Brokers, Capability, Login, OrderDesk
 from ibkit.service.carrying import Carrying, Run
-from ibkit.service.order_answer import OrderAnswer, OrderData, OrderList, order_data, status_of
+from ibkit.service.order_answer import MOST_CHANGES, OrderAnswer, OrderData, OrderList, order_data, status_of
 from ibkit.service.order_wish import OrderChange, OrderWish, Tickets
 from ibkit.service.people import may_order, of_theirs
 from ibkit.service.previews import preview_of
@@ -39,7 +39,6 @@ RETRY_AFTER_S = 2
 LONGEST_PAGE = 200
 _MOST_READ = 2_000
 """Of a filtered list: so many orders are looked at for one page."""
-_MOST_CHANGES = 500
 _AGAIN_S = 0.2
 TENANT = "local"
 _LONGEST_ID = 64
@@ -365,7 +364,7 @@ class Orders:
 
     async def _changes(self, login: Login, user_id: str) -> tuple[Intent, ...]:
         return await login.journal.of_keys(
-            keys_of_user(user_id), environment=login.environment, operation=Operation.MODIFY, limit=_MOST_CHANGES
+            keys_of_user(user_id), environment=login.environment, operation=Operation.MODIFY, limit=MOST_CHANGES
         )
 
     async def _data(self, home: _Home, intent: Intent) -> OrderData:
