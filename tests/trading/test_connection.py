@@ -49,13 +49,14 @@ EVENTS = (
     E.LOGIN_NEEDED,
     E.TAKEN,
     E.HELD_UP,
+    E.LEFT,
     E.LOGGED_OUT,
 )
-LOOKED_AT = ". not_configured connecting connected degraded error needs_login competing paused disconnected"
+LOOKED_AT = ". not_configured connecting connected degraded error needs_login competing paused configured disconnected"
 TABLE = {
-    "not_configured": "configured not_configured . . . . . . . .",
-    "configured": ". not_configured connecting . . . . . . disconnected",
-    "disconnected": ". not_configured connecting . . . . . . disconnected",
+    "not_configured": "configured not_configured . . . . . . . . .",
+    "configured": ". not_configured connecting . . . . . . . disconnected",
+    "disconnected": ". not_configured connecting . . . . . . . disconnected",
     "connecting": LOOKED_AT,
     "connected": LOOKED_AT,
     "degraded": LOOKED_AT,

@@ -10,6 +10,7 @@ Source: docs/facts/auth-and-sessions.md §2.4, §3.6, §4.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -82,6 +83,10 @@ class Keeper:
         self.suppressed = suppress
         self.stream_session: Secret[str] | None = None
         """The session of the newest tickle, which a WebSocket's cookie names."""
+        self.sso_expires: tuple[datetime, int] | None = None
+        """When a tickle last told `ssoExpires`, and its milliseconds."""
+        self.beaten: Callable[[IbkitError | None], None] = lambda error: None
+        """Told after each beat of the keep-alive: what it failed by, or None. It neither waits nor raises."""
         self._ib = ib
         self._grants = grants
         self._rotate_after = rotate_after
@@ -217,9 +222,12 @@ class Keeper:
                 pass
 
     async def forget(self) -> None:
-        """After a logout: nothing is left of the login."""
+        """After a logout: nothing is left of the login, not on disk either."""
         async with self._turn:
             self._drop_grant()
+            if self._grants is not None:
+                self._grants.discard()
+            self.stream_session, self.sso_expires = None, None
             self.level = 0
             self.opener.was_in = False
             self._moved(SessionEvent.LOGIN_LOST)
@@ -239,7 +247,9 @@ class Keeper:
                 failures += 1
                 if failures == 1:
                     log.warning("keep-alive failed", extra={"code": error.code})
+                self.beaten(error)
             else:
+                self.beaten(None)
                 if failures:
                     log.info("keep-alive works again")
                 failures = 0

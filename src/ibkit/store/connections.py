@@ -37,11 +37,13 @@ from ibkit.store.database import Database
 from ibkit.store.migrating import for_engine
 from ibkit.trading.connection import (
     CLOSED,
+    ConnectionEvent,
     ConnectionState,
     EventName,
     HistoryEvent,
     SessionRecord,
     Standing,
+    move,
 )
 
 __all__ = ["KEPT", "ConnectionRow", "SqlConnections"]
@@ -277,10 +279,11 @@ class SqlConnections:
                 if row is not None and row.state.is_up:
                     # Nobody is there who could still say so.
                     this = named(CONNECTIONS, session.user_id, session.connection_id)
-                    change = {"state": ConnectionState.ERROR.value, "since": now}
+                    left = move(row.state, ConnectionEvent.LEFT)
+                    change = {"state": left.value, "since": now}
                     connection.execute(update(CONNECTIONS).where(*this).values(change))
                     lasted = (now - row.since).total_seconds()
-                    fell = replace(told, name=EventName.STATE, state=ConnectionState.ERROR, lasted_s=lasted)
+                    fell = replace(told, name=EventName.STATE, state=left, lasted_s=lasted)
                     put_events(connection, fell)
             return tuple(cleaned)
 

@@ -5,6 +5,7 @@
         ─ a look worked ─→ connected        ─ it worked, but data is missing ─→ degraded
         ─ a look failed ─→ error, or where its reason says so needs_login, competing, paused
         ─ trying (a person asked for it) ─→ connecting
+        ─ left (no process keeps it any more) ─→ configured
     everything that is configured ─ logged out ─→ disconnected ─ trying ─→ connecting
     everything ─ credentials gone ─→ not_configured
 
@@ -74,6 +75,8 @@ class ConnectionEvent(enum.StrEnum):
     LOGIN_NEEDED = "login needed"
     TAKEN = "taken by another login"
     HELD_UP = "held up"
+    LEFT = "left"
+    """The process that kept it has ended."""
     LOGGED_OUT = "logged out"
 
 
@@ -93,6 +96,7 @@ _FOUND = {
 MOVES: Final[Mapping[tuple[ConnectionState, ConnectionEvent], ConnectionState]] = {
     (_S.NOT_CONFIGURED, _E.CREDENTIALS_GIVEN): _S.CONFIGURED,
     **{(state, event): found for state in _LOOKED_AT for event, found in _FOUND.items()},
+    **{(state, _E.LEFT): _S.CONFIGURED for state in _LOOKED_AT},
     **{(state, _E.TRYING): _S.CONNECTING for state in _S if state is not _S.NOT_CONFIGURED},
     **{(state, _E.LOGGED_OUT): _S.DISCONNECTED for state in _S if state is not _S.NOT_CONFIGURED},
     **{(state, _E.CREDENTIALS_GONE): _S.NOT_CONFIGURED for state in _S},
