@@ -92,11 +92,13 @@ class ConnectionWatch:
                 lease=lease,
                 since=self._of.clock.now(),
                 alerting=self._of.alerting,
+                book=self._of.book,
             )
             loop.published = worker.publish
+            worker.publish()
             loop.heard = lambda failure: self._of.book.tell(self._of.book.signs.heard(failure, self._of.clock.now()))
             self._of.measuring.watch(loop.standing, desks[0].broker.username)
-            await self._watched(worker.run, stop)
+            await self._watched(worker.loop.run, stop)
 
     async def _watched(self, run: Callable[[anyio.Event], Awaitable[None]], stop: anyio.Event) -> None:
         self.on = True

@@ -10,7 +10,6 @@ What is known of it is held here, so that telling it costs no call. Source: requ
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -27,7 +26,8 @@ from ibkit.bootstrap.connection_watch import ConnectionWatch
 from ibkit.bootstrap.desks import Books, Desk, desk_of, open_books
 from ibkit.bootstrap.edge import edges
 from ibkit.bootstrap.measuring import Measuring
-from ibkit.bootstrap.session_book import PART, SessionBook, open_session_book
+from ibkit.bootstrap.session_book import CHECK_EVERY_S, PART, WISH_EVERY_S, SessionBook, open_session_book
+from ibkit.bootstrap.session_look import login_of, look
 from ibkit.client import Client
 from ibkit.client.opening import Step
 from ibkit.client.outcomes import Verdict
@@ -38,27 +38,24 @@ from ibkit.errors import (
     IbkitError,
     NotFound,
     OutcomeUnknown,
-    SessionTaken,
     SessionUnavailable,
     TradingError,
 )
-from ibkit.model import AccountId, AuthMethod, Environment
+from ibkit.model import AccountId, Environment
 from ibkit.settings import Settings
 from ibkit.trading import Observer
 from ibkit.trading.connection import ConnectionState, Standing, retry_after
 from ibkit.trading.intent import IntentState
 from ibkit.trading.timeline import unobserved
-from ibkit.wire.endpoint import Needs
-from ibkit.wire.session import AUTH_STATUS, BrokerageStatus
+from ibkit.wire.session import AUTH_STATUS
 
 if TYPE_CHECKING:
     from ibkit.bootstrap.trading_client import TradingClient
 
-__all__ = ["CHECK_EVERY_S", "FRESH_S", "Connection", "open_connection"]
+__all__ = ["FRESH_S", "Connection", "open_connection"]
 
 log = logging.getLogger(__name__)
 
-CHECK_EVERY_S = 30.0
 FRESH_S = 90.0
 """A check that is older proves nothing any more. MON-01."""
 FOLLOW_EVERY_S = 5.0
@@ -66,8 +63,6 @@ _MOST_FOLLOWED = 200
 REACH_WITHIN_S = 60.0
 LEAVE_WITHIN_S = 10.0
 _GLANCE_S = 0.1
-WISH_EVERY_S = 2.0
-"""How soon a process notices that another one logged its connection out, or wants it again."""
 _AGAIN_S = 30.0
 
 Confirm = Callable[[AccountId, bool], bool]
@@ -251,26 +246,12 @@ class Connection:
         try:
             if not self._recovered:
                 await self.reach()
-            status = await self._status()
-            if not status.ready:
-                await self.client.keeper.beat()
-                status = await self._status()
-            if status.taken:
-                raise SessionTaken(f"another login holds the brokerage session of {self.client.keeper.username}")
-            if not status.ready:
-                raise SessionUnavailable
+            await look(self.client)
         except IbkitError as error:
             if error is not self.health.error:  # `reach` has told its own
                 await self._failed(error)
         else:
             await self._worked()
-
-    async def _status(self) -> BrokerageStatus:
-        """Its word, after what is missing of the session was opened again; never in the midst of an order."""
-        keeper = self.client.keeper
-        if keeper.level < Needs.PRIMED_ACCOUNTS.value and keeper.conversations == 0:
-            await self.client.connect()
-        return await self.client.status()
 
     async def _check_for_ever(self) -> None:
         """By the interval of the keep-alive, at most 30 s; after a failure sooner, with growing pauses (SES-07)."""
@@ -410,21 +391,13 @@ class Connection:
         return followed
 
     async def _worked(self) -> None:
-        await self.book.worked(self._login(), self.client.keeper.opening.accounts)
+        await self.book.worked(login_of(self.client), self.client.keeper.opening.accounts)
 
     async def _failed(self, error: IbkitError) -> None:
         if self.health.error is None or self.health.error.code != error.code:
             level = logging.WARNING if isinstance(error, AuthError) else logging.INFO
             log.log(level, "the login is not usable", extra={"code": error.code})
         await self.book.failed(error)
-
-    def _login(self) -> str:
-        """A hash of what tells this login from the next: a gateway's session, or when we signed in."""
-        keeper = self.client.keeper
-        if keeper.grant is not None and self.client.method is not AuthMethod.GATEWAY:
-            return hashlib.sha256(keeper.grant.obtained_at.isoformat().encode()).hexdigest()
-        session = keeper.stream_session
-        return "" if session is None else hashlib.sha256(session.reveal().encode()).hexdigest()
 
 
 def _put_down() -> TradingError:

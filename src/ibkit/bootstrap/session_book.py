@@ -47,9 +47,11 @@ from ibkit.trading.connection import (
 from ibkit.wire.session_clocks import LONGEST_S
 
 __all__ = [
+    "CHECK_EVERY_S",
     "CLEAN_EVERY_S",
     "OF_SETTINGS",
     "PART",
+    "WISH_EVERY_S",
     "SessionBook",
     "connection_id_of",
     "lease_folder",
@@ -62,6 +64,10 @@ log = logging.getLogger(__name__)
 PART = "connections"
 """Part of the database that this room keeps."""
 OF_SETTINGS = "default"
+CHECK_EVERY_S = 30.0
+"""Between two looks at a connection at most. MON-04."""
+WISH_EVERY_S = 2.0
+"""How soon a process notices that another one logged its connection out, or wants it again."""
 CLEAN_EVERY_S = 300.0
 LONGEST = timedelta(seconds=LONGEST_S)
 _MOST_WAITING = 1_000
