@@ -317,7 +317,7 @@ async def test_a_passed_test_takes_the_place_of_the_set_in_use_and_of_all_its_te
         first = await credentials.put(draft())
         await credentials.activate(first.credential_id)
         clock.advance(60)
-        waiting = await credentials.put(draft())
+        waiting = await credentials.put(draft(access_token="a newer token"))
         newest = await credentials.put(draft(access_token="the newest token"))
         with pytest.raises(NotFound):
             await credentials.activate(waiting.credential_id)
@@ -339,10 +339,56 @@ async def test_the_database_itself_refuses_a_second_set_in_use(url):
     async with opened(url, ring_of(OLD)) as vault:
         credentials = SqlCredentials(vault)
         await credentials.activate((await credentials.put(draft())).credential_id)
-        await credentials.put(draft())
+        await credentials.put(draft(access_token="another token"))
         with pytest.raises(StorageError) as caught:
             await run(vault, update(CREDENTIALS).values(status="active"))
         assert isinstance(caught.value.__cause__, IntegrityError)
+
+
+@pytest.mark.requirement("VLT-07", "VLT-14")
+async def test_the_same_credentials_again_change_nothing_and_grow_no_younger(url):
+    clock = ManualClock(START)
+    async with opened(url, ring_of(OLD), clock=clock) as vault:
+        credentials = SqlCredentials(vault)
+        first = await credentials.put(draft())
+        clock.advance(60)
+        assert await credentials.put(draft()) == first
+        await credentials.activate(first.credential_id)
+        in_use = await credentials.get(first.credential_id)
+        await credentials.put(draft(access_token="a mistake"))
+        assert len(await credentials.of_connection("u1", "main")) == 2
+        # What is in use given again: the mistake that waited is not wanted any more.
+        assert await credentials.put(draft()) == in_use
+        assert await credentials.of_connection("u1", "main") == (in_use,)
+        for other in (draft(label="another label"), draft(key_passphrase="another passphrase")):
+            assert (await credentials.put(other)).credential_id != first.credential_id
+
+
+@pytest.mark.requirement("VLT-14")
+async def test_a_set_is_due_for_a_reminder_when_it_is_old_and_again_when_the_last_reminder_is(url):
+    clock = ManualClock(START)
+    async with opened(url, ring_of(OLD), clock=clock) as vault:
+        credentials = SqlCredentials(vault)
+
+        async def due():
+            now = clock.now()
+            found = await credentials.due_for_reminder(
+                changed_before=now - timedelta(days=90), reminded_before=now - timedelta(days=30)
+            )
+            return [each.connection_id for each in found]
+
+        mine = await credentials.put(draft())
+        await credentials.put(draft("untested"))
+        await credentials.activate(mine.credential_id)
+        clock.advance(90 * 86_400)
+        assert await due() == []
+        clock.advance(1)
+        assert await due() == ["main"]
+        await credentials.reminded(mine.credential_id, clock.now())
+        clock.advance(30 * 86_400)
+        assert await due() == []
+        clock.advance(1)
+        assert await due() == ["main"]
 
 
 @pytest.mark.requirement("VLT-08")

@@ -34,6 +34,7 @@ def test_every_setting_of_the_requirements_is_there(shared: Path) -> None:
         "ENCRYPTION_KMS_ENDPOINT",
         "ENCRYPTION_KMS_KEY_ID",
         "ENCRYPTION_KMS_REGION",
+        "IBKR_GATEWAYS_FOR_USERS",
         "IBKIT_STATE_DIR",
         "IB_KEY_PASSPHRASE",
         "LOG_FILE",

@@ -120,6 +120,17 @@ def test_a_field_without_measure_is_refused(value: str) -> None:
     assert refused("E-VALIDATION", AuthMethod.OAUTH2, {**OAUTH2, "scope": value}).details == {"field": "scope"}
 
 
+@pytest.mark.requirement("VLT-07")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("ca", "/etc/ssl/private/other.pem"), ("ca", "ab" * 31), ("account_id", "../DU1"), ("account_id", "DU 1")],
+)
+def test_of_a_gateway_only_a_fingerprint_is_taken_and_no_path_of_a_file(name: str, value: str) -> None:
+    given = {"address": "https://localhost:5000"}
+    assert refused("E-VALIDATION", AuthMethod.GATEWAY, {**given, name: value}).details == {"field": name}
+    made(AuthMethod.GATEWAY, {**given, "ca": "AB:" * 31 + "CD", "account_id": "DU1234567"})
+
+
 def test_an_unknown_field_is_refused_with_those_there_are() -> None:
     error = refused("E-VALIDATION", AuthMethod.OAUTH2, {**OAUTH2, "clientId": "x"})
     assert "client_id, client_key_id" in error.message

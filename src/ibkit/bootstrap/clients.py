@@ -108,6 +108,7 @@ def token_cache_of(settings: Settings, credentials: Credentials) -> TokenCache |
         base_url=settings.cloud_address.base,
         ring=ring_of(settings),
         random=edges().random,
+        owner=settings.owner,
     )
 
 
@@ -176,9 +177,11 @@ def client_of(
     live_account: str | None = None,
     observe: Observer = unobserved,
     meter: Meter | None = None,
+    kept_sign_in: bool = True,
 ) -> TradingClient:
     """A client of the chosen method; it signs in when it is entered, as far as `upto`.
 
+    kept_sign_in: go on with the sign-in of an earlier run; without it the credentials themselves are proven.
     live_account, observe: as in `TradingClient`. meter: as in `Core`; not for the simulated broker in this process.
     """
     if settings.mock:
@@ -202,7 +205,7 @@ def client_of(
         compete=settings.session.allow_compete if compete is None else compete,
         open_to=upto,
         keep_alive_s=settings.session.keepalive_interval if keep_alive and edges().keep_alive else None,
-        grants=token_cache_of(settings, credentials),
+        grants=token_cache_of(settings, credentials) if kept_sign_in else None,
         rotate_after=timedelta(hours=settings.oauth1.rotation_hours),
         overrides=settings.general.endpoint_overrides,
         region=settings.general.region,

@@ -92,13 +92,19 @@ class TokenCache:
         base_url: str,
         ring: KeyRing | None,
         random: Random,
+        owner: str = "",
         warn: Callable[[str], None] = _LOG.warning,
     ) -> TokenCache:
-        """The cache that belongs to `credentials` at `base_url`."""
+        """The cache that belongs to `credentials` at `base_url`.
+
+        owner: whose credentials; who types another's names in must not find what that one has signed in to (VLT-09).
+        """
         if isinstance(credentials, OAuth1Credentials):
             identity, more = credentials.consumer_key, credentials.access_token or ""
         else:
             identity, more = credentials.client_id, f"{credentials.credential}\0{credentials.ip}"
+        if owner:
+            identity = f"{identity}\0{owner}"
         return cls(
             directory,
             environment=environment,

@@ -20,7 +20,14 @@ _DATABASES = ("sqlite", "postgresql")
 
 def check(settings: Settings) -> list[Problem]:
     """Everything wrong between settings, all at once."""
-    return [*_gateway(settings), *_cloud(settings), *_clock(settings), *_keys(settings), *_rest(settings)]
+    return [
+        *_gateway(settings),
+        *_gateways_for_users(settings),
+        *_cloud(settings),
+        *_clock(settings),
+        *_keys(settings),
+        *_rest(settings),
+    ]
 
 
 def _gateway(settings: Settings) -> list[Problem]:
@@ -49,20 +56,37 @@ def _gateway(settings: Settings) -> list[Problem]:
     return problems
 
 
-def _remote_gateway(settings: Settings, address: Address) -> list[Problem]:
+def _gateways_for_users(settings: Settings) -> list[Problem]:
+    """TM-01: what users may name is what the operator has named, and is judged as the operator's own gateway is."""
+    name, problems = "IBKR_GATEWAYS_FOR_USERS", []
+    for given in settings.gateway.for_users or ():
+        address, wrong = _address(name, given)
+        problems += wrong
+        if address is None:
+            continue
+        if is_ibkr(address.host):
+            problems.append(invalid(name, f"{address.host} is IBKR's cloud, not a gateway"))
+        elif address.scheme != "https":
+            problems.append(invalid(name, f"{address.host}: use https"))
+        elif not is_loopback(address.host):
+            problems += _remote_gateway(settings, address, name)
+    return problems
+
+
+def _remote_gateway(settings: Settings, address: Address, name: str = "IBKR_API_ENDPOINT") -> list[Problem]:
     if is_public(address.host):
         return [
             problem(
                 "E-GW-REMOTE",
                 f"Remote gateway refused: {address.host} is a public address",
-                "IBKR_API_ENDPOINT",
+                name,
                 remedy="Reach the gateway through a VPN or tunnel and name its private address.",
             )
         ]
     if not settings.gateway.allow_remote or settings.gateway.ca is None:
-        return [problem("E-GW-REMOTE", f"Remote gateway refused: {address.host}", "IBKR_API_ENDPOINT")]
+        return [problem("E-GW-REMOTE", f"Remote gateway refused: {address.host}", name)]
     if address.scheme != "https":
-        return [invalid("IBKR_API_ENDPOINT", "a gateway on another machine needs https")]
+        return [invalid(name, "a gateway on another machine needs https")]
     return []
 
 

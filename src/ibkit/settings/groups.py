@@ -100,6 +100,9 @@ class Gateway:
     ca: str | None = variable(
         "IBKR_GATEWAY_CA", "", text, "Certificate file, or SHA-256 fingerprint, of a remote gateway"
     )
+    for_users: tuple[str, ...] | None = variable(
+        "IBKR_GATEWAYS_FOR_USERS", "", items(), "With ENABLE_MULTI_USER: gateways that users may name, no others"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

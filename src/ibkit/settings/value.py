@@ -38,6 +38,7 @@ class Settings:
 
     problems, method_problems: what is wrong; empty unless read with strict=False or require_method=False.
     shadowed: variables in the file that the environment overrides. unknown: names we do not know.
+    given: credentials of the vault, which stand for those of the settings; owner: whose, "" for the settings' own.
     """
 
     general: General
@@ -61,6 +62,8 @@ class Settings:
     method_problems: tuple[Problem, ...] = ()
     shadowed: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    given: Credentials | None = None
+    owner: str = ""
 
     @property
     def environment(self) -> Environment:
@@ -124,6 +127,8 @@ class Settings:
 
     def credentials(self) -> Credentials:
         """What the chosen method signs in with; key files are read now. E-KEY-…, E-SECRET-…, E-OA1-DH."""
+        if self.given is not None:
+            return self.given
         from ibkit.settings.credentials import read_credentials
 
         return read_credentials(self)

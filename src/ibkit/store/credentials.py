@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
 from ibkit.errors import ConfigError, NotFound, StorageError
 from ibkit.model import AuthMethod, Environment, Secret
@@ -45,19 +45,27 @@ class SqlCredentials:
     async def put(self, draft: Draft) -> MaskedCredential:
         """Keep new credentials, inactive until their test passed; those in use stay as they are.
 
-        They take the place of earlier ones of the connection that are not in use.
+        They take the place of earlier ones of the connection that are not in use. The very same ones given again are
+        those that are there already: nothing changes, and they grow no younger.
         """
-        credential_id = self._vault.random(16).hex()
+        fresh_id = self._vault.random(16).hex()
         now = self._vault.clock.now()
 
-        def work(connection: Connection, ring: KeyRing) -> None:
-            here = (CREDENTIALS.c.user_id == draft.user_id, CREDENTIALS.c.connection_id == draft.connection_id)
+        def work(connection: Connection, ring: KeyRing) -> str:
+            here = _of(draft.user_id, draft.connection_id)
+            there = _kept(connection, select(CREDENTIALS).where(*here))
+            same = next((each for each in there if self._is_same(each, draft, ring)), None)
+            if same is not None:
+                in_use = same.row["status"] == Status.ACTIVE.value
+                if in_use:  # what waited was meant to take its place, and is not wanted any more
+                    _remove(connection, select(CREDENTIALS).where(*here, CREDENTIALS.c.status != Status.ACTIVE.value))
+                return str(same.row["credential_id"])
             version, created_at = connection.execute(
                 select(func.max(CREDENTIALS.c.version), func.min(CREDENTIALS.c.created_at)).where(*here)
             ).one()
             _remove(connection, select(CREDENTIALS).where(*here, CREDENTIALS.c.status != Status.ACTIVE.value))
             row = {
-                "credential_id": credential_id,
+                "credential_id": fresh_id,
                 "user_id": draft.user_id,
                 "connection_id": draft.connection_id,
                 "method": draft.method.value,
@@ -67,13 +75,27 @@ class SqlCredentials:
                 "created_at": created_at or now,
                 "changed_at": now,
                 "version": (version or 0) + 1,
+                "fingerprints": dict(draft.fingerprints),
             }
             connection.execute(insert(CREDENTIALS).values(row))
             for name, text in draft.fields.items():
                 put_sealed(connection, _place(row, name), text, ring, self._vault.random)
+            return fresh_id
 
-        await self._vault.write(work)
-        return await self.get(credential_id)
+        return await self.get(await self._vault.write(work))
+
+    def _is_same(self, kept: _Kept, draft: Draft, ring: KeyRing) -> bool:
+        row = kept.row
+        if (row["method"], row["environment"], row["label"]) != (
+            draft.method.value,
+            draft.environment.value,
+            draft.label,
+        ) or {each.place.field for each in kept.texts} != set(draft.fields):
+            return False
+        try:
+            return all(self._vault.text_of(each, ring) == draft.fields[each.place.field] for each in kept.texts)
+        except StorageError:  # sealed with a key that is gone: whatever it was, it is of no use
+            return False
 
     async def activate(self, credential_id: str) -> None:
         """Their test passed: they are in use from now on, and the set that was is gone. Twice does no harm.
@@ -134,6 +156,25 @@ class SqlCredentials:
     async def of_user(self, user_id: str) -> tuple[MaskedCredential, ...]:
         """Everything of one user, by connection, the set in use first."""
         return await self._select(CREDENTIALS.c.user_id == user_id)
+
+    async def of_connection(self, user_id: str, connection_id: str) -> tuple[MaskedCredential, ...]:
+        """The set in use and the one that waits, in this order, as far as there are such."""
+        return await self._select(*_of(user_id, connection_id))
+
+    async def due_for_reminder(
+        self, *, changed_before: datetime, reminded_before: datetime
+    ) -> tuple[MaskedCredential, ...]:
+        """Sets in use that are that old, and of which nobody was reminded since then (VLT-14)."""
+        reminded = CREDENTIALS.c.reminded_at
+        return await self._select(
+            CREDENTIALS.c.status == Status.ACTIVE.value,
+            CREDENTIALS.c.changed_at < changed_before,
+            or_(reminded.is_(None), reminded < reminded_before),
+        )
+
+    async def reminded(self, credential_id: str, at: datetime) -> None:
+        note = update(CREDENTIALS).where(CREDENTIALS.c.credential_id == credential_id).values(reminded_at=at)
+        await self._vault.database.write(lambda connection: for_engine(connection).execute(note))
 
     async def older_than(self, instant: datetime) -> tuple[MaskedCredential, ...]:
         """Sets in use that were last changed before `instant`, of all users: for CREDENTIAL_MAX_AGE_DAYS (VLT-14)."""
@@ -236,6 +277,7 @@ class SqlCredentials:
             last_connected_at=row["last_connected_at"],
             version=row["version"],
             fields=fields,
+            fingerprints=row["fingerprints"] or {},
         )
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, Text, text
+from sqlalchemy import JSON, Column, Connection, Integer, MetaData, String, Table, Text, text
 
 from ibkit.store.columns import Instant
 from ibkit.store.database import SCHEMA
 
-__all__ = ["CREDENTIALS", "KEYS", "SEALED", "one_at_a_time"]
+__all__ = ["CREDENTIALS", "KEYS", "LICENCES", "SEALED", "one_at_a_time"]
 
 _METADATA = MetaData(schema=SCHEMA)
 
@@ -17,8 +17,19 @@ CREDENTIALS = Table(
     Column("credential_id", String, primary_key=True),
     *(Column(name, String) for name in ("user_id", "connection_id", "method", "environment", "label", "status")),
     Column("last_error", String),
-    *(Column(name, Instant) for name in ("created_at", "changed_at", "last_used_at", "last_connected_at")),
+    *(
+        Column(name, Instant)
+        for name in ("created_at", "changed_at", "last_used_at", "last_connected_at", "reminded_at")
+    ),
     Column("version", Integer),
+    Column("fingerprints", JSON),
+)
+LICENCES = Table(
+    "licences",
+    _METADATA,
+    Column("licence_id", Integer, primary_key=True),
+    *(Column(name, String) for name in ("reference", "accepted_by")),
+    Column("accepted_at", Instant),
 )
 SEALED = Table(
     "sealed",

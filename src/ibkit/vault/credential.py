@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import assert_never
 
@@ -30,11 +30,24 @@ from ibkit.model import (
     mask,
 )
 
-__all__ = ["FIELDS", "Draft", "Field", "Kind", "MaskedCredential", "OpenCredential", "Status", "shown"]
+__all__ = [
+    "FIELDS",
+    "Draft",
+    "Field",
+    "Kind",
+    "MaskedCredential",
+    "OpenCredential",
+    "Status",
+    "check_names",
+    "is_never_stored",
+    "shown",
+]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NEVER = re.compile(r"passw|2fa|otp|two.?factor|second.?factor|\bpin\b", re.IGNORECASE)
 _PRIVATE_KEY = re.compile(r"-----BEGIN (?:RSA |ENCRYPTED )?PRIVATE KEY-----")
+_FINGERPRINT = re.compile(r"[0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2}){31}", re.ASCII)
+_ACCOUNT = re.compile(r"[A-Za-z0-9]{3,20}", re.ASCII)
 _LONGEST_LABEL, _LARGEST_FIELD = 200, 64 * 1024
 
 
@@ -96,6 +109,8 @@ FIELDS: Mapping[AuthMethod, Mapping[str, Field]] = {
 class Draft:
     """Credentials as somebody gives them. user_id: "" for the owner of a single-user installation.
 
+    fingerprints: of the keys among the fields, SHA-256 of the public half: by these a person knows a key again.
+
     Raises InvalidRequest (E-VALIDATION, E-KEY-FORMAT) where the form is wrong; no value is repeated in it.
     """
 
@@ -105,6 +120,7 @@ class Draft:
     environment: Environment
     fields: Mapping[str, Secret[str]]
     label: str = ""
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check(self)
@@ -118,8 +134,26 @@ def _check(draft: Draft) -> None:
         raise _wrong("user_id", "use 1 to 64 letters, digits, dots, dashes or underscores")
     if len(draft.label) > _LONGEST_LABEL:
         raise _wrong("label", f"at most {_LONGEST_LABEL} characters")
+    check_names(draft.method, draft.fields)
     known = FIELDS[draft.method]
-    for name in draft.fields:
+    for name, value in draft.fields.items():
+        if len(value.reveal()) > _LARGEST_FIELD or "\0" in value.reveal():
+            raise _wrong(name, f"at most {_LARGEST_FIELD} characters, none of them NUL")
+        if known[name].kind is Kind.PRIVATE_KEY and not _PRIVATE_KEY.search(value.reveal()):
+            raise InvalidRequest(f"Private key is not valid PEM: {name}", code="E-KEY-FORMAT", details={"field": name})
+    ca, account_id = draft.fields.get("ca"), draft.fields.get("account_id")
+    if ca is not None and not _FINGERPRINT.fullmatch(ca.reveal()):
+        # No path of a file: whoever gives credentials need not be who owns this machine's files.
+        raise _wrong("ca", "use the certificate's SHA-256 fingerprint, 64 hex digits")
+    if account_id is not None and not _ACCOUNT.fullmatch(account_id.reveal()):
+        raise _wrong("account_id", "use an account id like DU1234567")
+
+
+@discreet
+def check_names(method: AuthMethod, fields: Mapping[str, Secret[str]]) -> None:
+    """InvalidRequest (E-VALIDATION) where a field is none of the method's, or one that it needs is missing."""
+    known = FIELDS[method]
+    for name in fields:
         if name in known:
             continue
         if _NEVER.search(name):
@@ -128,19 +162,19 @@ def _check(draft: Draft) -> None:
                 remedy=f"Leave {name} out. The gateway's login happens in its own page.",
                 details={"field": name},
             )
-        raise _wrong(name, f"{draft.method.value} has no such field; it has {', '.join(known)}")
-    missing = [name for name, field in known.items() if field.required and not draft.fields.get(name)]
+        raise _wrong(name, f"{method.value} has no such field; it has {', '.join(known)}")
+    missing = [name for name, field in known.items() if field.required and not fields.get(name)]
     if missing:
         raise InvalidRequest(
-            f"Invalid request: {draft.method.value} needs {', '.join(missing)}",
+            f"Invalid request: {method.value} needs {', '.join(missing)}",
             remedy=f"Give {', '.join(missing)}.",
             details={"missing": missing},
         )
-    for name, value in draft.fields.items():
-        if len(value.reveal()) > _LARGEST_FIELD or "\0" in value.reveal():
-            raise _wrong(name, f"at most {_LARGEST_FIELD} characters, none of them NUL")
-        if known[name].kind is Kind.PRIVATE_KEY and not _PRIVATE_KEY.search(value.reveal()):
-            raise InvalidRequest(f"Private key is not valid PEM: {name}", code="E-KEY-FORMAT", details={"field": name})
+
+
+def is_never_stored(name: str) -> bool:
+    """Whether a field of this name would be for a password of IBKR or a code of its second factor (VLT-11)."""
+    return _NEVER.search(name) is not None
 
 
 def _wrong(name: str, reason: str) -> InvalidRequest:
@@ -161,6 +195,8 @@ def shown(method: AuthMethod, name: str, value: Secret[str]) -> str:
 class MaskedCredential:
     """What reading gives. fields: name to what may be seen of it; None where it cannot be opened (another key).
 
+    fingerprints: as in `Draft`.
+
     created_at: when the connection was first given. changed_at: when these secrets were. version: counts the changes.
     """
 
@@ -178,6 +214,7 @@ class MaskedCredential:
     last_connected_at: datetime | None
     version: int
     fields: Mapping[str, str | None]
+    fingerprints: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

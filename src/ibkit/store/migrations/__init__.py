@@ -15,6 +15,7 @@ from ibkit.store.migrations import (
     trades_0002,
     users_0001,
     vault_0001,
+    vault_0002,
 )
 
 __all__ = ["ALERTS", "AUDIT", "CONNECTIONS", "JOURNAL", "METRICS", "RECORDS", "TRADES", "USERS", "VAULT"]
@@ -29,7 +30,10 @@ TRADES = (
     Migration(2, "plans of exits, legs of spreads", trades_0002.upgrade),
 )
 USERS = (Migration(1, "users, machine keys, browser sessions, revocations, failed sign-ins", users_0001.upgrade),)
-VAULT = (Migration(1, "credentials, sealed fields, keys", vault_0001.upgrade),)
+VAULT = (
+    Migration(1, "credentials, sealed fields, keys", vault_0001.upgrade),
+    Migration(2, "reminders and fingerprints of credentials, approvals of multi-user mode", vault_0002.upgrade),
+)
 ALERTS = (Migration(1, "alerts, deliveries, acknowledgements, channels", alerts_0001.upgrade),)
 METRICS = (Migration(1, "figures of each minute", metrics_0001.upgrade),)
 AUDIT = (Migration(1, "entries, anchors", audit_0001.upgrade),)
