@@ -30,7 +30,18 @@ from ibkit.sim.world import SimConfig
 from ibkit.trading.risk import Layer, LimitChange
 from people import People
 
-__all__ = ["ORDER", "FastClock", "Served", "fast_mock", "fast_world", "new_key", "served", "settings_of", "until"]
+__all__ = [
+    "ORDER",
+    "FastClock",
+    "Served",
+    "at_the_gateway",
+    "fast_mock",
+    "fast_world",
+    "new_key",
+    "served",
+    "settings_of",
+    "until",
+]
 
 PACE = 8.0
 """A world whose time goes faster: IBKR's pauses of five seconds take less than one."""
@@ -239,3 +250,16 @@ def fast_mock() -> Iterator[list[Simulator]]:
         patch.setattr(brokers, "open_connection", unhurried)
         patch.setattr(mock_module, "_world", made)
         yield worlds
+
+
+@contextmanager
+def at_the_gateway(folder: Path, *scenarios: str, people: People | None = None, **flags: str) -> Iterator[Served]:
+    """The service on a simulated gateway, whatever state that is in."""
+    world = fast_world()
+    if scenarios:
+        world.control("POST", "scenario", {"scenario": list(scenarios)})
+    settings = settings_of(folder, BROKER_PROVIDER="ibkr", IBKR_AUTH_METHOD="gateway", **flags)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(brokers, "open_connection", unhurried)
+        with served(settings, world=world, people=people, wait=not scenarios) as found:
+            yield found

@@ -167,7 +167,7 @@ async def test_two_users_at_two_brokers_call_at_once_and_never_meet(tmp_path: Pa
         async with opened_desk(settings, simulator) as desk:
             await put(desk, fields_for(simulator, user=user), who=who)
             await desk.activate(who, "main")
-            clients.append((client_of(await desk.use(who, "main"), upto=Needs.PRIMED_ACCOUNTS, keep_alive=False)))
+            clients.append(client_of(await desk.use(who, "main"), upto=Needs.PRIMED_ACCOUNTS, keep_alive=False))
     answers: dict[str, set[str]] = {"DU1000001": set(), "DU2000001": set()}
     async with clients[0] as ada, clients[1] as bob:
         marks = len(one.requests), len(two.requests)

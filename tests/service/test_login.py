@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,22 +15,9 @@ from ibkit.service import serving
 from ibkit.service.people import may_order
 from ibkit.users.principal import Role, Scope
 from people import PAPER, People, account, person
-from service_desks import ORDER, Served, fast_world, new_key, served, settings_of, unhurried, until
+from service_desks import ORDER, Served, at_the_gateway, new_key, served, settings_of, until
 
 IBKR = {**ORDER, "broker": "ibkr"}
-
-
-@contextmanager
-def at_the_gateway(folder: Path, *scenarios: str, people: People | None = None, **flags: str) -> Iterator[Served]:
-    """The service on a simulated gateway, whatever state that is in."""
-    world = fast_world()
-    if scenarios:
-        world.control("POST", "scenario", {"scenario": list(scenarios)})
-    settings = settings_of(folder, BROKER_PROVIDER="ibkr", IBKR_AUTH_METHOD="gateway", **flags)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ibkit.service.brokers.open_connection", unhurried)
-        with served(settings, world=world, people=people, wait=not scenarios) as found:
-            yield found
 
 
 def order(service: Served, **changes: Any) -> Any:

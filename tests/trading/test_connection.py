@@ -131,7 +131,7 @@ def test_retries_wait_longer_each_time_and_a_person_is_waited_for_passively() ->
     lost = Unreachable()
     assert [retry_after(lost, attempt, 1.0) for attempt in range(1, 8)] == [2, 4, 8, 16, 30, 30, 30]
     assert retry_after(lost, 1, 0.0) == 1.5
-    assert {retry_after(SessionExpired(), attempt, 0.3) for attempt in (1, 2, 9)} == {30.0}
+    assert {retry_after(SessionExpired(), attempt, 0.3) for attempt in (1, 2, 9)} == {25.0}
 
 
 def session(**changes: object) -> SessionRecord:

@@ -26,7 +26,7 @@ from ibkit.bootstrap.connection_watch import ConnectionWatch
 from ibkit.bootstrap.desks import Books, Desk, desk_of, open_books
 from ibkit.bootstrap.edge import edges
 from ibkit.bootstrap.measuring import Measuring
-from ibkit.bootstrap.session_book import CHECK_EVERY_S, PART, WISH_EVERY_S, SessionBook, open_session_book
+from ibkit.bootstrap.session_book import CHECK_EVERY_S, OF_SETTINGS, PART, WISH_EVERY_S, SessionBook, open_session_book
 from ibkit.bootstrap.session_look import login_of, look
 from ibkit.client import Client
 from ibkit.client.opening import Step
@@ -41,8 +41,9 @@ from ibkit.errors import (
     SessionUnavailable,
     TradingError,
 )
-from ibkit.model import AccountId, Environment
+from ibkit.model import AccountId, Environment, Username
 from ibkit.settings import Settings
+from ibkit.store.connection_rows import ConnectionRow
 from ibkit.trading import Observer
 from ibkit.trading.connection import ConnectionState, Standing, retry_after
 from ibkit.trading.intent import IntentState
@@ -99,6 +100,7 @@ class Connection:
 
     def __post_init__(self) -> None:
         self.client.keeper.beaten = self._beaten
+        self.client.keeper.shut = None if self.wanted else _put_down
         self.watch = ConnectionWatch(self)
 
     @property
@@ -150,6 +152,16 @@ class Connection:
     def connected(self) -> bool:
         """All four steps hold, and the last look, of at most 90 s ago, worked."""
         return self.state.is_up and self._fresh and all(step.success for step in self.steps.values())
+
+    def is_of(self, username: Username) -> bool:
+        """Whether IBKR knows this login by that name; False before it is known."""
+        return bool(self.desks) and self.client.keeper.username == username
+
+    def is_called(self, connection_id: str | None) -> bool:
+        """Whether a caller who names `connection_id`, or none, means this one."""
+        return connection_id is None or connection_id == (
+            self.book.row.connection_id if self.book.row.user_id else OF_SETTINGS
+        )
 
     async def desk(self, account_id: AccountId | None = None) -> Desk:
         """The desk of that account, of the settings' one, or of the only one; signs in where nobody has yet.
@@ -294,7 +306,7 @@ class Connection:
         """Whether it is wanted may have been said to another process."""
         wanted = await self.book.wanted()
         if wanted and not self.wanted:
-            self.wanted = True
+            self._take_up()
             await self.book.trying()
         elif self.wanted and not wanted:
             log.info("the connection was logged out by another process")
@@ -304,8 +316,7 @@ class Connection:
     async def bring_up(self) -> Standing:
         """Connect, whatever was before: a pause after failed sign-ins is over, too. Raises what it fails by."""
         await self.book.want(True)
-        self.wanted = True
-        self.client.keeper.backoff.reset()
+        self._take_up()
         await self.book.trying()
         return self._raised(await self.check())
 
@@ -316,8 +327,7 @@ class Connection:
         """
         keeper, before = self.client.keeper, self.client.keeper.opener.compete
         await self.book.want(True)
-        self.wanted = True
-        keeper.backoff.reset()
+        self._take_up()
         await self.book.trying()
         async with self._looking:
             keeper.opener.compete = compete or before
@@ -335,6 +345,11 @@ class Connection:
             await self.book.taken_over()
         return held
 
+    def _take_up(self) -> None:
+        self.wanted = True
+        self.client.keeper.shut = None
+        self.client.keeper.backoff.reset()
+
     async def log_out(self) -> IbkitError | None:
         """End the login here and at IBKR: what IBKR could not be told because of, None where it was. StorageError."""
         await self.book.want(False)
@@ -342,6 +357,7 @@ class Connection:
 
     async def _leave(self) -> IbkitError | None:
         self.wanted = self._recovered = False
+        self.client.keeper.shut = _put_down  # whatever is under way here must not sign in anew
         self.watch.end()
         failure: IbkitError | None = None
         with anyio.move_on_after(LEAVE_WITHIN_S) as limit:
@@ -410,9 +426,16 @@ def _put_down() -> TradingError:
 
 @asynccontextmanager
 async def open_connection(
-    settings: Settings, *, observe: Observer = unobserved, confirm: Confirm = _nobody_asked
+    settings: Settings,
+    *,
+    observe: Observer = unobserved,
+    confirm: Confirm = _nobody_asked,
+    row: ConnectionRow | None = None,
 ) -> AsyncIterator[Connection]:
-    """The books and a client that is not signed in yet. ConfigError, StorageError; nothing is sent."""
+    """The books and a client that is not signed in yet. ConfigError, StorageError; nothing is sent.
+
+    row: as which it is kept; the connection of the settings by default.
+    """
     async with AsyncExitStack() as stack:
         measuring = Measuring(connection_of(settings))
         settings, another = await _clients(settings, stack, measuring)
@@ -424,7 +447,9 @@ async def open_connection(
             await stack.enter_async_context(beside(alerting.dispatcher.run))
             await stack.enter_async_context(beside(measuring.recorder(settings, books, client.clock).run))
         await stack.enter_async_context(client)
-        book = await stack.enter_async_context(open_session_book(settings, books.records, alerting, client.clock))
+        book = await stack.enter_async_context(
+            open_session_book(settings, books.records, alerting, client.clock, row=row)
+        )
         yield Connection(
             settings=settings,
             client=client,

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 
 from ibkit.bootstrap.alerting import Alerting, connection_of
 from ibkit.bootstrap.edge import edges
@@ -28,6 +29,7 @@ from ibkit.store.connection_rows import ConnectionRow
 from ibkit.store.connections import SqlConnections
 from ibkit.store.database import Database
 from ibkit.store.lease import Lease
+from ibkit.store.records import open_records
 from ibkit.trading.alerting import EventKind, Happening, Signs
 from ibkit.trading.connection import (
     EXPIRED,
@@ -55,6 +57,7 @@ __all__ = [
     "SessionBook",
     "connection_id_of",
     "lease_folder",
+    "open_connection_rows",
     "open_session_book",
     "row_of",
 ]
@@ -147,6 +150,20 @@ class SessionBook:
         await self.store.want(self.row.user_id, self.row.connection_id, wanted, now=now)
         if not wanted:
             self.left_alone()
+
+    def row_now(self) -> ConnectionRow:
+        """The row as this process knows it."""
+        held, error = self.standing, self.standing.error
+        return dataclasses.replace(
+            self.row,
+            state=held.state,
+            since=held.since or self.row.since,
+            checked_at=held.checked_at,
+            succeeded_at=held.succeeded_at,
+            error_code="" if error is None else error.code,
+            error_message="" if error is None else error.message,
+            error_remedy="" if error is None else error.remedy,
+        )
 
     def left_alone(self) -> None:
         """It was logged out, here or by another process, and that is stored already."""
@@ -420,7 +437,7 @@ async def open_session_book(
     book = SessionBook(
         store=SqlConnections(database),
         row=row,
-        name=connection_of(settings),
+        name=connection_of(settings) if not row.user_id else f"{connection_of(settings)} {row.connection_id}",
         alert_before=settings.session.alert_before,
         lease=Lease(folder, lease_name),
         lease_name=lease_name,
@@ -435,6 +452,16 @@ async def open_session_book(
     finally:
         with anyio.CancelScope(shield=True):
             await book.close()
+
+
+@asynccontextmanager
+async def open_connection_rows(settings: Settings) -> AsyncIterator[SqlConnections]:
+    """The connections in the database of the settings, to look at and to change. StorageError."""
+    database = await anyio.to_thread.run_sync(lambda: open_records(settings.database_url, parts=(PART,)))
+    try:
+        yield SqlConnections(database)
+    finally:
+        await database.close()
 
 
 def row_of(settings: Settings, now: datetime) -> ConnectionRow:

@@ -85,6 +85,8 @@ class Keeper:
         """The session of the newest tickle, which a WebSocket's cookie names."""
         self.sso_expires: tuple[datetime, int] | None = None
         """When a tickle last told `ssoExpires`, and its milliseconds."""
+        self.shut: Callable[[], IbkitError] | None = None
+        """Makes what every call fails by that would sign in anew, while somebody wants the login to stay logged out."""
         self.beaten: Callable[[IbkitError | None], None] = lambda error: None
         """Told after each beat of the keep-alive: what it failed by, or None. It neither waits nor raises."""
         self._ib = ib
@@ -308,6 +310,8 @@ class Keeper:
     async def _advance(self, wanted: int) -> None:
         if self.level >= wanted:
             return
+        if self.shut is not None:
+            raise self.shut()
         self.backoff.check(self._ib.clock.monotonic(), self._ib.clock.now())
         try:
             if self.level < 1:

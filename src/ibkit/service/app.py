@@ -18,7 +18,9 @@ from ibkit.errors import ConfigError, IbkitError, NotFound
 from ibkit.notify.exposition import exposition
 from ibkit.notify.metrics import Metrics
 from ibkit.service.brokers import Brokers
-from ibkit.service.connection_status import SignInTest, status_document
+from ibkit.service.connection_events import ConnectionEvents
+from ibkit.service.connection_routes import connection_routes
+from ibkit.service.connection_status import SignInTest
 from ibkit.service.door import Addresses, App, Door
 from ibkit.service.health import Health, Layers, Liveness, Readiness
 from ibkit.service.idempotency_key import HEADER, read_key
@@ -26,6 +28,7 @@ from ibkit.service.openapi import document
 from ibkit.service.order_events import OrderEvents
 from ibkit.service.order_wish import OrderChange, OrderWish
 from ibkit.service.orders import Answer, Orders
+from ibkit.service.own_connections import OwnConnections
 from ibkit.service.people import may_read
 from ibkit.service.problems import encode, problem_of
 from ibkit.service.rates import Rates
@@ -56,6 +59,8 @@ class Service:
     random: Callable[[int], bytes]
     addresses: Addresses
     origins: frozenset[str]
+    own: OwnConnections
+    connection_events: ConnectionEvents
     stopping: bool = False
     tests: dict[str, SignInTest] = field(default_factory=dict)
 
@@ -72,7 +77,12 @@ class Service:
 def make_app(service: Service) -> App:
     """The ASGI application, with its door."""
     app = Litestar(
-        route_handlers=[*_order_routes(service), *_connection_routes(service), *_plain_routes(service)],
+        route_handlers=[
+            *_order_routes(service),
+            *_connection_routes(service),
+            *connection_routes(service),
+            *_plain_routes(service),
+        ],
         exception_handlers={Exception: lambda request, error: _failed(service, request, error)},
         openapi_config=None,
         logging_config=None,
@@ -160,23 +170,7 @@ def _connection_routes(service: Service) -> list[HTTPRouteHandler]:
         may_read(await asked.who(request))
         return _response(Answer(200, {"data": [_broker(each) for each in service.brokers.adapters.values()]}))
 
-    @get("/api/ibkr/status")
-    async def status(request: AnyRequest) -> Response[bytes]:
-        may_read(await asked.who(request))
-        _only_default(request)
-        return _response(Answer(200, status_document(service.settings, service.connection)))
-
-    @post("/api/ibkr/test", status_code=200)
-    async def test(request: AnyRequest) -> Response[bytes]:
-        who = await asked.who(request)
-        may_read(who)
-        _only_default(request)
-        if service.connection is None:
-            raise ConfigError(code="E-NOT-CONFIGURED")
-        tester = service.tests.setdefault("default", SignInTest(service.connection))
-        return _response(Answer(200, await tester.run()))
-
-    return [brokers, status, test]
+    return [brokers]
 
 
 def _broker(adapter: Any) -> dict[str, Any]:
@@ -187,13 +181,6 @@ def _broker(adapter: Any) -> dict[str, Any]:
         "missing": list(missing),
         "capabilities": sorted(each.value for each in adapter.capabilities),
     }
-
-
-def _only_default(request: AnyRequest) -> None:
-    """The one connection of the settings; others are those of users, which are not here."""
-    asked_for = request.query_params.get("connection_id", "default")
-    if asked_for != "default":
-        raise NotFound(code="E-NOT-FOUND", details={"thing": "connection"})
 
 
 # -- health and the description of it all ---------------------------------------------------------------------------

@@ -152,6 +152,9 @@ class SignInTest:
         self._running: anyio.Event | None = None
         self._last: ConnectionTest | None = None
 
+    def of(self, connection: Connection) -> bool:
+        return self._connection is connection
+
     async def run(self) -> ConnectionTest:
         """Sign in anew, beside the session that is open, then ask for the accounts."""
         if self._running is not None:

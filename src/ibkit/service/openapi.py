@@ -5,16 +5,16 @@ Every object is closed (`additionalProperties: false`) but those that are maps b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from typing import Any
 
 import msgspec
 
-from ibkit.service.connection_status import ConnectionStatus, ConnectionTest
+from ibkit.service.connection_operations import CONNECTIONS
 from ibkit.service.health import BrokerHealth, Health, Liveness, Readiness
+from ibkit.service.operation import Operation, query
 from ibkit.service.order_answer import STATUSES, OrderAnswer, OrderList
 from ibkit.service.order_wish import OrderChange, OrderWish
 from ibkit.service.previews import OrderPreview
@@ -36,23 +36,6 @@ class BrokerList(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     data: list[BrokerInfo]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
-    """answers: status → what is given. errors: statuses that are told as a problem. signed: needs a bearer token."""
-
-    path: str
-    method: str
-    name: str
-    summary: str
-    answers: Mapping[int, type[msgspec.Struct] | None]
-    errors: Sequence[int] = ()
-    takes: type[msgspec.Struct] | None = None
-    examples: Mapping[str, Any] = field(default_factory=dict)
-    parameters: Sequence[Mapping[str, Any]] = ()
-    signed: bool = True
-    also_under_api: bool = False
-
-
 _KEY: Mapping[str, Any] = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -70,20 +53,16 @@ _ID: Mapping[str, Any] = {
 }
 
 
-def _query(name: str, schema: Mapping[str, Any], description: str) -> Mapping[str, Any]:
-    return {"name": name, "in": "query", "required": False, "schema": schema, "description": description}
-
-
 _FILTERS = (
-    _query("broker", {"type": "string", "maxLength": 32}, "Whose orders; the configured broker's by default."),
-    _query("status", {"enum": list(STATUSES)}, "Only those that stand so."),
-    _query("symbol", {"type": "string", "minLength": 1, "maxLength": 12}, "Only of this symbol."),
-    _query("since", {"type": "string", "format": "date-time"}, "Only those created then or later."),
-    _query("limit", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}, "How many at most."),
-    _query("cursor", {"type": "string", "maxLength": 64}, "`next` of the page before."),
+    query("broker", {"type": "string", "maxLength": 32}, "Whose orders; the configured broker's by default."),
+    query("connection_id", {"type": "string", "maxLength": 64}, "By which of your connections; your default one's."),
+    query("status", {"enum": list(STATUSES)}, "Only those that stand so."),
+    query("symbol", {"type": "string", "minLength": 1, "maxLength": 12}, "Only of this symbol."),
+    query("since", {"type": "string", "format": "date-time"}, "Only those created then or later."),
+    query("limit", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}, "How many at most."),
+    query("cursor", {"type": "string", "maxLength": 64}, "`next` of the page before."),
 )
-_CONNECTION = (_query("connection_id", {"const": "default"}, "The connection; there is one, `default`."),)
-_SINCE = (_query("since", {"type": "string", "format": "date-time"}, "What changed since then first."),)
+_SINCE = (query("since", {"type": "string", "format": "date-time"}, "What changed since then first."),)
 _MARKET = {"broker": "ibkr", "action": "buy", "symbol": "AAPL", "qty": 100, "order_type": "market"}
 _WISHES = {
     "market": {**_MARKET, "time_in_force": "day"},
@@ -187,24 +166,7 @@ OPERATIONS: tuple[Operation, ...] = (
         answers={200: BrokerList},
         errors=(400, 401, 403),
     ),
-    Operation(
-        path="/api/ibkr/status",
-        method="get",
-        name="connectionStatus",
-        summary="How the login stands, from what is known; no call is made",
-        answers={200: ConnectionStatus},
-        errors=(400, 401, 403, 404),
-        parameters=_CONNECTION,
-    ),
-    Operation(
-        path="/api/ibkr/test",
-        method="post",
-        name="testConnection",
-        summary="Run the four steps of the sign-in now, and read the accounts",
-        answers={200: ConnectionTest},
-        errors=(400, 401, 403, 404, 409),
-        parameters=_CONNECTION,
-    ),
+    *CONNECTIONS,
     Operation(
         path="/livez",
         method="get",

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from ibkit.clock import Clock
 from ibkit.errors import IbkitError, RateLimited
-from ibkit.service.brokers import Brokers
+from ibkit.service.brokers import Brokers, broker_of
 from ibkit.service.order_answer import order_data
 from ibkit.service.problems import encode
 from ibkit.trading.events import IntentId, Operation
@@ -92,5 +92,5 @@ class OrderEvents:
                 seen[intent.intent_id] = intent.version
                 if who.accounts is not None and intent.planned.account_id not in who.accounts:
                     continue
-                data = encode(order_data(intent, broker=name)).decode()
+                data = encode(order_data(intent, broker=broker_of(name))).decode()
                 yield f"id: {intent.updated_at.isoformat()}\nevent: order\ndata: {data}\n\n".encode()

@@ -9,7 +9,7 @@ from ibkit.model import AccountId, Environment, Secret
 from ibkit.service.refusals import Refusal
 from ibkit.users.principal import Authenticator, Principal, Role, Scope
 
-__all__ = ["SIGNED_IN_FOR_LIVE", "may_order", "may_read", "of_theirs", "who_asks"]
+__all__ = ["SIGNED_IN_FOR_LIVE", "may_connect", "may_order", "may_read", "of_theirs", "who_asks"]
 
 SIGNED_IN_FOR_LIVE = timedelta(minutes=15)
 _MOST_TOKEN = 8 * 1024
@@ -64,6 +64,16 @@ def may_order(who: Principal, environment: Environment, *, now: datetime, lessen
             remedy="Sign in again (at most 15 minutes before the order), or use a machine key with the scope "
             "orders:live. Nothing was stored or sent; the key is still free.",
         )
+
+
+def may_connect(who: Principal) -> None:
+    """Whether they may connect, log out and take over a connection that is theirs. NotPermitted (E-FORBIDDEN)."""
+    if who.role not in _TRADERS:
+        raise _forbidden(f"a {who.role.value} may not connect or log out")
+    if not who.scopes - {Scope.READ}:
+        raise _forbidden("this token may only read")
+    if who.accounts is not None:
+        raise _forbidden("this token is for certain accounts only, a connection is for all of its own")
 
 
 def of_theirs(who: Principal, account_id: str | None) -> AccountId | None:

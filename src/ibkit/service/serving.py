@@ -20,20 +20,25 @@ from typing import Any
 import anyio
 import uvicorn
 
+from ibkit.bootstrap.auditing import AuditQueue
 from ibkit.bootstrap.clients import clock_of
 from ibkit.bootstrap.connections import Confirm
+from ibkit.bootstrap.credential_desk import CredentialDesk, open_credential_desk
 from ibkit.bootstrap.edge import edges
 from ibkit.bootstrap.processes import ending_by_force
+from ibkit.bootstrap.session_book import open_connection_rows
 from ibkit.bootstrap.vaults import ring_of
 from ibkit.clock import SystemClock
 from ibkit.errors import ConfigError, IbkitError
 from ibkit.service.app import Service, make_app
 from ibkit.service.brokers import Adapter, Brokers, IbkrAdapter, MockAdapter
 from ibkit.service.carrying import Carrying
+from ibkit.service.connection_events import ConnectionEvents
 from ibkit.service.door import Addresses, App, check_binding, origins_of
 from ibkit.service.health import Layers
 from ibkit.service.order_events import OrderEvents
 from ibkit.service.orders import Orders
+from ibkit.service.own_connections import OwnConnections
 from ibkit.service.rates import Rates
 from ibkit.settings import Settings
 from ibkit.users.principal import Authenticator
@@ -83,15 +88,22 @@ async def open_service(
     known: list[Adapter] = [IbkrAdapter(settings=settings, confirm=confirm), MockAdapter(settings=settings), *adapters]
     default = settings.general.provider
     stop = anyio.Event()
-    async with _one_error(), anyio.create_task_group() as tasks:
+    async with (
+        _one_error(),
+        open_connection_rows(settings) as rows,
+        _users_credentials(settings) as desk,
+        _audit(settings) as audit,
+        anyio.create_task_group() as tasks,
+    ):
         brokers = Brokers(known, default=default, tasks=tasks, stop=stop, watch=watch)
         carrying = Carrying(tasks)
         clock = SystemClock() if settings.mock else clock_of(settings)
+        own = OwnConnections(settings, brokers, rows, clock, desk=desk, confirm=confirm, audit=audit)
         service = Service(
             settings=settings,
             authenticator=authenticator,
             brokers=brokers,
-            orders=Orders(brokers, carrying, clock),
+            orders=Orders(brokers, carrying, clock, own=own),
             events=OrderEvents(brokers, SystemClock(), lambda: service.stopping),
             layers=Layers(settings, lambda: service.connection, watch=watch, stopping=lambda: service.stopping),
             rates=Rates(SystemClock().monotonic),
@@ -99,16 +111,39 @@ async def open_service(
             random=edges().random,
             addresses=Addresses.of(settings.web.allowed_client_ips, settings.web.trusted_proxy),
             origins=origins_of(settings.oauth2.frontend_url),
+            own=own,
+            connection_events=ConnectionEvents(own, SystemClock(), lambda: service.stopping),
         )
         if not brokers.adapters[default].missing():
             login = await brokers.login(default)
             tasks.start_soon(_resume_left, service, login.clock.now())
+        tasks.start_soon(own.open_all, lambda: service.stopping)
         try:
             yield Running(service, make_app(service), carrying, stop)
         finally:
             service.stopping = True
             stop.set()
             tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _audit(settings: Settings) -> AsyncIterator[AuditQueue]:
+    """For what is done to no open connection; opened at its first act."""
+    queue = AuditQueue(settings)
+    try:
+        yield queue
+    finally:
+        await queue.close()
+
+
+@asynccontextmanager
+async def _users_credentials(settings: Settings) -> AsyncIterator[CredentialDesk | None]:
+    """Those of the users; None with ENABLE_MULTI_USER=false. ConfigError (E-ENC-KEY), StorageError."""
+    if not settings.general.multi_user:
+        yield None
+        return
+    async with open_credential_desk(settings) as desk:
+        yield desk
 
 
 @asynccontextmanager

@@ -1,0 +1,32 @@
+"""One operation of the interface, as its description tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+__all__ = ["Operation", "query"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """answers: status → what is given. errors: statuses that are told as a problem. signed: needs who asks."""
+
+    path: str
+    method: str
+    name: str
+    summary: str
+    answers: Mapping[int, type[msgspec.Struct] | None]
+    errors: Sequence[int] = ()
+    takes: type[msgspec.Struct] | None = None
+    examples: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Sequence[Mapping[str, Any]] = ()
+    signed: bool = True
+    also_under_api: bool = False
+
+
+def query(name: str, schema: Mapping[str, Any], description: str) -> Mapping[str, Any]:
+    return {"name": name, "in": "query", "required": False, "schema": schema, "description": description}
