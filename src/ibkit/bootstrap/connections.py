@@ -312,6 +312,10 @@ class Connection:
             log.info("the connection was logged out by another process")
             self.book.left_alone()
             await self._leave()
+        elif self.wanted and self.book.asked_anew:
+            self._take_up()
+            self._asked.set()
+        self.book.asked_anew = False
 
     async def bring_up(self) -> Standing:
         """Connect, whatever was before: a pause after failed sign-ins is over, too. Raises what it fails by."""

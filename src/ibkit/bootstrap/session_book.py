@@ -99,6 +99,8 @@ class SessionBook:
     tell_all: Callable[[Iterable[Happening]], None]
     standing: Standing = field(default_factory=Standing)
     session: SessionRecord | None = None
+    asked_anew: bool = False
+    """Somebody asked for it to be connected, here or elsewhere; whoever acts on it takes it back."""
     signs: Signs = field(init=False)
     _kept_alive_at: datetime | None = None
     _waiting: list[HistoryEvent] = field(default_factory=list)
@@ -142,7 +144,11 @@ class SessionBook:
         except StorageError as error:
             log.warning("whether the connection is wanted could not be read", extra={"code": error.code})
             return self.standing.state is not ConnectionState.DISCONNECTED
-        return row is not None and row.wanted
+        if row is None:
+            return False
+        self.asked_anew |= row.asked_at != self.row.asked_at
+        self.row = dataclasses.replace(self.row, asked_at=row.asked_at)
+        return row.wanted
 
     async def want(self, wanted: bool) -> None:
         """StorageError: what a person asks for is on disk, or they are told."""

@@ -66,7 +66,7 @@ CONNECTIONS = Table(
     *(Column(name, Boolean) for name in ("is_default", "wanted")),
     Column("created_at", Instant),
     Column("state", String),
-    *(Column(name, Instant) for name in ("since", "checked_at", "succeeded_at")),
+    *(Column(name, Instant) for name in ("asked_at", "since", "checked_at", "succeeded_at")),
     *(Column(name, String) for name in ("error_code", "error_message", "error_remedy")),
     Column("accounts", JSON),
 )
@@ -97,7 +97,8 @@ EVENTS = Table(
 class ConnectionRow:
     """user_id: "" for the connection of the settings. address, username: of a gateway's login, "" elsewhere.
 
-    wanted: nobody has logged it out. error_…: of the last look, "" where it worked. accounts: those last seen.
+    wanted: nobody has logged it out. asked_at: when somebody last asked for it to be connected.
+    error_…: of the last look, "" where it worked. accounts: those last seen.
     """
 
     user_id: str
@@ -109,6 +110,7 @@ class ConnectionRow:
     username: str = ""
     is_default: bool = False
     wanted: bool = True
+    asked_at: datetime | None = None
     created_at: datetime
     state: ConnectionState
     since: datetime

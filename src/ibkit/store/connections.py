@@ -143,7 +143,9 @@ class SqlConnections:
             connection = for_engine(connection)
             row = needed_row(connection, user_id, connection_id)
             this = named(CONNECTIONS, user_id, connection_id)
-            connection.execute(update(CONNECTIONS).where(*this).values(wanted=wanted))
+            connection.execute(
+                update(CONNECTIONS).where(*this).values({"wanted": wanted, **({"asked_at": now} if wanted else {})})
+            )
             if wanted or row.state in (ConnectionState.DISCONNECTED, ConnectionState.NOT_CONFIGURED):
                 return
             ended = session_rows(connection, select(SESSIONS).where(*open_of(user_id, connection_id)))

@@ -11,7 +11,8 @@ __all__ = ["upgrade"]
 
 _METADATA = MetaData(schema=SCHEMA)
 
-# user_id: "" for the connection of the settings. wanted: nobody has logged it out. address, username: of a gateway.
+# user_id: "" for the connection of the settings. wanted: nobody has logged it out. asked_at: when
+# somebody last asked for it to be connected. address, username: of a gateway.
 _CONNECTIONS = Table(
     "connections",
     _METADATA,
@@ -24,6 +25,7 @@ _CONNECTIONS = Table(
     Column("username", String(64), nullable=False),
     Column("is_default", Boolean, nullable=False),
     Column("wanted", Boolean, nullable=False),
+    Column("asked_at", Instant),
     Column("created_at", Instant, nullable=False),
     Column("state", String(16), nullable=False),
     Column("since", Instant, nullable=False),
