@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from ibkit.bootstrap.alerting import beside
 from ibkit.bootstrap.edge import edges
 from ibkit.bootstrap.worker import Worker, worker_lease
 from ibkit.bootstrap.worker_loop import WorkerLoop
@@ -52,17 +53,13 @@ class ConnectionWatch:
     async def _watch_until(self, stop: anyio.Event) -> None:
         """Until `stop`, or until the connection is logged out."""
         self._ends = ends = anyio.Event()
-        async with anyio.create_task_group() as tasks:
 
-            async def end() -> None:
-                await stop.wait()
-                ends.set()
+        async def end() -> None:
+            await stop.wait()
+            ends.set()
 
-            tasks.start_soon(end)
-            try:
-                await self._watch(ends)
-            finally:
-                tasks.cancel_scope.cancel()
+        async with beside(end):
+            await self._watch(ends)
 
     async def _watch(self, stop: anyio.Event) -> None:
         desks = tuple(self._of.desks.values())

@@ -192,7 +192,7 @@ class Orders:
             if intent.state is IntentState.INTENT and "@" in intent.key and intent.planned.at < before
         ]
         for intent in left:
-            home = _Home(home_name, login)
+            home = _Home(broker_of(home_name), login)
             self._carry(home, await login.desk(intent.planned.account_id), intent)
         return len(left)
 

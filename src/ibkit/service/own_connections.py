@@ -54,6 +54,8 @@ class OwnConnections:
         audit: AuditQueue,
     ) -> None:
         self.audit = audit
+        self.opened_one: Callable[[str, Login], None] = lambda key, login: None
+        """Told of each connection that was opened."""
         self.settings = settings
         self.rows = rows
         self.clock = clock
@@ -86,7 +88,7 @@ class OwnConnections:
 
     async def login(self, who: Principal, connection_id: str | None, *, address: str = "local") -> Login:
         """As `connection`, with ENABLE_MULTI_USER alone."""
-        name = connection_id or await self.default_of(who.user_id)
+        name = connection_id or await self._default_of(who.user_id)
         key = key_of(who.user_id, name)
         there = self._brokers.opened.get(key)
         if there is not None:
@@ -107,11 +109,16 @@ class OwnConnections:
         def open_it() -> AbstractAsyncContextManager[Login]:
             return open_connection(settings, confirm=self._confirm, row=wanted)
 
-        return await self._brokers.open(key_of(asker.user_id, name), open_it)
+        key = key_of(asker.user_id, name)
+        new = key not in self._brokers.opened
+        login = await self._brokers.open(key, open_it)
+        if new:
+            self.opened_one(key, login)
+        return login
 
     async def open_of(self, who: Principal) -> None:
         """Those of theirs that are ready to be used; one that cannot be opened is left out."""
-        for row in await self.rows.of_user(who.user_id):
+        for row in await self._rows_of(who.user_id):
             if key_of(who.user_id, row.connection_id) in self._brokers.opened:
                 continue
             try:
@@ -119,16 +126,36 @@ class OwnConnections:
             except IbkitError as error:
                 log.info("a connection is left out", extra={"code": error.code})
 
-    async def default_of(self, user_id: str) -> str:
+    async def _default_of(self, user_id: str) -> str:
+        rows = await self._rows_of(user_id)
+        if not rows:
+            raise ConfigError(
+                "Not Configured: this user has no connection",
+                code="E-NOT-CONFIGURED",
+                remedy="Store credentials for a connection and test them.",
+            )
+        return next((row.connection_id for row in rows if row.is_default), rows[0].connection_id)
+
+    async def _rows_of(self, user_id: str) -> tuple[ConnectionRow, ...]:
+        """Theirs, with those of which only credentials are there yet."""
+        assert self._desk is not None, "there are connections of users"
         rows = await self.rows.of_user(user_id)
-        return next((row.connection_id for row in rows if row.is_default), OF_SETTINGS)
+        known = {row.connection_id for row in rows}
+        new = [each for each in await self._desk.of_user(user_id) if each.in_use and each.connection_id not in known]
+        for each in new:
+            settings = await self._desk.use(Asker(user_id=user_id, actor="service"), each.connection_id)
+            try:
+                await self.rows.add(row_of_user(settings, user_id, each.connection_id, self.clock))
+            except ConfigError as error:
+                log.warning("a connection is left out", extra={"code": error.code})
+        return await self.rows.of_user(user_id) if new else rows
 
     async def listed(self, who: Principal) -> tuple[ConnectionRow, ...]:
         """Their default first. With ENABLE_MULTI_USER=false the one of the settings."""
         if not self.of_users:
             there = self._brokers.opened.get(self._brokers.default)
             return (there.book.row_now(),) if isinstance(there, Connection) else ()
-        rows = await self.rows.of_user(who.user_id)
+        rows = await self._rows_of(who.user_id)
         return tuple(self._as_it_stands(row) for row in rows)
 
     def _as_it_stands(self, row: ConnectionRow) -> ConnectionRow:
@@ -162,9 +189,17 @@ class OwnConnections:
 
     async def open_all(self, stopping: Callable[[], bool]) -> None:
         """At the start: what was connected when the service ended, one after the other."""
-        if not self.of_users:
+        if self._desk is None:
             return
-        for row in await self.rows.all():
+        try:
+            in_use = await self._desk.credentials.older_than(self._desk.vault.clock.now())
+            for user_id in dict.fromkeys(each.user_id for each in in_use):
+                await self._rows_of(user_id)
+            rows = await self.rows.all()
+        except IbkitError as error:  # each is opened when it is asked for
+            log.warning("the users' connections could not be opened", extra={"code": error.code})
+            return
+        for row in rows:
             if stopping():
                 return
             if not row.user_id or not row.wanted or row.state is ConnectionState.NOT_CONFIGURED:

@@ -22,7 +22,7 @@ import uvicorn
 
 from ibkit.bootstrap.auditing import AuditQueue
 from ibkit.bootstrap.clients import clock_of
-from ibkit.bootstrap.connections import Confirm
+from ibkit.bootstrap.connections import Confirm, Connection
 from ibkit.bootstrap.credential_desk import CredentialDesk, open_credential_desk
 from ibkit.bootstrap.edge import edges
 from ibkit.bootstrap.processes import ending_by_force
@@ -31,7 +31,7 @@ from ibkit.bootstrap.vaults import ring_of
 from ibkit.clock import SystemClock
 from ibkit.errors import ConfigError, IbkitError
 from ibkit.service.app import Service, make_app
-from ibkit.service.brokers import Adapter, Brokers, IbkrAdapter, MockAdapter
+from ibkit.service.brokers import Adapter, Brokers, IbkrAdapter, Login, MockAdapter
 from ibkit.service.carrying import Carrying
 from ibkit.service.connection_events import ConnectionEvents
 from ibkit.service.door import Addresses, App, check_binding, origins_of
@@ -114,9 +114,14 @@ async def open_service(
             own=own,
             connection_events=ConnectionEvents(own, SystemClock(), lambda: service.stopping),
         )
-        if not brokers.adapters[default].missing():
+
+        def opened_one(key: str, login: Login) -> None:
+            tasks.start_soon(_resume_left, service, key, login.clock.now())
+
+        own.opened_one = opened_one
+        if not brokers.adapters[default].missing() and (settings.mock or not own.of_users):
             login = await brokers.login(default)
-            tasks.start_soon(_resume_left, service, login.clock.now())
+            opened_one(default, login)
         tasks.start_soon(own.open_all, lambda: service.stopping)
         try:
             yield Running(service, make_app(service), carrying, stop)
@@ -158,16 +163,17 @@ async def _one_error() -> AsyncIterator[None]:
         raise error from None
 
 
-async def _resume_left(service: Service, began: datetime) -> None:
+async def _resume_left(service: Service, key: str, began: datetime) -> None:
     """Once journal and broker agree, what an earlier process took in and did not send is carried on."""
-    name = service.brokers.default
     while not service.stopping:
-        connection = service.connection
-        if connection is None or connection.open:
+        login = service.brokers.opened.get(key)
+        if not isinstance(login, Connection) or login.open:
             break
         await anyio.sleep(0.1)
+    if key not in service.brokers.opened:
+        return
     try:
-        count = await service.orders.resume_left(name, before=began)
+        count = await service.orders.resume_left(key, before=began)
     except IbkitError as error:  # the login is gone again; recovery settles what is left
         log.warning("orders of an earlier run wait for the next recovery", extra={"code": error.code})
         return
