@@ -16,7 +16,7 @@ JOBS   ?= 2
 # with few tests come last, which are the slow ones.
 WORKERS ?= 4
 
-.PHONY: help demo test check fuzz-http bench docs lock wheel clean format coverage mutants chaos chaos-nightly
+.PHONY: help demo test check fuzz-http bench docs lock wheel clean format coverage mutants chaos chaos-nightly chaos-service
 .DEFAULT_GOAL := help
 
 help:
@@ -68,6 +68,12 @@ FIRST ?= $(shell date +%s)00
 chaos-nightly: $(READY)
 	@$(BIN)/python -m tests.chaos --jobs $(JOBS) --first $(FIRST) --schedules 100000 --streams 3000 --models 1000000 \
 	   --kills 2000 --bugs 2000 --complete $(if $(KEPT),--kept $(KEPT)) $(if $(REPORT),--report $(REPORT))
+
+# `ibkit serve` killed under load: how often each key was carried out is read from the simulator. By hand; figures go to
+# docs/guarantee.md.
+KILLS ?= 100
+chaos-service: $(READY)
+	@$(BIN)/python -m tests.chaos --service-kills $(KILLS) --first $(or $(SEED),0)
 
 # Generated requests at the service: none may make a fault (EXAMPLES for each operation).
 EXAMPLES ?= 2000

@@ -11,6 +11,8 @@ import pytest
 
 import postgres
 
+pytest_plugins = ["canary_watch"]
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

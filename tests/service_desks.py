@@ -34,7 +34,6 @@ __all__ = [
     "ORDER",
     "FastClock",
     "Served",
-    "at_the_gateway",
     "fast_mock",
     "fast_world",
     "new_key",
@@ -250,16 +249,3 @@ def fast_mock() -> Iterator[list[Simulator]]:
         patch.setattr(brokers, "open_connection", unhurried)
         patch.setattr(mock_module, "_world", made)
         yield worlds
-
-
-@contextmanager
-def at_the_gateway(folder: Path, *scenarios: str, people: People | None = None, **flags: str) -> Iterator[Served]:
-    """The service on a simulated gateway, whatever state that is in."""
-    world = fast_world()
-    if scenarios:
-        world.control("POST", "scenario", {"scenario": list(scenarios)})
-    settings = settings_of(folder, BROKER_PROVIDER="ibkr", IBKR_AUTH_METHOD="gateway", **flags)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(brokers, "open_connection", unhurried)
-        with served(settings, world=world, people=people, wait=not scenarios) as found:
-            yield found

@@ -21,7 +21,7 @@ import anyio
 import pytest
 
 import ibkit as package
-from canaries import Canaries, laid_bare
+from canaries import PASSPHRASE, PLANTED, Canaries, laid_bare
 from clients import make_auth
 from ibkit import cli
 from ibkit.bootstrap import Edges, using
@@ -39,15 +39,6 @@ from ibkit.wire.http import Request, Response
 from simulators import KEYS, make_simulator
 
 METHODS = list(AuthMethod)
-PASSPHRASE = "canary-passphrase-7c1e"
-PLANTED = {
-    "ENCRYPTION_KEY": "4be1c09f77d2a35e8860f1b3c95d7e24a6f0185b3d9c72e4410affe2d35c8b91",
-    "JWT_SECRET": "canary-jwt-secret-0f9e8d7c6b5a4938271605f4e3d2c1b0",
-    "DB_PASSWORD": "canary-db-password-5d1f",
-    "SMTP_PASSWORD": "canary-smtp-password-91bc",
-    "ALERT_WEBHOOK_URL": "https://hooks.example.org/canary-webhook-a81d",
-    "IBKR_CLIENT_SECRET": "canary-client-secret-33aa",
-}
 
 
 @pytest.fixture

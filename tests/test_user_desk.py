@@ -20,6 +20,7 @@ from ibkit.model import Secret
 from ibkit.settings import Settings, load
 from ibkit.vault import KeyRing
 from user_desks import START, Chance
+from vaults import sealer
 
 pytestmark = pytest.mark.requirement("GWY-02")
 GIVEN = "a-secret-of-the-settings-0123456789"
@@ -112,17 +113,17 @@ async def test_without_the_extra_it_says_what_to_install(settings: Any, monkeypa
 @pytest.mark.requirement("FUT-06")
 def test_the_secret_of_a_second_step_opens_for_its_user_alone() -> None:
     ring = KeyRing(Secret(os.urandom(32)))
-    sealing = VaultSealing(ring, os.urandom)
+    sealing = VaultSealing(sealer(ring))
     sealed = sealing.seal("anna", Secret(b"s" * 20))
     assert sealing.open("anna", sealed).reveal() == b"s" * 20
     with pytest.raises(StorageError) as error:
         sealing.open("bob", sealed)
     assert error.value.code == "E-ENC"
-    for needs_key in (lambda: VaultSealing(None, os.urandom).open("anna", sealed), lambda: seal_without_key()):
+    for needs_key in (lambda: VaultSealing(sealer(None)).open("anna", sealed), lambda: seal_without_key()):
         with pytest.raises(ConfigError) as missing:
             needs_key()
         assert missing.value.code == "E-ENC-KEY"
 
 
 def seal_without_key() -> str:
-    return VaultSealing(None, os.urandom).seal("anna", Secret(b"s" * 20))
+    return VaultSealing(sealer(None)).seal("anna", Secret(b"s" * 20))

@@ -17,6 +17,7 @@ from ibkit.store.users import SqlUsers
 from ibkit.users import Cost, Finding, Hasher, Role, SignedIn, SignIns, TokenSigner, User, UserKeeper
 from ibkit.users.totp import STEP_S, code_at
 from ibkit.vault import KeyRing
+from vaults import sealer
 
 START = datetime(2026, 11, 27, 15, 0, tzinfo=UTC)
 KEY = Secret("a-key-of-the-tests-that-is-long-enough")
@@ -87,7 +88,7 @@ async def opened(url: str, *, cost: Cost = CHEAP, seed: str = "users") -> AsyncI
 
 def users_over(store: SqlUsers, *, cost: Cost = CHEAP, seed: str = "users") -> Users:
     clock, chance, findings = ManualClock(START), Chance(seed), []
-    hasher, sealing = Hasher(chance, cost), VaultSealing(KeyRing(Secret(b"v" * 32)), chance)
+    hasher, sealing = Hasher(chance, cost), VaultSealing(sealer(KeyRing(Secret(b"v" * 32)), random=chance))
     signer = TokenSigner(KEY)
 
     async def tell(finding: Finding) -> None:

@@ -11,9 +11,9 @@ from ibkit.clock import Clock, ManualClock
 from ibkit.model import AuthMethod, Environment, Secret
 from ibkit.store.records import open_records
 from ibkit.store.vault import SqlVault
-from ibkit.vault import Draft, KeyRing
+from ibkit.vault import Draft, KeyRing, Sealer
 
-__all__ = ["IV", "NEW", "OLD", "OTHER", "PEM", "VALUES", "draft", "opened", "ring_of"]
+__all__ = ["IV", "NEW", "OLD", "OTHER", "PEM", "VALUES", "draft", "opened", "ring_of", "sealer"]
 
 OLD, NEW, OTHER = (letter * 2 + "0123456789abcdef" * 3 + "00112233445566" for letter in "abc")
 IV = "0102030405060708090a0b0c"
@@ -31,6 +31,10 @@ VALUES = {
 
 def ring_of(current: str, *previous: str) -> KeyRing:
     return KeyRing.from_hex(Secret(current), [Secret(key) for key in previous])
+
+
+def sealer(ring: KeyRing | None, *, random: Callable[[int], bytes] = secrets.token_bytes) -> Sealer:
+    return Sealer(lambda: ring, random=random, clock=ManualClock(START), what="a secret of the tests")
 
 
 def draft(connection_id: str = "main", *, user_id: str = "u1", label: str = "", **changed: str) -> Draft:

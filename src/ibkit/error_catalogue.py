@@ -744,6 +744,14 @@ _ROWS = (
         exit=3,
     ),
     Entry(
+        code="E-STOPPING",
+        when="the service is told to end, and takes no new orders",
+        message="The service is about to end",
+        remedy="Repeat in a few seconds, with the same key. Nothing was stored or sent.",
+        http=503,
+        exit=4,
+    ),
+    Entry(
         code="E-INTERNAL",
         when="a fault of ibkit itself, not of its settings, its user or the broker",
         message="Unexpected fault in ibkit",

@@ -118,9 +118,13 @@ class ConfigError(IbkitError):
 
 
 class StorageError(IbkitError):
-    """The database or the state directory cannot be used."""
+    """The database or the state directory cannot be used. `details["full"]`: because the disk has no room."""
 
     default_code = "E-DB"
+
+    @property
+    def http_status(self) -> int:
+        return 507 if self.details.get("full") else super().http_status
 
 
 class AuthError(IbkitError):

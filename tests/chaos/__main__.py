@@ -25,6 +25,8 @@ def main() -> int:
     parser.add_argument("--fresh-first", type=int, default=0)
     parser.add_argument("--models", type=int, default=20_000)
     parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--service-kills", type=int, default=0, help="`ibkit serve` killed so often under load, alone")
+    parser.add_argument("--bug", default="", help="with --service-kills: a planted mistake, `forgetful`")
     parser.add_argument("--streams", type=int, default=0, help="schedules of the stream")
     parser.add_argument("--bugs", type=int, default=0, help="schedules to try for each planted bug")
     parser.add_argument("--complete", action="store_true", help="fail where a fault or a step was met too seldom")
@@ -40,6 +42,10 @@ def main() -> int:
     if given.hashes:
         campaign.hashes(given.first, given.hashes)
         return 0
+    if given.service_kills:
+        from chaos import service_kills
+
+        return service_kills.told(given.service_kills, given.first, given.bug)
     return campaign.campaign(
         seeds=[
             *range(given.first, given.first + given.schedules),

@@ -100,10 +100,13 @@ LANES = 10
 
 
 class FastClock(SystemClock):
-    """The world's hour, running faster: a wait of a minute is over in six seconds."""
+    """The world's hour, running faster: a wait of a minute is over in six seconds.
 
-    def __init__(self, start: datetime, speed: float) -> None:
-        self._start, self._speed, self._begun = start, speed, time.monotonic()
+    begun: `time.monotonic()` at `start`, the same for all processes of a machine; None for now.
+    """
+
+    def __init__(self, start: datetime, speed: float, *, begun: float | None = None) -> None:
+        self._start, self._speed, self._begun = start, speed, time.monotonic() if begun is None else begun
 
     def now(self) -> datetime:
         return self._start + timedelta(seconds=self.monotonic())

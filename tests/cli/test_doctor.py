@@ -10,6 +10,8 @@ import stat
 import time
 from collections.abc import Callable
 from contextlib import closing
+from datetime import timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ import pytest
 from canaries import Canaries
 from ibkit.bootstrap import Edges, using
 from ibkit.bootstrap.worker import worker_lease
-from ibkit.clock import SystemClock
+from ibkit.clock import ManualClock, SystemClock
 from ibkit.error_catalogue import CATALOGUE
 from ibkit.settings import load
 
@@ -257,14 +259,39 @@ def test_a_silent_worker_and_one_that_was_killed_are_told(bench: Make) -> None:
             seen.append(ib.run("doctor", "--offline", "--json"))
             lease.write({"pid": 4242, "state": "running", "last_round_at": SystemClock().now().isoformat()})
             seen.append(ib.run("doctor", "--offline", "--json"))
+            said = {"pid": 4242, "state": "running", "poll_s": 600.0}
+            for minutes in (15, 22):
+                lease.write({**said, "last_round_at": (SystemClock().now() - timedelta(minutes=minutes)).isoformat()})
+                seen.append(ib.run("doctor", "--offline", "--json"))
 
     import anyio
 
-    anyio.run(hold)
-    silent, busy = (_check(ran, "worker") for ran in seen)
-    assert (silent["mark"], busy["mark"]) == ("FAIL", "OK")
+    before = os.umask(0o022)  # as a shell has it; the units set 0077
+    try:
+        anyio.run(hold)
+    finally:
+        os.umask(before)
+    marks = [_check(ran, "worker")["mark"] for ran in seen]
+    assert marks == ["FAIL", "OK", "OK", "FAIL"], "silent; busy; one that looks every ten minutes; that one silent"
+    assert _check(seen[1], "file modes")["mark"] == "OK", "what a worker writes is open to nobody"
     lease._said.write_text(json.dumps({"pid": 4242}))
     assert "4242" in _check(ib.run("doctor", "--offline", "--json"), "locks")["said"]
+
+
+def test_a_broker_that_dates_by_the_machine_while_its_market_has_a_time_of_its_own_is_no_wrong_clock() -> None:
+    """`ibkit sim` opens its market whenever it is started."""
+    from ibkit.cli.diagnosis.network import _clock
+    from ibkit.wire.http import Response
+
+    def answer(hours: float) -> Response:
+        date = format_datetime(SystemClock().now() + timedelta(hours=hours), usegmt=True)
+        return Response(200, {"date": date}, b"")
+
+    settings = load(environ={"APP_ENV": "test"}, require_method=False)
+    with using(Edges(clock=ManualClock(SystemClock().now() - timedelta(hours=6)))):
+        assert _clock(settings, answer(0)).mark.value == "OK"
+        assert _clock(settings, answer(-6)).mark.value == "OK"
+        assert _clock(settings, answer(3)).mark.value == "FAIL"
 
 
 def test_the_environment_is_looked_at_and_only_names_are_told(bench: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -287,3 +287,27 @@ def test_a_short_secret_in_the_settings_is_refused_by_name(say: Run, home: Path)
     assert ran.code == 3
     assert "JWT_SECRET" in json.dumps(ran.error)
     assert '"short"' not in ran.err
+
+
+@pytest.mark.requirement("OPS-03")
+def test_a_restored_backup_brings_no_token_back_that_was_ended_after_it(
+    say: Run, ibkit: Run, home: Path, anna: str, clock: ManualClock
+) -> None:
+    ended = say("token", anna).out.strip()
+    assert principal(home, ended, clock).name == anna
+    assert ibkit("backup", "b").code == 0
+    assert say("sign-out", anna).code == 0
+    later = say("token", anna).out.strip()
+    assert principal(home, later, clock).name == anna
+    assert say("sign-out", anna).code == 0
+
+    done = ibkit("restore", "b", "--yes")
+
+    assert done.code == 0, done.err
+    assert "Users sign in anew" in done.out
+    for token in (ended, later):
+        with pytest.raises(AuthError):
+            principal(home, token, clock)
+    assert principal(home, say("token", anna).out.strip(), clock).name == anna
+    entries = ibkit("audit", "list", "--action", "backup.", "--json").json
+    assert [(entry["action"], entry["object"]) for entry in entries] == [("backup.restore", "b")]

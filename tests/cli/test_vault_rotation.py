@@ -23,16 +23,18 @@ from sqlalchemy import Connection, select
 from ibkit.bootstrap.users import VaultSealing
 from ibkit.clock import SystemClock
 from ibkit.model import Secret
+from ibkit.store.alert_channels import SqlChannels
 from ibkit.store.credentials import SqlCredentials
 from ibkit.store.migrating import for_engine
 from ibkit.store.records import open_records
 from ibkit.store.users import SqlUsers
 from ibkit.store.vault import SealedText, SqlVault
 from ibkit.store.vault_tables import SEALED
+from ibkit.trading.alerting import Channel, ChannelKind
 from ibkit.users.principal import Role
 from ibkit.users.user import User
 from ibkit.vault import KeyRing, Place
-from vaults import NEW, OLD, OTHER, draft, ring_of
+from vaults import NEW, OLD, OTHER, draft, ring_of, sealer
 
 Run = Callable[..., Any]
 pytestmark = pytest.mark.requirement("VLT-05")
@@ -348,7 +350,7 @@ def test_second_steps_of_users_open_with_the_new_key_alone(ibkit: Run, home: Pat
             await opened.close()
 
     async def add(store: SqlUsers) -> User:
-        sealed = VaultSealing(ring_of(OLD), secrets.token_bytes).seal("a" * 32, secret)
+        sealed = VaultSealing(sealer(ring_of(OLD))).seal("a" * 32, secret)
         anna = User(user_id="a" * 32, name="anna", role=Role.TRADER, created_at=datetime(2026, 11, 20, tzinfo=UTC))
         await store.add(dataclasses.replace(anna, totp_secret=sealed))
         return anna
@@ -364,4 +366,52 @@ def test_second_steps_of_users_open_with_the_new_key_alone(ibkit: Run, home: Pat
     assert ran.code == 0, ran.err
     assert "1 second steps of users sealed anew" in ran.err
     sealed = anyio.run(users, anna).totp_secret
-    assert VaultSealing(ring_of(NEW), secrets.token_bytes).open("a" * 32, sealed).reveal() == secret.reveal()
+    assert VaultSealing(sealer(ring_of(NEW))).open("a" * 32, sealed).reveal() == secret.reveal()
+
+
+@pytest.mark.requirement("VLT-02", "VLT-05")
+def test_alert_channels_open_with_the_new_key_alone(ibkit: Run, home: Path) -> None:
+    settings(home, f"ENCRYPTION_KEY={OLD}")
+    fill(home, ring_of(OLD))
+    channel = Channel(name="hook", kind=ChannelKind.WEBHOOK, created_at=datetime(2026, 11, 20, tzinfo=UTC))
+    address = Secret("https://alerts.example.org/canary")
+
+    async def channels(ring: KeyRing, *, put: bool) -> Secret[str]:
+        opened = open_records(Secret(f"sqlite:///{database(home)}"), parts=("alerts",))
+        try:
+            store = SqlChannels(opened, fixed={}, sealer=sealer(ring))
+            if put:
+                await store.put(channel, address, None)
+            return (await store.address(channel))[0]
+        finally:
+            await opened.close()
+
+    anyio.run(lambda: channels(ring_of(OLD), put=True))
+    ran = ibkit("vault", "rotate")
+
+    assert ran.code == 0, ran.err
+    assert "1 alert channels sealed anew" in ran.err
+    assert anyio.run(lambda: channels(ring_of(keys_in(home)[0]), put=False)) == address
+
+
+@pytest.mark.requirement("VLT-05", "FUT-06")
+def test_a_second_step_that_opens_with_no_key_is_named_and_holds_up_nothing(ibkit: Run, home: Path) -> None:
+    settings(home, f"ENCRYPTION_KEY={OLD}")
+    fill(home, ring_of(OLD))
+
+    async def add() -> None:
+        opened = open_records(Secret(f"sqlite:///{database(home)}"), parts=("users",))
+        try:
+            anna = User(user_id="a" * 32, name="anna", role=Role.TRADER, created_at=datetime(2026, 11, 20, tzinfo=UTC))
+            sealed = VaultSealing(sealer(ring_of(OTHER))).seal(anna.user_id, Secret(b"twenty bytes of TOTP"))
+            await SqlUsers(opened).add(dataclasses.replace(anna, totp_secret=sealed))
+        finally:
+            await opened.close()
+
+    anyio.run(add)
+    ran = ibkit("vault", "rotate", "--json")
+
+    assert (ran.code, ran.error["code"]) == (3, "E-ENC")
+    assert "second step of anna" in ran.error["message"]
+    assert (ran.json["rewrapped"], ran.json["verified"]) == (5, 5)
+    assert opens(home, ring_of(keys_in(home)[0])) == ALL

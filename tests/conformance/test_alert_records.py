@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import dataclasses
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +17,7 @@ from ibkit.store.records import open_records
 from ibkit.trading.alert import Severity
 from ibkit.trading.alerting import Channel, ChannelKind, DeliveryState, EventKind, Happening
 from ibkit.vault import KeyRing, generate_encryption_keys
+from vaults import sealer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requirement("MON-07")]
 
@@ -101,7 +102,7 @@ async def test_what_is_over_for_more_than_a_year_is_forgotten(database) -> None:
 
 async def test_a_channel_is_kept_sealed_and_opens_only_with_its_key_and_in_its_place(database) -> None:
     ring = KeyRing.from_hex(Secret(generate_encryption_keys().key))
-    channels = SqlChannels(database, fixed={}, ring=ring, random=secrets.token_bytes)
+    channels = SqlChannels(database, fixed={}, sealer=sealer(ring))
     await channels.put(HOOK, ADDRESS, KEY)
     [found] = await channels.all()
     assert found == HOOK
@@ -111,20 +112,39 @@ async def test_a_channel_is_kept_sealed_and_opens_only_with_its_key_and_in_its_p
         lambda c: str(c.execute(text(f"SELECT * FROM {table(c).replace('acknowledgements', 'channels')}")).all())
     )
     assert "canary" not in rows
-    other = SqlChannels(
-        database, fixed={}, ring=KeyRing.from_hex(Secret(generate_encryption_keys().key)), random=secrets.token_bytes
-    )
+    another = KeyRing.from_hex(Secret(generate_encryption_keys().key))
+    other = SqlChannels(database, fixed={}, sealer=sealer(another))
     with pytest.raises(StorageError):
         await other.address(found)
-    without = SqlChannels(database, fixed={}, ring=None, random=secrets.token_bytes)
+    without = SqlChannels(database, fixed={}, sealer=sealer(None))
     with pytest.raises(ConfigError):
         await without.put(HOOK, ADDRESS, KEY)
+
+
+@pytest.mark.requirement("VLT-05")
+async def test_channels_are_sealed_anew_with_a_new_key_but_for_those_that_open_with_none(database) -> None:
+    old, new = (Secret(generate_encryption_keys().key) for _ in range(2))
+    before = SqlChannels(database, fixed={}, sealer=sealer(KeyRing.from_hex(old)))
+    await before.put(HOOK, ADDRESS, KEY)
+    await before.put(dataclasses.replace(HOOK, name="without"), ADDRESS, None)
+    foreign = KeyRing.from_hex(Secret(generate_encryption_keys().key))
+    await SqlChannels(database, fixed={}, sealer=sealer(foreign)).put(
+        dataclasses.replace(HOOK, name="lost"), ADDRESS, None
+    )
+    both = SqlChannels(database, fixed={}, sealer=sealer(KeyRing.from_hex(new, [old])))
+
+    assert await both.reseal() == (2, ("alert channel lost address",))
+
+    alone = SqlChannels(database, fixed={}, sealer=sealer(KeyRing.from_hex(new)))
+    assert await alone.address(HOOK) == (ADDRESS, KEY)
+    assert await alone.address(dataclasses.replace(HOOK, name="without")) == (ADDRESS, None)
+    assert await both.reseal() == (0, ("alert channel lost address",))
 
 
 async def test_a_channel_is_changed_switched_and_removed_by_its_name(database) -> None:
     ring = KeyRing.from_hex(Secret(generate_encryption_keys().key))
     fixed = {"mail": (Channel(name="mail", kind=ChannelKind.SERVICE, by_operator=True), ADDRESS, None)}
-    channels = SqlChannels(database, fixed=fixed, ring=ring, random=secrets.token_bytes)
+    channels = SqlChannels(database, fixed=fixed, sealer=sealer(ring))
     for severities in (frozenset(Severity), frozenset({Severity.CRITICAL})):
         await channels.put(
             Channel(name="hook", kind=ChannelKind.WEBHOOK, severities=severities, created_at=T0), ADDRESS, None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from ibkit.store.incidents import SqlIncidents
 from ibkit.store.records import open_records
 from ibkit.trading.alerting import EventKind, Happening
 from ibkit.vault import KeyRing, generate_encryption_keys
+from vaults import sealer
 
 START = datetime(2026, 11, 27, 15, 30, tzinfo=UTC)
 KEY = "whsec_c2VjcmV0IG9mIHRoZSB0ZXN0IHdlYmhvb2s="
@@ -61,7 +61,7 @@ async def desk_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
             database = open_records(Secret(f"sqlite:///{tmp_path}/ibkit.db"), parts=("alerts",))
             stack.push_async_callback(database.close)
             incidents = SqlIncidents(database)
-            channels = SqlChannels(database, fixed=fixed_channels(settings), ring=ring, random=secrets.token_bytes)
+            channels = SqlChannels(database, fixed=fixed_channels(settings), sealer=sealer(ring))
             guard = Guard(development=True)
             dispatcher = Dispatcher(
                 incidents=incidents,

@@ -11,16 +11,16 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from gateway_service import at_the_gateway
 from ibkit.bootstrap import run
 from ibkit.bootstrap.auditing import audit_log
 from ibkit.bootstrap.session_book import open_connection_rows
 from ibkit.service.connection_documents import SessionStatus
 from ibkit.users.principal import Role, Scope
 from people import People, account, person
-from service_desks import ORDER, PACE, Served, at_the_gateway, until
+from service_desks import PACE, Served, until
 
 FIELDS = set(SessionStatus.__struct_fields__)
-IBKR = {**ORDER, "broker": "ibkr"}
 
 
 def session(service: Served) -> dict[str, Any]:

@@ -9,19 +9,14 @@ from typing import Any
 
 import pytest
 
+from gateway_service import at_the_gateway, order
 from ibkit.errors import NotPermitted, StorageError
 from ibkit.model import Environment
 from ibkit.service import serving
 from ibkit.service.people import may_order
 from ibkit.users.principal import Role, Scope
 from people import PAPER, People, account, person
-from service_desks import ORDER, Served, at_the_gateway, new_key, served, settings_of, until
-
-IBKR = {**ORDER, "broker": "ibkr"}
-
-
-def order(service: Served, **changes: Any) -> Any:
-    return service.order(broker="ibkr", **changes)
+from service_desks import Served, new_key, served, settings_of, until
 
 
 @pytest.mark.requirement("GWY-01", "GWY-05", "GWY-08", "GWY-11")
@@ -315,7 +310,7 @@ def test_a_service_that_is_about_to_end_takes_no_order(tmp_path: Path, monkeypat
         made[0].stopping = True
         answer = order(service)
 
-        assert (answer.status, answer.code, answer.headers["retry-after"]) == (503, "E-CIRCUIT", "5"), answer.raw
+        assert (answer.status, answer.code, answer.headers["retry-after"]) == (503, "E-STOPPING", "5"), answer.raw
         assert service.sent() == []
         made[0].stopping = False
         assert order(service).status == 201

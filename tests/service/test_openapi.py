@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,17 @@ def test_what_is_served_is_this_description_and_every_route_is_in_it(mock_servic
             assert status not in (404, 405), (method, path)
 
 
+@pytest.fixture(scope="session")
+def generated(request: pytest.FixtureRequest) -> Iterator[Counter[str]]:
+    """How often each answer was given to what was generated; told at the end of `make fuzz-http`."""
+    answers: Counter[str] = Counter()
+    yield answers
+    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+    if "IBKIT_FUZZ_EXAMPLES" in os.environ and reporter is not None:
+        told = ", ".join(f"{count} x {status}" for status, count in sorted(answers.items()))
+        reporter.write_line(f"\n{answers.total()} generated requests: {told}")
+
+
 HOUSE = schemathesis.openapi.from_dict(json.loads(json.dumps(document(), default=str)))
 
 
@@ -81,11 +94,14 @@ HOUSE = schemathesis.openapi.from_dict(json.loads(json.dumps(document(), default
     phases=(Phase.explicit, Phase.generate),
     suppress_health_check=list(HealthCheck),
 )
-def test_no_generated_request_makes_a_fault_and_every_refusal_has_a_code(case: Any, mock_service: Served) -> None:
+def test_no_generated_request_makes_a_fault_and_every_refusal_has_a_code(
+    case: Any, mock_service: Served, generated: Counter[str]
+) -> None:
     if case.path.endswith("/events") and case.method == "GET":
         case.query = {"since": "never"}  # a stream that is let in does not end
     case.headers = {**(case.headers or {}), "Authorization": "Bearer ada"}
     answer = case.call(base_url=mock_service.address, timeout=60)
+    generated[str(answer.status_code)] += 1
     allowed_to_be_down = case.path in ("/readyz", "/health", "/health/broker")
     assert answer.status_code < 500 or allowed_to_be_down, answer.text
     if answer.status_code >= 400 and not allowed_to_be_down and case.method != "HEAD":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from ibkit.bootstrap import Edges, run
 from ibkit.bootstrap.credential_desk import Asker, open_credential_desk
+from ibkit.bootstrap.multi_user import accept_licence
 from ibkit.model import AuthMethod, Environment, Secret
 from ibkit.settings import Settings
 from ibkit.sim.logins.sessions import gateway_login
@@ -33,6 +35,12 @@ def worlds() -> dict[int, Simulator]:
     there = {5001: first, **{port: Simulator(config, first.clock, keys=None) for port in (5002, 5003)}}
     gateway_login(there[5002].world, "simpaper2", ready=True)
     return there
+
+
+def approved(settings: Settings) -> None:
+    """IBKR's approval of several users, as somebody vouched for it."""
+    at = datetime(2026, 11, 1, tzinfo=UTC)
+    run(lambda: accept_licence(settings, "IBKR compliance case 12345", by="cli:tests", at=at))
 
 
 def store(settings: Settings, user_id: str, connection_id: str, port: int) -> None:
@@ -62,6 +70,7 @@ def many(folder: Path, *kept: tuple[str, str, int]) -> Iterator[tuple[Served, di
         IBKR_GATEWAYS_FOR_USERS=",".join(GATEWAYS.values()),
     )
     there = worlds()
+    approved(settings)
     for user_id, connection_id, port in kept:
         store(settings, user_id, connection_id, port)
     people = People({name: person(name) for name in ("ada", "bob", "eve")})

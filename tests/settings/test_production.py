@@ -11,7 +11,7 @@ from ibkit.settings import Settings, is_production, load, production_problems, r
 
 READY = {
     "APP_ENV": "production",
-    "JWT_SECRET": "j" * 32,
+    "JWT_SECRET": "jK7/vQ2m" * 4,
     "ENCRYPTION_KEY": "a1" * 32,
     "TRUSTED_PROXY": "127.0.0.1",
 }

@@ -156,10 +156,26 @@ def test_nothing_is_replaced_while_another_ibkit_is_connected(engine: Any, postg
     other.dispose()
 
 
+_USER = """
+INSERT INTO trading.users (user_id, name, role, created_at, enabled, generation, password_hash, totp_secret, totp_step,
+    recovery, link_hash, link_expires_at)
+VALUES ('u', 'anna', 'owner', now(), true, 3, '', '', 0, '[]', 'h', now())
+"""
+_SESSION = """
+INSERT INTO trading.browser_sessions (id_hash, user_id, generation, created_at, seen_at, signed_in_at, address, agent)
+VALUES ('i', 'u', 3, now(), now(), now(), '', '')
+"""
+
+
 def test_a_whole_backup_of_a_server_comes_back(postgres_database: str, tmp_path: Path) -> None:
     url = postgres_database
     settings = load(environ={"HOME": str(tmp_path), "DATABASE_URL": url}, directory=tmp_path, require_method=False)
     upgrade_database(url)
+    engine = to_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text(_USER))
+        connection.execute(text(_SESSION))
+    engine.dispose()
     file = tmp_path / "b"
     manifest = make_backup(settings, file, now=NOW, random=lambda n: bytes(n))
     assert manifest.engine == "postgresql"
@@ -171,6 +187,11 @@ def test_a_whole_backup_of_a_server_comes_back(postgres_database: str, tmp_path:
         there = set(connection.execute(text("SELECT schema_name FROM information_schema.schemata")).scalars())
         assert {"trading", done.schema} <= there
         assert table_lines.versions(connection, RECORDS) == manifest.versions
+        (user,) = connection.execute(text("SELECT generation, link_hash, link_expires_at FROM trading.users"))
+        assert user[0] > 1000, "a token of before is over"
+        assert user[1:] == ("", None)
+        assert connection.execute(text("SELECT count(*) FROM trading.browser_sessions")).scalar_one() == 0
+    assert done.users == 1
     assert json.dumps(url) not in file.read_bytes().decode("latin-1")
 
     elsewhere = load(environ={"HOME": str(tmp_path)}, directory=tmp_path, require_method=False)

@@ -13,7 +13,7 @@ import anyio.to_thread
 
 from ibkit.bootstrap.clients import clock_of
 from ibkit.bootstrap.edge import edges
-from ibkit.bootstrap.vaults import ring_of
+from ibkit.bootstrap.vaults import sealer_of
 from ibkit.clock import Clock
 from ibkit.model import Secret
 from ibkit.notify import Dispatcher, Guard, Services, Webhook
@@ -59,7 +59,7 @@ def alerting_of(settings: Settings, database: Database, *, alerts: JournalAlerts
     """alerts: those of the journal; None where only what is told by others is delivered."""
     guard = guard_of(settings)
     incidents = SqlIncidents(database)
-    channels = SqlChannels(database, fixed=fixed_channels(settings), ring=ring_of(settings), random=edges().random)
+    channels = _channels_of(settings, database, clock=clock)
     services = Services(guard)
     dispatcher = Dispatcher(
         incidents=incidents,
@@ -73,6 +73,20 @@ def alerting_of(settings: Settings, database: Database, *, alerts: JournalAlerts
     return Alerting(
         incidents=incidents, channels=channels, dispatcher=dispatcher, services=services, guard=guard, clock=clock
     )
+
+
+async def reseal_channels(settings: Settings, *, clock: Clock) -> tuple[int, tuple[str, ...]]:
+    """Seal what users' channels hold with the vault's present key: how many, and what opens with no key."""
+    database = await anyio.to_thread.run_sync(lambda: open_records(settings.database_url, parts=("alerts",)))
+    try:
+        return await _channels_of(settings, database, clock=clock).reseal()
+    finally:
+        await database.close()
+
+
+def _channels_of(settings: Settings, database: Database, *, clock: Clock) -> SqlChannels:
+    sealer = sealer_of(settings, clock=clock, what="the address of an alert channel")
+    return SqlChannels(database, fixed=fixed_channels(settings), sealer=sealer)
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 The journal is copied last: a record that knows less than the journal is found out, the other way round is not. What is
 replaced by a restore is kept beside it. The mark beside the journal is never part of it: it stays as it stands, and the
 journal that was put back is called restored, so that nothing is sent before a person has looked (`store/mark.py`).
+Users sign in anew after it: the backup has forgotten which of their tokens were ended.
 Source: requirements OPS-03, OPS-07; threat TM-41.
 """
 
@@ -20,16 +21,20 @@ from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
+from sqlalchemy import text
 
+from ibkit.bootstrap.auditing import audit_path
 from ibkit.bootstrap.desks import journal_path, trades_journal_path
+from ibkit.bootstrap.edge import edges
 from ibkit.errors import ConfigError, StorageError, discreet
 from ibkit.model import Secret
 from ibkit.settings import VARIABLES, Settings
 from ibkit.store import backups, file_copies, table_lines
 from ibkit.store.backups import Manifest
-from ibkit.store.database import sqlite_path, to_engine
+from ibkit.store.database import SCHEMA, sqlite_path, to_engine
 from ibkit.store.failures import failures_of
 from ibkit.store.migrations import JOURNAL, RECORDS
+from ibkit.store.users import end_sign_ins
 from ibkit.vault import open_with_passphrase, seal_with_passphrase
 
 __all__ = ["Restored", "backups_folder", "check_backup", "make_backup", "prune", "restore_backup", "secret_files"]
@@ -42,13 +47,16 @@ _SUFFIX = ".ibkit-backup"
 class Restored:
     """aside: where what was there before is now; None where nothing was. schema: the same, of a server's database.
 
-    secrets: files that were written. kept: files that were there and differ, so they were left as they are.
+    users: how many there are; each signs in anew.
+    secrets: files that were written. kept: files that were there and differ, or cannot be written here; each with the
+    place of the backup's copy.
     """
 
     manifest: Manifest
     aside: Path | None
     schema: str | None
     rows: int
+    users: int = 0
     secrets: tuple[Path, ...] = ()
     kept: tuple[tuple[Path, Path], ...] = ()
 
@@ -137,6 +145,10 @@ def restore_backup(settings: Settings, path: Path, *, now: datetime, passphrase:
         secrets = _secrets_in(folder, passphrase) if passphrase is not None else []
         if (folder / backups.JOURNAL).exists():
             file_copies.call_restored(folder / backups.JOURNAL)
+        jump = 1_000 + int.from_bytes(edges().random(2))
+        users = 0
+        if (folder / backups.RECORDS).exists():
+            users = file_copies.end_sign_ins(folder / backups.RECORDS, jump=jump)
         places = {
             backups.JOURNAL: journal_path(settings),
             backups.RECORDS: sqlite_path(settings.database_url.reveal()),
@@ -147,13 +159,14 @@ def restore_backup(settings: Settings, path: Path, *, now: datetime, passphrase:
         aside = state / f"before-restore-{stamp}"
         databases = [place for name, place in places.items() if place and name != backups.TRADES]
         with file_copies.nobody_else(state, *databases), _swapped(moves, aside):
-            rows, schema = _load_rows(settings, folder, manifest, stamp)
+            rows, schema, of_server = _load_rows(settings, folder, manifest, stamp, jump)
         written, kept = _put_secrets(secrets, aside)
         return Restored(
             manifest=manifest,
             aside=aside if aside.exists() else None,
             schema=schema,
             rows=rows,
+            users=users + of_server,
             secrets=written,
             kept=kept,
         )
@@ -168,16 +181,25 @@ def prune(folder: Path, *, keep: int) -> list[Path]:
 
 
 def secret_files(settings: Settings) -> list[Path]:
-    """The files of this installation that hold secrets and are there: settings, private keys, DH file, tokens, pins."""
+    """The files of this installation that hold secrets and are there: settings, keys, DH file, tokens, pins.
+
+    Of the keys also those of the vault and of the audit log: without them what the database holds does not open, and
+    nobody vouches for the log. Not the key that signs users' tokens: those of before a restore are over.
+    """
+    audit = audit_path(settings)
     named = [
         settings.file,
+        settings.vault.file,
+        audit / "signing_key.pem",
+        audit / "public_key.pem",
         settings.oauth1.signature_key_path,
         settings.oauth1.encryption_key_path,
         settings.oauth1.dh_param_path,
         settings.oauth2.private_key_path,
         settings.state_dir / "gateway-pins",
     ]
-    public = [p.with_name(p.name.replace("private", "public")) for p in named[1:3] if p]
+    pairs = (settings.oauth1.signature_key_path, settings.oauth1.encryption_key_path)
+    public = [path.with_name(path.name.replace("private", "public")) for path in pairs if path]
     tokens = sorted((settings.state_dir / "tokens").glob("*"))
     found = {path.absolute(): None for path in (*named, *public, *tokens) if path is not None and path.is_file()}
     return list(found)
@@ -255,18 +277,22 @@ def _fits(settings: Settings, manifest: Manifest) -> None:
         )
 
 
-def _load_rows(settings: Settings, folder: Path, manifest: Manifest, stamp: str) -> tuple[int, str | None]:
+def _load_rows(
+    settings: Settings, folder: Path, manifest: Manifest, stamp: str, jump: int
+) -> tuple[int, str | None, int]:
+    """How many rows, where the former ones are now, how many users."""
     if not (folder / backups.ROWS).exists():
-        return 0, None
+        return 0, None, 0
     aside = f"trading_before_{stamp.lower()}"
     parts = {part: had for part, had in manifest.versions.items() if part != "journal"}
     engine = to_engine(settings.database_url.reveal())
     try:
         with failures_of("database"), engine.begin() as connection, (folder / backups.ROWS).open("rb") as lines:
             rows = table_lines.load(connection, lines, RECORDS, parts, aside=aside)
+            users = end_sign_ins(lambda each: connection.execute(text(each)).rowcount, jump=jump, schema=f"{SCHEMA}.")
     finally:
         engine.dispose()
-    return rows, aside
+    return rows, aside, users
 
 
 @contextlib.contextmanager
@@ -321,29 +347,51 @@ def _secrets_in(folder: Path, passphrase: Secret[str]) -> list[_SecretFile]:
 
 @discreet
 def _put_secrets(files: list[_SecretFile], aside: Path) -> tuple[tuple[Path, ...], tuple[tuple[Path, Path], ...]]:
-    """Writes what is not there. A file that is there and differs stays: a key in use is not overwritten."""
+    """Writes what is not there. A file that is there and differs stays: a key in use is not overwritten.
+
+    Its copy goes into `aside`, as does what cannot be written here: on another machine not every place is ours.
+    """
     written: list[Path] = []
     kept: list[tuple[Path, Path]] = []
     for file in files:
         path, data = Path(file.path), base64.b64decode(file.data)
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _put(path, data, mode=file.mode & 0o644)
-            written.append(path)
-        elif path.read_bytes() != data:
-            beside = aside / "secrets-of-the-backup" / path.name
-            beside.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _put(beside, data)
-            kept.append((path, beside))
+        try:
+            if path.exists():
+                if path.read_bytes() == data:
+                    continue
+            else:
+                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                _put(path, data, mode=file.mode & 0o644)
+                written.append(path)
+                continue
+        except OSError:
+            pass
+        kept.append((path, _put_beside(aside, path.name, data)))
     return tuple(written), tuple(kept)
+
+
+def _put_beside(aside: Path, name: str, data: bytes) -> Path:
+    """Two keys may have one name, in folders of their own."""
+    folder = aside / "secrets-of-the-backup"
+    for each in (aside, folder):
+        each.mkdir(exist_ok=True, mode=0o700)
+    there = {path.name for path in folder.iterdir()}
+    fresh = folder / next(each for each in (name, *(f"{name}.{n}" for n in range(2, 1000))) if each not in there)
+    _put(fresh, data)
+    return fresh
 
 
 def _put(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
-    with os.fdopen(handle, "wb") as out:
-        out.write(data)
-        out.flush()
-        os.fsync(out.fileno())
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+    except BaseException:
+        with contextlib.suppress(OSError):
+            path.unlink()  # half a key would be taken for one
+        raise
 
 
 @contextlib.contextmanager

@@ -26,6 +26,7 @@ from ibkit.bootstrap.connection_watch import ConnectionWatch
 from ibkit.bootstrap.desks import Books, Desk, desk_of, open_books
 from ibkit.bootstrap.edge import edges
 from ibkit.bootstrap.measuring import Measuring
+from ibkit.bootstrap.quote_lines import QuoteLines
 from ibkit.bootstrap.session_book import CHECK_EVERY_S, OF_SETTINGS, PART, WISH_EVERY_S, SessionBook, open_session_book
 from ibkit.bootstrap.session_look import login_of, look
 from ibkit.client import Client
@@ -96,9 +97,11 @@ class Connection:
     _opening: anyio.Lock = field(default_factory=anyio.Lock)
     _looking: anyio.Lock = field(default_factory=anyio.Lock)
     _recovered: bool = False
+    quote_lines: QuoteLines = field(init=False)
     _asked: anyio.Event = field(default_factory=anyio.Event)
 
     def __post_init__(self) -> None:
+        self.quote_lines = QuoteLines(self.client.stream, self.clock)
         self.client.keeper.beaten = self._beaten
         self.client.keeper.shut = None if self.wanted else _put_down
         self.watch = ConnectionWatch(self)
@@ -230,6 +233,7 @@ class Connection:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._lasting, self._check_for_ever)
             tasks.start_soon(self._lasting, self._follow_for_ever)
+            tasks.start_soon(self._lasting, self.quote_lines.run)
             if watch:
                 tasks.start_soon(self._lasting, lambda: self.watch.for_ever(stop))
             await stop.wait()
@@ -444,6 +448,7 @@ async def open_connection(
         measuring = Measuring(connection_of(settings))
         settings, another = await _clients(settings, stack, measuring)
         client = another(True)
+        measuring.signed_in_at = lambda: client.keeper.signed_in_at
         books = await stack.enter_async_context(open_books(settings, clock=client.clock, also=(*PARTS, PART)))
         assert books.records is not None, "the service keeps its records in the database"
         alerting = alerting_of(settings, books.records, alerts=books.alerts, clock=client.clock)

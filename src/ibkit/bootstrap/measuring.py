@@ -1,14 +1,14 @@
-"""The worker's numbers: calls by its client's meter, orders by what it observes, the rest read once a minute.
+"""One process's numbers: calls by its client's meter, orders by what it observes, the rest read once a minute.
 
-They go to the database minute by minute, and as text to `worker/<login>.prom` of the state directory, from where a
-node exporter or the service hands them on: the worker itself listens nowhere.
+They go to the database minute by minute. The worker, which listens nowhere, writes them as text to
+`worker/<connection>.prom` of the state directory, too, for a node exporter; the service answers GET /metrics.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -37,14 +37,23 @@ _OUTCOMES: Mapping[StepKind, str] = {
 
 
 class Measuring:
-    """One process's numbers for one connection."""
+    """One process's numbers for one connection.
 
-    def __init__(self, connection: str) -> None:
+    worker: this process watches and nothing else, so it writes the file, and without a login it is not connected.
+    signed_in_at: when the login that is there was opened; None without one.
+    """
+
+    def __init__(self, connection: str, *, worker: bool = False) -> None:
         self.metrics = Metrics()
+        self.signed_in_at: Callable[[], datetime | None] = lambda: None
         self._connection = connection
+        self._worker = worker
         self._standing: Standing | None = None
         self._username: Username | None = None
-        self._since: datetime | None = None
+        # From the start: of a series that begins at 1, Prometheus' increase() never sees the first event.
+        for outcome in _OUTCOMES.values():
+            self.metrics.count("ibkit_orders_total", outcome, by=0)
+        self.metrics.count("ibkit_reconciled_intents_total", by=0)
 
     @property
     def meter(self) -> Meter:
@@ -75,11 +84,11 @@ class Measuring:
 
         async def measure() -> None:
             await self.measure(books, clock.now())
-            write_text(file, self.metrics)
+            if self._worker:  # two writers of one file would take turns, and each turn look like a restart
+                write_text(file, self.metrics)
 
-        return Recorder(
-            self.metrics, SqlMinutes(books.records), clock, process=f"worker {os.getpid()}", measure=measure
-        )
+        process = f"{'worker' if self._worker else 'service'} {os.getpid()}"
+        return Recorder(self.metrics, SqlMinutes(books.records), clock, process=process, measure=measure)
 
     async def measure(self, books: Books, now: datetime) -> None:
         """Read what is not counted: alerts, open intents, the standing of rounds, session and stream. StorageError."""
@@ -88,17 +97,21 @@ class Measuring:
         for severity in Severity:
             metrics.set("ibkit_open_alerts", sum(each.severity is severity for each in alerts), severity.value)
         if standing is None or self._username is None:
+            if self._worker:
+                metrics.set("ibkit_connection_up", 0.0, self._connection)  # it still tries to sign in
             return
-        unfinished = await books.journal.unfinished(self._username)
-        metrics.set("ibkit_open_intents", len(unfinished))
-        ages = [(now - intent.planned.at).total_seconds() for intent in unfinished]
+        # A working order may stand for months, as every stop does: it is known what became of it.
+        under_way = [each for each in await books.journal.unfinished(self._username) if each.state.in_progress]
+        metrics.set("ibkit_open_intents", len(under_way))
+        ages = [(now - intent.planned.at).total_seconds() for intent in under_way]
         metrics.set("ibkit_oldest_open_intent_seconds", max(ages, default=0.0))
         reports = standing.reports.values()
         metrics.set("ibkit_connection_up", float(not any(r.failures for r in reports)), self._connection)
         metrics.set("ibkit_unprotected_positions", sum(len(r.unprotected) for r in reports), self._connection)
         metrics.set("ibkit_stream_up", float(standing.stream == "live"), self._connection)
-        self._since = self._since or now
-        metrics.set("ibkit_session_age_seconds", (now - self._since).total_seconds(), self._connection)
+        opened = self.signed_in_at()
+        age = 0.0 if opened is None else (now - opened).total_seconds()
+        metrics.set("ibkit_session_age_seconds", age, self._connection)
         if standing.last_round_at is not None:
             metrics.set("ibkit_last_round_timestamp_seconds", standing.last_round_at.timestamp(), self._connection)
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from ibkit.bootstrap import edges, ring_of
+from ibkit.bootstrap import edges
+from ibkit.bootstrap.vaults import sealer_of
 from ibkit.clock import Clock
 from ibkit.errors import ConfigError, StorageError, discreet
 from ibkit.model import Secret
@@ -25,7 +26,7 @@ from ibkit.store.users import SqlUsers
 from ibkit.users import Authenticator, Cost, Hasher, SignIns, TokenSigner, UserKeeper, UserStore
 from ibkit.users.digests import Random
 from ibkit.users.ports import Sealing, TellFinding, untold
-from ibkit.vault import KeyRing, Place, open_sealed, seal
+from ibkit.vault import Place, Sealer
 
 __all__ = ["JWT_FILE", "UserDesk", "VaultSealing", "jwt_secret_of", "open_users", "reseal_second_steps", "users_of"]
 
@@ -52,24 +53,14 @@ class UserDesk:
 class VaultSealing:
     """Fits `users.ports.Sealing`: with the vault's keys, bound to the user."""
 
-    def __init__(self, ring: KeyRing | None, random: Random) -> None:
-        self._ring = ring
-        self._random = random
+    def __init__(self, sealer: Sealer) -> None:
+        self._sealer = sealer
 
     def seal(self, user_id: str, secret: Secret[bytes]) -> str:
-        return seal(secret, _place(user_id), self._needed(), self._random)
+        return self._sealer.seal(secret, _place(user_id))
 
     def open(self, user_id: str, sealed: str) -> Secret[bytes]:
-        return open_sealed(sealed, _place(user_id), self._needed())
-
-    def _needed(self) -> KeyRing:
-        if self._ring is None:
-            raise ConfigError(
-                "Encryption key missing: the second step of a sign-in is kept sealed",
-                code="E-ENC-KEY",
-                remedy="Set ENCRYPTION_KEY; `ibkit vault generate-keys --write` makes one.",
-            )
-        return self._ring
+        return self._sealer.open(sealed, _place(user_id))
 
 
 @asynccontextmanager
@@ -99,7 +90,7 @@ def users_of(
     _check_installed()
     random = edges().random
     store, hasher = SqlUsers(database), Hasher(random, cost)
-    sealing: Sealing = VaultSealing(ring_of(settings), random)
+    sealing: Sealing = _sealing_of(settings, clock)
     sign_ins = SignIns(
         store,
         TokenSigner(jwt_secret_of(settings, random=random)),
@@ -114,15 +105,15 @@ def users_of(
     return UserDesk(sign_ins=sign_ins, keeper=keeper, store=store, clock=clock)
 
 
-async def reseal_second_steps(settings: Settings, *, clock: Clock) -> int:
-    """Seal the users' TOTP secrets with the vault's present key: how many. JWT_SECRET is not needed.
+async def reseal_second_steps(settings: Settings, *, clock: Clock) -> tuple[int, tuple[str, ...]]:
+    """Seal the users' TOTP secrets with the vault's present key: how many, and what opens with no key.
 
-    StorageError (E-ENC) where one opens with no key that is configured.
+    JWT_SECRET is not needed.
     """
     database = await anyio.to_thread.run_sync(lambda: open_records(settings.database_url, parts=(_PART,)))
     random = edges().random
     try:
-        sealing = VaultSealing(ring_of(settings), random)
+        sealing = _sealing_of(settings, clock)
         keeper = UserKeeper(SqlUsers(database), Hasher(random, None), sealing, clock=clock, random=random)
         return await keeper.reseal()
     finally:
@@ -193,6 +184,10 @@ def _made(path: Path, random: Random) -> Secret[str]:
     kept = _kept(path)
     assert kept is not None, "it was linked, by us or by another"
     return kept
+
+
+def _sealing_of(settings: Settings, clock: Clock) -> VaultSealing:
+    return VaultSealing(sealer_of(settings, clock=clock, what="the second step of a sign-in"))
 
 
 def _place(user_id: str) -> Place:

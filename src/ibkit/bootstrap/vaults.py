@@ -7,17 +7,18 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from ibkit.bootstrap.edge import edges
+from ibkit.clock import Clock
 from ibkit.errors import ConfigError
 from ibkit.model import Secret
 from ibkit.settings import Settings, load
-from ibkit.vault import KeyRing
+from ibkit.vault import KeyRing, Sealer
 from ibkit.vault.fixed_iv import iv_from_hex
 
 if TYPE_CHECKING:
     from ibkit.store.key_sources import KeySource
     from ibkit.store.vault import SqlVault
 
-__all__ = ["key_source_of", "open_vault", "ring_of"]
+__all__ = ["key_source_of", "open_vault", "ring_of", "sealer_of"]
 
 
 def key_source_of(settings: Settings) -> KeySource:
@@ -67,17 +68,26 @@ def ring_of(settings: Settings) -> KeyRing | None:
     return KeyRing.from_hex(keys[0], [*keys[1:], *(Secret(key.strip()) for key in listed if key.strip())])
 
 
-def _keys_of(settings: Settings, ring: KeyRing) -> Callable[[], KeyRing]:
+def sealer_of(settings: Settings, *, clock: Clock, what: str) -> Sealer:
+    """For secrets outside of the vault's table. what: they are, for a message. ConfigError (E-ENC-KEY). May block."""
+    return Sealer(_keys_now(settings, ring_of(settings)), random=edges().random, clock=clock, what=what)
+
+
+def _keys_now(settings: Settings, ring: KeyRing | None) -> Callable[[], KeyRing | None]:
     """At first `ring`; asked again, the keys as the file of the settings says by then."""
     first = [ring]
 
-    def read() -> KeyRing:
+    def read() -> KeyRing | None:
         if first:
             return first.pop()
-        now = settings if settings.file is None else load(env_file=settings.file, require_method=False)
-        return _needed(ring_of(now))
+        return ring_of(settings if settings.file is None else load(env_file=settings.file, require_method=False))
 
     return read
+
+
+def _keys_of(settings: Settings, ring: KeyRing) -> Callable[[], KeyRing]:
+    read = _keys_now(settings, ring)
+    return lambda: _needed(read())
 
 
 def _needed(ring: KeyRing | None) -> KeyRing:

@@ -266,9 +266,10 @@ async def open_worker(
     confirm: of live money, asked for each account, with whether paper was validated: whether a person asked for it.
     """
     async with AsyncExitStack() as stack:
-        measuring = Measuring(connection_of(settings))
+        measuring = Measuring(connection_of(settings), worker=True)
         observe = measuring.counting(observe)
         client = client_of(settings, compete=compete or None, upto=None, meter=measuring.meter)
+        measuring.signed_in_at = lambda: client.keeper.signed_in_at
         clock = client.clock
         lease = worker_lease(settings)
         what = "the watch over this login"

@@ -50,10 +50,22 @@ def run(arguments: list[str]) -> int:
     except IbkitError as error:
         return output.report(error, json=options.json)
     except KeyboardInterrupt:
+        if key := context.under_way():
+            return output.report(_left_behind(key), json=options.json)
         output.warn("Interrupted.")
         return 130
     except Exception as error:  # noqa: BLE001  - the last place: a fault of ours becomes a code, not a traceback
         return output.report(_internal(error), json=options.json)
+
+
+def _left_behind(key: str) -> IbkitError:
+    from ibkit.errors import OutcomeUnknown
+
+    return OutcomeUnknown(
+        f"Interrupted while an order was placed: outcome unknown (key {key})",
+        code="E-ORD-UNKNOWN",
+        remedy=f"Do not send it under another key. Check: ibkit intents show {key}",
+    )
 
 
 def build(*names: str) -> cyclopts.App:
@@ -70,6 +82,7 @@ def build(*names: str) -> cyclopts.App:
         default_parameter=cyclopts.Parameter(negative=(), negative_none=()),
         print_error=False,
         exit_on_error=False,
+        suppress_keyboard_interrupt=False,  # the library would end with 130 and no word of what was under way
         result_action="return_value",
     )
     for command in COMMANDS:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from ibkit.errors import ConfigError
 if TYPE_CHECKING:
     from ibkit.settings import Settings
 
-__all__ = ["Options", "current", "load_settings", "log_lines", "split", "use"]
+__all__ = ["Options", "current", "load_settings", "log_lines", "placing", "split", "under_way", "use"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Options:
 
 
 _current = Options()
+_under_way = ""
 
 
 def current() -> Options:
@@ -30,8 +32,26 @@ def current() -> Options:
 
 def use(options: Options) -> None:
     """Once, at the start of a command."""
-    global _current
-    _current = options
+    global _current, _under_way
+    _current, _under_way = options, ""
+
+
+@contextmanager
+def placing(key: str) -> Iterator[None]:
+    """Around what sends an order: who interrupts it is told under which key the answer will be found."""
+    global _under_way
+    _under_way = key
+    try:
+        yield
+    except Exception:
+        _under_way = ""  # it tells itself what became of the order
+        raise
+    _under_way = ""
+
+
+def under_way() -> str:
+    """The key of the order that an interruption left behind, empty where there is none."""
+    return _under_way
 
 
 def split(arguments: list[str]) -> tuple[Options, list[str]]:

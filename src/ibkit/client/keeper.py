@@ -124,6 +124,11 @@ class Keeper:
         return self._grant
 
     @property
+    def signed_in_at(self) -> datetime | None:
+        """When the login that is there was opened (a kept token: when it was obtained); None without one."""
+        return None if self._grant is None else self._grant.obtained_at
+
+    @property
     def steps(self) -> dict[str, Step]:
         return self.opener.steps
 

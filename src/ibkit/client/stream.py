@@ -427,7 +427,7 @@ class Stream:
         try:
             link.outbox.extend(self._lines.due(clock.monotonic(), self._to.conids))
             while (free_at := await link.flush(clock.monotonic())) is not None:
-                await clock.sleep(free_at - clock.monotonic())
+                await clock.sleep(max(0.0, free_at - clock.monotonic()))  # it may have come meanwhile
         except Unreachable:
             pass  # the reader meets the same and acts on it
 

@@ -10,9 +10,9 @@ from typing import Any
 from litestar import Litestar, Response, delete, get, patch, post
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
-from litestar.response import Stream
 
 from ibkit.bootstrap.connections import Connection
+from ibkit.bootstrap.credential_desk import CredentialDesk
 from ibkit.clock import Clock
 from ibkit.errors import ConfigError, IbkitError, NotFound
 from ibkit.notify.exposition import exposition
@@ -21,7 +21,10 @@ from ibkit.service.brokers import Brokers
 from ibkit.service.connection_events import ConnectionEvents
 from ibkit.service.connection_routes import connection_routes
 from ibkit.service.connection_status import SignInTest
+from ibkit.service.credentials import credential_routes
 from ibkit.service.door import Addresses, App, Door
+from ibkit.service.event_routes import Listening, event_routes
+from ibkit.service.events import Seats
 from ibkit.service.health import Health, Layers, Liveness, Readiness
 from ibkit.service.idempotency_key import HEADER, read_key
 from ibkit.service.openapi import document
@@ -31,9 +34,10 @@ from ibkit.service.orders import Answer, Orders
 from ibkit.service.own_connections import OwnConnections
 from ibkit.service.people import may_read
 from ibkit.service.problems import encode, problem_of
+from ibkit.service.quote_events import QuoteEvents
 from ibkit.service.rates import Rates
 from ibkit.service.refusals import Refusal
-from ibkit.service.requests import AnyRequest, Asked, headers_of, page_of, since_of
+from ibkit.service.requests import AnyRequest, Asked, headers_of, page_of
 from ibkit.settings import Settings
 from ibkit.users.principal import Authenticator, Principal
 
@@ -46,13 +50,17 @@ Work = Callable[[AnyRequest], Awaitable[Answer]]
 
 @dataclass(kw_only=True)
 class Service:
-    """All that the handlers need. clock: of the service itself; a broker's login may have another."""
+    """All that the handlers need. clock: of the service itself; a broker's login may have another.
+
+    credentials: those of users, None with ENABLE_MULTI_USER=false.
+    """
 
     settings: Settings
     authenticator: Authenticator
     brokers: Brokers
     orders: Orders
-    events: OrderEvents
+    order_events: OrderEvents
+    quote_events: QuoteEvents
     layers: Layers
     rates: Rates
     clock: Clock
@@ -61,6 +69,7 @@ class Service:
     origins: frozenset[str]
     own: OwnConnections
     connection_events: ConnectionEvents
+    credentials: CredentialDesk | None = None
     stopping: bool = False
     tests: dict[str, SignInTest] = field(default_factory=dict)
 
@@ -79,8 +88,10 @@ def make_app(service: Service) -> App:
     app = Litestar(
         route_handlers=[
             *_order_routes(service),
+            *event_routes(_listening(service)),
             *_connection_routes(service),
             *connection_routes(service),
+            *credential_routes(service),
             *_plain_routes(service),
         ],
         exception_handlers={Exception: lambda request, error: _failed(service, request, error)},
@@ -90,6 +101,17 @@ def make_app(service: Service) -> App:
     )
     inner: App = app  # type: ignore[assignment]  # Litestar names the messages of ASGI more closely
     return Door(app=inner, addresses=service.addresses, origins=service.origins, trace_id=service.trace_id)
+
+
+def _listening(service: Service) -> Listening:
+    return Listening(
+        authenticator=service.authenticator,
+        orders=service.order_events,
+        quotes=service.quote_events,
+        connections=service.connection_events,
+        seats=Seats(),
+        origins=service.origins,
+    )
 
 
 # -- orders -----------------------------------------------------------------------------------------------------------
@@ -102,12 +124,7 @@ def _order_routes(service: Service) -> list[HTTPRouteHandler]:
         who = await asked.who(request)
         service.rates.take(who.user_id)
         if service.stopping:
-            raise IbkitError(
-                "The service is about to end",
-                code="E-CIRCUIT",
-                remedy="Try again in a few seconds, with the same key.",
-                details={"retry_after": 5},
-            )
+            raise IbkitError(code="E-STOPPING", details={"retry_after": 5})
         return who
 
     async def reader(request: AnyRequest) -> Principal:
@@ -145,14 +162,7 @@ def _order_routes(service: Service) -> list[HTTPRouteHandler]:
         wanted = OrderChange.read(await asked.body(request))
         return _response(await orders.change(who, _order_id(request), wanted, key))
 
-    @get(["/broker-order/events", "/api/broker-order/events"])
-    async def events(request: AnyRequest) -> Stream:
-        who = await reader(request)
-        since = since_of(request.query_params.multi_items(), headers_of(request, "last-event-id"))
-        stream = await service.events.stream(who, since)
-        return Stream(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
-
-    return [place, preview, listed, show, cancel, change, events]
+    return [place, preview, listed, show, cancel, change]
 
 
 def _order_id(request: AnyRequest) -> str:

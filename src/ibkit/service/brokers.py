@@ -18,6 +18,7 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from ibkit.bootstrap.connections import Confirm, Connection, open_connection
+from ibkit.bootstrap.quote_lines import QuoteLines
 from ibkit.clock import Clock
 from ibkit.errors import ConfigError, IbkitError
 from ibkit.model import AccountId, Environment
@@ -47,6 +48,7 @@ class Capability(enum.StrEnum):
     PREVIEW = "preview"
     MODIFY = "modify"
     CANCEL = "cancel"
+    QUOTES = "quotes"
     LIVE = "live"
 
 
@@ -92,6 +94,11 @@ class Login(Protocol):
 
     async def desk(self, account_id: AccountId | None = None) -> OrderDesk:
         """Signed in, and journal and broker compared. NotFound for another's account, E-ACC-AMBIGUOUS."""
+        ...
+
+    @property
+    def quote_lines(self) -> QuoteLines:
+        """Asked of those that can do quotes."""
         ...
 
     async def keep(self, stop: anyio.Event, *, watch: bool) -> None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from litestar import Response, delete, get, post
 from litestar.handlers import HTTPRouteHandler
-from litestar.response import Stream
 
 from ibkit.bootstrap.auditing import audit_clock, result_of
 from ibkit.bootstrap.connections import Connection
@@ -34,7 +33,7 @@ from ibkit.service.own_connections import OwnConnections
 from ibkit.service.people import may_connect, may_read
 from ibkit.service.reading import read_struct
 from ibkit.service.refusals import invalid
-from ibkit.service.requests import AnyRequest, Asked, headers_of
+from ibkit.service.requests import AnyRequest, Asked
 from ibkit.service.responses import response
 from ibkit.settings.addresses import parse_address
 from ibkit.store.connection_rows import ConnectionRow
@@ -94,20 +93,12 @@ def _looks(service: Service) -> list[HTTPRouteHandler]:
     @get("/api/ibkr/session/history")
     async def history(request: AnyRequest) -> Response[bytes]:
         who = await reader(request)
-        days = _number(request, "days", 7, 1, LONGEST_DAYS)
+        days = _days(request)
         connection = await own.connection(who, _connection_id(request, "days"), address=_address(request))
         told = await history_document(own.rows, connection.book.row, days=days, now=connection.clock.now())
         return response(Answer(200, told))
 
-    @get("/api/ibkr/events")
-    async def events(request: AnyRequest) -> Stream:
-        who = await reader(request)
-        given = headers_of(request, "last-event-id")
-        after = _number(request, "after", None, 0, 2**31 - 1, given[0] if given else None)
-        stream = await service.connection_events.stream(who, after)
-        return Stream(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
-
-    return [status, test, session, history, events]
+    return [status, test, session, history]
 
 
 def _acts(service: Service) -> list[HTTPRouteHandler]:
@@ -268,14 +259,9 @@ def _connection_id(request: AnyRequest, *others: str) -> str | None:
     return given[0] if given else None
 
 
-def _number(
-    request: AnyRequest, name: str, default: int | None, least: int, most: int, instead: str | None = None
-) -> Any:
-    """A whole number of the query. instead: of a header, which stands above it."""
-    given = [value for each, value in request.query_params.multi_items() if each == name]
-    text = instead if instead is not None else (given[0] if given else None)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) <= 10 and least <= int(text) <= most):
-        raise invalid((name, f"it is a whole number from {least} to {most}"))
+def _days(request: AnyRequest) -> int:
+    given = [value for each, value in request.query_params.multi_items() if each == "days"]
+    text = given[0] if given else "7"
+    if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= LONGEST_DAYS):
+        raise invalid(("days", f"it is a whole number from 1 to {LONGEST_DAYS}"))
     return int(text)

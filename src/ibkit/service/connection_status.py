@@ -17,7 +17,15 @@ from ibkit.settings.variables import masked
 from ibkit.trading.connection import LABELS, ConnectionState
 from ibkit.wire.endpoint import Needs
 
-__all__ = ["ConnectionStatus", "ConnectionTest", "LastError", "SignInTest", "StepResult", "status_document"]
+__all__ = [
+    "ConnectionStatus",
+    "ConnectionTest",
+    "LastError",
+    "SignInTest",
+    "StepResult",
+    "results_of",
+    "status_document",
+]
 
 STEPS = ("oauth", "sso", "validate", "init")
 _WORDS = {
@@ -26,6 +34,7 @@ _WORDS = {
     "validate": ("Validated", "Not validated"),
     "init": ("Ready", "Not ready"),
 }
+_NOT_BEGUN = Step("", None, None, "not attempted")
 _NAMES = {"oauth": "oauth", "sso": "sso", "validate": "validated", "init": "initialized"}
 
 
@@ -180,18 +189,18 @@ class SignInTest:
                 accounts = [account.account_id for account in await ib.accounts()]
         except IbkitError as error:
             failure = error
-        steps = _results(ib.steps, began, failure)
+        steps = results_of(ib.steps, began, failure)
         if failure is None:
             return ConnectionTest(success=True, message="Connection works", steps=steps, accounts=accounts)
         return ConnectionTest(success=False, message=failure.message, steps=steps, accounts=[])
 
 
-def _results(steps: Mapping[str, Step], began: datetime, failure: IbkitError | None) -> dict[str, StepResult]:
+def results_of(steps: Mapping[str, Step], began: datetime, failure: IbkitError | None) -> dict[str, StepResult]:
     """The four steps; the first that is not done is the one that failed, whether it could tell so itself or not."""
     told: dict[str, StepResult] = {}
     failed = False
     for name in STEPS:
-        step = steps[name]
+        step = steps.get(name, _NOT_BEGUN)
         ms = None if step.at is None else max(0, round((step.at - began).total_seconds() * 1000))
         began = step.at or began
         if failed:

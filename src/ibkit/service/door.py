@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from ibkit.errors import ConfigError, NotPermitted
+from ibkit.errors import ConfigError, IbkitError, NotFound, NotPermitted
 from ibkit.service.problems import problem_of
 
 __all__ = ["Addresses", "Door", "check_binding", "origins_of"]
@@ -116,7 +116,7 @@ class Door:
     refused: dict[str, int] = field(default_factory=dict)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
         trace_id = self.trace_id()
@@ -129,6 +129,13 @@ class Door:
         added = self._cors(origin)
         if not self.addresses.allows(address):
             await self._turn_away(scope, send, address, trace_id)
+            return
+        if scope["type"] == "websocket":
+            await self.app(scope, receive, send)
+            return
+        if "//" in scope["path"]:  # a proxy's rules for paths would not know it as the one without
+            error = NotFound("Not found: this address", code="E-NOT-FOUND", remedy="/openapi.json lists all addresses.")
+            await _refuse(send, error, trace_id=trace_id, path=scope["path"])
             return
         asked_method = next((value for name, value in given if name == b"access-control-request-method"), "")
         if scope["method"] == "OPTIONS" and origin and asked_method:
@@ -161,10 +168,17 @@ class Door:
         if len(self.refused) < 10_000 or address in self.refused:
             self.refused[address] = self.refused.get(address, 0) + 1
         log.warning("a client was turned away", extra={"address": address, "trace_id": trace_id})
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 4403})  # not accepted: the upgrade is answered with 403
+            return
         error = NotPermitted("Forbidden: this address may not connect", code="E-FORBIDDEN")
-        reply = problem_of(error, trace_id=trace_id, path=scope["path"])
-        headers = [(name.lower().encode(), value.encode()) for name, value in reply.headers.items()]
-        await _answer(send, reply.status, [*_ALWAYS, *headers], reply.body)
+        await _refuse(send, error, trace_id=trace_id, path=scope["path"])
+
+
+async def _refuse(send: Send, error: IbkitError, *, trace_id: str, path: str) -> None:
+    reply = problem_of(error, trace_id=trace_id, path=path)
+    headers = [(name.lower().encode(), value.encode()) for name, value in reply.headers.items()]
+    await _answer(send, reply.status, [*_ALWAYS, *headers], reply.body)
 
 
 async def _answer(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes = b"") -> None:

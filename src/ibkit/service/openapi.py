@@ -5,7 +5,8 @@ Every object is closed (`additionalProperties: false`) but those that are maps b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
 from typing import Any
@@ -13,6 +14,13 @@ from typing import Any
 import msgspec
 
 from ibkit.service.connection_operations import CONNECTIONS
+from ibkit.service.credentials import (
+    CredentialOverview,
+    CredentialTest,
+    CredentialWish,
+    DeletedCredentials,
+    KeptCredentials,
+)
 from ibkit.service.health import BrokerHealth, Health, Liveness, Readiness
 from ibkit.service.operation import Operation, query
 from ibkit.service.order_answer import STATUSES, OrderAnswer, OrderList
@@ -62,7 +70,14 @@ _FILTERS = (
     query("limit", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}, "How many at most."),
     query("cursor", {"type": "string", "maxLength": 64}, "`next` of the page before."),
 )
-_SINCE = (query("since", {"type": "string", "format": "date-time"}, "What changed since then first."),)
+_SINCE = (
+    query("since", {"type": "string"}, "A moment, or the id of an event: what changed since then is told first."),
+)
+_LINES = (
+    query("broker", {"type": "string", "maxLength": 32}, "Whose quotes; the configured broker's by default."),
+    query("symbols", {"type": "string", "maxLength": 400}, "Stocks, separated by commas."),
+    query("conids", {"type": "string", "maxLength": 400}, "IBKR's numbers of contracts, separated by commas."),
+)
 _MARKET = {"broker": "ibkr", "action": "buy", "symbol": "AAPL", "qty": 100, "order_type": "market"}
 _WISHES = {
     "market": {**_MARKET, "time_in_force": "day"},
@@ -80,7 +95,55 @@ _WISHES = {
         "limit_price": 1.25,
     },
 }
-_ORDER_ERRORS = (400, 401, 403, 404, 409, 413, 415, 422, 424, 429, 502, 503, 504)
+_CONNECTION_ID: Mapping[str, Any] = {
+    "name": "connection_id",
+    "in": "path",
+    "required": True,
+    "description": "Your name for a connection; not `test` or `activate`.",
+    "schema": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"},
+    "example": "paper-2",
+}
+_PEM = "-----BEGIN PRIVATE KEY-----\n...\n-----END PRIVATE KEY-----\n"
+_CREDENTIALS = {
+    "oauth2": {
+        "method": "oauth2",
+        "environment": "paper",
+        "clientId": "MyFirm-Paper",
+        "clientKeyId": "main",
+        "privateKey": _PEM,
+        "credential": "mypaperuser",
+        "allowedIp": "203.0.113.7",
+    },
+    "oauth1a": {
+        "method": "oauth1a",
+        "environment": "paper",
+        "consumerKey": "MYFIRMABC",
+        "accessToken": "0123456789abcdef0123",
+        "accessTokenSecret": "the text that the portal shows, base64",
+        "signatureKey": _PEM,
+        "encryptionKey": _PEM,
+        "dhParams": "-----BEGIN DH PARAMETERS-----\n...\n-----END DH PARAMETERS-----\n",
+    },
+    "gateway": {"method": "gateway", "address": "https://localhost:5000", "username": "mypaperuser"},
+}
+_CREDENTIAL_READS = (400, 401, 403, 404, 503)
+_CREDENTIAL_WRITES = (400, 401, 403, 404, 422, 429, 503)
+
+
+def _for_connection(*operations: Operation) -> Iterator[Operation]:
+    """Each for the connection `default`, and for one that is named."""
+    base = "/api/settings/ibkr"
+    for operation in operations:
+        yield operation
+        yield replace(
+            operation,
+            path=f"{base}/{{connection_id}}{operation.path.removeprefix(base)}",
+            name=f"{operation.name}OfConnection",
+            parameters=(_CONNECTION_ID,),
+        )
+
+
+_ORDER_ERRORS = (400, 401, 403, 404, 409, 413, 415, 422, 424, 429, 502, 503, 504, 507)
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
@@ -120,10 +183,20 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/broker-order/events",
         method="get",
         name="orderEvents",
-        summary="Changes of your orders as server-sent events (event: order)",
+        summary="Changes of your orders as server-sent events (event: order); also as a WebSocket",
         answers={200: None},
         errors=(400, 401, 403, 422, 429),
         parameters=_SINCE,
+        also_under_api=True,
+    ),
+    Operation(
+        path="/quotes/events",
+        method="get",
+        name="quoteEvents",
+        summary="Quotes as they change, as server-sent events (event: quote); also as a WebSocket",
+        answers={200: None},
+        errors=(400, 401, 403, 404, 409, 422, 424, 429, 502, 503, 504),
+        parameters=_LINES,
         also_under_api=True,
     ),
     Operation(
@@ -167,6 +240,59 @@ OPERATIONS: tuple[Operation, ...] = (
         errors=(400, 401, 403),
     ),
     *CONNECTIONS,
+    Operation(
+        path="/api/settings/ibkr",
+        method="get",
+        name="showCredentials",
+        summary="Your credentials as masks: of the connection `default`, and of all",
+        answers={200: CredentialOverview},
+        errors=_CREDENTIAL_READS,
+    ),
+    *_for_connection(
+        Operation(
+            path="/api/settings/ibkr",
+            method="post",
+            name="putCredentials",
+            summary="Store credentials of a connection; those in use stay in use until these have passed their test",
+            answers={200: KeptCredentials},
+            errors=(*_CREDENTIAL_WRITES, 413, 415),
+            takes=CredentialWish,
+            examples=_CREDENTIALS,
+        ),
+        Operation(
+            path="/api/settings/ibkr",
+            method="delete",
+            name="deleteCredentials",
+            summary="Delete all that is stored of a connection",
+            answers={200: DeletedCredentials},
+            errors=_CREDENTIAL_WRITES,
+        ),
+        Operation(
+            path="/api/settings/ibkr/test",
+            method="post",
+            name="testCredentials",
+            summary="Sign in with what waits, else with what is in use; what passes is in use from then on",
+            answers={200: CredentialTest},
+            errors=_CREDENTIAL_WRITES,
+        ),
+        Operation(
+            path="/api/settings/ibkr/activate",
+            method="post",
+            name="activateCredentials",
+            summary="Put what waits in use, after its test; refused with whatever the test failed by",
+            answers={200: KeptCredentials},
+            errors=(*_CREDENTIAL_WRITES, 409, 424, 502, 504),
+        ),
+    ),
+    Operation(
+        path="/api/settings/ibkr/{connection_id}",
+        method="get",
+        name="showConnectionCredentials",
+        summary="Your credentials of one connection as masks",
+        answers={200: KeptCredentials},
+        errors=_CREDENTIAL_READS,
+        parameters=(_CONNECTION_ID,),
+    ),
     Operation(
         path="/livez",
         method="get",

@@ -1,30 +1,57 @@
-"""What happens to a user's orders, as it comes into the journal: server-sent events.
+"""What happens to a user's orders, as it comes into the journal.
 
-The journal is asked, not the process: so it does not matter which process the broker told. Source: requirement GWY-06.
+The journal is asked, not the process: so it does not matter which process the broker told, and a listener that was
+away or slow goes on where it was. An order is told as it is, whenever it has another version than the last look saw;
+after a resumption some are told again. Source: requirement GWY-06.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime, timedelta
 
 from ibkit.clock import Clock
-from ibkit.errors import IbkitError, RateLimited
-from ibkit.service.brokers import Brokers, broker_of
+from ibkit.errors import IbkitError
+from ibkit.service.brokers import Brokers, Login, broker_of
+from ibkit.service.events import HEARTBEAT_S, Event, Source
 from ibkit.service.order_answer import order_data
-from ibkit.service.problems import encode
+from ibkit.service.refusals import invalid
 from ibkit.trading.events import IntentId, Operation
+from ibkit.trading.intent import Intent
 from ibkit.trading.ref import keys_of_user
 from ibkit.users.principal import Principal
 
-__all__ = ["MOST_LISTENERS", "OrderEvents"]
+__all__ = ["OrderEvents", "Since", "read_position"]
 
 LOOK_EVERY_S = 0.5
-HEARTBEAT_S = 15.0
-MOST_LISTENERS = 10
 _MOST_AT_ONCE = 200
+_MOST_RETOLD = 5_000
 _OVERLAP = timedelta(seconds=2)
 """A change is stamped before it is stored; one that was stored late must not fall behind the look that passed it."""
+
+Since = datetime | Mapping[str, datetime] | None
+"""One moment for all brokers, or one for each by its name, whose hours may differ; None: from now on."""
+
+
+def read_position(text: str, moment: Callable[[str], datetime | None]) -> Since:
+    """Of an event's id, `ibkr=2026-11-20T15:30:00+00:00;mock=…`, or of a moment. ValueError."""
+    if "=" not in text:
+        found = moment(text)
+        if found is None:
+            raise ValueError("no moment")
+        return found
+    position: dict[str, datetime] = {}
+    for part in text.split(";"):
+        name, _, at = part.partition("=")
+        there = moment(at)
+        if there is None:
+            raise ValueError("no moment")
+        position[name] = there
+    return position
+
+
+def _show_position(position: Mapping[str, datetime]) -> str:
+    return ";".join(f"{name}={at.isoformat()}" for name, at in sorted(position.items()))
 
 
 class OrderEvents:
@@ -34,63 +61,69 @@ class OrderEvents:
         self._brokers = brokers
         self._clock = clock
         self._stopping = stopping
-        self._listening: dict[str, int] = {}
 
-    async def stream(self, who: Principal, since: datetime | None) -> AsyncIterator[bytes]:
-        """Each change as `event: order`; what changed since `since` first. RateLimited for one listener too many."""
-        count = self._listening.get(who.user_id, 0)
-        if count >= MOST_LISTENERS:
-            raise RateLimited(
-                f"Rate limit reached: {MOST_LISTENERS} streams for each user",
-                remedy="Close one first.",
-                details={"retry_after": 5},
-            )
-        self._listening[who.user_id] = count + 1
-        return self._told(who, since)
+    async def stream(self, who: Principal, since: Since) -> Source:
+        """Each change as an event `order`; what changed since `since` first.
 
-    async def _told(self, who: Principal, since: datetime | None) -> AsyncIterator[bytes]:
+        ConfigError (E-VALIDATION) where that is more than 5,000 orders.
+        """
         seen: dict[IntentId, int] = {}
-        looked: dict[str, datetime] = {}
+        position: dict[str, datetime] = {}
+        first = [event async for event in self._news(who, since, seen, position)]
+        return self._told(who, since, seen, position, first)
+
+    async def _told(
+        self, who: Principal, since: Since, seen: dict[IntentId, int], position: dict[str, datetime], first: list[Event]
+    ) -> AsyncIterator[Event | None]:
+        for event in first:
+            yield event
         quiet = 0.0
-        try:
-            yield b"retry: 2000\n\n"
-            while not self._stopping():
-                try:
-                    told = [event async for event in self._news(who, since, seen, looked)]
-                except IbkitError as error:
-                    yield f'event: error\ndata: {{"code": "{error.code}"}}\n\n'.encode()
-                    told = []
-                for event in told:
-                    yield event
-                quiet = 0.0 if told else quiet + LOOK_EVERY_S
-                if quiet >= HEARTBEAT_S:
-                    quiet = 0.0
-                    yield b": still here\n\n"
-                await self._clock.sleep(LOOK_EVERY_S)
-        finally:
-            self._listening[who.user_id] -= 1
-            if not self._listening[who.user_id]:
-                del self._listening[who.user_id]
+        while not self._stopping():
+            await self._clock.sleep(LOOK_EVERY_S)
+            try:
+                told = [event async for event in self._news(who, since, seen, position)]
+            except IbkitError as error:
+                told = [Event("error", {"code": error.code, "message": error.message, "remedy": [error.remedy]})]
+            for event in told:
+                yield event
+            quiet = 0.0 if told else quiet + LOOK_EVERY_S
+            if quiet >= HEARTBEAT_S:
+                quiet = 0.0
+                yield None
 
     async def _news(
-        self, who: Principal, since: datetime | None, seen: dict[IntentId, int], looked: dict[str, datetime]
-    ) -> AsyncIterator[bytes]:
+        self, who: Principal, since: Since, seen: dict[IntentId, int], position: dict[str, datetime]
+    ) -> AsyncIterator[Event]:
         for name, login in tuple(self._brokers.opened.items()):
-            now = login.clock.now()
-            changed_since = looked.get(name) or since or now
-            changed = await login.journal.of_keys(
-                keys_of_user(who.user_id),
-                environment=login.environment,
-                operation=Operation.PLACE,
-                changed_since=changed_since,
-                limit=_MOST_AT_ONCE,
-            )
-            looked[name] = now - _OVERLAP
-            for intent in sorted(changed, key=lambda each: each.updated_at):
+            begin = since.get(name) if isinstance(since, Mapping) else since
+            before = name not in position and begin is None  # what was there already is nobody's news
+            if name not in position:
+                position[name] = begin or login.clock.now()
+            for intent in await self._changed(login, who, position[name] - _OVERLAP):
                 if seen.get(intent.intent_id) == intent.version:
                     continue
                 seen[intent.intent_id] = intent.version
-                if who.accounts is not None and intent.planned.account_id not in who.accounts:
+                position[name] = max(position[name], intent.updated_at)
+                if before or (who.accounts is not None and intent.planned.account_id not in who.accounts):
                     continue
-                data = encode(order_data(intent, broker=broker_of(name))).decode()
-                yield f"id: {intent.updated_at.isoformat()}\nevent: order\ndata: {data}\n\n".encode()
+                yield Event("order", order_data(intent, broker=broker_of(name)), _show_position(position))
+
+    async def _changed(self, login: Login, who: Principal, since: datetime) -> list[Intent]:
+        """All that moved since then, the oldest change first."""
+        found: list[Intent] = []
+        before: IntentId | None = None
+        while True:
+            some = await login.journal.of_keys(
+                keys_of_user(who.user_id),
+                environment=login.environment,
+                operation=Operation.PLACE,
+                before=before,
+                changed_since=since,
+                limit=_MOST_AT_ONCE,
+            )
+            found += some
+            if len(some) < _MOST_AT_ONCE:
+                return sorted(found, key=lambda each: each.updated_at)
+            if len(found) >= _MOST_RETOLD:
+                raise invalid(("since", f"more than {_MOST_RETOLD} orders changed since then: list them, then listen"))
+            before = some[-1].intent_id

@@ -9,7 +9,15 @@ from ibkit.model import AccountId, Environment, Secret
 from ibkit.service.refusals import Refusal
 from ibkit.users.principal import Authenticator, Principal, Role, Scope
 
-__all__ = ["SIGNED_IN_FOR_LIVE", "may_connect", "may_order", "may_read", "of_theirs", "who_asks"]
+__all__ = [
+    "SIGNED_IN_FOR_LIVE",
+    "may_connect",
+    "may_keep_credentials",
+    "may_order",
+    "may_read",
+    "of_theirs",
+    "who_asks",
+]
 
 SIGNED_IN_FOR_LIVE = timedelta(minutes=15)
 _MOST_TOKEN = 8 * 1024
@@ -74,6 +82,30 @@ def may_connect(who: Principal) -> None:
         raise _forbidden("this token may only read")
     if who.accounts is not None:
         raise _forbidden("this token is for certain accounts only, a connection is for all of its own")
+
+
+def may_keep_credentials(who: Principal, *, now: datetime) -> None:
+    """Whether they may give, test and delete credentials of their own.
+
+    NotPermitted (E-FORBIDDEN) by role or scope; AuthError (E-APP-AUTH) where a person's sign-in is older than that for
+    live money: a session that somebody left open must not change what money is reached by (TM-09).
+    """
+    if who.role not in _TRADERS:
+        raise _forbidden(f"a {who.role.value} keeps no credentials")
+    if Scope.CREDENTIALS not in who.scopes:
+        raise NotPermitted(
+            f"Forbidden: this token lacks the scope {Scope.CREDENTIALS.value}",
+            code="E-FORBIDDEN",
+            remedy="Sign in, or use a token or key that was made with this scope by name.",
+        )
+    if who.accounts is not None:
+        raise _forbidden("this token is for certain accounts only")
+    if who.signed_in_at is not None and not who.api_key_id and now - who.signed_in_at > SIGNED_IN_FOR_LIVE:
+        raise AuthError(
+            "Unauthorized: the sign-in is older than 15 minutes",
+            code="E-APP-AUTH",
+            remedy="Sign in again, then change credentials within 15 minutes.",
+        )
 
 
 def of_theirs(who: Principal, account_id: str | None) -> AccountId | None:

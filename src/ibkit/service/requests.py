@@ -11,17 +11,21 @@ import anyio
 from litestar import Request
 
 from ibkit.errors import ConfigError
+from ibkit.model import Conid
 from ibkit.service.json_bodies import LARGEST_BODY, read_json
 from ibkit.service.order_answer import STATUSES
+from ibkit.service.order_events import Since, read_position
 from ibkit.service.orders import LONGEST_PAGE, Page
 from ibkit.service.people import who_asks
+from ibkit.service.quote_events import QuotesWanted
 from ibkit.service.refusals import Refusal, invalid
 from ibkit.users.principal import Authenticator, Principal
 
-__all__ = ["AnyRequest", "Asked", "headers_of", "page_of", "since_of"]
+__all__ = ["AnyRequest", "Asked", "headers_of", "page_of", "quotes_of", "since_of"]
 
 AnyRequest = Request[Any, Any, Any]
 BODY_WITHIN_S = 10.0
+LONGEST_SYMBOL = 12
 
 
 def headers_of(request: AnyRequest, name: str) -> list[str]:
@@ -102,16 +106,39 @@ def page_of(query: Iterable[tuple[str, str]]) -> Page:
     )
 
 
-def since_of(query: Iterable[tuple[str, str]], last_event_id: list[str]) -> datetime | None:
+def since_of(query: Iterable[tuple[str, str]], last_event_id: list[str]) -> Since:
     """Where a stream of events goes on: Last-Event-ID, else `since`; None for what comes from now on."""
     given, problems = _once(query, ("since",))
     text = last_event_id[0] if last_event_id else given.get("since")
-    since = None if text is None else _moment(text)
-    if text is not None and since is None:
-        problems.append(("since", "it is a moment like 2026-11-20T15:30:00Z"))
+    since: Since = None
+    try:
+        since = None if text is None else read_position(text, _moment)
+    except ValueError:
+        problems.append(("since", "it is a moment like 2026-11-20T15:30:00Z, or the id of an event"))
     if problems:
         raise invalid(*problems)
     return since
+
+
+def quotes_of(query: Iterable[tuple[str, str]]) -> QuotesWanted:
+    """Whose quotes are wanted. ConfigError (E-VALIDATION, 422) naming what is wrong."""
+    given, problems = _once(query, ("broker", "symbols", "conids"))
+    symbols = [" ".join(each.upper().replace(".", " ").split()) for each in given.get("symbols", "").split(",")]
+    conids = [each.strip() for each in given.get("conids", "").split(",")]
+    symbols, conids = [each for each in symbols if each], [each for each in conids if each]
+    if not symbols and not conids:
+        problems.append(("symbols", "give symbols or conids, separated by commas"))
+    if any(len(each) > LONGEST_SYMBOL or not each.replace(" ", "").isalnum() for each in symbols):
+        problems.append(("symbols", "each has 1 to 12 of A-Z, 0-9, dot and blank"))
+    if any(not each.isascii() or not each.isdigit() or not 0 < int(each[:12]) < 2**31 for each in conids):
+        problems.append(("conids", "each is a number from 1 to 2147483647"))
+    if problems:
+        raise invalid(*problems)
+    return QuotesWanted(
+        broker=given.get("broker"),
+        symbols=tuple(dict.fromkeys(symbols)),
+        conids=tuple(dict.fromkeys(Conid(int(each)) for each in conids)),
+    )
 
 
 def _once(query: Iterable[tuple[str, str]], known: tuple[str, ...]) -> tuple[Mapping[str, str], list[tuple[str, str]]]:

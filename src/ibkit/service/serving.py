@@ -15,16 +15,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import anyio
 import uvicorn
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from ibkit.bootstrap.auditing import AuditQueue
 from ibkit.bootstrap.clients import clock_of
 from ibkit.bootstrap.connections import Confirm, Connection
 from ibkit.bootstrap.credential_desk import CredentialDesk, open_credential_desk
 from ibkit.bootstrap.edge import edges
+from ibkit.bootstrap.multi_user import check_licence, without_own_login
 from ibkit.bootstrap.processes import ending_by_force
 from ibkit.bootstrap.session_book import open_connection_rows
 from ibkit.bootstrap.vaults import ring_of
@@ -35,10 +36,13 @@ from ibkit.service.brokers import Adapter, Brokers, IbkrAdapter, Login, MockAdap
 from ibkit.service.carrying import Carrying
 from ibkit.service.connection_events import ConnectionEvents
 from ibkit.service.door import Addresses, App, check_binding, origins_of
+from ibkit.service.events import LONGEST_MESSAGE
+from ibkit.service.heads import LARGEST_HEAD, bounded
 from ibkit.service.health import Layers
 from ibkit.service.order_events import OrderEvents
 from ibkit.service.orders import Orders
 from ibkit.service.own_connections import OwnConnections
+from ibkit.service.quote_events import QuoteEvents
 from ibkit.service.rates import Rates
 from ibkit.settings import Settings
 from ibkit.users.principal import Authenticator
@@ -48,7 +52,6 @@ __all__ = ["Running", "open_service", "serve"]
 log = logging.getLogger(__name__)
 
 DRAIN_S = 8.0
-_MOST_HEADERS = 64 * 1024
 _IDLE_S = 10
 
 
@@ -85,26 +88,29 @@ async def open_service(
 ) -> AsyncIterator[Running]:
     """The service without a socket. adapters: brokers besides ibkr and mock. ConfigError, StorageError."""
     ring_of(settings)  # a key that is no key stops the start, not the first order
+    await check_licence(settings)
+    settings = without_own_login(settings)
     known: list[Adapter] = [IbkrAdapter(settings=settings, confirm=confirm), MockAdapter(settings=settings), *adapters]
     default = settings.general.provider
     stop = anyio.Event()
     async with (
         _one_error(),
         open_connection_rows(settings) as rows,
-        _users_credentials(settings) as desk,
+        _credentials(settings) as credentials,
         _audit(settings) as audit,
         anyio.create_task_group() as tasks,
     ):
         brokers = Brokers(known, default=default, tasks=tasks, stop=stop, watch=watch)
         carrying = Carrying(tasks)
         clock = SystemClock() if settings.mock else clock_of(settings)
-        own = OwnConnections(settings, brokers, rows, clock, desk=desk, confirm=confirm, audit=audit)
+        own = OwnConnections(settings, brokers, rows, clock, desk=credentials, confirm=confirm, audit=audit)
         service = Service(
             settings=settings,
             authenticator=authenticator,
             brokers=brokers,
             orders=Orders(brokers, carrying, clock, own=own),
-            events=OrderEvents(brokers, SystemClock(), lambda: service.stopping),
+            order_events=OrderEvents(brokers, SystemClock(), lambda: service.stopping),
+            quote_events=QuoteEvents(brokers, lambda: service.stopping),
             layers=Layers(settings, lambda: service.connection, watch=watch, stopping=lambda: service.stopping),
             rates=Rates(SystemClock().monotonic),
             clock=clock,
@@ -113,6 +119,7 @@ async def open_service(
             origins=origins_of(settings.oauth2.frontend_url),
             own=own,
             connection_events=ConnectionEvents(own, SystemClock(), lambda: service.stopping),
+            credentials=credentials,
         )
 
         def opened_one(key: str, login: Login) -> None:
@@ -142,8 +149,8 @@ async def _audit(settings: Settings) -> AsyncIterator[AuditQueue]:
 
 
 @asynccontextmanager
-async def _users_credentials(settings: Settings) -> AsyncIterator[CredentialDesk | None]:
-    """Those of the users; None with ENABLE_MULTI_USER=false. ConfigError (E-ENC-KEY), StorageError."""
+async def _credentials(settings: Settings) -> AsyncIterator[CredentialDesk | None]:
+    """The users' credentials; None with ENABLE_MULTI_USER=false. ConfigError (E-ENC-KEY), StorageError."""
     if not settings.general.multi_user:
         yield None
         return
@@ -236,9 +243,10 @@ class _Server(uvicorn.Server):
 
 
 def _config(app: App) -> uvicorn.Config:
-    options: dict[str, Any] = {"h11_max_incomplete_event_size": _MOST_HEADERS}
     return uvicorn.Config(
         app,
+        http=bounded(AutoHTTPProtocol),
+        h11_max_incomplete_event_size=LARGEST_HEAD + 1,
         lifespan="off",
         access_log=False,
         log_config=None,
@@ -247,9 +255,10 @@ def _config(app: App) -> uvicorn.Config:
         proxy_headers=False,
         timeout_keep_alive=_IDLE_S,
         timeout_graceful_shutdown=1,
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=LONGEST_MESSAGE,
+        ws_per_message_deflate=False,
         limit_concurrency=1_000,
-        **options,
     )
 
 

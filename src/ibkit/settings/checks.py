@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ibkit.settings.addresses import Address, is_ibkr, is_loopback, is_public, parse_address
+from ibkit.settings.addresses import Address, is_ibkr, is_loopback, is_private, parse_address
 from ibkit.settings.problems import Problem, conflict, invalid, problem
 
 if TYPE_CHECKING:
@@ -74,11 +74,11 @@ def _gateways_for_users(settings: Settings) -> list[Problem]:
 
 
 def _remote_gateway(settings: Settings, address: Address, name: str = "IBKR_API_ENDPOINT") -> list[Problem]:
-    if is_public(address.host):
+    if not is_private(address.host):
         return [
             problem(
                 "E-GW-REMOTE",
-                f"Remote gateway refused: {address.host} is a public address",
+                f"Remote gateway refused: {address.host} is no address of a private network",
                 name,
                 remedy="Reach the gateway through a VPN or tunnel and name its private address.",
             )

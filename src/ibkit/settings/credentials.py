@@ -12,6 +12,7 @@ from ibkit.errors import ConfigError, discreet
 from ibkit.model.credentials import Credentials, GatewayLogin, OAuth1Credentials, OAuth2Credentials
 from ibkit.model.identity import AuthMethod, Username
 from ibkit.model.secret import Secret
+from ibkit.wire.keys import describe, how_to_convert
 
 if TYPE_CHECKING:
     from ibkit.settings.value import Settings
@@ -75,7 +76,8 @@ def _text(name: str, path: Path, *, private: bool) -> str:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise _unreadable(name, path, "it is not text, so not PEM") from None
+        kind = describe(data)
+        raise _unreadable(name, path, f"it is not text but {kind}", how_to_convert(kind)) from None
     if not text.strip():
         raise _unreadable(name, path, "it is empty")
     return text
@@ -108,10 +110,11 @@ def _too_open(name: str, path: Path, why: str, remedy: str) -> ConfigError:
     )
 
 
-def _unreadable(name: str, path: Path, why: str) -> ConfigError:
+def _unreadable(name: str, path: Path, why: str, remedy: str | None = None) -> ConfigError:
     return ConfigError(
         f"Private key is not valid PEM: {path}: {why}" if "DH" not in name else f"Parameters unreadable: {path}: {why}",
         code="E-OA1-DH" if "DH" in name else "E-KEY-FORMAT",
+        remedy=remedy,
         details={"variable": name, "path": str(path)},
     )
 

@@ -14,6 +14,8 @@ from ibkit.settings.value import Settings
 __all__ = ["is_production", "production_problems", "refuse_unready"]
 
 _DEFAULT_CLIENTS = ("127.0.0.1", "::1")
+_FEWEST_SIGNS = 8
+_PLACEHOLDERS = ("change", "default", "example", "placeholder", "secret", "your")
 
 
 def is_production(settings: Settings) -> bool:
@@ -35,6 +37,18 @@ def production_problems(settings: Settings, *, host: str | None = None) -> list[
     problems = []
     if web.jwt_secret is None:
         problems.append(_missing("JWT_SECRET", "Run `ibkit init`, or set at least 32 characters by chance."))
+    elif guessable(web.jwt_secret.reveal()):
+        problems.append(
+            invalid("JWT_SECRET", "it can be guessed", remedy="Run `ibkit init`, or set 32 characters by chance.")
+        )
+    if settings.mock:
+        problems.append(
+            invalid(
+                "BROKER_PROVIDER",
+                "mock is not allowed with APP_ENV=production",
+                remedy="Remove BROKER_PROVIDER, or APP_ENV=production for a demonstration.",
+            )
+        )
     if vault.key is None and vault.provider == "env":
         problems.append(
             problem(
@@ -69,6 +83,11 @@ def production_problems(settings: Settings, *, host: str | None = None) -> list[
             )
         )
     return problems
+
+
+def guessable(secret: str) -> bool:
+    """Whether a secret is a word of an example, or made of so few signs that nobody drew it by chance."""
+    return len(set(secret)) < _FEWEST_SIGNS or any(word in secret.lower() for word in _PLACEHOLDERS)
 
 
 def _missing(name: str, remedy: str) -> Problem:

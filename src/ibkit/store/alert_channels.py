@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+import anyio.to_thread
 from sqlalchemy import Connection, delete, insert, select, update
 
-from ibkit.errors import ConfigError, NotFound
+from ibkit.errors import ConfigError, NotFound, StorageError
 from ibkit.model import Secret
 from ibkit.store.alert_rows import CHANNELS, channel_of
 from ibkit.store.database import Database
 from ibkit.store.migrating import for_engine
 from ibkit.trading.alerting import Channel
-from ibkit.vault import KeyRing, Place, open_sealed, seal
+from ibkit.vault import Place, Sealer
 
 __all__ = ["FixedChannel", "SqlChannels"]
 
@@ -25,8 +26,7 @@ class SqlChannels:
     """Fits `trading.alerting.Channels`.
 
     fixed: channels of the settings, by name; a stored one cannot take their names.
-    ring:  seals and opens; None: there is no ENCRYPTION_KEY, so nothing can be stored.
-    random: n → n bytes from a cryptographic source.
+    sealer: without ENCRYPTION_KEY nothing can be stored.
     """
 
     def __init__(
@@ -34,13 +34,11 @@ class SqlChannels:
         database: Database,
         *,
         fixed: Mapping[str, FixedChannel],
-        ring: KeyRing | None,
-        random: Callable[[int], bytes],
+        sealer: Sealer,
     ) -> None:
         self._database = database
         self._fixed = dict(fixed)
-        self._ring = ring
-        self._random = random
+        self._sealer = sealer
 
     async def all(self) -> tuple[Channel, ...]:
         statement = select(CHANNELS).order_by(CHANNELS.c.user_id, CHANNELS.c.name)
@@ -55,8 +53,10 @@ class SqlChannels:
         row = await self._database.read(lambda c: for_engine(c).execute(statement).one_or_none())
         if row is None:
             raise _missing(channel.name)
-        address = self._opened(row.sealed_address, channel, "address")
-        return address, self._opened(row.sealed_secret, channel, "secret") if row.sealed_secret else None
+        address = await self._opened(row.sealed_address, _place(channel.user, channel.name, "address"))
+        if not row.sealed_secret:
+            return address, None
+        return address, await self._opened(row.sealed_secret, _place(channel.user, channel.name, "secret"))
 
     async def put(self, channel: Channel, address: Secret[str], secret: Secret[str] | None) -> None:
         """Store it, or change the stored one of that user and name."""
@@ -72,8 +72,10 @@ class SqlChannels:
             "level": channel.level,
             "enabled": channel.enabled,
             "shown": channel.shown[:120],
-            "sealed_address": self._sealed(address, channel, "address"),
-            "sealed_secret": self._sealed(secret, channel, "secret") if secret is not None else "",
+            "sealed_address": await self._sealed(address, _place(channel.user, channel.name, "address")),
+            "sealed_secret": (
+                await self._sealed(secret, _place(channel.user, channel.name, "secret")) if secret is not None else ""
+            ),
             "created_at": channel.created_at,
         }
 
@@ -96,22 +98,48 @@ class SqlChannels:
         if await self._database.write(lambda c: for_engine(c).execute(statement).rowcount) == 0:
             raise _missing(name)
 
-    def _sealed(self, value: Secret[str], channel: Channel, field: str) -> str:
-        if self._ring is None:
-            raise ConfigError(
-                "The channel's address is a secret, and there is no key to seal it with",
-                code="E-ENC-KEY",
-            )
-        return seal(Secret(value.reveal().encode()), _place(channel, field), self._ring, self._random)
+    async def reseal(self) -> tuple[int, tuple[str, ...]]:
+        """Seal everything with the vault's present key: how many channels were, and what opens with no key.
 
-    def _opened(self, sealed: str, channel: Channel, field: str) -> Secret[str]:
-        if self._ring is None:
-            raise ConfigError(f"Channel {channel.name} cannot be read without its key", code="E-ENC-KEY")
-        return Secret(open_sealed(sealed, _place(channel, field), self._ring).reveal().decode())
+        A break in between does no harm; what has the present key stays as it is.
+        """
+        columns = (CHANNELS.c.user_id, CHANNELS.c.name, CHANNELS.c.sealed_address, CHANNELS.c.sealed_secret)
+        rows = await self._database.read(lambda c: for_engine(c).execute(select(*columns)).all())
+        done, unreadable = 0, []
+        for row in rows:
+            anew = {}
+            for field, sealed in (("address", row.sealed_address), ("secret", row.sealed_secret)):
+                place = _place(row.user_id, row.name, field)
+                if not sealed:
+                    continue
+                try:
+                    opened = await self._opened(sealed, place)
+                except StorageError:
+                    unreadable.append(f"{place.record} {field}")
+                    continue
+                if not self._sealer.is_current(sealed):
+                    anew[f"sealed_{field}"] = await self._sealed(opened, place)
+            if anew:
+                await self._database.write(lambda c, row=row, anew=anew: _replace(for_engine(c), row, anew))  # type: ignore[misc]
+                done += 1
+        return done, tuple(unreadable)
+
+    # In threads: where a key is not known, a command or a key service may be asked for it.
+    async def _sealed(self, value: Secret[str], place: Place) -> str:
+        return await anyio.to_thread.run_sync(self._sealer.seal, Secret(value.reveal().encode()), place)
+
+    async def _opened(self, sealed: str, place: Place) -> Secret[str]:
+        return Secret((await anyio.to_thread.run_sync(self._sealer.open, sealed, place)).reveal().decode())
 
 
-def _place(channel: Channel, field: str) -> Place:
-    return Place(user=channel.user, record=f"alert channel {channel.name}", field=field)
+def _replace(connection: Connection, row: Any, anew: Mapping[str, str]) -> None:
+    """Only what was read: somebody may have given the channel another address meanwhile."""
+    same = (CHANNELS.c.sealed_address == row.sealed_address) & (CHANNELS.c.sealed_secret == row.sealed_secret)
+    connection.execute(update(CHANNELS).where(_is(row.user_id, row.name) & same).values(**anew))
+
+
+def _place(user: str, name: str, field: str) -> Place:
+    return Place(user=user, record=f"alert channel {name}", field=field)
 
 
 def _is(user: str, name: str) -> Any:

@@ -87,7 +87,10 @@ def _parsed(url: str) -> URL:
         urlsplit(url)  # stricter than make_url about a host in brackets
         return make_url(url)
     except (SQLAlchemyError, ValueError):  # ValueError: a port or host that is none
-        raise ConfigError("Setting invalid: DATABASE_URL: not an address of a database") from None
+        raise ConfigError(
+            "Setting invalid: DATABASE_URL: not an address of a database",
+            remedy="Use sqlite:///file or postgresql://user:password@host/name.",
+        ) from None
 
 
 def _sqlite_engine(url: URL) -> Engine:

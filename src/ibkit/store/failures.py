@@ -18,6 +18,9 @@ DATABASE_ERRORS = (SQLAlchemyError, sqlite3.Error)
 # SQLite's primary result codes. Source: https://www.sqlite.org/rescode.html
 _BUSY, _LOCKED, _READONLY, _IOERR, _CORRUPT, _FULL, _CANTOPEN, _NOTADB = 5, 6, 8, 10, 11, 13, 14, 26
 
+_PG_DISK_FULL = "53100"
+"""Source: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+
 _WAIT = "Wait for the other ibkit process, or end it, then repeat with the same key."
 _KEEP = "Do not delete it: move it aside, check `ibkit orders list` at IBKR, then start anew."
 _SQLITE = {
@@ -33,7 +36,9 @@ _SQLITE = {
 
 
 def storage_error(error: SQLAlchemyError | sqlite3.Error, name: str) -> StorageError:
-    """`error` in our words; `name` says which database. `details["failed"]` is the kind, for those who must stop."""
+    """`error` in our words; `name` says which database. `details["failed"]` is the kind, for those who must stop;
+    `details["full"]` stands where the disk has no room.
+    """
     original: BaseException | None = error if isinstance(error, sqlite3.Error) else None
     if isinstance(error, DBAPIError):
         original = error.orig
@@ -42,7 +47,13 @@ def storage_error(error: SQLAlchemyError | sqlite3.Error, name: str) -> StorageE
     if known is not None:
         what, remedy = known
         failed = "io" if isinstance(code, int) and code & 0xFF in (_IOERR, _CORRUPT, _NOTADB) else "state"
-        return StorageError(f"Database problem: {name}: {what}", remedy=remedy, details={"failed": failed})
+        details: dict[str, object] = {"failed": failed}
+        if known is _SQLITE[_FULL]:
+            details["full"] = True
+        return StorageError(f"Database problem: {name}: {what}", remedy=remedy, details=details)
+    if getattr(original, "sqlstate", None) == _PG_DISK_FULL:
+        what, remedy = _SQLITE[_FULL]
+        return StorageError(f"Database problem: {name}: {what}", remedy=remedy, details={"full": True})
     if isinstance(error, NoSuchModuleError):
         return StorageError(
             f"Database problem: {name}: {error}", remedy="Use sqlite:/// or postgresql:// as DATABASE_URL."

@@ -12,8 +12,9 @@ from ibkit.errors import InFlight
 from ibkit.store.failures import storage_error
 from ibkit.store.locks import take
 from ibkit.store.mark import Mark
+from ibkit.store.users import end_sign_ins as end_in
 
-__all__ = ["call_restored", "copy", "damage", "nobody_else", "stand_of", "version_in"]
+__all__ = ["call_restored", "copy", "damage", "end_sign_ins", "nobody_else", "stand_of", "version_in"]
 
 _PRIVATE = 0o600
 _BUSY_S = 2.0
@@ -63,6 +64,14 @@ def call_restored(path: Path) -> None:
     with _told(path), closing(_open(path)) as connection:
         if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'lineage'").fetchone() is not None:
             connection.execute("UPDATE lineage SET restored = 1 WHERE id = 1")
+
+
+def end_sign_ins(path: Path, *, jump: int) -> int:
+    """`store.users.end_sign_ins` in a file that nobody uses: how many users there are."""
+    with _told(path), closing(_open(path)) as connection:
+        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'users'").fetchone() is None:
+            return 0
+        return end_in(lambda statement: connection.execute(statement).rowcount, jump=jump)
 
 
 @contextmanager

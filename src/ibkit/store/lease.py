@@ -68,6 +68,8 @@ class Lease:
         """What the holder says of itself."""
         beside = self._said.with_name(f"{self._said.name}.{os.getpid()}.new")
         try:
+            beside.unlink(missing_ok=True)
+            beside.touch(mode=0o600)  # as everything in the state directory; `ibkit doctor` looks at it
             beside.write_bytes(msgspec.json.encode(dict(said)))
             beside.replace(self._said)
         except OSError as error:

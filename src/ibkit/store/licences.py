@@ -5,6 +5,7 @@ Rows are only added. The newest one counts; those before it stay as what was vou
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -44,9 +45,10 @@ class SqlLicences:
                 code="E-VALIDATION",
                 remedy="Name IBKR's letter, contract or ticket, so that another person finds it.",
             )
-        row = {"reference": plain, "accepted_by": by[:_LONGEST], "accepted_at": at}
+        licence = Licence(reference=plain, accepted_by=by[:_LONGEST], accepted_at=at)
+        row = dataclasses.asdict(licence)
         await self._database.write(lambda connection: for_engine(connection).execute(insert(LICENCES).values(row)))
-        return Licence(reference=plain, accepted_by=row["accepted_by"], accepted_at=at)
+        return licence
 
     async def accepted(self) -> Licence | None:
         """What was vouched for last; None where nobody has."""

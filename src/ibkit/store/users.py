@@ -35,7 +35,7 @@ from ibkit.users.ports import Change
 from ibkit.users.principal import Role
 from ibkit.users.user import User
 
-__all__ = ["SqlUsers"]
+__all__ = ["SqlUsers", "end_sign_ins"]
 
 T = TypeVar("T")
 _SPARE = timedelta(minutes=5)
@@ -216,6 +216,18 @@ class SqlUsers:
             return work(connection)
 
         return await self._database.write(alone)
+
+
+def end_sign_ins(run: Callable[[str], int], *, jump: int, schema: str = "") -> int:
+    """Tokens, browser sessions and links of all users are over: how many users there are. For a database put back.
+
+    It has forgotten what was ended after it, and no token tells. jump: by chance and large, so that no generation of
+    the forgotten ones comes again. run: executes a statement, gives how many rows it concerned. schema: with its dot.
+    """
+    run(f"DELETE FROM {schema}browser_sessions")  # noqa: S608  # names and a number of ours
+    return run(
+        f"UPDATE {schema}users SET generation = generation + {jump:d}, link_hash = '', link_expires_at = NULL"  # noqa: S608
+    )
 
 
 def _one(connection: Connection, condition: Any) -> User | None:

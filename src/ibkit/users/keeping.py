@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import anyio.to_thread
 
 from ibkit.clock import Clock
-from ibkit.errors import ConfigError, NotFound
+from ibkit.errors import ConfigError, NotFound, StorageError
 from ibkit.model import AccountId, Secret
 from ibkit.users.api_keys import ApiKey, new_api_key
 from ibkit.users.digests import Random, new_id, new_secret
@@ -190,7 +190,8 @@ class UserKeeper:
         user = await self.named(name)
         _check_may(by, user.role, own=user.user_id)
         secret = Secret(self._random(SECRET_BYTES))
-        sealed = self._sealing.seal(user.user_id, secret)
+        # In a thread: a command or a key service may be asked for the vault's newest key.
+        sealed = await anyio.to_thread.run_sync(self._sealing.seal, user.user_id, secret)
         await self._store.change(user.user_id, lambda found: with_totp(found, sealed), at=self._clock.now())
         return enrolment_address(user.name, secret)
 
@@ -211,14 +212,24 @@ class UserKeeper:
         _check_may(by, user.role, own=user.user_id)
         return await self._store.change(user.user_id, without_totp, at=self._clock.now())
 
-    async def reseal(self) -> int:
-        """Seal every second step's secret with the vault's present key: how many. A break in between does no harm."""
-        done = 0
+    async def reseal(self) -> tuple[int, tuple[str, ...]]:
+        """Seal every second step's secret with the vault's present key: how many, and what opens with no key.
+
+        A break in between does no harm.
+        """
+        done, unreadable = 0, []
         for user in await self._store.users():
             if user.totp_secret:
-                await self._store.change(user.user_id, self._resealed, at=self._clock.now())
-                done += 1
-        return done
+                try:
+                    await self._store.change(user.user_id, self._resealed, at=self._clock.now())
+                    done += 1
+                except NotFound:  # gone meanwhile
+                    continue
+                except StorageError as error:
+                    if error.code != "E-ENC":
+                        raise
+                    unreadable.append(f"second step of {user.name}")
+        return done, tuple(unreadable)
 
     def _resealed(self, user: User) -> User:
         if not user.totp_secret:  # taken away meanwhile

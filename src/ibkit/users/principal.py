@@ -27,6 +27,8 @@ class Scope(enum.StrEnum):
     READ = "read"
     ORDERS_PAPER = "orders:paper"
     ORDERS_LIVE = "orders:live"
+    CREDENTIALS = "credentials"
+    """Of their own connections: give, test, put in use, delete; never read."""
     ADMIN = "admin"
 
 

@@ -39,9 +39,9 @@ LINK_LIFE = timedelta(hours=24)
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
 _TRADES = frozenset({Scope.READ, Scope.ORDERS_PAPER, Scope.ORDERS_LIVE})
 _SCOPES = {
-    Role.OWNER: _TRADES | {Scope.ADMIN},
-    Role.ADMIN: _TRADES | {Scope.ADMIN},
-    Role.TRADER: _TRADES,
+    Role.OWNER: _TRADES | {Scope.CREDENTIALS, Scope.ADMIN},
+    Role.ADMIN: _TRADES | {Scope.CREDENTIALS, Scope.ADMIN},
+    Role.TRADER: _TRADES | {Scope.CREDENTIALS},
     Role.VIEWER: frozenset({Scope.READ}),
 }
 _RANK = tuple(Role)

@@ -11,6 +11,7 @@ from ibkit.vault.act import HERE, Act, Auditor, Result
 from ibkit.vault.credential import FIELDS, Draft, MaskedCredential, OpenCredential, Status
 from ibkit.vault.passphrase import open_with_passphrase, seal_with_passphrase
 from ibkit.vault.seal import KeyRing, Place, key_from_hex, key_id_of, open_sealed, seal
+from ibkit.vault.sealer import Sealer
 
 __all__ = [
     "FIELDS",
@@ -24,6 +25,7 @@ __all__ = [
     "OpenCredential",
     "Place",
     "Result",
+    "Sealer",
     "Status",
     "generate_encryption_keys",
     "key_from_hex",

@@ -20,6 +20,7 @@ __all__ = [
     "check_pair",
     "clean_pem",
     "describe",
+    "how_to_convert",
     "load_private_key",
     "load_public_key",
     "make_key_pair",
@@ -98,6 +99,11 @@ def describe(data: bytes) -> str:
     return _describe_der(data) if data[:1] == b"\x30" else "no key at all"
 
 
+def how_to_convert(kind: str) -> str | None:
+    """What makes a usable key of `describe`'s kind, None where nothing does."""
+    return _REMEDIES.get(kind)
+
+
 def _describe_der(data: bytes) -> str:
     # PKCS#12 starts with INTEGER 3 inside its SEQUENCE, private keys with INTEGER 0, the rest with a SEQUENCE.
     at = 2 + (data[1] & 0x7F if len(data) > 1 and data[1] & 0x80 else 0)
@@ -174,7 +180,7 @@ def _one_block(data: str | bytes, labels: tuple[str, ...], *, what: str, need: s
     begin = _BEGIN.search(text)
     if begin is not None and begin[1] in labels:
         raise _bad(what, "it is cut: the END line is missing", "Copy the whole text, from BEGIN to END.", public=public)
-    raise _bad(what, f"this is {kind}, {need} is needed", _REMEDIES.get(kind), public=public)
+    raise _bad(what, f"this is {kind}, {need} is needed", how_to_convert(kind), public=public)
 
 
 def _check_size(bits: int, exponent: int, what: str) -> None:

@@ -275,7 +275,7 @@ def test_a_grid_that_is_not_known_refuses():
 def test_the_refusal_says_the_grid():
     text = read("RC-12", case(limit_order("3.12"))).objection.text
 
-    assert text == "Price 3.12 is not on the contract's grid of 0.05"
+    assert text == "Price 3.12 is not on the contract's grid of 0.05: 3.10 and 3.15 are"
     assert read("RC-12", case(limit_order("-5"))).objection.text == "Price -5 is not positive"
     assert "makes no sense" in read("RC-12", case(limit_order("2000000"))).objection.text
 

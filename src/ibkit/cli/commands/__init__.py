@@ -31,6 +31,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("auth", "Sign in, authorise, test the sign-in step by step.", "Set up"),
     Command("gateway", "Trust the gateway's certificate, read its logs.", "Set up"),
     Command("user", "Who may use the service: users, roles, tokens, keys.", "Set up"),
+    Command("admin", "What an operator vouches for: IBKR's approval of several users.", "Set up"),
     Command("vault", "Make, show and change the key that encrypts stored secrets.", "Set up"),
     Command("config", "Show the settings and where each comes from.", "Set up"),
     Command("db", "Prepare or bring up to date the database.", "Set up"),

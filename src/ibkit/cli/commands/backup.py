@@ -9,6 +9,7 @@ import cyclopts
 
 from ibkit.cli import context, output
 from ibkit.cli.asking import wrong
+from ibkit.cli.auditing import audited
 from ibkit.cli.flags import Json, flag, option
 from ibkit.clock import SystemClock
 from ibkit.errors import IbkitError, StorageError
@@ -47,7 +48,9 @@ def create(
     if target.is_dir():
         target = target / name_of(now)
     passphrase = passphrase_of(passphrase_file, twice=True) if with_secrets else None
-    manifest = make_backup(settings, target, now=now, random=secrets.token_bytes, passphrase=passphrase)
+    with audited("backup.create", str(target), settings=settings, with_secrets="yes") as entry:
+        entry.skipped = not with_secrets  # nothing is changed, and no secret used
+        manifest = make_backup(settings, target, now=now, random=secrets.token_bytes, passphrase=passphrase)
     gone = prune(backups_folder(settings), keep=keep) if keep is not None else []
     if json:
         output.emit({"path": target, "manifest": described(manifest), "removed": gone})

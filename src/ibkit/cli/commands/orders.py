@@ -157,14 +157,16 @@ def place(
             if not confirmed("Send it? [y/N] "):
                 output.warn("Nothing was sent.")
                 return 5
-        outcome = await desk.gateway.submit(
-            ticket,
-            key=key_or_new(key),
-            others=others,
-            group=wish.group,
-            confirm=confirm,
-            allow_duplicate=allow_duplicate,
-        )
+        named = key_or_new(key)
+        with context.placing(named):
+            outcome = await desk.gateway.submit(
+                ticket,
+                key=named,
+                others=others,
+                group=wish.group,
+                confirm=confirm,
+                allow_duplicate=allow_duplicate,
+            )
         return placed(outcome, json=json)
 
     from ibkit.cli.desk import at_desk

@@ -9,6 +9,7 @@ import cyclopts
 
 from ibkit.cli import context, output
 from ibkit.cli.asking import confirmed
+from ibkit.cli.auditing import audited
 from ibkit.cli.flags import Json, Yes, flag, option
 from ibkit.clock import SystemClock
 
@@ -41,7 +42,8 @@ def restore(
     if not yes and not confirmed(f"Replace the journal and the database in {settings.state_dir} by {path}? [y/N] "):
         output.warn("Nothing was changed.")
         return _NOT_DONE
-    done = restore_backup(settings, path, now=SystemClock().now(), passphrase=passphrase)
+    with audited("backup.restore", str(path), settings=settings, with_secrets="yes" if with_secrets else ""):
+        done = restore_backup(settings, path, now=SystemClock().now(), passphrase=passphrase)
     if json:
         output.emit(
             {
@@ -49,6 +51,7 @@ def restore(
                 "aside": done.aside,
                 "schema_aside": done.schema,
                 "rows": done.rows,
+                "users": done.users,
                 "secrets_written": done.secrets,
                 "secrets_left": [{"path": path, "of_backup": beside} for path, beside in done.kept],
             }
@@ -62,6 +65,10 @@ def restore(
     for file in done.secrets:
         output.say(f"Written: {file}")
     for file, beside in done.kept:
-        output.warn(f"{file} is there and differs, so it was left; the backup's is {beside}.")
+        why = "is there and differs, so it was left" if file.exists() else "could not be written"
+        output.warn(f"{file} {why}; the backup's is {beside}.")
+    if done.users:
+        output.say("Users sign in anew. What was taken from them after the backup was made, they have again: disabled")
+        output.say("users, former passwords, revoked keys. Go through `ibkit user list` and `ibkit user key list`.")
     output.say("Next: compare `ibkit orders list` and `ibkit positions list` with it, then `ibkit db accept-restored`.")
     return 0

@@ -174,7 +174,7 @@ def _text(report: Report) -> str:
         lines += ["", "Trading is stopped (`ibkit kill --release` starts it again):"]
         lines += [f"  {halt}" for halt in report.halts]
     if report.alerts:
-        lines += ["", "Alerts (see `ibkit intents list --state unknown`):"]
+        lines += ["", "Alerts (`ibkit alerts list`; what to do: docs/runbooks/README.md):"]
         lines += [f"  {output.one_line(alert, 300)}" for alert in report.alerts]
     lines += ["", "Works:", *(f"  {line}" for line in report.works or ["nothing yet"])]
     lines += ["", "Needed:", *(f"  {line}" for line in report.needed or ["nothing"])]

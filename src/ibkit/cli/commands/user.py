@@ -26,7 +26,7 @@ app.command(key_app)
 
 T = TypeVar("T")
 _Role = Literal["owner", "admin", "trader", "viewer"]
-_Scope = Literal["read", "orders:paper", "orders:live", "admin"]
+_Scope = Literal["read", "orders:paper", "orders:live", "credentials", "admin"]
 
 
 @app.command

@@ -5,6 +5,7 @@ Requirements VLT-01, VLT-04, VLT-05.
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,7 +25,7 @@ from ibkit.vault import EncryptionKeys, generate_encryption_keys, key_from_hex
 if TYPE_CHECKING:
     from ibkit.settings import Settings
     from ibkit.store.rotation import Rotated
-    from ibkit.store.vault import KeyUse
+    from ibkit.store.vault import KeyUse, SqlVault
     from ibkit.vault import MaskedCredential
 
 __all__ = ["app"]
@@ -236,7 +237,6 @@ async def _rotate(settings: Settings, given: Secret[str] | None) -> Rotated:
 
     from ibkit.bootstrap import clock_of, key_source_of, open_vault
     from ibkit.store.locks import file_lock
-    from ibkit.store.rotation import rotate as rotate_all
 
     lock = settings.state_dir / "vault.lock"
     async with file_lock(lock, wait_s=0, clock=clock_of(settings), what="Changing the vault's key"):
@@ -244,8 +244,7 @@ async def _rotate(settings: Settings, given: Secret[str] | None) -> Rotated:
             unfinished = len(await vault.keys()) > 1
             if unfinished and given is None:
                 output.warn(f"Going on to the key {vault.ring.current_id}.")
-                await _reseal_second_steps(settings)
-                return await rotate_all(vault, tell=_progress)
+                return await _anew(settings, vault)
         if unfinished:
             raise ConfigError(
                 "Encryption failed: an earlier change of the key has not ended",
@@ -258,18 +257,24 @@ async def _rotate(settings: Settings, given: Secret[str] | None) -> Rotated:
         now = context.load_settings(require_method=False)
         async with open_vault(now) as vault:
             output.warn(f"New key {vault.ring.current_id} in {source.name}.")
-            await _reseal_second_steps(now)
-            return await rotate_all(vault, tell=_progress)
+            return await _anew(now, vault)
 
 
-async def _reseal_second_steps(settings: Settings) -> None:
-    """Before an older key is said to be needed no more."""
+async def _anew(settings: Settings, vault: SqlVault) -> Rotated:
+    """The vault, and before an older key is said to be needed no more, what is sealed outside of its own table."""
     from ibkit.bootstrap import clock_of
+    from ibkit.bootstrap.alerting import reseal_channels
     from ibkit.bootstrap.users import reseal_second_steps
+    from ibkit.store.rotation import rotate as rotate_all
 
-    resealed = await reseal_second_steps(settings, clock=clock_of(settings))
-    if resealed:
-        output.warn(f"{resealed} second steps of users sealed anew")
+    unreadable: tuple[str, ...] = ()
+    for what, reseal in (("second steps of users", reseal_second_steps), ("alert channels", reseal_channels)):
+        resealed, left = await reseal(settings, clock=clock_of(settings))
+        unreadable += left
+        if resealed:
+            output.warn(f"{resealed} {what} sealed anew")
+    done = await rotate_all(vault, tell=_progress)
+    return dataclasses.replace(done, unreadable=(*done.unreadable, *unreadable))
 
 
 def _progress(done: int) -> None:

@@ -77,6 +77,8 @@ def _private(settings: Settings) -> Iterator[Path]:
             yield path
             if path.parent.name == "keys":  # a folder for keys alone; the working directory is not ours to close
                 yield path.parent
+    if settings.vault.file is not None and settings.vault.file.exists():
+        yield settings.vault.file
     state = settings.state_dir
     if not state.is_dir():
         return

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["check_state"]
 
 _LATE = timedelta(minutes=3)
-"""A round is made each minute."""
+"""A round is made each minute; where `ibkit worker --poll` says otherwise, two of those and a minute."""
 _OLD_BACKUP = timedelta(days=7)
 
 
@@ -178,7 +178,9 @@ def _worker(settings: Settings, look: JournalLook | None, now: datetime) -> Iter
     said = f"process {status.get('pid', '?')}, {status.get('state')}"
     last = status.get("last_round_at") or status.get("since")
     moment = datetime.fromisoformat(last) if isinstance(last, str) else None
-    silent = moment is not None and abs(now - moment) > _LATE
+    poll_s = status.get("poll_s")
+    late = max(_LATE, timedelta(seconds=2 * poll_s + 60)) if isinstance(poll_s, int | float) else _LATE
+    silent = moment is not None and abs(_time_of_worker(settings, now) - moment) > late
     if status.get("state") == "running" and silent:
         remedy = "`ibkit worker stop`, then start it again (docs/runbooks/worker-silent.md)."
         yield Check(name, Mark.FAIL, f"{said}, no round since {last}", "E-TIMEOUT", remedy)
@@ -188,6 +190,18 @@ def _worker(settings: Settings, look: JournalLook | None, now: datetime) -> Iter
         yield Check(name, Mark.WARN, f"{said}: {'; '.join(map(str, failures))[:200]}", None, "docs/runbooks/README.md")
     else:
         yield Check(name, Mark.OK, said)
+
+
+def _time_of_worker(settings: Settings, now: datetime) -> datetime:
+    """A worker at a simulator lives in that one's time."""
+    if settings.general.clock is None:
+        return now
+    from ibkit.bootstrap.clients import clock_of
+
+    try:
+        return clock_of(settings).now()
+    except IbkitError:  # the simulator has ended, so its worker is lost as well
+        return now
 
 
 def _locks(state: Path) -> Iterator[Check]:

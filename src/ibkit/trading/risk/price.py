@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from ibkit.model import Contract, OrderTicket, OrderType, Quote, SecType, Side
+from ibkit.model import Contract, OrderTicket, OrderType, Quote, Rounding, SecType, Side, round_price
 from ibkit.trading.risk.case import Case, Reading, is_derivative, parts_of
 from ibkit.trading.risk.limits import Mode
 from ibkit.trading.risk.value import net_middle
@@ -149,5 +149,6 @@ def _off_grid(case: Case, contract: Contract, price: Decimal) -> tuple[str, bool
     if grid is None:
         return "The contract's price increments are not known", False
     if not grid.fits(price):
-        return f"Price {price:f} is not on the contract's grid of {grid.at(price):f}", True
+        below, above = (round_price(price, grid, way) for way in (Rounding.DOWN, Rounding.UP))
+        return f"Price {price:f} is not on the contract's grid of {grid.at(price):f}: {below:f} and {above:f} are", True
     return "", True

@@ -1,0 +1,140 @@
+"""Quotes as they change: the newest of each contract that a user listens to.
+
+A listener that lags behind gets the newest quote of each contract and none of those between; nothing is kept to resume
+from. Prices are for display: an order is checked against a quote of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+import anyio
+import msgspec
+
+from ibkit.bootstrap.quote_lines import QuoteLines
+from ibkit.errors import RateLimited
+from ibkit.model import Conid, Quote
+from ibkit.service.brokers import Brokers, Capability
+from ibkit.service.events import HEARTBEAT_S, Event, Source
+from ibkit.service.people import of_theirs
+from ibkit.users.principal import Principal
+
+__all__ = ["MOST_LINES_EACH", "QuoteData", "QuoteEvents", "QuotesWanted"]
+
+MOST_LINES_EACH = 30
+"""Of the login's ninety, for one user in all of their streams."""
+_LOOK_S = 1.0
+
+
+class QuoteData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Prices per unit; null: the broker did not say. availability: real_time, delayed, frozen, …
+
+    at: when the broker updated it. halted, last_is_close: what `last` is.
+    """
+
+    broker: str
+    conid: int
+    symbol: str | None
+    bid: Decimal | None
+    ask: Decimal | None
+    last: Decimal | None
+    bid_size: Decimal | None
+    ask_size: Decimal | None
+    availability: str
+    halted: bool
+    last_is_close: bool
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotesWanted:
+    """broker: None for the default. symbols: of stocks, upper case."""
+
+    broker: str | None
+    symbols: tuple[str, ...] = ()
+    conids: tuple[Conid, ...] = ()
+
+
+class QuoteEvents:
+    """stopping: whether the process is about to end, and every stream with it."""
+
+    def __init__(self, brokers: Brokers, stopping: Callable[[], bool]) -> None:
+        self._brokers = brokers
+        self._stopping = stopping
+        self._lines: dict[str, int] = {}
+
+    async def stream(self, who: Principal, wanted: QuotesWanted) -> Source:
+        """Each change as an event `quote`.
+
+        ConfigError (E-BROKER), NotFound (E-CONTRACT), AuthError (nobody is signed in), RateLimited (too many lines).
+        """
+        name = wanted.broker or self._brokers.default
+        self._check(who, len(wanted.symbols) + len(wanted.conids))
+        login = await self._brokers.login(name, Capability.QUOTES)
+        desk = await login.desk(of_theirs(who, None) if who.accounts and len(who.accounts) == 1 else None)
+        names: dict[Conid, str | None] = dict.fromkeys(wanted.conids)
+        for symbol in wanted.symbols:
+            names[(await desk.broker.underlying(symbol)).conid] = symbol
+        lines: QuoteLines = login.quote_lines
+        lines.check(names.keys())
+        return self._told(who, name, lines, names)
+
+    async def _told(
+        self, who: Principal, name: str, lines: QuoteLines, names: Mapping[Conid, str | None]
+    ) -> AsyncIterator[Event | None]:
+        with self._held(who, len(names)):
+            async with lines.listen(names.keys()) as quotes:
+                quiet = 0.0
+                while not self._stopping():
+                    quote: Quote | None = None
+                    with anyio.move_on_after(_LOOK_S):
+                        quote = await anext(quotes, None)
+                        if quote is None:
+                            return  # the login's stream is over
+                    if quote is not None:
+                        quiet = 0.0
+                        yield Event("quote", _data(name, names.get(quote.conid), quote))
+                        continue
+                    quiet += _LOOK_S
+                    if quiet >= HEARTBEAT_S:
+                        quiet = 0.0
+                        yield None
+
+    def _check(self, who: Principal, more: int) -> None:
+        if self._lines.get(who.user_id, 0) + more > MOST_LINES_EACH:
+            raise RateLimited(
+                f"Rate limit reached: {MOST_LINES_EACH} market data lines for each user",
+                remedy="Listen to fewer contracts, or close another stream first.",
+                details={"retry_after": 5},
+            )
+
+    @contextmanager
+    def _held(self, who: Principal, count: int) -> Iterator[None]:
+        self._lines[who.user_id] = self._lines.get(who.user_id, 0) + count
+        try:
+            yield
+        finally:
+            self._lines[who.user_id] -= count
+            if not self._lines[who.user_id]:
+                del self._lines[who.user_id]
+
+
+def _data(broker: str, symbol: str | None, quote: Quote) -> QuoteData:
+    return QuoteData(
+        broker=broker,
+        conid=quote.conid,
+        symbol=symbol,
+        bid=quote.bid,
+        ask=quote.ask,
+        last=quote.last,
+        bid_size=quote.bid_size,
+        ask_size=quote.ask_size,
+        availability=quote.availability.name.lower(),
+        halted=quote.halted,
+        last_is_close=quote.last_is_close,
+        at=quote.at,
+    )
