@@ -96,7 +96,7 @@ def test_a_gateway_that_is_gone_leaves_neither_row_nor_status_connected(tmp_path
         assert (kept.state, kept.error_code) == ("error", "E-GW-DOWN")
         assert service.ask("GET", "/health/broker").json["code"] == "E-GW-DOWN"
         world.up = True
-        until(lambda: state(service) == "connected")
+        until(lambda: stored(service).state == "connected")
         told = service.ask("GET", "/api/ibkr/session/history?days=1").json
         names = [each["event"] for each in told["events"]]
         assert "reconnect" in names

@@ -122,8 +122,11 @@ def test_each_order_goes_by_the_connection_it_names_and_one_that_is_down_touches
         assert listed[0]["last_error"]["code"] == "E-GW-DOWN"
         # A cancel goes by the login that the order was sent by.
         resting = order(service, connection_id="two", order_type="limit", limit_price=1)
+        assert resting.status == 201, resting.raw
         assert resting.data["account_id"] == "DU2000001"
-        assert service.ask("DELETE", f"/broker-order/{resting.data['id']}").data["status"] == "cancelled"
+        gone = service.ask("DELETE", f"/broker-order/{resting.data['id']}")
+        assert gone.status == 200, gone.raw
+        assert gone.data["status"] == "cancelled"
 
 
 @pytest.mark.requirement("SES-15", "GWY-07", "VLT-09")

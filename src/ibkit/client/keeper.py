@@ -109,6 +109,12 @@ class Keeper:
         Raises Unreachable (with `details["unsent"]`) where another call has dropped it, while this one waited for its
         turn, and signs in anew: an order without proof would only be refused, in words that leave it in doubt.
         """
+        if self.shut is not None and self.level == 0:
+            raise Unreachable(
+                "Not sent: the connection was logged out while the call waited for its turn",
+                remedy="Connect it again first.",
+                details={"unsent": True},
+            )
         if self._grant is not None:
             return self._grant
         if self._ib.method is AuthMethod.GATEWAY:

@@ -138,6 +138,8 @@ class IbkrAdapter:
     def missing(self) -> tuple[str, ...]:
         if self.settings.mock:
             return ("BROKER_PROVIDER=ibkr",)
+        if self.settings.general.multi_user:
+            return ()  # what a user lacks is told by that user's own connections
         return tuple(dict.fromkeys(name for problem in self.settings.method_problems for name in problem.names))
 
     def open(self) -> AbstractAsyncContextManager[Connection]:
