@@ -31,7 +31,17 @@ from ibkit.sim.world import SimConfig
 from ibkit.trading.risk import Layer, LimitChange
 from people import People
 
-__all__ = ["ORDER", "FastClock", "Served", "fast_mock", "fast_world", "new_key", "served", "settings_of", "until"]
+__all__ = [
+    "ORDER",
+    "FastClock",
+    "Served",
+    "fast_mock",
+    "fast_world",
+    "new_key",
+    "served",
+    "settings_of",
+    "until",
+]
 
 PACE = 8.0
 """A world whose time goes faster: IBKR's pauses of five seconds take less than one."""

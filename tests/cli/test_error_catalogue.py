@@ -22,7 +22,6 @@ GOLDEN = Path(__file__).parent / "golden" / "errors.txt"
 
 NOT_YET = {
     "E-SES-2FA": "nothing IBKR answers tells it apart from 'not logged in'; the gateway commands will ask its page",
-    "E-NOT-CONNECTED": "the service",
     "E-SYNC-BUSY": "the service",
     "E-SYNC-FAILED": "the service",
     "E-CIRCUIT": "the breaker after ten failures in a row (LIM-08)",
@@ -191,6 +190,7 @@ ELSEWHERE = {
     "E-GW-JAVA": "cli/test_doctor.py",
     "E-GW-PORT-MISMATCH": "cli/test_doctor.py",
     "E-GW-WRONG": "cli/test_doctor.py",
+    "E-NOT-CONNECTED": "service/test_connections.py",
     "E-KEY-MISMATCH": "cli/test_verify.py",
     "E-ENC": "vault/test_seal.py",
     "E-SES-EXPIRED": "conformance/test_sign_ins.py",

@@ -1,7 +1,8 @@
 """A login that a service keeps: signed in as soon as that is possible, looked at every 30 s, and asked for its desk.
 
-    closed   nobody is signed in yet, or journal and broker have not been compared: orders are refused with the reason
-    open     `recover` has run for every account; each order then asks again for what its own account needs
+    closed     nobody is signed in yet, or journal and broker have not been compared: orders are refused with the reason
+    open       `recover` has run for every account; each order then asks again for what its own account needs
+    put down   somebody logged it out, here or by a command: nothing is sent until somebody connects it
 
 What is known of it is held here, so that telling it costs no call. Source: requirements GWY-05, MON-01, MON-04, OPS-10.
 """
@@ -9,13 +10,11 @@ What is known of it is held here, so that telling it costs no call. Source: requ
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,39 +22,50 @@ import anyio
 
 from ibkit.bootstrap.alerting import PARTS, Alerting, alerting_of, beside, connection_of
 from ibkit.bootstrap.clients import client_of
+from ibkit.bootstrap.connection_watch import ConnectionWatch
 from ibkit.bootstrap.desks import Books, Desk, desk_of, open_books
 from ibkit.bootstrap.edge import edges
 from ibkit.bootstrap.measuring import Measuring
 from ibkit.bootstrap.quote_lines import QuoteLines
-from ibkit.bootstrap.worker import Worker, worker_lease
-from ibkit.bootstrap.worker_loop import WorkerLoop
+from ibkit.bootstrap.session_book import CHECK_EVERY_S, OF_SETTINGS, PART, WISH_EVERY_S, SessionBook, open_session_book
+from ibkit.bootstrap.session_look import login_of, look
 from ibkit.client import Client
 from ibkit.client.opening import Step
+from ibkit.client.outcomes import Verdict
 from ibkit.clock import Clock
-from ibkit.errors import AuthError, Effect, IbkitError, InFlight, NotFound, SessionUnavailable
-from ibkit.model import AccountId, Environment
+from ibkit.errors import (
+    AuthError,
+    Effect,
+    IbkitError,
+    NotFound,
+    OutcomeUnknown,
+    SessionUnavailable,
+    TradingError,
+)
+from ibkit.model import AccountId, Environment, Username
 from ibkit.settings import Settings
-from ibkit.store.lease import Lease
+from ibkit.store.connection_rows import ConnectionRow
 from ibkit.trading import Observer
-from ibkit.trading.alerting import Signs
-from ibkit.trading.alerting.incident import Happening
+from ibkit.trading.connection import ConnectionState, Standing, retry_after
 from ibkit.trading.intent import IntentState
 from ibkit.trading.timeline import unobserved
+from ibkit.wire.session import AUTH_STATUS
 
 if TYPE_CHECKING:
     from ibkit.bootstrap.trading_client import TradingClient
 
-__all__ = ["CHECK_EVERY_S", "FRESH_S", "Connection", "Health", "open_connection"]
+__all__ = ["FRESH_S", "Connection", "open_connection"]
 
 log = logging.getLogger(__name__)
 
-CHECK_EVERY_S = 30.0
 FRESH_S = 90.0
 """A check that is older proves nothing any more. MON-01."""
 FOLLOW_EVERY_S = 5.0
 _MOST_FOLLOWED = 200
 REACH_WITHIN_S = 60.0
-_WATCH_AGAIN_S = 30.0
+LEAVE_WITHIN_S = 10.0
+_GLANCE_S = 0.1
+_AGAIN_S = 30.0
 
 Confirm = Callable[[AccountId, bool], bool]
 
@@ -63,15 +73,6 @@ Confirm = Callable[[AccountId, bool], bool]
 def _nobody_asked(account_id: AccountId, validated: bool) -> bool:
     """Of live money: nobody has asked for it."""
     return False
-
-
-@dataclass(slots=True)
-class Health:
-    """The last look at a login. error: why it failed, None where it worked."""
-
-    checked_at: datetime | None = None
-    succeeded_at: datetime | None = None
-    error: IbkitError | None = None
 
 
 @dataclass(kw_only=True)
@@ -87,19 +88,28 @@ class Connection:
     another: Callable[[], Client]
     alerting: Alerting
     measuring: Measuring
+    book: SessionBook
     observe: Observer = unobserved
     confirm: Confirm = _nobody_asked
     desks: dict[AccountId, Desk] = field(default_factory=dict)
-    health: Health = field(default_factory=Health)
-    watching: bool = False
+    watch: ConnectionWatch = field(init=False)
+    wanted: bool = True
     _opening: anyio.Lock = field(default_factory=anyio.Lock)
+    _looking: anyio.Lock = field(default_factory=anyio.Lock)
     _recovered: bool = False
-    _signs: Signs = field(init=False)
     quote_lines: QuoteLines = field(init=False)
+    _asked: anyio.Event = field(default_factory=anyio.Event)
 
     def __post_init__(self) -> None:
         self.quote_lines = QuoteLines(self.client.stream, self.clock)
-        self._signs = Signs(connection_of(self.settings))
+        self.client.keeper.beaten = self._beaten
+        self.client.keeper.shut = None if self.wanted else _put_down
+        self.watch = ConnectionWatch(self)
+
+    @property
+    def watching(self) -> bool:
+        """The watch over sold options is in this process."""
+        return self.watch.on
 
     @property
     def clock(self) -> Clock:
@@ -124,23 +134,46 @@ class Connection:
         return self.client.steps
 
     @property
-    def state(self) -> str:
-        return self.client.state.value
+    def health(self) -> Standing:
+        """The last look at it."""
+        return self.book.standing
+
+    @property
+    def state(self) -> ConnectionState:
+        """As the last look found it; one that is too old says nothing any more."""
+        held = self.health
+        if held.state.is_up and not self._fresh:
+            return ConnectionState.ERROR
+        return held.state
+
+    @property
+    def _fresh(self) -> bool:
+        succeeded_at = self.health.succeeded_at
+        return succeeded_at is not None and (self.clock.now() - succeeded_at).total_seconds() < FRESH_S
 
     @property
     def connected(self) -> bool:
         """All four steps hold, and the last look, of at most 90 s ago, worked."""
-        held = self.health
-        if held.error is not None or held.succeeded_at is None:
-            return False
-        fresh = (self.clock.now() - held.succeeded_at).total_seconds() < FRESH_S
-        return fresh and all(step.success for step in self.steps.values())
+        return self.state.is_up and self._fresh and all(step.success for step in self.steps.values())
+
+    def is_of(self, username: Username) -> bool:
+        """Whether IBKR knows this login by that name; False before it is known."""
+        return bool(self.desks) and self.client.keeper.username == username
+
+    def is_called(self, connection_id: str | None) -> bool:
+        """Whether a caller who names `connection_id`, or none, means this one."""
+        return connection_id is None or connection_id == (
+            self.book.row.connection_id if self.book.row.user_id else OF_SETTINGS
+        )
 
     async def desk(self, account_id: AccountId | None = None) -> Desk:
         """The desk of that account, of the settings' one, or of the only one; signs in where nobody has yet.
 
-        NotFound (E-NOT-FOUND) for an account that is not of this login, E-ACC-AMBIGUOUS where one must be named.
+        NotFound (E-NOT-FOUND) for an account that is not of this login, E-ACC-AMBIGUOUS where one must be named,
+        E-NOT-CONNECTED after a logout.
         """
+        if not self.wanted:
+            raise _put_down()
         if not self._recovered:
             await self.reach()
         if account_id is None:
@@ -165,9 +198,9 @@ class Connection:
                 if limit.cancelled_caught:
                     raise late
         except IbkitError as error:
-            self._failed(error)
+            await self._failed(error)
             raise
-        self._worked()
+        await self._worked()
 
     async def _open(self) -> None:
         await self.client.connect()
@@ -202,7 +235,7 @@ class Connection:
             tasks.start_soon(self._lasting, self._follow_for_ever)
             tasks.start_soon(self._lasting, self.quote_lines.run)
             if watch:
-                tasks.start_soon(self._lasting, lambda: self._watch_for_ever(stop))
+                tasks.start_soon(self._lasting, lambda: self.watch.for_ever(stop))
             await stop.wait()
             tasks.cancel_scope.cancel()
 
@@ -214,34 +247,158 @@ class Connection:
                 return
             except Exception:
                 log.exception("a task of the login failed; it begins again")
-            await self.clock.sleep(_WATCH_AGAIN_S)
+            await self.clock.sleep(_AGAIN_S)
 
-    async def check(self) -> Health:
-        """One look, now: the brokerage session's own word."""
+    async def check(self, *, older_than_s: float = 0.0) -> Standing:
+        """One look, now: the brokerage session's own word. older_than_s: one that is younger will do."""
+        async with self._looking:
+            checked_at = self.health.checked_at
+            young = checked_at is not None and (self.clock.now() - checked_at).total_seconds() < older_than_s
+            if self.wanted and not young:
+                await self._look()
+        return self.health
+
+    async def _look(self) -> None:
         try:
             if not self._recovered:
                 await self.reach()
-            status = await self.client.status()
-            if not status.ready:
-                await self.client.keeper.beat()
-                status = await self.client.status()
-            if status.ready:
-                self._worked()
-            else:
-                self._failed(SessionUnavailable())
+            await look(self.client)
         except IbkitError as error:
-            self._failed(error)
-        return self.health
+            if error is not self.health.error:  # `reach` has told its own
+                await self._failed(error)
+        else:
+            await self._worked()
 
     async def _check_for_ever(self) -> None:
+        """By the interval of the keep-alive, at most 30 s; after a failure sooner, with growing pauses (SES-07)."""
+        due = self.clock.monotonic()
         while True:
-            await self.check()
-            await self.clock.sleep(CHECK_EVERY_S)
+            await self._follow_wish()
+            asked, self._asked = self._asked.is_set(), anyio.Event()
+            if self.wanted and (asked or self.clock.monotonic() >= due):
+                held = await self.check()
+                due = self.clock.monotonic() + self._pause_after(held)
+            await self._pause(
+                min(WISH_EVERY_S, max(0.0, due - self.clock.monotonic())) if self.wanted else WISH_EVERY_S
+            )
+
+    def _pause_after(self, held: Standing) -> float:
+        if held.error is None:
+            return min(CHECK_EVERY_S, self.settings.session.keepalive_interval)
+        return retry_after(held.error, held.attempts, edges().chance())
+
+    async def _pause(self, seconds: float) -> None:
+        """Until the time is up, or somebody asks for a look."""
+        async with anyio.create_task_group() as tasks:
+
+            async def time_up() -> None:
+                await self.clock.sleep(seconds)
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(time_up)
+            await self._asked.wait()
+            tasks.cancel_scope.cancel()
+
+    def _beaten(self, error: IbkitError | None) -> None:
+        self.book.beaten(error)
+        if error is not None and self.health.error is None:
+            self._asked.set()
+
+    # -- what a person asks for -----------------------------------------------------------------------------------
+
+    async def _follow_wish(self) -> None:
+        """Whether it is wanted may have been said to another process."""
+        wanted = await self.book.wanted()
+        if wanted and not self.wanted:
+            self._take_up()
+            await self.book.trying()
+        elif self.wanted and not wanted:
+            log.info("the connection was logged out by another process")
+            self.book.left_alone()
+            await self._leave()
+        elif self.wanted and self.book.asked_anew:
+            self._take_up()
+            self._asked.set()
+        self.book.asked_anew = False
+
+    async def bring_up(self) -> Standing:
+        """Connect, whatever was before: a pause after failed sign-ins is over, too. Raises what it fails by."""
+        await self.book.want(True)
+        self._take_up()
+        await self.book.trying()
+        return self._raised(await self.check())
+
+    async def reopen(self, *, compete: bool = False) -> Standing:
+        """Open the brokerage session anew, in the login that is there, between two orders. Raises what it fails by.
+
+        compete: take it over from another login of the user name, this once. Source: SES-08.
+        """
+        keeper, before = self.client.keeper, self.client.keeper.opener.compete
+        await self.book.want(True)
+        self._take_up()
+        await self.book.trying()
+        async with self._looking:
+            keeper.opener.compete = compete or before
+            try:
+                await self._talked_out()
+                if keeper.level > 0:
+                    await keeper.mend(Verdict.OPEN_BROKERAGE, AUTH_STATUS, keeper.generation)
+            except IbkitError as error:
+                await self._failed(error)
+                raise
+            finally:
+                keeper.opener.compete = before
+        held = self._raised(await self.check())
+        if compete:
+            await self.book.taken_over()
+        return held
+
+    def _take_up(self) -> None:
+        self.wanted = True
+        self.client.keeper.shut = None
+        self.client.keeper.backoff.reset()
+
+    async def log_out(self) -> IbkitError | None:
+        """End the login here and at IBKR: what IBKR could not be told because of, None where it was. StorageError."""
+        await self.book.want(False)
+        return await self._leave()
+
+    async def _leave(self) -> IbkitError | None:
+        self.wanted = self._recovered = False
+        self.client.keeper.shut = _put_down  # whatever is under way here must not sign in anew
+        self.watch.end()
+        failure: IbkitError | None = None
+        with anyio.move_on_after(LEAVE_WITHIN_S) as limit:
+            try:
+                await self._talked_out()
+                if self.client.keeper.level > 0:
+                    await self.client.logout()
+            except IbkitError as error:
+                failure = error
+        if limit.cancelled_caught:
+            failure = OutcomeUnknown(code="E-TIMEOUT", details={"n": LEAVE_WITHIN_S})
+        with anyio.CancelScope(shield=True):
+            await self.client.keeper.forget()
+        return failure
+
+    async def _talked_out(self) -> None:
+        """An order that is being talked about has its answer first."""
+        for _ in range(round(LEAVE_WITHIN_S / _GLANCE_S)):
+            if self.client.keeper.conversations == 0:
+                return
+            await self.clock.sleep(_GLANCE_S)
+
+    def _raised(self, held: Standing) -> Standing:
+        if held.error is not None:
+            raise held.error
+        return held
+
+    # -- beside it ------------------------------------------------------------------------------------------------
 
     async def _follow_for_ever(self) -> None:
         while True:
             try:
-                followed = await self.follow()
+                followed = await self.follow() if self.wanted else 0
             except IbkitError as error:  # the disk, or a login that has ended; the next look tells more
                 log.warning("open orders could not be followed", extra={"code": error.code})
                 followed = 0
@@ -257,92 +414,51 @@ class Connection:
                     await desk.gateway.refreshed(intent)
         return followed
 
-    async def _watch_for_ever(self, stop: anyio.Event) -> None:
-        """The watch over sold options and open orders, unless a worker of this login has it already."""
-        while not stop.is_set():
-            try:
-                if self._recovered:
-                    await self._watch(stop)
-            except InFlight:
-                log.debug("another process watches this login")
-            except IbkitError as error:
-                log.warning("the watch ended", extra={"code": error.code})
-            await self.clock.sleep(_WATCH_AGAIN_S if self._recovered else 0.5)
+    async def _worked(self) -> None:
+        await self.book.worked(login_of(self.client), self.client.keeper.opening.accounts)
 
-    async def _watch(self, stop: anyio.Event) -> None:
-        desks = tuple(self.desks.values())
-        loop = WorkerLoop(
-            rounds=[desk.rounds() for desk in desks],
-            stream=self.client.stream,
-            clock=self.clock,
-            poll_s=60.0,
-            observe=self.observe,
-            chance=edges().chance,
-        )
-        if self.settings.mock:
-            await self._watched(loop.run, stop)
-            return
-        user = hashlib.sha256(desks[0].broker.username.encode()).hexdigest()[:16]
-        lease = worker_lease(self.settings)
-        by_name = Lease(self.settings.state_dir / "worker", f"user-{user}")
-        async with (
-            lease.hold(clock=self.clock, what="the watch over this login"),
-            by_name.hold(clock=self.clock, what=f"the watch over IBKR user {desks[0].broker.username}"),
-        ):
-            worker = Worker(
-                settings=self.settings,
-                client=self.client,
-                desks=desks,
-                loop=loop,
-                lease=lease,
-                since=self.clock.now(),
-                alerting=self.alerting,
-            )
-            loop.published = worker.publish
-            loop.heard = lambda failure: self._tell(self._signs.heard(failure, self.clock.now()))
-            self.measuring.watch(loop.standing, desks[0].broker.username)
-            await self._watched(worker.run, stop)
-
-    async def _watched(self, run: Callable[[anyio.Event], Awaitable[None]], stop: anyio.Event) -> None:
-        self.watching = True
-        try:
-            await run(stop)
-        finally:
-            self.watching = False
-
-    def _tell(self, happenings: Iterable[Happening]) -> None:
-        self.alerting.dispatcher.tell(*happenings)
-
-    def _worked(self) -> None:
-        now = self.clock.now()
-        self.health.checked_at = self.health.succeeded_at = now
-        self.health.error = None
-
-    def _failed(self, error: IbkitError) -> None:
+    async def _failed(self, error: IbkitError) -> None:
         if self.health.error is None or self.health.error.code != error.code:
             level = logging.WARNING if isinstance(error, AuthError) else logging.INFO
             log.log(level, "the login is not usable", extra={"code": error.code})
-        self._tell(self._signs.failed(error, self.clock.now()))
-        self.health.checked_at, self.health.error = self.clock.now(), error
+        await self.book.failed(error)
+
+
+def _put_down() -> TradingError:
+    return TradingError(
+        "The connection was logged out",
+        code="E-NOT-CONNECTED",
+        remedy="Connect it first: POST /api/ibkr/connect.",
+    )
 
 
 @asynccontextmanager
 async def open_connection(
-    settings: Settings, *, observe: Observer = unobserved, confirm: Confirm = _nobody_asked
+    settings: Settings,
+    *,
+    observe: Observer = unobserved,
+    confirm: Confirm = _nobody_asked,
+    row: ConnectionRow | None = None,
 ) -> AsyncIterator[Connection]:
-    """The books and a client that is not signed in yet. ConfigError, StorageError; nothing is sent."""
+    """The books and a client that is not signed in yet. ConfigError, StorageError; nothing is sent.
+
+    row: as which it is kept; the connection of the settings by default.
+    """
     async with AsyncExitStack() as stack:
         measuring = Measuring(connection_of(settings))
         settings, another = await _clients(settings, stack, measuring)
         client = another(True)
         measuring.signed_in_at = lambda: client.keeper.signed_in_at
-        books = await stack.enter_async_context(open_books(settings, clock=client.clock, also=PARTS))
+        books = await stack.enter_async_context(open_books(settings, clock=client.clock, also=(*PARTS, PART)))
         assert books.records is not None, "the service keeps its records in the database"
         alerting = alerting_of(settings, books.records, alerts=books.alerts, clock=client.clock)
         if edges().keep_alive:
             await stack.enter_async_context(beside(alerting.dispatcher.run))
             await stack.enter_async_context(beside(measuring.recorder(settings, books, client.clock).run))
         await stack.enter_async_context(client)
+        book = await stack.enter_async_context(
+            open_session_book(settings, books.records, alerting, client.clock, row=row)
+        )
         yield Connection(
             settings=settings,
             client=client,
@@ -350,6 +466,8 @@ async def open_connection(
             another=lambda: another(False),
             alerting=alerting,
             measuring=measuring,
+            book=book,
+            wanted=book.row.wanted,
             observe=measuring.counting(observe),
             confirm=confirm,
         )

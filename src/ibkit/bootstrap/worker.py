@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,6 +28,8 @@ from ibkit.bootstrap.clients import client_of
 from ibkit.bootstrap.desks import Books, Desk, desk_of, open_books
 from ibkit.bootstrap.edge import edges
 from ibkit.bootstrap.measuring import Measuring
+from ibkit.bootstrap.session_book import CHECK_EVERY_S, PART, WISH_EVERY_S, SessionBook, open_session_book
+from ibkit.bootstrap.session_look import login_of, look
 from ibkit.bootstrap.worker_loop import Outage, WorkerLoop
 from ibkit.client import Client
 from ibkit.clock import SystemClock
@@ -36,7 +38,7 @@ from ibkit.model import AccountId, Environment
 from ibkit.settings import Settings, load
 from ibkit.store.lease import Lease
 from ibkit.trading import Observer
-from ibkit.trading.alerting import Signs
+from ibkit.trading.connection import retry_after
 from ibkit.trading.timeline import unobserved
 from ibkit.trading.watching.rounds import RoundReport
 
@@ -160,6 +162,7 @@ class Worker:
     lease: Lease
     since: datetime
     alerting: Alerting
+    book: SessionBook
 
     async def once(self) -> tuple[RoundReport, ...]:
         """One whole round of every account, and then one try to tell people of it, at most 20 s."""
@@ -173,9 +176,45 @@ class Worker:
         return reports
 
     async def run(self, stop: anyio.Event) -> None:
-        """Round after round until `stop`, then to the end of the round under way, at most 8 s."""
+        """Round after round until `stop`, then to the end of the round under way, at most 8 s.
+
+        A log-out of the connection, by whichever process, ends it, too.
+        """
         self.publish()
-        await self.loop.run(stop)
+        async with anyio.create_task_group() as tasks:
+            ends = anyio.Event()
+
+            async def end() -> None:
+                await stop.wait()
+                ends.set()
+
+            tasks.start_soon(end)
+            tasks.start_soon(self._keep_book, ends)
+            await self.loop.run(ends)
+            tasks.cancel_scope.cancel()
+
+    async def _keep_book(self, ends: anyio.Event) -> None:
+        """The looks at the session that are not rounds: every 30 s, sooner after a failure."""
+        clock, due = self.client.clock, 0.0
+        while True:
+            if not await self.book.wanted():
+                log.warning("the connection was logged out: the worker ends")
+                self.book.left_alone()
+                ends.set()
+                return
+            if clock.monotonic() >= due:
+                due = clock.monotonic() + await self._look()
+            await clock.sleep(min(WISH_EVERY_S, max(_ASK_EVERY_S, due - clock.monotonic())))
+
+    async def _look(self) -> float:
+        """Seconds until the next one."""
+        try:
+            await look(self.client)
+        except IbkitError as error:
+            await self.book.failed(error)
+            return retry_after(error, self.book.standing.attempts, edges().chance())
+        await self.book.worked(login_of(self.client), self.client.keeper.opening.accounts)
+        return min(CHECK_EVERY_S, self.settings.session.keepalive_interval)
 
     def publish(self) -> None:
         """Told as far as the disk takes it: the watch goes on without."""
@@ -237,42 +276,65 @@ async def open_worker(
         await stack.enter_async_context(lease.hold(clock=clock, what=what))
         since = clock.now()
         lease.write({"pid": os.getpid(), "since": since.isoformat(), "state": "signing in"})
-        books = await stack.enter_async_context(open_books(settings, clock=clock, also=PARTS))
+        books = await stack.enter_async_context(open_books(settings, clock=clock, also=(*PARTS, PART)))
         assert books.records is not None, "the worker keeps its records in the database"
         alerting = alerting_of(settings, books.records, alerts=books.alerts, clock=clock)
-        signs = Signs(connection_of(settings))
+        book = await stack.enter_async_context(open_session_book(settings, books.records, alerting, clock))
+        await book.want(True)  # who starts a worker wants the connection, whatever was before
+        await book.trying()
         if patient and edges().keep_alive:
             await stack.enter_async_context(beside(alerting.dispatcher.run))
             await stack.enter_async_context(beside(measuring.recorder(settings, books, clock).run))
+        client.keeper.beaten = book.beaten
         await stack.enter_async_context(client)
-        outage = Outage("sign-in", clock, observe, edges().chance)
-        while True:
-            try:
-                desks = await _desks(settings, client, books, confirm, observe)
-                break
-            except IbkitError as error:
-                if not patient or isinstance(error, ConfigError | TradingError):
-                    raise
-                wait = outage.failed(error)
-                alerting.dispatcher.tell(*signs.failed(error, clock.now()))
-                lease.write(
-                    {
-                        "pid": os.getpid(),
-                        "since": since.isoformat(),
-                        "state": "waiting for a login",
-                        "failures": [f"{error.code}: {error.message}"],
-                    }
-                )
-                await clock.sleep(wait)
-        outage.ends()
+        if patient:
+            desks = await _patiently(
+                lambda: _desks(settings, client, books, confirm, observe), lease, book, observe, since
+            )
+        else:
+            desks = await _desks(settings, client, books, confirm, observe)
         username = desks[0].broker.username
         user = hashlib.sha256(username.encode()).hexdigest()[:16]
         by_name = Lease(settings.state_dir / "worker", f"user-{user}")
         await stack.enter_async_context(by_name.hold(clock=clock, what=f"the watch over IBKR user {username}"))
-        worker = _worker(settings, client, desks, lease, poll_s=poll_s, since=since, observe=observe, alerting=alerting)
-        worker.loop.heard = lambda failure: alerting.dispatcher.tell(*signs.heard(failure, clock.now()))
+        worker = _worker(
+            settings, client, desks, lease, poll_s=poll_s, since=since, observe=observe, alerting=alerting, book=book
+        )
+        worker.loop.heard = lambda failure: book.tell(book.signs.heard(failure, clock.now()))
         measuring.watch(worker.loop.standing, desks[0].broker.username)
         yield worker
+
+
+async def _patiently(
+    sign_in: Callable[[], Awaitable[tuple[Desk, ...]]],
+    lease: Lease,
+    book: SessionBook,
+    observe: Observer,
+    since: datetime,
+) -> tuple[Desk, ...]:
+    """Until somebody is signed in. What trying again does not mend is raised: ConfigError, TradingError."""
+    clock = book.clock
+    outage = Outage("sign-in", clock, observe, edges().chance)
+    while True:
+        try:
+            desks = await sign_in()
+            break
+        except IbkitError as error:
+            if isinstance(error, ConfigError | TradingError):
+                raise
+            wait = outage.failed(error)
+            await book.failed(error)
+            lease.write(
+                {
+                    "pid": os.getpid(),
+                    "since": since.isoformat(),
+                    "state": "waiting for a login",
+                    "failures": [f"{error.code}: {error.message}"],
+                }
+            )
+            await clock.sleep(wait)
+    outage.ends()
+    return desks
 
 
 def _worker(
@@ -285,6 +347,7 @@ def _worker(
     since: datetime,
     observe: Observer,
     alerting: Alerting,
+    book: SessionBook,
 ) -> Worker:
     loop = WorkerLoop(
         rounds=[desk.rounds() for desk in desks],
@@ -295,7 +358,7 @@ def _worker(
         chance=edges().chance,
     )
     worker = Worker(
-        settings=settings, client=client, desks=desks, loop=loop, lease=lease, since=since, alerting=alerting
+        settings=settings, client=client, desks=desks, loop=loop, lease=lease, since=since, alerting=alerting, book=book
     )
     loop.published = worker.publish
     return worker

@@ -10,6 +10,7 @@ Source: docs/facts/auth-and-sessions.md §2.4, §3.6, §4.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -82,6 +83,12 @@ class Keeper:
         self.suppressed = suppress
         self.stream_session: Secret[str] | None = None
         """The session of the newest tickle, which a WebSocket's cookie names."""
+        self.sso_expires: tuple[datetime, int] | None = None
+        """When a tickle last told `ssoExpires`, and its milliseconds."""
+        self.shut: Callable[[], IbkitError] | None = None
+        """Makes what every call fails by that would sign in anew, while somebody wants the login to stay logged out."""
+        self.beaten: Callable[[IbkitError | None], None] = lambda error: None
+        """Told after each beat of the keep-alive: what it failed by, or None. It neither waits nor raises."""
         self._ib = ib
         self._grants = grants
         self._rotate_after = rotate_after
@@ -102,6 +109,12 @@ class Keeper:
         Raises Unreachable (with `details["unsent"]`) where another call has dropped it, while this one waited for its
         turn, and signs in anew: an order without proof would only be refused, in words that leave it in doubt.
         """
+        if self.shut is not None and self.level == 0:
+            raise Unreachable(
+                "Not sent: the connection was logged out while the call waited for its turn",
+                remedy="Connect it again first.",
+                details={"unsent": True},
+            )
         if self._grant is not None:
             return self._grant
         if self._ib.method is AuthMethod.GATEWAY:
@@ -222,9 +235,12 @@ class Keeper:
                 pass
 
     async def forget(self) -> None:
-        """After a logout: nothing is left of the login."""
+        """After a logout: nothing is left of the login, not on disk either."""
         async with self._turn:
             self._drop_grant()
+            if self._grants is not None:
+                self._grants.discard()
+            self.stream_session, self.sso_expires = None, None
             self.level = 0
             self.opener.was_in = False
             self._moved(SessionEvent.LOGIN_LOST)
@@ -244,7 +260,9 @@ class Keeper:
                 failures += 1
                 if failures == 1:
                     log.warning("keep-alive failed", extra={"code": error.code})
+                self.beaten(error)
             else:
+                self.beaten(None)
                 if failures:
                     log.info("keep-alive works again")
                 failures = 0
@@ -303,6 +321,8 @@ class Keeper:
     async def _advance(self, wanted: int) -> None:
         if self.level >= wanted:
             return
+        if self.shut is not None:
+            raise self.shut()
         self.backoff.check(self._ib.clock.monotonic(), self._ib.clock.now())
         try:
             if self.level < 1:

@@ -19,7 +19,9 @@ from ibkit.errors import ConfigError, IbkitError, NotFound
 from ibkit.notify.exposition import exposition
 from ibkit.notify.metrics import Metrics
 from ibkit.service.brokers import Brokers
-from ibkit.service.connection_status import SignInTest, status_document
+from ibkit.service.connection_events import ConnectionEvents
+from ibkit.service.connection_routes import connection_routes
+from ibkit.service.connection_status import SignInTest
 from ibkit.service.credentials import credential_routes
 from ibkit.service.door import Addresses, App, Door
 from ibkit.service.event_routes import Listening, event_routes
@@ -30,6 +32,7 @@ from ibkit.service.openapi import document
 from ibkit.service.order_events import OrderEvents
 from ibkit.service.order_wish import OrderChange, OrderWish
 from ibkit.service.orders import Answer, Orders
+from ibkit.service.own_connections import OwnConnections
 from ibkit.service.people import may_read
 from ibkit.service.people_desk import PeopleDesk
 from ibkit.service.problems import problem_of
@@ -72,6 +75,8 @@ class Service:
     random: Callable[[int], bytes]
     addresses: Addresses
     origins: frozenset[str]
+    own: OwnConnections
+    connection_events: ConnectionEvents
     credentials: CredentialDesk | None = None
     stopping: bool = False
     tests: dict[str, SignInTest] = field(default_factory=dict)
@@ -103,6 +108,7 @@ def make_app(service: Service) -> App:
             *_order_routes(service),
             *event_routes(_listening(service)),
             *_connection_routes(service),
+            *connection_routes(service),
             *credential_routes(service),
             *sign_in_routes(service),
             *user_routes(service),
@@ -130,6 +136,7 @@ def _listening(service: Service) -> Listening:
         authenticator=service.authenticator,
         orders=service.order_events,
         quotes=service.quote_events,
+        connections=service.connection_events,
         seats=Seats(),
         origins=service.origins,
     )
@@ -201,23 +208,7 @@ def _connection_routes(service: Service) -> list[HTTPRouteHandler]:
         may_read(await asked.who(request))
         return response(Answer(200, {"data": [_broker(each) for each in service.brokers.adapters.values()]}))
 
-    @get("/api/ibkr/status")
-    async def status(request: AnyRequest) -> Response[bytes]:
-        may_read(await asked.who(request))
-        _only_default(request)
-        return response(Answer(200, status_document(service.settings, service.connection)))
-
-    @post("/api/ibkr/test", status_code=200)
-    async def test(request: AnyRequest) -> Response[bytes]:
-        who = await asked.who(request)
-        may_read(who)
-        _only_default(request)
-        if service.connection is None:
-            raise ConfigError(code="E-NOT-CONFIGURED")
-        tester = service.tests.setdefault("default", SignInTest(service.connection))
-        return response(Answer(200, await tester.run()))
-
-    return [brokers, status, test]
+    return [brokers]
 
 
 def _broker(adapter: Any) -> dict[str, Any]:
@@ -228,13 +219,6 @@ def _broker(adapter: Any) -> dict[str, Any]:
         "missing": list(missing),
         "capabilities": sorted(each.value for each in adapter.capabilities),
     }
-
-
-def _only_default(request: AnyRequest) -> None:
-    """The one connection of the settings; others are those of users, which are not here."""
-    asked_for = request.query_params.get("connection_id", "default")
-    if asked_for != "default":
-        raise NotFound(code="E-NOT-FOUND", details={"thing": "connection"})
 
 
 # -- health and the description of it all ---------------------------------------------------------------------------

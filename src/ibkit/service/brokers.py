@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,7 +28,17 @@ from ibkit.trading.gateway import OrderGateway
 from ibkit.trading.intent import Intent
 from ibkit.trading.ports import Broker, Journal
 
-__all__ = ["Adapter", "Brokers", "Capability", "IbkrAdapter", "Login", "MockAdapter", "OrderBook", "OrderDesk"]
+__all__ = [
+    "Adapter",
+    "Brokers",
+    "Capability",
+    "IbkrAdapter",
+    "Login",
+    "MockAdapter",
+    "OrderBook",
+    "OrderDesk",
+    "broker_of",
+]
 
 
 class Capability(enum.StrEnum):
@@ -114,6 +124,7 @@ class Adapter(Protocol):
 
 
 _ALL = frozenset(Capability)
+_CLOSE_WITHIN_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +139,8 @@ class IbkrAdapter:
     def missing(self) -> tuple[str, ...]:
         if self.settings.mock:
             return ("BROKER_PROVIDER=ibkr",)
+        if self.settings.general.multi_user:
+            return ()  # what a user lacks is told by that user's own connections
         return tuple(dict.fromkeys(name for problem in self.settings.method_problems for name in problem.names))
 
     def open(self) -> AbstractAsyncContextManager[Connection]:
@@ -152,6 +165,11 @@ class MockAdapter:
         return open_connection(dataclasses.replace(self.settings, general=general))
 
 
+def broker_of(key: str) -> str:
+    """The broker's name of an open login."""
+    return key.partition("/")[0]
+
+
 class Brokers:
     """tasks: in which each login is kept, from its first use to `stop`. watch: also do what `ibkit worker` does."""
 
@@ -161,6 +179,8 @@ class Brokers:
         self.adapters = {adapter.name: adapter for adapter in adapters}
         self.default = default
         self.opened: dict[str, Login] = {}
+        """By the broker's name; those of users by `own_connections.key_of`."""
+        self._held: dict[str, tuple[anyio.CancelScope, anyio.Event]] = {}
         self._tasks = tasks
         self._stop = stop
         self._watch = watch
@@ -193,25 +213,52 @@ class Brokers:
 
     async def login(self, name: str, *needs: Capability) -> Login:
         """The login of that broker, opened if need be; not yet signed in."""
-        adapter = self.adapter(name, *needs)
+        return await self.open(name, self.adapter(name, *needs).open)
+
+    async def open(self, key: str, opener: Callable[[], AbstractAsyncContextManager[Login]]) -> Login:
+        """The login called `key`, opened if need be; not yet signed in. It is kept until `stop`, or `close`."""
         async with self._opening:
-            if name not in self.opened:
+            if key not in self.opened:
                 failed: list[IbkitError] = []
-                opened: Login | None = await self._tasks.start(self._hold, adapter, failed)
+                opened: Login | None = await self._tasks.start(self._hold, key, opener, failed)
                 if opened is None:
                     raise failed[0]
-                self.opened[name] = opened
-            return self.opened[name]
+                self.opened[key] = opened
+            return self.opened[key]
 
-    async def _hold(self, adapter: Adapter, failed: list[IbkitError], *, task_status: TaskStatus[Login | None]) -> None:
-        try:
-            async with adapter.open() as login:
-                task_status.started(login)
-                try:
-                    await login.keep(self._stop, watch=self._watch)
-                    await anyio.sleep_forever()  # open until the service ends: orders under way still need it
-                finally:
-                    self.opened.pop(adapter.name, None)
-        except IbkitError as error:
-            failed.append(error)
-            task_status.started(None)
+    async def close(self, key: str) -> None:
+        """Nobody uses it any more. Nothing where it is not open."""
+        async with self._opening:
+            held = self._held.get(key)
+            if held is None:
+                return
+            scope, ended = held
+            scope.cancel()
+            with anyio.move_on_after(_CLOSE_WITHIN_S):
+                await ended.wait()
+
+    async def _hold(
+        self,
+        key: str,
+        opener: Callable[[], AbstractAsyncContextManager[Login]],
+        failed: list[IbkitError],
+        *,
+        task_status: TaskStatus[Login | None],
+    ) -> None:
+        ended = anyio.Event()
+        with anyio.CancelScope() as scope:
+            self._held[key] = scope, ended
+            try:
+                async with opener() as login:
+                    task_status.started(login)
+                    try:
+                        await login.keep(self._stop, watch=self._watch)
+                        await anyio.sleep_forever()  # open until the service ends: orders under way still need it
+                    finally:
+                        self.opened.pop(key, None)
+            except IbkitError as error:
+                failed.append(error)
+                task_status.started(None)
+            finally:
+                self._held.pop(key, None)
+                ended.set()

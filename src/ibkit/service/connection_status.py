@@ -14,6 +14,7 @@ from ibkit.client.opening import Step
 from ibkit.errors import IbkitError
 from ibkit.settings import Settings
 from ibkit.settings.variables import masked
+from ibkit.trading.connection import LABELS, ConnectionState
 from ibkit.wire.endpoint import Needs
 
 __all__ = [
@@ -91,6 +92,7 @@ def status_document(settings: Settings, connection: Connection | None) -> Connec
     steps = connection.steps if connection is not None else {}
     held = connection.health if connection is not None else None
     error = held.error if held is not None else None
+    state = ConnectionState.NOT_CONFIGURED if connection is None else connection.state
     diagnostics = {
         _NAMES[name]: _WORDS[name][0 if name in steps and steps[name].success and error is None else 1]
         for name in STEPS
@@ -100,8 +102,8 @@ def status_document(settings: Settings, connection: Connection | None) -> Connec
     return ConnectionStatus(
         configured=configured,
         connected=connection is not None and connection.connected,
-        state=connection.state if connection is not None else "not configured",
-        label="SIMULATED" if settings.mock else ("Configured" if configured else "Not Configured"),
+        state=state.value,
+        label="SIMULATED" if settings.mock else LABELS[state],
         provider=settings.general.provider,
         method=settings.choice.method.value if settings.choice else None,
         environment=settings.environment.value,
@@ -158,6 +160,9 @@ class SignInTest:
         self._connection = connection
         self._running: anyio.Event | None = None
         self._last: ConnectionTest | None = None
+
+    def of(self, connection: Connection) -> bool:
+        return self._connection is connection
 
     async def run(self) -> ConnectionTest:
         """Sign in anew, beside the session that is open, then ask for the accounts."""

@@ -1,4 +1,4 @@
-"""Where one listens: `/broker-order/events` and `/quotes/events`, as server-sent events and as WebSockets."""
+"""Where one listens: to orders, quotes and connections, as server-sent events and as WebSockets."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from litestar import WebSocket, get, websocket
 from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 
+from ibkit.service.connection_events import ConnectionEvents, after_of
 from ibkit.service.events import EventStream, Seats, Source, Standing, serve_socket
 from ibkit.service.order_events import OrderEvents
 from ibkit.service.quote_events import QuoteEvents
@@ -18,6 +19,7 @@ from ibkit.users.principal import Authenticator, Principal
 __all__ = ["Listening", "event_routes"]
 
 ORDERS = ["/broker-order/events", "/api/broker-order/events"]
+CONNECTIONS = "/api/ibkr/events"
 QUOTES = ["/quotes/events", "/api/quotes/events"]
 
 Opens = Callable[[Principal, Iterable[tuple[str, str]], list[str]], Awaitable[Source]]
@@ -31,6 +33,7 @@ class Listening:
     authenticator: Authenticator
     orders: OrderEvents
     quotes: QuoteEvents
+    connections: ConnectionEvents
     seats: Seats
     origins: frozenset[str]
 
@@ -42,6 +45,9 @@ def event_routes(listening: Listening) -> list[HTTPRouteHandler | WebsocketRoute
     async def quotes(who: Principal, query: Iterable[tuple[str, str]], last: list[str]) -> Source:
         del last  # of quotes only the newest counts
         return await listening.quotes.stream(who, quotes_of(query))
+
+    async def connections(who: Principal, query: Iterable[tuple[str, str]], last: list[str]) -> Source:
+        return await listening.connections.stream(who, after_of(query, last))
 
     async def told(request: AnyRequest, opens: Opens) -> EventStream:
         address = str(request.scope.get("state", {}).get("address", ""))
@@ -68,6 +74,14 @@ def event_routes(listening: Listening) -> list[HTTPRouteHandler | WebsocketRoute
     async def quote_events(request: AnyRequest) -> EventStream:
         return await told(request, quotes)
 
+    @get(CONNECTIONS)
+    async def connection_events(request: AnyRequest) -> EventStream:
+        return await told(request, connections)
+
+    @websocket(CONNECTIONS)
+    async def connection_socket(socket: WebSocket[Any, Any, Any]) -> None:
+        await carried(socket, connections)
+
     @websocket(ORDERS)
     async def order_socket(socket: WebSocket[Any, Any, Any]) -> None:
         await carried(socket, orders)
@@ -76,4 +90,4 @@ def event_routes(listening: Listening) -> list[HTTPRouteHandler | WebsocketRoute
     async def quote_socket(socket: WebSocket[Any, Any, Any]) -> None:
         await carried(socket, quotes)
 
-    return [order_events, quote_events, order_socket, quote_socket]
+    return [order_events, quote_events, connection_events, order_socket, quote_socket, connection_socket]

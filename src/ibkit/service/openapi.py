@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from ibkit.service.browsers import COOKIE
-from ibkit.service.connection_status import ConnectionStatus, ConnectionTest
+from ibkit.service.connection_operations import CONNECTIONS
 from ibkit.service.credentials import (
     CredentialOverview,
     CredentialTest,
@@ -65,13 +65,13 @@ _ID: Mapping[str, Any] = {
 
 _FILTERS = (
     query("broker", {"type": "string", "maxLength": 32}, "Whose orders; the configured broker's by default."),
+    query("connection_id", {"type": "string", "maxLength": 64}, "By which of your connections; your default one's."),
     query("status", {"enum": list(STATUSES)}, "Only those that stand so."),
     query("symbol", {"type": "string", "minLength": 1, "maxLength": 12}, "Only of this symbol."),
     query("since", {"type": "string", "format": "date-time"}, "Only those created then or later."),
     query("limit", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}, "How many at most."),
     query("cursor", {"type": "string", "maxLength": 64}, "`next` of the page before."),
 )
-_CONNECTION = (query("connection_id", {"const": "default"}, "The connection; there is one, `default`."),)
 _SINCE = (
     query("since", {"type": "string"}, "A moment, or the id of an event: what changed since then is told first."),
 )
@@ -241,24 +241,7 @@ OPERATIONS: tuple[Operation, ...] = (
         answers={200: BrokerList},
         errors=(400, 401, 403),
     ),
-    Operation(
-        path="/api/ibkr/status",
-        method="get",
-        name="connectionStatus",
-        summary="How the login stands, from what is known; no call is made",
-        answers={200: ConnectionStatus},
-        errors=(400, 401, 403, 404),
-        parameters=_CONNECTION,
-    ),
-    Operation(
-        path="/api/ibkr/test",
-        method="post",
-        name="testConnection",
-        summary="Run the four steps of the sign-in now, and read the accounts",
-        answers={200: ConnectionTest},
-        errors=(400, 401, 403, 404, 409),
-        parameters=_CONNECTION,
-    ),
+    *CONNECTIONS,
     Operation(
         path="/api/settings/ibkr",
         method="get",

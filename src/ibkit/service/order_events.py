@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from ibkit.clock import Clock
 from ibkit.errors import IbkitError
-from ibkit.service.brokers import Brokers, Login
+from ibkit.service.brokers import Brokers, Login, broker_of
 from ibkit.service.events import HEARTBEAT_S, Event, Source
 from ibkit.service.order_answer import MOST_CHANGES, order_data
 from ibkit.service.refusals import invalid
@@ -112,7 +112,7 @@ class OrderEvents:
                 position[name] = max(position[name], at)
                 if before or (who.accounts is not None and intent.planned.account_id not in who.accounts):
                     continue
-                data = order_data(intent, broker=name, changes=changes)
+                data = order_data(intent, broker=broker_of(name), changes=changes)
                 yield Event("order", data, _show_position(position))
 
     async def _seen_now(

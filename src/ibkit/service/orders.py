@@ -14,13 +14,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from ibkit.bootstrap.connections import Connection
+from ibkit.bootstrap.session_book import OF_SETTINGS
 from ibkit.clock import Clock
 from ibkit.errors import IbkitError, InFlight, KeyReused, NotFound, TradingError
 from ibkit.model import AccountId, Key, OrderTicket
-from ibkit.service.brokers import Brokers, Capability, Login, OrderDesk
+from ibkit.service.brokers import Brokers, Capability, Login, OrderDesk, broker_of
 from ibkit.service.carrying import Carrying, Run
 from ibkit.service.order_answer import MOST_CHANGES, OrderAnswer, OrderData, OrderList, order_data, status_of
 from ibkit.service.order_wish import OrderChange, OrderWish, Tickets
+from ibkit.service.own_connections import IBKR, OwnConnections, key_of
 from ibkit.service.people import may_order, of_theirs
 from ibkit.service.previews import preview_of
 from ibkit.service.refusals import invalid
@@ -61,6 +64,7 @@ class Page:
     status: str | None = None
     symbol: str | None = None
     since: datetime | None = None
+    connection_id: str | None = None
     limit: int = 50
     cursor: str | None = None
 
@@ -74,9 +78,15 @@ class _Home:
 
 
 class Orders:
-    """clock: for the age of a sign-in. earlier_owner: whose those of before there were several users are."""
+    """clock: for the age of a sign-in. own: the connections of users, where each has their own.
 
-    def __init__(self, brokers: Brokers, carrying: Carrying, clock: Clock, *, earlier_owner: str = "") -> None:
+    earlier_owner: whose the orders of before there were several users are.
+    """
+
+    def __init__(
+        self, brokers: Brokers, carrying: Carrying, clock: Clock, *, own: OwnConnections, earlier_owner: str = ""
+    ) -> None:
+        self._own = own
         self._brokers = brokers
         self._earlier_owner = earlier_owner
         self._carrying = carrying
@@ -86,7 +96,7 @@ class Orders:
 
     async def place(self, who: Principal, wish: OrderWish, key: Key) -> Answer:
         """201 with the order, 202 where it is not settled within 5 s, 200 for a repeated key; else its error."""
-        known = await self._of_key(key)
+        known = await self._of_key(who, key)
         if known is not None:
             home, intent = known
             may_order(who, home.login.environment, now=self._clock.now(), lessens=True)  # nothing new comes of it
@@ -117,11 +127,18 @@ class Orders:
         needs = [Capability.OPTIONS if wish.is_option else Capability.STOCKS]
         if wish.take_profit is not None or wish.stop_loss is not None:
             needs.append(Capability.BRACKETS)
-        login = await self._brokers.login(wish.broker, *needs)
-        if wish.connection_id not in (None, "default"):
-            raise NotFound(code="E-NOT-FOUND", details={"thing": "connection"})
+        login = await self._login(who, wish.broker, wish.connection_id, *needs)
         may_order(who, login.environment, now=self._clock.now())
         return _Home(wish.broker, login)
+
+    async def _login(self, who: Principal, broker: str, connection_id: str | None, *needs: Capability) -> Login:
+        """With ENABLE_MULTI_USER at IBKR the user's own of that name, or their default; NotFound."""
+        if broker == IBKR and self._own.of_users:
+            return await self._own.login(who, connection_id)
+        login = await self._brokers.login(broker, *needs)
+        if connection_id not in (None, OF_SETTINGS):
+            raise NotFound(code="E-NOT-FOUND", details={"thing": "connection"})
+        return login
 
     async def _first(self, home: _Home, desk: OrderDesk, intent: Intent) -> Answer:
         run = self._carry(home, desk, intent)
@@ -180,27 +197,47 @@ class Orders:
             if intent.state is IntentState.INTENT and "@" in intent.key and intent.planned.at < before
         ]
         for intent in left:
-            home = _Home(home_name, login)
+            home = _Home(broker_of(home_name), login)
             self._carry(home, await login.desk(intent.planned.account_id), intent)
         return len(left)
 
     # -- the same key ---------------------------------------------------------------------------------------------
 
-    async def _of_key(self, key: Key) -> tuple[_Home, Intent] | None:
-        for name, login in self._brokers.opened.items():
+    async def _of_key(self, who: Principal, key: Key) -> tuple[_Home, Intent] | None:
+        for name, login in await self._visible(who):
             try:
                 found = await login.journal.by_key(tenant=TENANT, environment=login.environment, key=key)
             except KeyReused as error:
                 raise _named(error) from None
             if found is not None:
-                return _Home(name, login), found
+                return await self._home(who, name, login, found), found
         return None
+
+    async def _visible(self, who: Principal) -> tuple[tuple[str, Login], ...]:
+        """The logins that their orders may be of: never another user's."""
+        if self._own.of_users:
+            await self._own.open_of(who)
+        return tuple(
+            (name, login)
+            for name, login in self._brokers.opened.items()
+            if broker_of(name) == name or name.startswith(key_of(who.user_id, ""))
+        )
+
+    async def _home(self, who: Principal, name: str, login: Login, intent: Intent) -> _Home:
+        """The connections of an installation share a journal: of theirs it is the one whose login the order was of."""
+        if broker_of(name) != name:
+            for _, each in await self._visible(who):
+                if isinstance(each, Connection) and each.is_of(intent.planned.username):
+                    login = each
+        return _Home(broker_of(name), login)
 
     def _same_order(self, wish: OrderWish, known: Intent, home: _Home) -> None:
         """KeyReused (E-IDEM-CONFLICT) naming the fields in which `wish` is another order."""
         if known.operation is not Operation.PLACE:
             raise _conflict(known, ("operation",))
         fields = [] if wish.broker == home.broker else ["broker"]
+        if isinstance(home.login, Connection) and not home.login.is_called(wish.connection_id):
+            fields.append("connection_id")
         fields += [] if not wish.dry_run else ["dry_run"]
         fields += wish.differs_from(known.ticket.contract)
         account_id = known.planned.account_id if wish.account_id is None else AccountId(wish.account_id)
@@ -218,7 +255,7 @@ class Orders:
     async def listed(self, who: Principal, page: Page) -> Answer:
         """Their orders at one broker, newest first."""
         name = page.broker or self._brokers.default
-        login = await self._brokers.login(name)
+        login = await self._login(who, name, page.connection_id)
         home, changes = _Home(name, login), await self._changes(login, who.user_id)
         found: list[OrderData] = []
         before = await self._cursor(who, page.cursor)
@@ -277,7 +314,7 @@ class Orders:
         self._brokers.adapter(home.broker, Capability.MODIFY)
         if intent.state.in_progress:
             raise _in_progress(intent)
-        known = await self._of_key(key)
+        known = await self._of_key(who, key)
         if known is None and intent.state is not IntentState.ACKED:
             raise TradingError(
                 f"Order {intent.intent_id} is {status_of(intent)}: there is nothing left to change",
@@ -348,10 +385,10 @@ class Orders:
     async def _owned(self, who: Principal, order_id: str) -> tuple[_Home, Intent]:
         """NotFound (404), the same for an order that is not there, not theirs, or no order."""
         if len(order_id) <= _LONGEST_ID:
-            for name, login in self._brokers.opened.items():
+            for name, login in await self._visible(who):
                 intent = await login.journal.get(IntentId(order_id))
                 if intent is not None and intent.operation is Operation.PLACE and self._may_see(who, intent):
-                    return _Home(name, login), intent
+                    return await self._home(who, name, login, intent), intent
         raise NotFound(code="E-NOT-FOUND", details={"thing": "order"})
 
     def _may_see(self, who: Principal, intent: Intent) -> bool:

@@ -14,6 +14,7 @@ __all__ = [
     "SIGNED_IN_FOR_LIVE",
     "bearer_of",
     "may_administer",
+    "may_connect",
     "may_keep_credentials",
     "may_order",
     "may_read",
@@ -97,6 +98,16 @@ def must_be_fresh(who: Principal, *, now: datetime) -> None:
             code="E-FORBIDDEN",
             remedy="Sign in again and repeat it; a machine key cannot do this.",
         )
+
+
+def may_connect(who: Principal) -> None:
+    """Whether they may connect, log out and take over a connection that is theirs. NotPermitted (E-FORBIDDEN)."""
+    if who.role not in _TRADERS:
+        raise _forbidden(f"a {who.role.value} may not connect or log out")
+    if not who.scopes - {Scope.READ}:
+        raise _forbidden("this token may only read")
+    if who.accounts is not None:
+        raise _forbidden("this token is for certain accounts only, a connection is for all of its own")
 
 
 def may_keep_credentials(who: Principal, *, now: datetime) -> None:

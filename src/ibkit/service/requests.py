@@ -105,7 +105,7 @@ def _invalid(name: str, why: str, remedy: str) -> ConfigError:
 
 def page_of(query: Iterable[tuple[str, str]]) -> Page:
     """Filters and paging of a list. ConfigError (E-VALIDATION, 422) naming each that is wrong."""
-    given, problems = once(query, ("broker", "status", "symbol", "since", "limit", "cursor"))
+    given, problems = once(query, ("broker", "connection_id", "status", "symbol", "since", "limit", "cursor"))
     limit = given.get("limit", "50")
     if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= LONGEST_PAGE:
         problems.append(("limit", f"it is a whole number from 1 to {LONGEST_PAGE}"))
@@ -126,6 +126,7 @@ def page_of(query: Iterable[tuple[str, str]]) -> Page:
         status=given.get("status"),
         symbol=None if symbol is None else " ".join(symbol.upper().replace(".", " ").split()),
         since=since,
+        connection_id=given.get("connection_id"),
         limit=int(limit),
         cursor=given.get("cursor"),
     )

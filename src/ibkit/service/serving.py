@@ -21,20 +21,23 @@ import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from ibkit.bootstrap.alerting import beside, open_alerting
+from ibkit.bootstrap.auditing import AuditQueue
 from ibkit.bootstrap.clients import clock_of
-from ibkit.bootstrap.connections import Confirm
+from ibkit.bootstrap.connections import Confirm, Connection
 from ibkit.bootstrap.credential_desk import CredentialDesk, open_credential_desk
 from ibkit.bootstrap.edge import edges
 from ibkit.bootstrap.multi_user import check_licence, earlier_owner_of, without_own_login
 from ibkit.bootstrap.processes import ending_by_force
 from ibkit.bootstrap.reminders import Reminders
+from ibkit.bootstrap.session_book import open_connection_rows
 from ibkit.bootstrap.vaults import ring_of
 from ibkit.clock import SystemClock
 from ibkit.errors import ConfigError, IbkitError
 from ibkit.model import Secret
 from ibkit.service.app import Service, make_app
-from ibkit.service.brokers import Adapter, Brokers, IbkrAdapter, MockAdapter
+from ibkit.service.brokers import Adapter, Brokers, IbkrAdapter, Login, MockAdapter
 from ibkit.service.carrying import Carrying
+from ibkit.service.connection_events import ConnectionEvents
 from ibkit.service.door import Addresses, App, check_binding, origins_of
 from ibkit.service.events import LONGEST_MESSAGE
 from ibkit.service.findings import Findings
@@ -42,6 +45,7 @@ from ibkit.service.heads import LARGEST_HEAD, bounded
 from ibkit.service.health import Layers
 from ibkit.service.order_events import OrderEvents
 from ibkit.service.orders import Orders
+from ibkit.service.own_connections import OwnConnections
 from ibkit.service.people_desk import open_people
 from ibkit.service.quote_events import QuoteEvents
 from ibkit.service.rates import Rates
@@ -104,17 +108,20 @@ async def open_service(
     async with (
         _one_error(),
         open_people(settings, clock=clock, monotonic=monotonic, tell=findings.tell) as people,
+        open_connection_rows(settings) as rows,
         _credentials(settings) as credentials,
+        _audit(settings) as audit,
         anyio.create_task_group() as tasks,
     ):
         brokers = Brokers(known, default=default, tasks=tasks, stop=stop, watch=watch)
         carrying = Carrying(tasks)
+        own = OwnConnections(settings, brokers, rows, clock, desk=credentials, confirm=confirm, audit=audit)
         service = Service(
             settings=settings,
             authenticator=authenticator or people.users.authenticator,
             people=people,
             brokers=brokers,
-            orders=Orders(brokers, carrying, clock, earlier_owner=earlier_owner),
+            orders=Orders(brokers, carrying, clock, own=own, earlier_owner=earlier_owner),
             order_events=OrderEvents(brokers, SystemClock(), lambda: service.stopping),
             quote_events=QuoteEvents(brokers, lambda: service.stopping),
             layers=Layers(settings, lambda: service.connection, watch=watch, stopping=lambda: service.stopping),
@@ -123,17 +130,35 @@ async def open_service(
             random=edges().random,
             addresses=Addresses.of(settings.web.allowed_client_ips, settings.web.trusted_proxy),
             origins=origins_of(settings.oauth2.frontend_url),
+            own=own,
+            connection_events=ConnectionEvents(own, SystemClock(), lambda: service.stopping),
             credentials=credentials,
         )
-        if not brokers.adapters[default].missing():
+
+        def opened_one(key: str, login: Login) -> None:
+            tasks.start_soon(_resume_left, service, key, login.clock.now())
+
+        own.opened_one = opened_one
+        if not brokers.adapters[default].missing() and (settings.mock or not own.of_users):
             login = await brokers.login(default)
-            tasks.start_soon(_resume_left, service, login.clock.now())
+            opened_one(default, login)
+        tasks.start_soon(own.open_all, lambda: service.stopping)
         try:
             yield Running(service, make_app(service), carrying, stop)
         finally:
             service.stopping = True
             stop.set()
             tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _audit(settings: Settings) -> AsyncIterator[AuditQueue]:
+    """For what is done to no open connection; opened at its first act."""
+    queue = AuditQueue(settings)
+    try:
+        yield queue
+    finally:
+        await queue.close()
 
 
 @asynccontextmanager
@@ -166,16 +191,17 @@ async def _one_error() -> AsyncIterator[None]:
         raise error from None
 
 
-async def _resume_left(service: Service, began: datetime) -> None:
+async def _resume_left(service: Service, key: str, began: datetime) -> None:
     """Once journal and broker agree, what an earlier process took in and did not send is carried on."""
-    name = service.brokers.default
     while not service.stopping:
-        connection = service.connection
-        if connection is None or connection.open:
+        login = service.brokers.opened.get(key)
+        if not isinstance(login, Connection) or login.open:
             break
         await anyio.sleep(0.1)
+    if key not in service.brokers.opened:
+        return
     try:
-        count = await service.orders.resume_left(name, before=began)
+        count = await service.orders.resume_left(key, before=began)
     except IbkitError as error:  # the login is gone again; recovery settles what is left
         log.warning("orders of an earlier run wait for the next recovery", extra={"code": error.code})
         return

@@ -6,7 +6,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-__all__ = ["REGIONS", "maintenance_until", "nearest_window"]
+__all__ = ["REGIONS", "maintenance_until", "nearest_window", "next_reset"]
 
 REGIONS: Final = {"us": "America/New_York", "eu": "Europe/Zurich", "asia": "Asia/Hong_Kong"}
 _NIGHTLY: Final = (time(1, 0), time(1, 15))
@@ -37,6 +37,14 @@ def nearest_window(now: datetime, region: str = "us") -> tuple[datetime, datetim
     ]
     start, end = min(windows, key=lambda window: max(window[0] - now, now - window[1], timedelta(0)))
     return start.astimezone(now.tzinfo), end.astimezone(now.tzinfo)
+
+
+def next_reset(now: datetime, region: str = "us") -> datetime:
+    """When the next nightly reset begins; the present one's beginning is past."""
+    zone = ZoneInfo(REGIONS[region])
+    today = now.astimezone(zone).date()
+    resets = (_at(today + timedelta(days=offset), _NIGHTLY[0], zone) for offset in (0, 1, 2))
+    return next(reset for reset in resets if reset > now).astimezone(now.tzinfo)
 
 
 def _at(day: date, moment: time, zone: ZoneInfo) -> datetime:

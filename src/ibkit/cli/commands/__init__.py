@@ -45,6 +45,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("dev", "The hook that keeps keys out of git.", "Set up"),
     Command("status", "What works, what is missing, what to do next.", "Look"),
     Command("doctor", "Everything that may be wrong, each with its remedy.", "Look"),
+    Command("session", "The session: how it is and was; log out, connect again.", "Look"),
     Command("connection", "Test whether the gateway is up and logged in.", "Look"),
     Command("accounts", "The accounts of the login.", "Look"),
     Command("positions", "What an account holds, and closing it.", "Look"),

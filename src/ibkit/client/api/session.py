@@ -33,6 +33,8 @@ async def tickle(ib: Core) -> BrokerageStatus:
     told: Tickle = await ib.request(TICKLE)
     if told.session is not None:
         ib.keeper.stream_session = Secret(told.session)
+    if told.ssoExpires is not None:
+        ib.keeper.sso_expires = (ib.clock.now(), told.ssoExpires)
     return told.status
 
 

@@ -6,6 +6,7 @@ from ibkit.store.migrating import Migration
 from ibkit.store.migrations import (
     alerts_0001,
     audit_0001,
+    connections_0001,
     journal_0001,
     journal_0002,
     journal_0003,
@@ -17,7 +18,7 @@ from ibkit.store.migrations import (
     vault_0002,
 )
 
-__all__ = ["ALERTS", "AUDIT", "JOURNAL", "METRICS", "RECORDS", "TRADES", "USERS", "VAULT"]
+__all__ = ["ALERTS", "AUDIT", "CONNECTIONS", "JOURNAL", "METRICS", "RECORDS", "TRADES", "USERS", "VAULT"]
 
 JOURNAL = (
     Migration(1, "intents, their events, alerts", journal_0001.upgrade),
@@ -36,5 +37,14 @@ VAULT = (
 ALERTS = (Migration(1, "alerts, deliveries, acknowledgements, channels", alerts_0001.upgrade),)
 METRICS = (Migration(1, "figures of each minute", metrics_0001.upgrade),)
 AUDIT = (Migration(1, "entries, anchors", audit_0001.upgrade),)
-RECORDS = {"trades": TRADES, "users": USERS, "vault": VAULT, "alerts": ALERTS, "metrics": METRICS, "audit": AUDIT}
+CONNECTIONS = (Migration(1, "connections, their sessions, their history", connections_0001.upgrade),)
+RECORDS = {
+    "trades": TRADES,
+    "users": USERS,
+    "vault": VAULT,
+    "alerts": ALERTS,
+    "metrics": METRICS,
+    "audit": AUDIT,
+    "connections": CONNECTIONS,
+}
 """The parts of the database of DATABASE_URL, in the order in which they are made."""

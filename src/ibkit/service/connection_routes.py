@@ -1,0 +1,267 @@
+"""Connections and their sessions over HTTP: how they stand, connecting, logging out, taking over, and whose they are.
+
+Every address takes `connection_id`, by default the user's own default. Each act is in the audit log, with its outcome.
+Source: requirements SES-08, SES-10, SES-13, SES-15, MON-01, MON-02, MON-09.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from litestar import Response, delete, get, post
+from litestar.handlers import HTTPRouteHandler
+
+from ibkit.bootstrap.auditing import audit_clock, result_of
+from ibkit.bootstrap.connections import Connection
+from ibkit.bootstrap.vault_logins import check_gateway
+from ibkit.errors import ConfigError, IbkitError
+from ibkit.service.connection_documents import (
+    ConnectionList,
+    ConnectionWish,
+    DeletedConnection,
+    LoggedOut,
+    TakeOver,
+    history_document,
+    info_of,
+    session_document,
+    shown_id,
+)
+from ibkit.service.connection_status import LastError, SignInTest, status_document
+from ibkit.service.orders import Answer
+from ibkit.service.own_connections import OwnConnections
+from ibkit.service.people import may_connect, may_read
+from ibkit.service.reading import read_struct
+from ibkit.service.refusals import invalid
+from ibkit.service.requests import AnyRequest, Asked
+from ibkit.service.responses import response
+from ibkit.settings.addresses import parse_address
+from ibkit.store.connection_rows import ConnectionRow
+from ibkit.trading.connection import ConnectionState
+from ibkit.users.principal import Principal
+from ibkit.vault import Act, Result
+
+if TYPE_CHECKING:
+    from ibkit.service.app import Service
+
+__all__ = ["connection_routes"]
+
+YOUNG_S = 5.0
+"""A look that is not older is not taken again for whoever asks for the session."""
+LONGEST_DAYS = 90
+
+
+def connection_routes(service: Service) -> list[HTTPRouteHandler]:
+    return [*_looks(service), *_acts(service), *_own(service)]
+
+
+def _looks(service: Service) -> list[HTTPRouteHandler]:
+    asked, own = Asked(service.authenticator), service.own
+
+    async def reader(request: AnyRequest) -> Principal:
+        who = await asked.who(request)
+        may_read(who)
+        return who
+
+    @get("/api/ibkr/status")
+    async def status(request: AnyRequest) -> Response[bytes]:
+        who = await reader(request)
+        try:
+            connection = await own.connection(who, _connection_id(request), address=_address(request))
+        except ConfigError as error:
+            if error.code != "E-NOT-CONFIGURED":
+                raise
+            return response(Answer(200, status_document(service.settings, None)))
+        return response(Answer(200, status_document(connection.settings, connection)))
+
+    @post("/api/ibkr/test", status_code=200)
+    async def test(request: AnyRequest) -> Response[bytes]:
+        who = await reader(request)
+        connection = await own.connection(who, _connection_id(request), address=_address(request))
+        key = f"{connection.book.row.user_id}/{connection.book.row.connection_id}"
+        tester = service.tests.get(key)
+        if tester is None or not tester.of(connection):
+            tester = service.tests[key] = SignInTest(connection)
+        return response(Answer(200, await tester.run()))
+
+    @get("/api/ibkr/session")
+    async def session(request: AnyRequest) -> Response[bytes]:
+        connection = await own.connection(await reader(request), _connection_id(request), address=_address(request))
+        await connection.check(older_than_s=YOUNG_S)
+        return response(Answer(200, session_document(connection)))
+
+    @get("/api/ibkr/session/history")
+    async def history(request: AnyRequest) -> Response[bytes]:
+        who = await reader(request)
+        days = _days(request)
+        connection = await own.connection(who, _connection_id(request, "days"), address=_address(request))
+        told = await history_document(own.rows, connection.book.row, days=days, now=connection.clock.now())
+        return response(Answer(200, told))
+
+    return [status, test, session, history]
+
+
+def _acts(service: Service) -> list[HTTPRouteHandler]:
+    asked, own = Asked(service.authenticator), service.own
+
+    async def acted(
+        request: AnyRequest, action: str, work: Callable[[Connection], Awaitable[Any]], **details: Any
+    ) -> tuple[Connection, Any]:
+        """What `work` gives, and in the audit log who did it and how it ended."""
+        who = await asked.who(request)
+        may_connect(who)
+        service.rates.take(who.user_id)
+        connection = await own.connection(who, _connection_id(request), address=_address(request))
+        try:
+            found = await work(connection)
+        except IbkitError as error:
+            _tell(own, request, who, action, _name(connection), result_of(error), code=error.code, **details)
+            raise
+        _tell(own, request, who, action, _name(connection), Result.OK, **details)
+        return connection, found
+
+    @post("/api/ibkr/connect", status_code=200)
+    async def connect(request: AnyRequest) -> Response[bytes]:
+        connection, _ = await acted(request, "sessions.connect", lambda each: each.bring_up())
+        return response(Answer(200, session_document(connection)))
+
+    @post("/api/ibkr/reconnect", status_code=200)
+    async def reconnect(request: AnyRequest) -> Response[bytes]:
+        connection, _ = await acted(request, "sessions.reconnect", lambda each: each.reopen())
+        return response(Answer(200, session_document(connection)))
+
+    @post("/api/ibkr/take-over", status_code=200)
+    async def take_over(request: AnyRequest) -> Response[bytes]:
+        may_connect(await asked.who(request))
+        read_struct(TakeOver, await asked.body(request))
+        connection, _ = await acted(request, "sessions.take_over", lambda each: each.reopen(compete=True))
+        return response(Answer(200, session_document(connection)))
+
+    @post("/api/ibkr/logout", status_code=200)
+    async def logout(request: AnyRequest) -> Response[bytes]:
+        connection, failure = await acted(request, "sessions.logout", lambda each: each.log_out())
+        warning = None
+        if failure is not None:
+            warning = LastError(
+                code=failure.code,
+                message=f"IBKR was not told: {failure.message}",
+                remedy="Nothing is sent any more; the login at IBKR ends by itself, or at its own page.",
+            )
+        state = connection.state.value
+        told = LoggedOut(connection_id=_name(connection), state=state, warning=warning)
+        return response(Answer(200, told))
+
+    return [connect, reconnect, take_over, logout]
+
+
+def _own(service: Service) -> list[HTTPRouteHandler]:
+    asked, own = Asked(service.authenticator), service.own
+
+    async def owner(request: AnyRequest) -> Principal:
+        who = await asked.who(request)
+        may_connect(who)
+        service.rates.take(who.user_id)
+        return who
+
+    @get("/api/ibkr/connections")
+    async def listed(request: AnyRequest) -> Response[bytes]:
+        who = await asked.who(request)
+        may_read(who)
+        return response(Answer(200, ConnectionList(data=[info_of(each) for each in await own.listed(who)])))
+
+    @post("/api/ibkr/connections", status_code=201)
+    async def create(request: AnyRequest) -> Response[bytes]:
+        who = await owner(request)
+        wish = read_struct(ConnectionWish, await asked.body(request))
+        row = await own.add(_row_of(service, who, wish))
+        _tell(own, request, who, "connections.create", row.connection_id, method=row.method)
+        place = {"Location": f"/api/ibkr/connections/{row.connection_id}"}
+        return response(Answer(201, info_of(row), place))
+
+    @post("/api/ibkr/connections/{connection_id:str}/default", status_code=200)
+    async def set_default(request: AnyRequest) -> Response[bytes]:
+        who, name = await owner(request), str(request.path_params["connection_id"])
+        await own.set_default(who, name)
+        _tell(own, request, who, "connections.set_default", name)
+        return response(Answer(200, ConnectionList(data=[info_of(each) for each in await own.listed(who)])))
+
+    @delete("/api/ibkr/connections/{connection_id:str}", status_code=200)
+    async def remove(request: AnyRequest) -> Response[bytes]:
+        who, name = await owner(request), str(request.path_params["connection_id"])
+        await own.delete(who, name, address=_address(request))
+        _tell(own, request, who, "connections.delete", name)
+        return response(Answer(200, DeletedConnection(connection_id=name, deleted=True)))
+
+    return [listed, create, set_default, remove]
+
+
+def _row_of(service: Service, who: Principal, wish: ConnectionWish) -> ConnectionRow:
+    gateway = wish.method == "gateway"
+    if wish.method not in service.settings.general.methods_allowed:
+        raise invalid(("method", f"it is one of {', '.join(service.settings.general.methods_allowed)}"))
+    if gateway != bool(wish.address):
+        raise invalid(("address", "a gateway needs it" if gateway else "it is for a gateway only"))
+    if gateway:
+        check_gateway(service.settings, wish.address)
+    now = service.clock.now()
+    return ConnectionRow(
+        user_id=who.user_id,
+        connection_id=wish.connection_id,
+        label=wish.label,
+        method=wish.method,
+        environment=wish.environment,
+        address=parse_address(wish.address).base if gateway else "",
+        username=wish.username,
+        created_at=now,
+        state=ConnectionState.NOT_CONFIGURED,
+        since=now,
+    )
+
+
+def _name(connection: Connection) -> str:
+    return shown_id(connection.book.row)
+
+
+def _tell(
+    own: OwnConnections,
+    request: AnyRequest,
+    who: Principal,
+    action: str,
+    name: str,
+    result: Result = Result.OK,
+    **details: Any,
+) -> None:
+    act = Act(
+        at=audit_clock().now(),
+        actor=who.user_id,
+        address=_address(request),
+        action=action,
+        object=f"{who.user_id}/{name}" if own.of_users else name,
+        result=result,
+        details={"api_key": who.api_key_id, **details},
+    )
+    own.audit.tell(lambda: act)
+
+
+def _address(request: AnyRequest) -> str:
+    return str(request.scope.get("state", {}).get("address", ""))
+
+
+def _connection_id(request: AnyRequest, *others: str) -> str | None:
+    """ConfigError (E-VALIDATION) for a filter that is none, or stands twice."""
+    query = list(request.query_params.multi_items())
+    problems = [(name[:40], "there is no such filter") for name, _ in query if name not in ("connection_id", *others)]
+    given = [value for name, value in query if name == "connection_id"]
+    if len(given) > 1:
+        problems.append(("connection_id", "it stands twice"))
+    if problems:
+        raise invalid(*problems)
+    return given[0] if given else None
+
+
+def _days(request: AnyRequest) -> int:
+    given = [value for each, value in request.query_params.multi_items() if each == "days"]
+    text = given[0] if given else "7"
+    if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= LONGEST_DAYS):
+        raise invalid(("days", f"it is a whole number from 1 to {LONGEST_DAYS}"))
+    return int(text)

@@ -1,0 +1,240 @@
+"""Connections over HTTP: the one of the settings, or with ENABLE_MULTI_USER each user's own, by name, one the default.
+
+Every connection has a login, state, sessions and history of its own; what one fails by does not touch another. They
+share the journal, the limits and the kill switch of the installation. Source: requirements SES-15, SES-16, VLT-09.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from ibkit.bootstrap.auditing import AuditQueue
+from ibkit.bootstrap.connections import Confirm, Connection, open_connection
+from ibkit.bootstrap.credential_desk import Asker, CredentialDesk
+from ibkit.bootstrap.session_book import OF_SETTINGS
+from ibkit.clock import Clock
+from ibkit.errors import ConfigError, IbkitError, NotFound
+from ibkit.model import AuthMethod, GatewayLogin
+from ibkit.service.brokers import Brokers, Login
+from ibkit.settings import Settings
+from ibkit.store.connection_rows import ConnectionRow
+from ibkit.store.connections import SqlConnections
+from ibkit.trading.connection import ConnectionState
+from ibkit.users.principal import Principal
+
+__all__ = ["IBKR", "OwnConnections", "key_of"]
+
+log = logging.getLogger(__name__)
+
+IBKR = "ibkr"
+
+
+def key_of(user_id: str, connection_id: str) -> str:
+    """How the login of a user's connection is called among the open ones; `broker_of` tells its broker."""
+    return f"{IBKR}/{user_id}/{connection_id}"
+
+
+class OwnConnections:
+    """desk: the users' credentials, None with ENABLE_MULTI_USER=false. rows: of a database with the part `connections`.
+
+    confirm: see `Connection`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        brokers: Brokers,
+        rows: SqlConnections,
+        clock: Clock,
+        *,
+        desk: CredentialDesk | None,
+        confirm: Confirm,
+        audit: AuditQueue,
+    ) -> None:
+        self.audit = audit
+        self.opened_one: Callable[[str, Login], None] = lambda key, login: None
+        """Told of each connection that was opened."""
+        self.settings = settings
+        self.rows = rows
+        self.clock = clock
+        self._brokers = brokers
+        self._desk = desk
+        self._confirm = confirm
+
+    @property
+    def of_users(self) -> bool:
+        """Each user has connections of their own, and nobody that of the settings."""
+        return self._desk is not None
+
+    async def connection(self, who: Principal, connection_id: str | None, *, address: str = "local") -> Connection:
+        """Theirs of that name, or their default; opened where need be, not signed in.
+
+        NotFound for one that is not theirs, as for one that is not there; ConfigError (E-NOT-CONFIGURED).
+        """
+        if self.of_users:
+            found = await self.login(who, connection_id, address=address)
+        else:
+            if connection_id not in (None, OF_SETTINGS):
+                raise _not_found()
+            there = self._brokers.opened.get(self._brokers.default)
+            if there is None:
+                raise ConfigError(code="E-NOT-CONFIGURED")
+            found = there
+        if not isinstance(found, Connection):
+            raise _not_found()
+        return found
+
+    async def login(self, who: Principal, connection_id: str | None, *, address: str = "local") -> Login:
+        """As `connection`, with ENABLE_MULTI_USER alone."""
+        name = connection_id or await self._default_of(who.user_id)
+        key = key_of(who.user_id, name)
+        there = self._brokers.opened.get(key)
+        if there is not None:
+            return there
+        return await self._opened(Asker(user_id=who.user_id, actor=who.user_id, address=address), name)
+
+    async def _opened(self, asker: Asker, name: str) -> Login:
+        assert self._desk is not None, "there are connections of users"
+        row = await self.rows.get(asker.user_id, name)
+        kept = await self._desk.of_connection(asker.user_id, name)
+        if row is None and kept.in_use is None and kept.waiting is None:
+            raise _not_found()
+        settings = await self._desk.use(asker, name)
+        wanted = row_of_user(settings, asker.user_id, name, self.clock)
+        if row is None:
+            await self.rows.add(wanted)
+
+        def open_it() -> AbstractAsyncContextManager[Login]:
+            return open_connection(settings, confirm=self._confirm, row=wanted)
+
+        key = key_of(asker.user_id, name)
+        new = key not in self._brokers.opened
+        login = await self._brokers.open(key, open_it)
+        if new:
+            self.opened_one(key, login)
+        return login
+
+    async def open_of(self, who: Principal) -> None:
+        """Those of theirs that are ready to be used; one that cannot be opened is left out."""
+        for row in await self._rows_of(who.user_id):
+            if key_of(who.user_id, row.connection_id) in self._brokers.opened:
+                continue
+            try:
+                await self._opened(Asker(user_id=who.user_id, actor="service"), row.connection_id)
+            except IbkitError as error:
+                log.info("a connection is left out", extra={"code": error.code})
+
+    async def _default_of(self, user_id: str) -> str:
+        rows = await self._rows_of(user_id)
+        if not rows:
+            raise ConfigError(
+                "Not Configured: this user has no connection",
+                code="E-NOT-CONFIGURED",
+                remedy="Store credentials for a connection and test them.",
+            )
+        return next((row.connection_id for row in rows if row.is_default), rows[0].connection_id)
+
+    async def _rows_of(self, user_id: str) -> tuple[ConnectionRow, ...]:
+        """Theirs, with those of which only credentials are there yet."""
+        assert self._desk is not None, "there are connections of users"
+        rows = await self.rows.of_user(user_id)
+        known = {row.connection_id for row in rows}
+        new = [each for each in await self._desk.of_user(user_id) if each.in_use and each.connection_id not in known]
+        for each in new:
+            settings = await self._desk.use(Asker(user_id=user_id, actor="service"), each.connection_id)
+            try:
+                await self.rows.add(row_of_user(settings, user_id, each.connection_id, self.clock))
+            except ConfigError as error:
+                log.warning("a connection is left out", extra={"code": error.code})
+        return await self.rows.of_user(user_id) if new else rows
+
+    async def listed(self, who: Principal) -> tuple[ConnectionRow, ...]:
+        """Their default first. With ENABLE_MULTI_USER=false the one of the settings."""
+        if not self.of_users:
+            there = self._brokers.opened.get(self._brokers.default)
+            return (there.book.row_now(),) if isinstance(there, Connection) else ()
+        rows = await self._rows_of(who.user_id)
+        return tuple(self._as_it_stands(row) for row in rows)
+
+    def _as_it_stands(self, row: ConnectionRow) -> ConnectionRow:
+        there = self._brokers.opened.get(key_of(row.user_id, row.connection_id))
+        return there.book.row_now() if isinstance(there, Connection) else row
+
+    async def add(self, row: ConnectionRow) -> ConnectionRow:
+        """ConfigError: E-CONFIG-CONFLICT (409), E-NOT-FOUND with ENABLE_MULTI_USER=false."""
+        self._need_users()
+        return await self.rows.add(row)
+
+    async def set_default(self, who: Principal, connection_id: str) -> None:
+        self._need_users()
+        await self.rows.set_default(who.user_id, connection_id)
+
+    async def delete(self, who: Principal, connection_id: str, *, address: str) -> None:
+        """Logged out, closed, and gone with its history and its credentials. NotFound."""
+        self._need_users()
+        assert self._desk is not None, "there are connections of users"
+        if await self.rows.get(who.user_id, connection_id) is None:
+            raise _not_found()
+        key = key_of(who.user_id, connection_id)
+        there = self._brokers.opened.get(key)
+        if isinstance(there, Connection):
+            await there.log_out()
+            await self._brokers.close(key)
+        kept = await self._desk.of_connection(who.user_id, connection_id)
+        if kept.in_use is not None or kept.waiting is not None:
+            await self._desk.delete(Asker(user_id=who.user_id, actor=who.user_id, address=address), connection_id)
+        await self.rows.delete(who.user_id, connection_id)
+
+    async def open_all(self, stopping: Callable[[], bool]) -> None:
+        """At the start: what was connected when the service ended, one after the other."""
+        if self._desk is None:
+            return
+        try:
+            in_use = await self._desk.credentials.older_than(self._desk.vault.clock.now())
+            for user_id in dict.fromkeys(each.user_id for each in in_use):
+                await self._rows_of(user_id)
+            rows = await self.rows.all()
+        except IbkitError as error:  # each is opened when it is asked for
+            log.warning("the users' connections could not be opened", extra={"code": error.code})
+            return
+        for row in rows:
+            if stopping():
+                return
+            if not row.user_id or not row.wanted or row.state is ConnectionState.NOT_CONFIGURED:
+                continue
+            try:
+                await self._opened(Asker(user_id=row.user_id, actor="service"), row.connection_id)
+            except IbkitError as error:  # of one user; the others' are opened all the same
+                log.warning("a user's connection could not be opened", extra={"code": error.code})
+
+    def _need_users(self) -> None:
+        if not self.of_users:
+            raise NotFound(
+                "Connections of users are not there: ENABLE_MULTI_USER is false",
+                code="E-NOT-FOUND",
+                remedy="The connection is that of the settings.",
+            )
+
+
+def row_of_user(settings: Settings, user_id: str, connection_id: str, clock: Clock) -> ConnectionRow:
+    """A user's connection as its credentials say."""
+    now = clock.now()
+    gateway = settings.method is AuthMethod.GATEWAY
+    login = settings.credentials()
+    return ConnectionRow(
+        user_id=user_id,
+        connection_id=connection_id,
+        method=settings.method.value,
+        environment=settings.environment.value,
+        address=settings.gateway_address.base if gateway else "",
+        username=(login.username or "") if isinstance(login, GatewayLogin) else "",
+        created_at=now,
+        state=ConnectionState.CONFIGURED,
+        since=now,
+    )
+
+
+def _not_found() -> NotFound:
+    return NotFound(code="E-NOT-FOUND", details={"thing": "connection"})
