@@ -18,10 +18,12 @@ from ibkit.settings import Settings
 from ibkit.sim.logins.sessions import gateway_login
 from ibkit.sim.serving.inprocess import Simulator
 from ibkit.sim.world import SimConfig
-from people import People, person
+from ibkit.users.principal import Scope
+from people import PAPER, People, person
 from service_desks import Served, fast_world, new_key, served, settings_of, unhurried, until
 from vaults import OLD
 
+KEEPS = PAPER | {Scope.CREDENTIALS}
 GATEWAYS = {port: f"https://localhost:{port}" for port in (5001, 5002, 5003)}
 
 
@@ -207,3 +209,30 @@ def test_connections_are_made_chosen_and_deleted_by_their_user(tmp_path: Path) -
         assert service.ask("GET", "/api/ibkr/connections").data == []
         assert [each.path for each in there[5001].requests[sent:]] == ["/v1/api/logout"]
         assert order(service).code == "E-NOT-CONFIGURED"
+
+
+@pytest.mark.requirement("VLT-07", "SES-15")
+def test_a_login_lets_go_of_credentials_that_are_no_longer_in_use(tmp_path: Path) -> None:
+    with many(tmp_path, *KEPT[:1]) as (service, there):
+        service.people.holders["ada"] = person("ada", scopes=KEEPS, signed_in_at=there[5001].clock.now())
+        until(lambda: state(service) == "connected")
+        resting = order(service, order_type="limit", limit_price=1)
+        assert resting.status == 201, resting.raw
+
+        newer = {"method": "gateway", "address": GATEWAYS[5002], "accountId": ACCOUNTS[5002], "environment": "paper"}
+        assert service.ask("POST", "/api/settings/ibkr/one", newer).status == 200
+        tested = service.ask("POST", "/api/settings/ibkr/one/test")
+        assert tested.json["success"], tested.raw
+        until(lambda: state(service) == "connected")
+        sent = len(there[5001].requests)
+        assert there[5001].requests[-1].path == "/v1/api/logout"
+        answer = order(service)
+        assert (answer.status, answer.data["account_id"]) == (201, ACCOUNTS[5002]), answer.raw
+        # What the former login has sent is still there to be read.
+        assert service.ask("GET", f"/broker-order/{resting.data['id']}").data["account_id"] == ACCOUNTS[5001]
+        assert len(there[5001].requests) == sent
+
+        assert service.ask("DELETE", "/api/settings/ibkr/one").status == 200
+        assert there[5002].requests[-1].path == "/v1/api/logout"
+        refused = order(service)
+        assert (refused.status, refused.code) == (409, "E-NOT-CONFIGURED"), refused.raw

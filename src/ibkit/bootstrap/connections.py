@@ -363,6 +363,10 @@ class Connection:
         await self.book.want(False)
         return await self._leave()
 
+    async def let_go(self) -> IbkitError | None:
+        """End the login here and at IBKR, but not for good: other credentials take the place of these. As `log_out`."""
+        return await self._leave()
+
     async def _leave(self) -> IbkitError | None:
         self.wanted = self._recovered = False
         self.client.keeper.shut = _put_down  # whatever is under way here must not sign in anew

@@ -62,6 +62,8 @@ class OwnConnections:
         self._brokers = brokers
         self._desk = desk
         self._confirm = confirm
+        if desk is not None:
+            desk.changed = self._credentials_changed
 
     @property
     def of_users(self) -> bool:
@@ -186,6 +188,23 @@ class OwnConnections:
         if kept.in_use is not None or kept.waiting is not None:
             await self._desk.delete(Asker(user_id=who.user_id, actor=who.user_id, address=address), connection_id)
         await self.rows.delete(who.user_id, connection_id)
+
+    async def _credentials_changed(self, user_id: str, connection_id: str) -> None:
+        """Let go of a login of the former ones, and sign in with those that are in use now, if any. TM-42."""
+        assert self._desk is not None, "there are connections of users"
+        key = key_of(user_id, connection_id)
+        there = self._brokers.opened.get(key)
+        if there is None:
+            return
+        if isinstance(there, Connection):
+            await there.let_go()
+        await self._brokers.close(key)
+        if (await self._desk.of_connection(user_id, connection_id)).in_use is None:
+            return
+        try:
+            await self._opened(Asker(user_id=user_id, actor="service"), connection_id)
+        except IbkitError as error:  # it is opened when it is asked for
+            log.warning("a connection waits for its next use", extra={"code": error.code})
 
     async def open_all(self, stopping: Callable[[], bool]) -> None:
         """At the start: what was connected when the service ended, one after the other."""
