@@ -33,7 +33,7 @@ from ibkit.service.own_connections import OwnConnections
 from ibkit.service.people import may_connect, may_read
 from ibkit.service.reading import read_struct
 from ibkit.service.refusals import invalid
-from ibkit.service.requests import AnyRequest, Asked
+from ibkit.service.requests import AnyRequest
 from ibkit.service.responses import response
 from ibkit.settings.addresses import parse_address
 from ibkit.store.connection_rows import ConnectionRow
@@ -56,7 +56,7 @@ def connection_routes(service: Service) -> list[HTTPRouteHandler]:
 
 
 def _looks(service: Service) -> list[HTTPRouteHandler]:
-    asked, own = Asked(service.authenticator), service.own
+    asked, own = service.asked, service.own
 
     async def reader(request: AnyRequest) -> Principal:
         who = await asked.who(request)
@@ -102,7 +102,7 @@ def _looks(service: Service) -> list[HTTPRouteHandler]:
 
 
 def _acts(service: Service) -> list[HTTPRouteHandler]:
-    asked, own = Asked(service.authenticator), service.own
+    asked, own = service.asked, service.own
 
     async def acted(
         request: AnyRequest, action: str, work: Callable[[Connection], Awaitable[Any]], **details: Any
@@ -155,7 +155,7 @@ def _acts(service: Service) -> list[HTTPRouteHandler]:
 
 
 def _own(service: Service) -> list[HTTPRouteHandler]:
-    asked, own = Asked(service.authenticator), service.own
+    asked, own = service.asked, service.own
 
     async def owner(request: AnyRequest) -> Principal:
         who = await asked.who(request)
