@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 
-from ibkit.bootstrap.edge import edges, using
-from ibkit.clock import Clock, SystemClock
+from ibkit.bootstrap.edge import edges, machine_clock, using
+from ibkit.clock import Clock
 from ibkit.errors import ConfigError, Effect, IbkitError, TradingError
 from ibkit.settings import Settings
 from ibkit.vault import Act, Result
@@ -70,7 +70,7 @@ def audit_path(settings: Settings) -> Path:
 
 def audit_clock() -> Clock:
     """The machine's clock, also where orders follow a simulator's: an audit log tells when it really was."""
-    return edges().clock or SystemClock()
+    return machine_clock()
 
 
 def audit_log(settings: Settings) -> AuditLog:

@@ -67,7 +67,10 @@ class VaultSealing:
 async def open_users(
     settings: Settings, *, clock: Clock, tell: TellFinding = untold, cost: Cost | None = None
 ) -> AsyncIterator[UserDesk]:
-    """The users in a database of their own opening, for a command. A service has one already: `users_of`."""
+    """The users in a database of their own opening, for a command. A service has one already: `users_of`.
+
+    clock: the machine's (`edge.machine_clock`), by which a phone makes its codes, whatever clock orders follow.
+    """
 
     def opened() -> Database:
         return open_records(settings.database_url, parts=(_PART,))

@@ -25,13 +25,13 @@ from ibkit.bootstrap.auditing import AuditQueue
 from ibkit.bootstrap.clients import clock_of
 from ibkit.bootstrap.connections import Confirm, Connection
 from ibkit.bootstrap.credential_desk import CredentialDesk, open_credential_desk
-from ibkit.bootstrap.edge import edges
+from ibkit.bootstrap.edge import edges, machine_clock
 from ibkit.bootstrap.multi_user import check_licence, earlier_owner_of, without_own_login
 from ibkit.bootstrap.processes import ending_by_force
 from ibkit.bootstrap.reminders import Reminders
 from ibkit.bootstrap.session_book import open_connection_rows
 from ibkit.bootstrap.vaults import ring_of
-from ibkit.clock import SystemClock
+from ibkit.clock import Clock, SystemClock
 from ibkit.errors import ConfigError, IbkitError
 from ibkit.model import Secret
 from ibkit.service.app import Service, make_app
@@ -46,7 +46,7 @@ from ibkit.service.health import Layers
 from ibkit.service.order_events import OrderEvents
 from ibkit.service.orders import Orders
 from ibkit.service.own_connections import OwnConnections
-from ibkit.service.people_desk import open_people
+from ibkit.service.people_desk import PeopleDesk, open_people
 from ibkit.service.quote_events import QuoteEvents
 from ibkit.service.rates import Rates
 from ibkit.settings import Settings
@@ -107,7 +107,7 @@ async def open_service(
     monotonic = SystemClock().monotonic
     async with (
         _one_error(),
-        open_people(settings, clock=clock, monotonic=monotonic, tell=findings.tell) as people,
+        open_people(settings, clock=machine_clock(), monotonic=monotonic, tell=findings.tell) as people,
         open_connection_rows(settings) as rows,
         _credentials(settings) as credentials,
         _audit(settings) as audit,
@@ -116,22 +116,16 @@ async def open_service(
         brokers = Brokers(known, default=default, tasks=tasks, stop=stop, watch=watch)
         carrying = Carrying(tasks)
         own = OwnConnections(settings, brokers, rows, clock, desk=credentials, confirm=confirm, audit=audit)
-        service = Service(
-            settings=settings,
-            authenticator=authenticator or people.users.authenticator,
+        service = _service_of(
+            settings,
+            authenticator or people.users.authenticator,
             people=people,
             brokers=brokers,
-            orders=Orders(brokers, carrying, clock, own=own, earlier_owner=earlier_owner),
-            order_events=OrderEvents(brokers, SystemClock(), lambda: service.stopping),
-            quote_events=QuoteEvents(brokers, lambda: service.stopping),
-            layers=Layers(settings, lambda: service.connection, watch=watch, stopping=lambda: service.stopping),
+            own=own,
+            orders=Orders(brokers, carrying, people.users.clock, own=own, earlier_owner=earlier_owner),
             rates=Rates(monotonic),
             clock=clock,
-            random=edges().random,
-            addresses=Addresses.of(settings.web.allowed_client_ips, settings.web.trusted_proxy),
-            origins=origins_of(settings.oauth2.frontend_url),
-            own=own,
-            connection_events=ConnectionEvents(own, SystemClock(), lambda: service.stopping),
+            watch=watch,
             credentials=credentials,
         )
 
@@ -149,6 +143,41 @@ async def open_service(
             service.stopping = True
             stop.set()
             tasks.cancel_scope.cancel()
+
+
+def _service_of(
+    settings: Settings,
+    authenticator: Authenticator,
+    *,
+    people: PeopleDesk,
+    brokers: Brokers,
+    own: OwnConnections,
+    orders: Orders,
+    rates: Rates,
+    clock: Clock,
+    watch: bool,
+    credentials: CredentialDesk | None,
+) -> Service:
+    """What the handlers need; the parts that look at the service itself get to know it here."""
+    service = Service(
+        settings=settings,
+        authenticator=authenticator,
+        people=people,
+        brokers=brokers,
+        orders=orders,
+        order_events=OrderEvents(brokers, SystemClock(), lambda: service.stopping),
+        quote_events=QuoteEvents(brokers, lambda: service.stopping),
+        layers=Layers(settings, lambda: service.connection, watch=watch, stopping=lambda: service.stopping),
+        rates=rates,
+        clock=clock,
+        random=edges().random,
+        addresses=Addresses.of(settings.web.allowed_client_ips, settings.web.trusted_proxy),
+        origins=origins_of(settings.oauth2.frontend_url),
+        own=own,
+        connection_events=ConnectionEvents(own, SystemClock(), lambda: service.stopping),
+        credentials=credentials,
+    )
+    return service
 
 
 @asynccontextmanager
