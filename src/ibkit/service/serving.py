@@ -18,6 +18,7 @@ from datetime import datetime
 
 import anyio
 import uvicorn
+from anyio.abc import TaskGroup
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from ibkit.bootstrap.alerting import beside, open_alerting
@@ -134,21 +135,27 @@ async def open_service(
             connection_events=ConnectionEvents(own, SystemClock(), lambda: service.stopping),
             credentials=credentials,
         )
-
-        def opened_one(key: str, login: Login) -> None:
-            tasks.start_soon(_resume_left, service, key, login.clock.now())
-
-        own.opened_one = opened_one
-        if not brokers.adapters[default].missing() and (settings.mock or not own.of_users):
-            login = await brokers.login(default)
-            opened_one(default, login)
-        tasks.start_soon(own.open_all, lambda: service.stopping)
+        await _open_logins(service, tasks)
         try:
             yield Running(service, make_app(service), carrying, stop)
         finally:
             service.stopping = True
             stop.set()
             tasks.cancel_scope.cancel()
+
+
+async def _open_logins(service: Service, tasks: TaskGroup) -> None:
+    """The settings' login or those of users; each, and each that is opened later, carries on what was left to it."""
+    brokers, own = service.brokers, service.own
+
+    def opened_one(key: str, login: Login) -> None:
+        tasks.start_soon(_resume_left, service, key, login.clock.now())
+
+    own.opened_one = opened_one
+    name = brokers.default
+    if not brokers.adapters[name].missing() and (service.settings.mock or not own.of_users):
+        opened_one(name, await brokers.login(name))
+    tasks.start_soon(own.open_all, lambda: service.stopping)
 
 
 @asynccontextmanager
