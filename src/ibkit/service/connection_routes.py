@@ -95,7 +95,7 @@ def _looks(service: Service) -> list[HTTPRouteHandler]:
         who = await reader(request)
         days = _days(request)
         connection = await own.connection(who, _connection_id(request, "days"), address=_address(request))
-        told = await history_document(own.rows, connection.book.row, days=days, now=connection.clock.now())
+        told = await history_document(own.record, connection.book.row, days=days, now=connection.clock.now())
         return response(Answer(200, told))
 
     return [status, test, session, history]
