@@ -95,7 +95,7 @@ def _looks(service: Service) -> list[HTTPRouteHandler]:
         who = await reader(request)
         days = _days(request)
         connection = await own.connection(who, _connection_id(request, "days"), address=_address(request))
-        told = await history_document(own.rows, connection.book.row, days=days, now=connection.clock.now())
+        told = await history_document(own.record, connection.book.row, days=days, now=connection.clock.now())
         return response(Answer(200, told))
 
     return [status, test, session, history]
@@ -133,7 +133,8 @@ def _acts(service: Service) -> list[HTTPRouteHandler]:
     @post("/api/ibkr/take-over", status_code=200)
     async def take_over(request: AnyRequest) -> Response[bytes]:
         may_connect(await asked.who(request))
-        read_struct(TakeOver, await asked.body(request))
+        if not read_struct(TakeOver, await asked.body(request)).confirm:
+            raise invalid(("confirm", "it is true: the other login loses its session at once"))
         connection, _ = await acted(request, "sessions.take_over", lambda each: each.reopen(compete=True))
         return response(Answer(200, session_document(connection)))
 

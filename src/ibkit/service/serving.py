@@ -18,6 +18,7 @@ from datetime import datetime
 
 import anyio
 import uvicorn
+from anyio.abc import TaskGroup
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from ibkit.bootstrap.alerting import beside, open_alerting
@@ -31,7 +32,7 @@ from ibkit.bootstrap.processes import ending_by_force
 from ibkit.bootstrap.reminders import Reminders
 from ibkit.bootstrap.session_book import open_connection_rows
 from ibkit.bootstrap.vaults import ring_of
-from ibkit.clock import Clock, SystemClock
+from ibkit.clock import SystemClock
 from ibkit.errors import ConfigError, IbkitError
 from ibkit.model import Secret
 from ibkit.service.app import Service, make_app
@@ -46,7 +47,7 @@ from ibkit.service.health import Layers
 from ibkit.service.order_events import OrderEvents
 from ibkit.service.orders import Orders
 from ibkit.service.own_connections import OwnConnections
-from ibkit.service.people_desk import PeopleDesk, open_people
+from ibkit.service.people_desk import open_people
 from ibkit.service.quote_events import QuoteEvents
 from ibkit.service.rates import Rates
 from ibkit.settings import Settings
@@ -116,27 +117,25 @@ async def open_service(
         brokers = Brokers(known, default=default, tasks=tasks, stop=stop, watch=watch)
         carrying = Carrying(tasks)
         own = OwnConnections(settings, brokers, rows, clock, desk=credentials, confirm=confirm, audit=audit)
-        service = _service_of(
-            settings,
-            authenticator or people.users.authenticator,
+        service = Service(
+            settings=settings,
+            authenticator=authenticator or people.users.authenticator,
             people=people,
             brokers=brokers,
-            own=own,
             orders=Orders(brokers, carrying, people.users.clock, own=own, earlier_owner=earlier_owner),
+            order_events=OrderEvents(brokers, SystemClock(), lambda: service.stopping),
+            quote_events=QuoteEvents(brokers, lambda: service.stopping),
+            layers=Layers(settings, lambda: service.connection, watch=watch, stopping=lambda: service.stopping),
             rates=Rates(monotonic),
             clock=clock,
-            watch=watch,
+            random=edges().random,
+            addresses=Addresses.of(settings.web.allowed_client_ips, settings.web.trusted_proxy),
+            origins=origins_of(settings.oauth2.frontend_url),
+            own=own,
+            connection_events=ConnectionEvents(own, SystemClock(), lambda: service.stopping),
             credentials=credentials,
         )
-
-        def opened_one(key: str, login: Login) -> None:
-            tasks.start_soon(_resume_left, service, key, login.clock.now())
-
-        own.opened_one = opened_one
-        if not brokers.adapters[default].missing() and (settings.mock or not own.of_users):
-            login = await brokers.login(default)
-            opened_one(default, login)
-        tasks.start_soon(own.open_all, lambda: service.stopping)
+        await _open_logins(service, tasks)
         try:
             yield Running(service, make_app(service), carrying, stop)
         finally:
@@ -145,39 +144,18 @@ async def open_service(
             tasks.cancel_scope.cancel()
 
 
-def _service_of(
-    settings: Settings,
-    authenticator: Authenticator,
-    *,
-    people: PeopleDesk,
-    brokers: Brokers,
-    own: OwnConnections,
-    orders: Orders,
-    rates: Rates,
-    clock: Clock,
-    watch: bool,
-    credentials: CredentialDesk | None,
-) -> Service:
-    """What the handlers need; the parts that look at the service itself get to know it here."""
-    service = Service(
-        settings=settings,
-        authenticator=authenticator,
-        people=people,
-        brokers=brokers,
-        orders=orders,
-        order_events=OrderEvents(brokers, SystemClock(), lambda: service.stopping),
-        quote_events=QuoteEvents(brokers, lambda: service.stopping),
-        layers=Layers(settings, lambda: service.connection, watch=watch, stopping=lambda: service.stopping),
-        rates=rates,
-        clock=clock,
-        random=edges().random,
-        addresses=Addresses.of(settings.web.allowed_client_ips, settings.web.trusted_proxy),
-        origins=origins_of(settings.oauth2.frontend_url),
-        own=own,
-        connection_events=ConnectionEvents(own, SystemClock(), lambda: service.stopping),
-        credentials=credentials,
-    )
-    return service
+async def _open_logins(service: Service, tasks: TaskGroup) -> None:
+    """The settings' login or those of users; each, and each that is opened later, carries on what was left to it."""
+    brokers, own = service.brokers, service.own
+
+    def opened_one(key: str, login: Login) -> None:
+        tasks.start_soon(_resume_left, service, key, login.clock.now())
+
+    own.opened_one = opened_one
+    name = brokers.default
+    if not brokers.adapters[name].missing() and (service.settings.mock or not own.of_users):
+        opened_one(name, await brokers.login(name))
+    tasks.start_soon(own.open_all, lambda: service.stopping)
 
 
 @asynccontextmanager
