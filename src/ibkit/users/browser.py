@@ -3,8 +3,8 @@
     idle end      after APP_SESSION_IDLE_MINUTES (30) without a request
     absolute end  12 h after the person proved who they are, however much it is used
 
-To go on after that, or to have a fresh sign-in where one is asked for, takes a whole sign-in: it begins a session of its
-own, with a new id and both ends anew, and the one before is gone. Threats TM-06, TM-09.
+To go on after that, or to have a fresh sign-in where one is asked for, takes a whole sign-in: it begins a session
+of its own, with a new id and both ends anew, and the one before is gone. Threats TM-06, TM-09.
 """
 
 from __future__ import annotations
