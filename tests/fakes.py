@@ -208,6 +208,7 @@ class FakeBroker:
     session: int = 1
     orders_read: bool = False
     fills_read: bool = False
+    read_by_others: list[tuple[float, OrdersRead]] = field(default_factory=list)
     known_refs: set[Ref] = field(default_factory=set)
     net_liquidation: Decimal = Decimal(1_000_000)
     rates: dict[str, Decimal] = field(default_factory=dict)
@@ -453,6 +454,10 @@ class FakeBroker:
         rows = [self._row(held) for held in self.accepted if not held.status.terminal]
         rows += [self._parked_row(ref, sent.ticket) for ref, (sent, _) in self.parked.items()]
         return OrdersRead(tuple(rows), complete=True, first=False, mark=await self.mark())
+
+    def orders_read_since(self, account_id: AccountId, asked_at: float) -> tuple[OrdersRead, ...]:
+        """What others have read; nobody else reads here but where a test says so."""
+        return tuple(read for at, read in self.read_by_others if at >= asked_at)
 
     async def daily_pnl(self, account_id: AccountId) -> DailyPnl | None:
         return DailyPnl(daily=Decimal(0), net_liquidation=self.net_liquidation, at=self.clock.now())

@@ -72,6 +72,19 @@ async def test_a_list_that_was_complete_serves_for_a_while(broker):
     assert await broker.recent_orders(account, within_s=-1) is not read
 
 
+@pytest.mark.requirement("LIM-02")
+async def test_lists_that_others_asked_for_are_shared_from_a_moment_on(broker):
+    account = (await broker.accounts())[0].account_id
+    clock = broker._ib.clock
+    assert broker.orders_read_since(account, 0.0) == ()
+    await broker.read_orders(account)
+    since = clock.monotonic()
+    read = [await broker.read_orders(account) for _ in range(2)]
+
+    assert all(mine is known for mine, known in zip(read, broker.orders_read_since(account, since), strict=True))
+    assert broker.orders_read_since(account, clock.monotonic() + 0.001) == ()
+
+
 @pytest.mark.parametrize(
     ("now", "begins"),
     [

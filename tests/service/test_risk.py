@@ -6,9 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
+from gateway_service import at_the_gateway, order
+from ibkit.bootstrap.desks import journal_path
+from ibkit.clock import SystemClock
+from ibkit.store import open_journal
 from ibkit.users import Role, Scope
+from people import People, person
 from service_desks import ORDER, new_key, until
 from service_people import Person, ServedPeople, served_people
 
@@ -54,6 +60,79 @@ def test_a_press_stops_orders_at_once_and_a_release_lets_them_go_on(people: Serv
     mine = (owner.user.user_id, f"account {account}", "ok")
     assert told(owner, "kill.press", 1) == [mine]
     assert told(owner, "kill.release", 1) == [mine]
+
+
+@pytest.mark.requirement("TRD-18")
+def test_cancel_all_stops_and_cancels_every_working_order_of_the_account(tmp_path: Path) -> None:
+    """Also that of a user who is asked nothing. RC-02."""
+    with served_people(tmp_path, mock=True) as people:
+        owner, ada = people.person(Role.OWNER), people.person()
+        resting = {**ORDER, "order_type": "limit", "limit_price": 150, "time_in_force": "gtc"}
+        placed = [ada.ask("POST", "/broker-order", {**resting, "qty": qty}, key=new_key()).data for qty in (1, 2)]
+        account = placed[0]["account_id"]
+        both = owner.ask("POST", "/api/kill", {"note": "stop", "mode": "cancel-all", "symbol": "AAPL"})
+        assert (both.status, both.fields) == (422, ["symbol"])
+
+        elsewhere = owner.ask("POST", "/api/kill", {"note": "x", "mode": "cancel-all", "account_id": "DU0000000"})
+        assert (elsewhere.status, elsewhere.json["cancelling"]) == (200, []), elsewhere.raw
+        pressed = owner.ask("POST", "/api/kill", {"note": "stop", "mode": "cancel-all"})
+        assert pressed.status in (200, 202), pressed.raw
+        assert {halt["mode"] for halt in pressed.data} == {"cancel-all"}
+        assert pressed.json["already_out"] == []
+
+        until(lambda: [each["state"] for each in owner.ask("GET", "/api/kill").json["cancelling"]] == ["done"])
+        (told,) = owner.ask("GET", "/api/kill").json["cancelling"]
+        assert (told["account_id"], told["broker"], told["left"], told["error"]) == (account, "mock", [], None)
+        assert sorted(told["cancelled"]) == sorted(each["broker_order_id"] for each in placed)
+        for each in placed:
+            until(lambda each=each: ada.ask("GET", f"/broker-order/{each['id']}").data["status"] == "cancelled")
+        assert ada.ask("POST", "/broker-order", resting, key=new_key()).status == 422
+
+
+OWNER = {"role": Role.OWNER, "scopes": frozenset(Scope) - {Scope.ORDERS_LIVE}}
+
+
+@pytest.mark.requirement("TRD-18")
+def test_a_login_that_is_away_is_told_and_an_alert_for_its_orders_may_still_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ibkit.service.cancelling.REACH_WITHIN_S", 0.5)
+    people = People({"owner": person("owner", **OWNER)})
+    with at_the_gateway(tmp_path, "not-authenticated", people=people) as service:
+        pressed = service.ask("POST", "/api/kill", {"note": "stop", "mode": "cancel-all"}, token="owner")
+        assert (pressed.status, len(pressed.data)) == (200, 2), pressed.raw  # the halts stand all the same
+        (told,) = pressed.json["cancelling"]
+        assert (told["state"], told["account_id"], told["broker"]) == ("failed", "", "ibkr")
+        assert told["error"]
+        settings = service.settings
+    assert settings is not None
+
+    async def alerts() -> list[tuple[str, str]]:
+        async with open_journal(journal_path(settings), clock=SystemClock()) as journal:
+            return [(each.kind.value, each.severity.value) for each in await journal.alerts.open()]
+
+    assert anyio.run(alerts) == [("cancel_all", "critical")]
+
+
+@pytest.mark.requirement("TRD-18")
+def test_a_press_tells_what_was_on_its_way_already(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    people = People({"owner": person("owner", **OWNER), "ada": person("ada")})
+    with at_the_gateway(tmp_path, people=people) as service:
+        assert service.world is not None
+        monkeypatch.setattr("ibkit.service.orders.ANSWER_WITHIN_S", 0.4)
+        fault = {"endpoint": "PLACE_ORDERS", "fault": "delay", "params": {"seconds": 25}}
+        service.world.control("POST", "faults", fault)
+        sent = order(service)
+        assert sent.status == 202, sent.raw
+        until(service.sent)
+        elsewhere = service.ask("POST", "/api/kill", {"note": "x", "symbol": "MSFT"}, token="owner")
+        pressed = service.ask("POST", "/api/kill", {"note": "stop"}, token="owner")
+
+        assert elsewhere.json["already_out"] == []
+        (out,) = pressed.json["already_out"]
+        assert (out["id"], out["terms"].split(" @")[0]) == (sent.data["id"], "BUY 1 AAPL MKT DAY")
+        assert pressed.json["cancelling"] == []
+        until(lambda: service.ask("GET", f"/broker-order/{sent.data['id']}").data["status"] in ("submitted", "filled"))
 
 
 def test_a_limit_of_a_user_holds_for_them_and_for_nobody_else(people: ServedPeople) -> None:

@@ -101,6 +101,40 @@ async def test_cancel_all_takes_no_order_for_gone_whose_state_it_does_not_know(r
     assert result.complete
 
 
+def in_turns(room, monkeypatch, *, others):
+    """The list is given once in five seconds, and a watch takes every other turn. others: what it saw, and when."""
+    own = room.broker.read_orders
+
+    async def second_turn(account_id):
+        await room.clock.sleep(5)
+        asked_at = room.clock.monotonic() - (5 if others != "before" else 500)
+        seen = await own(account_id)
+        if others == "working":
+            seen = dataclasses.replace(seen, orders=(room.working,))
+        room.broker.read_by_others.append((asked_at, dataclasses.replace(seen)))
+        await room.clock.sleep(5)
+        read = await own(account_id)
+        room.broker.read_by_others.append((room.clock.monotonic() - 5, read))  # as the broker keeps our own, too
+        return read
+
+    monkeypatch.setattr(room.broker, "read_orders", second_turn)
+
+
+@pytest.mark.requirement("TRD-12")
+@pytest.mark.parametrize(("others", "complete"), [("empty", True), ("before", False), ("working", False)])
+async def test_cancel_all_counts_what_others_read_in_between(room, monkeypatch, others, complete):
+    """Beside a watch its own reads alone would not be three in 30 s, and a person be called at night for nothing."""
+    await room.gateway.submit(ENTRY, key=KEY)
+    (room.working,) = (await room.broker.read_orders(ACCOUNT)).orders
+    in_turns(room, monkeypatch, others=others)
+
+    result = await room.gateway.cancel_all(ACCOUNT, key=OTHER)
+
+    assert result.complete is complete
+    assert room.broker.accepted[0].status is OrderStatus.CANCELLED
+    assert bool(await room.journal.alerts.open(kind=AlertKind.CANCEL_ALL)) is not complete
+
+
 @pytest.mark.requirement("TRD-22")
 async def test_an_answer_to_the_cancel_of_another_order_is_not_taken_for_ours(room, monkeypatch):
     """Fault F14: it came late, over a connection that is used again."""

@@ -7,9 +7,10 @@ session's first, and that a sign-in is not renewed while a question is open.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from datetime import date
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from ibkit.client.api import orders as api
@@ -51,6 +52,16 @@ __all__ = ["IbkrBroker"]
 log = logging.getLogger(__name__)
 
 NEW_YORK: Final = ZoneInfo("America/New_York")
+_READS_KEPT: Final = 8
+"""Of each account: what is read within half a minute."""
+
+
+class _Complete(NamedTuple):
+    """A complete list: when it was asked for and when it was there, by the clock's monotonic time."""
+
+    asked_at: float
+    read_at: float
+    read: OrdersRead
 
 
 class IbkrBroker:
@@ -65,7 +76,7 @@ class IbkrBroker:
         self._told: Username | None = None
         self._last_mark: SessionMark | None = None
         self._reads = RiskReads(ib)
-        self._complete: dict[AccountId, tuple[float, OrdersRead]] = {}
+        self._complete: dict[AccountId, deque[_Complete]] = {}
 
     async def identify(self) -> Username:
         """Ask IBKR whose login this is: another sign-in of the same user, in another process, must meet our lock.
@@ -163,6 +174,7 @@ class IbkrBroker:
         # A list may be the session's own: whose it is must be the same before and after, for a change makes no error.
         # What was told before may be of any age: a session that was left does not come back.
         before = self._last_mark or await self._mark_now()
+        asked_at = self._ib.clock.monotonic()
         orders, snapshot = await self._ib.orders(account_id)
         mark = await self._mark_now()
         read = OrdersRead(
@@ -172,7 +184,8 @@ class IbkrBroker:
             mark=mark,
         )
         if read.complete:
-            self._complete[account_id] = (self._ib.clock.monotonic(), read)
+            known = self._complete.setdefault(account_id, deque(maxlen=_READS_KEPT))
+            known.append(_Complete(asked_at, self._ib.clock.monotonic(), read))
         return read
 
     async def prime(self, account_id: AccountId) -> None:
@@ -193,11 +206,15 @@ class IbkrBroker:
     async def recent_orders(self, account_id: AccountId, *, within_s: float) -> OrdersRead:
         known = self._complete.get(account_id)
         if known is not None:
-            read_at, read = known
-            same_session = read.mark.session == (await self.mark()).session
-            if same_session and self._ib.clock.monotonic() - read_at <= within_s:
-                return read
+            last = known[-1]
+            same_session = last.read.mark.session == (await self.mark()).session
+            if same_session and self._ib.clock.monotonic() - last.read_at <= within_s:
+                return last.read
         return await self.read_orders(account_id)
+
+    def orders_read_since(self, account_id: AccountId, asked_at: float) -> tuple[OrdersRead, ...]:
+        known = self._complete.get(account_id, ())
+        return tuple(each.read for each in known if each.asked_at >= asked_at)
 
     async def read_fills(self, account_id: AccountId, *, days: int = 1) -> FillsRead:
         before = self._last_mark or await self._mark_now()

@@ -19,6 +19,7 @@ from ibkit.errors import ConfigError, IbkitError, NotFound
 from ibkit.notify.exposition import exposition
 from ibkit.notify.metrics import Metrics
 from ibkit.service.brokers import Brokers
+from ibkit.service.cancelling import Cancelling
 from ibkit.service.connection_events import ConnectionEvents
 from ibkit.service.connection_routes import connection_routes
 from ibkit.service.connection_status import SignInTest
@@ -77,6 +78,7 @@ class Service:
     origins: frozenset[str]
     own: OwnConnections
     connection_events: ConnectionEvents
+    cancelling: Cancelling
     credentials: CredentialDesk | None = None
     stopping: bool = False
     tests: dict[str, SignInTest] = field(default_factory=dict)

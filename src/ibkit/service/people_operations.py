@@ -300,12 +300,13 @@ PEOPLE: tuple[Operation, ...] = (
         method="post",
         name="pressKillSwitch",
         summary="Stop trading, for everything or for an account or symbol; it is on disk before this answers",
-        answers={200: risk.HaltAnswer},
+        answers={200: risk.HaltAnswer, 202: risk.HaltAnswer},
         errors=_WRITE,
         takes=risk.HaltForm,
         examples={
             "everything": {"note": "the strategy runs wild"},
             "account": {"note": "looking into it", "mode": "reduce-only", "account_id": "DU1234567"},
+            "working orders, too": {"note": "nothing is right", "mode": "cancel-all", "account_id": "DU1234567"},
         },
     ),
     Operation(

@@ -10,15 +10,18 @@ import msgspec
 from msgspec import Meta
 
 __all__ = [
+    "CancellingInfo",
     "HaltAnswer",
     "HaltForm",
     "HaltInfo",
+    "LeftInfo",
     "LimitAnswer",
     "LimitChangeInfo",
     "LimitForm",
     "LimitInfo",
     "LimitsAnswer",
     "LimitsInfo",
+    "OutInfo",
     "ReleaseAnswer",
     "ReleaseForm",
     "ReleaseInfo",
@@ -29,10 +32,10 @@ _Note = Annotated[str, Meta(min_length=1, max_length=500, description="Why; kept
 
 
 class HaltForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Without account_id and symbol everything stops, paper and live."""
+    """Without account_id and symbol everything stops, paper and live. cancel-all is of an account, or of all."""
 
     note: _Note
-    mode: Literal["block-new", "reduce-only"] = "block-new"
+    mode: Literal["block-new", "reduce-only", "cancel-all"] = "block-new"
     account_id: _Name | None = None
     symbol: _Name | None = None
 
@@ -60,8 +63,46 @@ class HaltInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     control: str
 
 
+class OutInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An order that the halts are for and that was on its way already: nothing calls it back, so a person looks."""
+
+    id: str
+    account_id: str
+    terms: str
+    state: str
+
+
+class LeftInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An order that still works. error: what its cancel was answered, if it was refused."""
+
+    order_id: str
+    terms: str
+    status: str
+    error: str | None
+
+
+class CancellingInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """account_id: empty while none is known. done: three complete lists of the broker showed no working order.
+
+    incomplete, failed: look at the broker, for orders may still work. cancelled: the broker's numbers.
+    """
+
+    broker: str
+    environment: str
+    account_id: str
+    state: Literal["running", "done", "incomplete", "failed"]
+    began_at: datetime
+    cancelled: list[str]
+    left: list[LeftInfo]
+    error: str | None
+
+
 class HaltAnswer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """already_out: at a press. cancelling: of the last cancel-all of this process, for each account of each login."""
+
     data: list[HaltInfo]
+    already_out: list[OutInfo]
+    cancelling: list[CancellingInfo]
 
 
 class ReleaseInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -16,32 +16,40 @@ from typing import TYPE_CHECKING
 from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
 
+from ibkit.bootstrap.connections import Connection
 from ibkit.bootstrap.desks import journal_path
 from ibkit.errors import NotFound
 from ibkit.model import AccountId, Environment
-from ibkit.service.orders import Answer
+from ibkit.service.brokers import Login
+from ibkit.service.cancelling import CancelRun
+from ibkit.service.orders import ANSWER_WITHIN_S, RETRY_AFTER_S, Answer
 from ibkit.service.people import may_administer, must_be_fresh
 from ibkit.service.reading import read_struct
 from ibkit.service.refusals import invalid
 from ibkit.service.requests import AnyRequest, address_of, once
 from ibkit.service.responses import response
 from ibkit.service.risk_forms import (
+    CancellingInfo,
     HaltAnswer,
     HaltForm,
     HaltInfo,
+    LeftInfo,
     LimitAnswer,
     LimitChangeInfo,
     LimitForm,
     LimitInfo,
     LimitsAnswer,
     LimitsInfo,
+    OutInfo,
     ReleaseAnswer,
     ReleaseForm,
     ReleaseInfo,
 )
 from ibkit.store import open_journal
 from ibkit.trading import RiskBook
-from ibkit.trading.risk import Halt, HaltMode, Layer, LimitChange, Scope, standings
+from ibkit.trading.intent import Intent
+from ibkit.trading.ports import Journal
+from ibkit.trading.risk import Halt, HaltMode, Layer, LimitChange, Scope, scope_of, standings
 from ibkit.users import Principal
 
 if TYPE_CHECKING:
@@ -50,6 +58,7 @@ if TYPE_CHECKING:
 __all__ = ["risk_routes"]
 
 _WHOSE = ("account_id", "symbol", "user", "key")
+_MOST_RECENT = 500
 _MOST_CHANGES = 200
 """Among the latest of them those are looked for that wait for a second person."""
 
@@ -61,6 +70,7 @@ def risk_routes(service: Service) -> list[HTTPRouteHandler]:
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Book:
     book: RiskBook
+    journal: Journal
     environment: Environment
     now: datetime
 
@@ -70,10 +80,10 @@ async def _book(service: Service) -> AsyncIterator[_Book]:
     """That of the open login, else of the settings' journal: what stops trading needs no broker."""
     connection = service.connection
     if connection is not None:
-        yield _Book(connection.books.risk, connection.environment, connection.clock.now())
+        yield _Book(connection.books.risk, connection.books.journal, connection.environment, connection.clock.now())
         return
     async with open_journal(journal_path(service.settings), clock=service.clock) as journal:
-        yield _Book(journal.risk, service.settings.environment, service.clock.now())
+        yield _Book(journal.risk, journal, service.settings.environment, service.clock.now())
 
 
 async def _administrator(service: Service, request: AnyRequest, *, fresh: bool) -> Principal:
@@ -94,13 +104,18 @@ def _kill_switch(service: Service) -> list[HTTPRouteHandler]:
         may_administer(await service.asked.who(request))
         async with _book(service) as at:
             halts = [halt for halt in await at.book.halts() if halt.until is None or at.now < halt.until]
-        return response(Answer(200, HaltAnswer(data=[_halt(halt) for halt in halts])))
+        return response(Answer(200, _halts(service, halts)))
 
     @post("/api/kill", status_code=200)
     async def press(request: AnyRequest) -> Response[bytes]:
         who = await _administrator(service, request, fresh=False)
         form = read_struct(HaltForm, await service.asked.body(request))
         account_id, symbol = _scope(form)
+        cancels = form.mode == HaltMode.CANCEL_ALL.value
+        if cancels and symbol:
+            raise invalid(
+                ("symbol", "cancel-all is of an account: stop a symbol by reduce-only, and cancel its orders")
+            )
         note = service.people.by(who, address_of(request))
         with note("kill.press", _words(account_id, symbol), mode=form.mode, note=form.note):
             async with _book(service) as at:
@@ -116,7 +131,13 @@ def _kill_switch(service: Service) -> list[HTTPRouteHandler]:
                 # Everything means everything: where no account is named, paper and live are stopped alike.
                 where = (at.environment,) if account_id else tuple(Environment)
                 halts = await at.book.halt(*(dataclasses.replace(pressed, environment=each) for each in where))
-        return response(Answer(200, HaltAnswer(data=[_halt(halt) for halt in halts])))
+                out = await _already_out(at, halts)
+        if cancels:
+            logins = {key: login for key, login in _logins(service).items() if login.environment in where}
+            service.cancelling.begin(logins, account_id=account_id, by=who.user_id)
+        done = not cancels or await service.cancelling.settled(ANSWER_WITHIN_S)
+        headers = {} if done else {"Location": "/api/kill", "Retry-After": str(RETRY_AFTER_S)}
+        return response(Answer(200 if done else 202, _halts(service, halts, out), headers))
 
     @post("/api/kill/release", status_code=200)
     async def release(request: AnyRequest) -> Response[bytes]:
@@ -141,6 +162,59 @@ def _kill_switch(service: Service) -> list[HTTPRouteHandler]:
         return response(Answer(200, ReleaseAnswer(data=ReleaseInfo(ended=ended, waiting=waiting))))
 
     return [standing, press, release]
+
+
+def _halts(service: Service, halts: Iterable[Halt], out: Iterable[Intent] = ()) -> HaltAnswer:
+    return HaltAnswer(
+        data=[_halt(halt) for halt in halts],
+        already_out=[
+            OutInfo(
+                id=intent.intent_id,
+                account_id=intent.planned.account_id,
+                terms=intent.label,
+                state=intent.state.value,
+            )
+            for intent in out
+        ],
+        cancelling=[_cancelling(run) for run in service.cancelling.runs],
+    )
+
+
+async def _already_out(at: _Book, halts: Sequence[Halt]) -> list[Intent]:
+    """Bytes that have left cannot be called back. An order is under way for minutes, so it is among the latest."""
+    recent = await at.journal.recent(limit=_MOST_RECENT)
+    scopes = [(intent, scope_of(intent.planned)) for intent in recent if intent.state.may_have_left]
+    return [intent for intent, scope in scopes if any(halt.holds(scope, at.now) for halt in halts)]
+
+
+def _logins(service: Service) -> Mapping[str, Login]:
+    """Those whose orders the halts are for: simulated ones beside a real one have a book of their own."""
+    simulated = service.settings.mock
+    return {
+        key: login
+        for key, login in service.brokers.opened.items()
+        if not isinstance(login, Connection) or login.settings.mock == simulated
+    }
+
+
+def _cancelling(run: CancelRun) -> CancellingInfo:
+    result = run.result
+    errors = {} if result is None else dict(result.errors)
+    return CancellingInfo(
+        broker=run.broker,
+        environment=run.environment.value,
+        account_id=run.account_id,
+        state=run.state,
+        began_at=run.began_at,
+        cancelled=[] if result is None else [str(each) for each in result.cancelled],
+        left=[
+            LeftInfo(
+                order_id=row.order_id, terms=row.description, status=row.raw_status, error=errors.get(row.order_id)
+            )
+            for row in (() if result is None else result.left)
+        ],
+        error=None if run.error is None else run.error.message,
+    )
 
 
 def _scope(form: HaltForm | ReleaseForm) -> tuple[str, str]:

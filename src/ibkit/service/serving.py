@@ -37,6 +37,7 @@ from ibkit.errors import ConfigError, IbkitError
 from ibkit.model import Secret
 from ibkit.service.app import Service, make_app
 from ibkit.service.brokers import Adapter, Brokers, IbkrAdapter, Login, MockAdapter
+from ibkit.service.cancelling import Cancelling
 from ibkit.service.carrying import Carrying
 from ibkit.service.connection_events import ConnectionEvents
 from ibkit.service.door import Addresses, App, check_binding, origins_of
@@ -78,7 +79,10 @@ class Running:
     async def drain(self) -> int:
         """Take no more orders, and wait for those under way, at most 8 s: how many are left to the journal."""
         self.service.stopping = True
-        left = await self.carrying.drain(DRAIN_S)
+        with anyio.move_on_after(DRAIN_S):
+            await self.carrying.drain(DRAIN_S)
+            await self.service.cancelling.settled(DRAIN_S)
+        left = len(self.carrying)
         self.stop.set()
         return left
 
@@ -133,6 +137,7 @@ async def open_service(
             origins=origins_of(settings.oauth2.frontend_url),
             own=own,
             connection_events=ConnectionEvents(own, SystemClock(), lambda: service.stopping),
+            cancelling=Cancelling(tasks, edges().random),
             credentials=credentials,
         )
         await _open_logins(service, tasks)

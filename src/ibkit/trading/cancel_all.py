@@ -3,12 +3,15 @@
     list → a cancel for each working order, without waiting for its end → list again …
     three complete reads without a working order: done        30 s: an alert, and what is left
 
+What others of this process read meanwhile counts as a read: IBKR gives the list once in five seconds only.
+
 Not by IBKR's cancel of all (DELETE …/-1): its answer names no order, and a cancel that is lost would be lost for all.
 Source: reliability §7 (kill switch); docs/facts/orders.md §7, §9.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -72,18 +75,23 @@ class CancelEverything:
         begun = self.clock.monotonic()
         asked: dict[OrderId, float] = {}
         errors: dict[OrderId, str] = {}
-        empty, left = 0, tuple[Order, ...]()
+        empty, left, counted = 0, tuple[Order, ...](), list[OrdersRead]()
         while self.clock.monotonic() - begun < WITHIN_S:
-            read = await self._read(account_id)
-            if read is not None:
+            own = await self._read(account_id)
+            # Whoever watches reads the same list, and takes every other turn: what is read there counts as well.
+            others = self.broker.orders_read_since(account_id, begun)
+            reads = others if own is None or _among(own, others) else (*others, own)
+            news = [read for read in reads if not _among(read, counted)]
+            counted += news
+            for read in news:
                 left = tuple(row for row in read.orders if _works(row))
                 empty = empty + 1 if not left and read.complete and not read.first else 0
-                if empty >= _READS:
-                    break
-                for row in left:
-                    if self.clock.monotonic() - asked.get(row.order_id, -_ROUND_S) >= _ROUND_S:
-                        asked[row.order_id] = self.clock.monotonic()
-                        await self._cancel(account_id, row, key, errors)
+            if empty >= _READS:
+                break
+            for row in left if news else ():
+                if self.clock.monotonic() - asked.get(row.order_id, -_ROUND_S) >= _ROUND_S:
+                    asked[row.order_id] = self.clock.monotonic()
+                    await self._cancel(account_id, row, key, errors)
             await self.clock.sleep(_PAUSE_S)
         complete = empty >= _READS
         if not complete:
@@ -136,6 +144,11 @@ class CancelEverything:
 
     def _tell(self, kind: StepKind, text: str, **details: str) -> None:
         self.observe(Step(kind=kind, at=self.clock.now(), text=text, details=details))
+
+
+def _among(read: OrdersRead, reads: Iterable[OrdersRead]) -> bool:
+    """This very one: two that show the same are two."""
+    return any(each is read for each in reads)
 
 
 def _works(row: Order) -> bool:

@@ -234,6 +234,13 @@ class Broker(Protocol):
         """The last complete read of this session, if it is no older than `within_s`; else a new one, whatever it is."""
         ...
 
+    def orders_read_since(self, account_id: AccountId, asked_at: float) -> tuple[OrdersRead, ...]:
+        """The latest complete reads that were asked for then or later (monotonic), by whomever; oldest first.
+
+        The list may be asked for once in five seconds: two who look at the same time share what they see.
+        """
+        ...
+
     async def read_fills(self, account_id: AccountId, *, days: int = 1) -> FillsRead: ...
 
     async def daily_pnl(self, account_id: AccountId) -> DailyPnl | None:
