@@ -20,7 +20,8 @@ import pytest
 
 from ibkit.bootstrap import Edges, run, using
 from ibkit.bootstrap import mock as mock_module
-from ibkit.bootstrap.connections import Connection, open_connection
+from ibkit.bootstrap.connection_opening import open_connection
+from ibkit.bootstrap.connections import Connection
 from ibkit.bootstrap.mock import RunningClock
 from ibkit.model import Secret
 from ibkit.service import brokers

@@ -11,23 +11,19 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from ibkit.bootstrap.alerting import PARTS, Alerting, alerting_of, beside, connection_of
-from ibkit.bootstrap.clients import client_of
+from ibkit.bootstrap.alerting import Alerting
 from ibkit.bootstrap.connection_watch import ConnectionWatch
-from ibkit.bootstrap.desks import Books, Desk, desk_of, open_books
+from ibkit.bootstrap.desks import Books, Desk, desk_of
 from ibkit.bootstrap.edge import edges
 from ibkit.bootstrap.measuring import Measuring
 from ibkit.bootstrap.quote_lines import QuoteLines
-from ibkit.bootstrap.session_book import CHECK_EVERY_S, OF_SETTINGS, PART, WISH_EVERY_S, SessionBook, open_session_book
+from ibkit.bootstrap.session_book import CHECK_EVERY_S, OF_SETTINGS, WISH_EVERY_S, SessionBook
 from ibkit.bootstrap.session_look import login_of, look
 from ibkit.client import Client
 from ibkit.client.opening import Step
@@ -44,7 +40,6 @@ from ibkit.errors import (
 )
 from ibkit.model import AccountId, Environment, Username
 from ibkit.settings import Settings
-from ibkit.store.connection_rows import ConnectionRow
 from ibkit.trading import Observer
 from ibkit.trading.connection import ConnectionState, Standing, retry_after
 from ibkit.trading.intent import IntentState
@@ -54,7 +49,7 @@ from ibkit.wire.session import AUTH_STATUS
 if TYPE_CHECKING:
     from ibkit.bootstrap.trading_client import TradingClient
 
-__all__ = ["FRESH_S", "Connection", "open_connection"]
+__all__ = ["FRESH_S", "Confirm", "Connection", "nobody_asked"]
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +65,7 @@ _AGAIN_S = 30.0
 Confirm = Callable[[AccountId, bool], bool]
 
 
-def _nobody_asked(account_id: AccountId, validated: bool) -> bool:
+def nobody_asked(account_id: AccountId, validated: bool) -> bool:
     """Of live money: nobody has asked for it."""
     return False
 
@@ -90,7 +85,7 @@ class Connection:
     measuring: Measuring
     book: SessionBook
     observe: Observer = unobserved
-    confirm: Confirm = _nobody_asked
+    confirm: Confirm = nobody_asked
     desks: dict[AccountId, Desk] = field(default_factory=dict)
     watch: ConnectionWatch = field(init=False)
     wanted: bool = True
@@ -434,59 +429,3 @@ def _put_down() -> TradingError:
         code="E-NOT-CONNECTED",
         remedy="Connect it first: POST /api/ibkr/connect.",
     )
-
-
-@asynccontextmanager
-async def open_connection(
-    settings: Settings,
-    *,
-    observe: Observer = unobserved,
-    confirm: Confirm = _nobody_asked,
-    row: ConnectionRow | None = None,
-) -> AsyncIterator[Connection]:
-    """The books and a client that is not signed in yet. ConfigError, StorageError; nothing is sent.
-
-    row: as which it is kept; the connection of the settings by default.
-    """
-    async with AsyncExitStack() as stack:
-        measuring = Measuring(connection_of(settings))
-        settings, another = await _clients(settings, stack, measuring)
-        client = another(True)
-        measuring.signed_in_at = lambda: client.keeper.signed_in_at
-        books = await stack.enter_async_context(open_books(settings, clock=client.clock, also=(*PARTS, PART)))
-        assert books.records is not None, "the service keeps its records in the database"
-        alerting = alerting_of(settings, books.records, alerts=books.alerts, clock=client.clock)
-        if edges().keep_alive:
-            await stack.enter_async_context(beside(alerting.dispatcher.run))
-            await stack.enter_async_context(beside(measuring.recorder(settings, books, client.clock).run))
-        await stack.enter_async_context(client)
-        book = await stack.enter_async_context(
-            open_session_book(settings, books.records, alerting, client.clock, row=row)
-        )
-        yield Connection(
-            settings=settings,
-            client=client,
-            books=books,
-            another=lambda: another(False),
-            alerting=alerting,
-            measuring=measuring,
-            book=book,
-            wanted=book.row.wanted,
-            observe=measuring.counting(observe),
-            confirm=confirm,
-        )
-
-
-async def _clients(
-    settings: Settings, stack: AsyncExitStack, measuring: Measuring
-) -> tuple[Settings, Callable[[bool], TradingClient]]:
-    """The settings as they hold here, and what makes a client, which keeps its session alive or does not."""
-    if not settings.mock:
-        return settings, lambda lasting: client_of(settings, upto=None, keep_alive=lasting, meter=measuring.meter)
-    from ibkit.bootstrap.mock import mock_client, running_world
-
-    place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ibkit-mock-")))
-    general = dataclasses.replace(settings.general, state_dir=place, account_id=None, environment=Environment.PAPER)
-    settings = dataclasses.replace(settings, general=general)
-    world = await stack.enter_async_context(running_world())
-    return settings, lambda lasting: mock_client(settings, upto=None, world=world)

@@ -17,7 +17,8 @@ from typing import Protocol
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
-from ibkit.bootstrap.connections import Confirm, Connection, open_connection
+from ibkit.bootstrap.connection_opening import open_connection
+from ibkit.bootstrap.connections import Confirm, Connection
 from ibkit.bootstrap.quote_lines import QuoteLines
 from ibkit.clock import Clock
 from ibkit.errors import ConfigError, IbkitError
