@@ -15,9 +15,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 import anyio
 import uvicorn
+from anyio.abc import TaskGroup
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from ibkit.bootstrap.alerting import beside, open_alerting
@@ -135,13 +137,10 @@ async def open_service(
             credentials=credentials,
         )
 
-        def opened_one(key: str, login: Login) -> None:
-            tasks.start_soon(_resume_left, service, key, login.clock.now())
-
-        own.opened_one = opened_one
+        own.opened_one = partial(_opened_one, tasks, service)
         if not brokers.adapters[default].missing() and (settings.mock or not own.of_users):
             login = await brokers.login(default)
-            opened_one(default, login)
+            own.opened_one(default, login)
         tasks.start_soon(own.open_all, lambda: service.stopping)
         try:
             yield Running(service, make_app(service), carrying, stop)
@@ -189,6 +188,10 @@ async def _one_error() -> AsyncIterator[None]:
         while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
             error = error.exceptions[0]
         raise error from None
+
+
+def _opened_one(tasks: TaskGroup, service: Service, key: str, login: Login) -> None:
+    tasks.start_soon(_resume_left, service, key, login.clock.now())
 
 
 async def _resume_left(service: Service, key: str, began: datetime) -> None:
