@@ -102,9 +102,7 @@ class ConnectionDesk:
         """
         allowed, gateway = self.settings.general.methods_allowed, method is AuthMethod.GATEWAY
         if not _NAME.fullmatch(connection_id):
-            raise _invalid(
-                "connection_id", "it has 1 to 64 letters, digits and . _ -, and does not begin with a sign"
-            )
+            raise _invalid("connection_id", "it has 1 to 64 letters, digits and . _ -, and does not begin with a sign")
         if method.value not in allowed:
             raise _invalid("method", f"it is one of {', '.join(allowed)}")
         if gateway != bool(address):

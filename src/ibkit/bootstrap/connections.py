@@ -49,7 +49,7 @@ from ibkit.wire.session import AUTH_STATUS
 if TYPE_CHECKING:
     from ibkit.bootstrap.trading_client import TradingClient
 
-__all__ = ["FRESH_S", "Confirm", "Connection", "nobody_asked"]
+__all__ = ["FRESH_S", "Confirm", "Connection", "logged_out", "nobody_asked"]
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class Connection:
     def __post_init__(self) -> None:
         self.quote_lines = QuoteLines(self.client.stream, self.clock)
         self.client.keeper.beaten = self._beaten
-        self.client.keeper.shut = None if self.wanted else _put_down
+        self.client.keeper.shut = None if self.wanted else logged_out
         self.watch = ConnectionWatch(self)
 
     @property
@@ -168,7 +168,7 @@ class Connection:
         E-NOT-CONNECTED after a logout.
         """
         if not self.wanted:
-            raise _put_down()
+            raise logged_out()
         if not self._recovered:
             await self.reach()
         if account_id is None:
@@ -253,6 +253,19 @@ class Connection:
                 await self._look()
         return self.health
 
+    async def beat(self) -> Standing:
+        """One tickle, and a look, for whoever keeps it alive by hand. Raises what they fail by."""
+        if not self.wanted:
+            raise logged_out()
+        try:
+            await self.client.keeper.beat()
+        except IbkitError as error:
+            self._beaten(error)
+            await self._failed(error)
+            raise
+        self._beaten(None)
+        return self._raised(await self.check())
+
     async def _look(self) -> None:
         try:
             if not self._recovered:
@@ -268,7 +281,7 @@ class Connection:
         """By the interval of the keep-alive, at most 30 s; after a failure sooner, with growing pauses (SES-07)."""
         due = self.clock.monotonic()
         while True:
-            await self._follow_wish()
+            await self.follow_wish()
             asked, self._asked = self._asked.is_set(), anyio.Event()
             if self.wanted and (asked or self.clock.monotonic() >= due):
                 held = await self.check()
@@ -301,8 +314,8 @@ class Connection:
 
     # -- what a person asks for -----------------------------------------------------------------------------------
 
-    async def _follow_wish(self) -> None:
-        """Whether it is wanted may have been said to another process."""
+    async def follow_wish(self) -> None:
+        """Whether it is wanted may have been said to another process: leave it, or take it up again."""
         wanted = await self.book.wanted()
         if wanted and not self.wanted:
             self._take_up()
@@ -364,7 +377,7 @@ class Connection:
 
     async def _leave(self) -> IbkitError | None:
         self.wanted = self._recovered = False
-        self.client.keeper.shut = _put_down  # whatever is under way here must not sign in anew
+        self.client.keeper.shut = logged_out  # whatever is under way here must not sign in anew
         self.watch.end()
         failure: IbkitError | None = None
         with anyio.move_on_after(LEAVE_WITHIN_S) as limit:
@@ -423,9 +436,10 @@ class Connection:
         await self.book.failed(error)
 
 
-def _put_down() -> TradingError:
+def logged_out() -> TradingError:
+    """What every order is refused by until somebody connects it."""
     return TradingError(
         "The connection was logged out",
         code="E-NOT-CONNECTED",
-        remedy="Connect it first: POST /api/ibkr/connect.",
+        remedy="Connect it first: POST /api/ibkr/connect, `ibkit session connect`, or authenticate() of the session.",
     )

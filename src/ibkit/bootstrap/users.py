@@ -17,7 +17,7 @@ import anyio.to_thread
 from ibkit.bootstrap import edges
 from ibkit.bootstrap.vaults import sealer_of
 from ibkit.clock import Clock
-from ibkit.errors import ConfigError, StorageError, discreet
+from ibkit.errors import ConfigError, NotFound, NotPermitted, StorageError, discreet
 from ibkit.model import Secret
 from ibkit.settings import Settings
 from ibkit.store.database import Database
@@ -26,9 +26,20 @@ from ibkit.store.users import SqlUsers
 from ibkit.users import Authenticator, Cost, Hasher, SignIns, TokenSigner, UserKeeper, UserStore
 from ibkit.users.digests import Random
 from ibkit.users.ports import Sealing, TellFinding, untold
+from ibkit.users.principal import Scope
+from ibkit.users.user import User, allowed_scopes, kept_name
 from ibkit.vault import Place, Sealer
 
-__all__ = ["JWT_FILE", "UserDesk", "VaultSealing", "jwt_secret_of", "open_users", "reseal_second_steps", "users_of"]
+__all__ = [
+    "JWT_FILE",
+    "UserDesk",
+    "VaultSealing",
+    "jwt_secret_of",
+    "open_users",
+    "reseal_second_steps",
+    "trading_user",
+    "users_of",
+]
 
 JWT_FILE = "jwt-secret"
 _PART = "users"
@@ -103,6 +114,26 @@ def users_of(
     )
     keeper = UserKeeper(store, hasher, sealing, clock=clock, random=random)
     return UserDesk(sign_ins=sign_ins, keeper=keeper, store=store, clock=clock)
+
+
+async def trading_user(settings: Settings, user: str) -> User:
+    """The user of that id or name, who may trade. No sign-in is asked for: who runs this program has the vault's key.
+
+    NotFound; NotPermitted (E-FORBIDDEN) for one who is disabled, or whose role may only look.
+    """
+    database = await anyio.to_thread.run_sync(lambda: open_records(settings.database_url, parts=(_PART,)))
+    try:
+        store, name = SqlUsers(database), kept_name(user)
+        found = await store.get(user) or (None if name is None else await store.named(name))
+    finally:
+        await database.close()
+    if found is None:
+        raise NotFound(code="E-NOT-FOUND", details={"thing": "user"})
+    if not found.enabled:
+        raise NotPermitted("Forbidden: this user is disabled", code="E-FORBIDDEN")
+    if Scope.ORDERS_PAPER not in allowed_scopes(found.role):
+        raise NotPermitted(f"Forbidden: a {found.role.value} may not connect or order", code="E-FORBIDDEN")
+    return found
 
 
 async def reseal_second_steps(settings: Settings, *, clock: Clock) -> tuple[int, tuple[str, ...]]:
