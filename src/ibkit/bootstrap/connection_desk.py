@@ -25,7 +25,7 @@ from ibkit.store.connection_rows import ConnectionRow
 from ibkit.store.connections import SqlConnections
 from ibkit.trading.connection import ConnectionState
 
-__all__ = ["ConnectionDesk", "no_such_connection", "open_connection_desk"]
+__all__ = ["ConnectionDesk", "needs_users", "no_such_connection", "open_connection_desk"]
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +136,12 @@ class ConnectionDesk:
 
 @asynccontextmanager
 async def open_connection_desk(settings: Settings) -> AsyncIterator[ConnectionDesk]:
-    """The desk over the database and the vault of these settings. ConfigError (E-ENC-KEY), StorageError."""
+    """The desk over the database and the vault of these settings.
+
+    ConfigError (E-ENC-KEY), StorageError; NotFound with ENABLE_MULTI_USER=false.
+    """
+    if not settings.general.multi_user:
+        raise needs_users()
     async with open_connection_rows(settings) as rows, open_credential_desk(settings) as credentials:
         yield ConnectionDesk(rows=rows, credentials=credentials, clock=clock_of(settings))
 
@@ -156,6 +161,14 @@ def row_of_user(settings: Settings, user_id: str, connection_id: str, clock: Clo
         created_at=now,
         state=ConnectionState.CONFIGURED,
         since=now,
+    )
+
+
+def needs_users() -> NotFound:
+    return NotFound(
+        "Connections of users are not there: ENABLE_MULTI_USER is false",
+        code="E-NOT-FOUND",
+        remedy="The connection is that of the settings.",
     )
 
 

@@ -38,6 +38,8 @@ __all__ = [
     "open_users",
     "reseal_second_steps",
     "trading_user",
+    "user_called",
+    "users_now",
     "users_of",
 ]
 
@@ -116,19 +118,39 @@ def users_of(
     return UserDesk(sign_ins=sign_ins, keeper=keeper, store=store, clock=clock)
 
 
-async def trading_user(settings: Settings, user: str) -> User:
-    """The user of that id or name, who may trade. No sign-in is asked for: who runs this program has the vault's key.
+async def user_called(settings: Settings, user: str) -> User:
+    """The user of that id or name; neither a password's hash nor JWT_SECRET is needed. NotFound, StorageError."""
+    name = kept_name(user)
+    async with _store(settings) as store:
+        found = await store.get(user) or (None if name is None else await store.named(name))
+    if found is None:
+        raise NotFound(
+            f"User {user[:64]} not found", code="E-NOT-FOUND", remedy="`ibkit user list` shows who there is."
+        )
+    return found
 
-    NotFound; NotPermitted (E-FORBIDDEN) for one who is disabled, or whose role may only look.
-    """
+
+async def users_now(settings: Settings) -> tuple[User, ...]:
+    """All of them, by name. StorageError."""
+    async with _store(settings) as store:
+        return tuple(await store.users())
+
+
+@asynccontextmanager
+async def _store(settings: Settings) -> AsyncIterator[SqlUsers]:
     database = await anyio.to_thread.run_sync(lambda: open_records(settings.database_url, parts=(_PART,)))
     try:
-        store, name = SqlUsers(database), kept_name(user)
-        found = await store.get(user) or (None if name is None else await store.named(name))
+        yield SqlUsers(database)
     finally:
         await database.close()
-    if found is None:
-        raise NotFound(code="E-NOT-FOUND", details={"thing": "user"})
+
+
+async def trading_user(settings: Settings, user: str) -> User:
+    """As `user_called`, one who may trade. No sign-in is asked for: who runs this program has the vault's key.
+
+    NotPermitted (E-FORBIDDEN) for one who is disabled, or whose role may only look.
+    """
+    found = await user_called(settings, user)
     if not found.enabled:
         raise NotPermitted("Forbidden: this user is disabled", code="E-FORBIDDEN")
     if Scope.ORDERS_PAPER not in allowed_scopes(found.role):
@@ -141,14 +163,11 @@ async def reseal_second_steps(settings: Settings, *, clock: Clock) -> tuple[int,
 
     JWT_SECRET is not needed.
     """
-    database = await anyio.to_thread.run_sync(lambda: open_records(settings.database_url, parts=(_PART,)))
     random = edges().random
-    try:
+    async with _store(settings) as store:
         sealing = _sealing_of(settings, clock)
-        keeper = UserKeeper(SqlUsers(database), Hasher(random, None), sealing, clock=clock, random=random)
+        keeper = UserKeeper(store, Hasher(random, None), sealing, clock=clock, random=random)
         return await keeper.reseal()
-    finally:
-        await database.close()
 
 
 @discreet

@@ -6,18 +6,22 @@ share the journal, the limits and the kill switch of the installation. Source: r
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
+import anyio
+
 from ibkit.bootstrap.auditing import AuditQueue
-from ibkit.bootstrap.connection_desk import ConnectionDesk, no_such_connection
+from ibkit.bootstrap.connection_desk import ConnectionDesk, needs_users, no_such_connection
 from ibkit.bootstrap.connection_opening import open_connection
 from ibkit.bootstrap.connections import Confirm, Connection
 from ibkit.bootstrap.credential_desk import Asker, CredentialDesk
+from ibkit.bootstrap.edge import edges
 from ibkit.bootstrap.session_book import OF_SETTINGS
 from ibkit.clock import Clock
-from ibkit.errors import ConfigError, IbkitError, NotFound
+from ibkit.errors import ConfigError, IbkitError
 from ibkit.model import AuthMethod, Environment
 from ibkit.service.brokers import Brokers, Login
 from ibkit.settings import Settings
@@ -26,11 +30,12 @@ from ibkit.store.connections import SqlConnections
 from ibkit.trading.connection import ConnectionState
 from ibkit.users.principal import Principal
 
-__all__ = ["IBKR", "OwnConnections", "key_of"]
+__all__ = ["FOLLOW_EVERY_S", "IBKR", "OwnConnections", "key_of"]
 
 log = logging.getLogger(__name__)
 
 IBKR = "ibkr"
+FOLLOW_EVERY_S = 5.0
 
 
 def key_of(user_id: str, connection_id: str) -> str:
@@ -64,6 +69,9 @@ class OwnConnections:
         self._brokers = brokers
         self._desk = None if desk is None else ConnectionDesk(rows=rows, credentials=desk, clock=clock)
         self._confirm = confirm
+        self._changing = anyio.Lock()
+        self._signed_in_with: dict[tuple[str, str], str | None] = {}
+        """Which set of credentials each open one has."""
         if desk is not None:
             desk.changed = self._credentials_changed
 
@@ -105,6 +113,7 @@ class OwnConnections:
         return self._desk
 
     async def _opened(self, asker: Asker, name: str) -> Login:
+        used = (await self._theirs.credentials.credentials.in_use()).get((asker.user_id, name))
         settings, row = await self._theirs.login(asker, name)
 
         def open_it() -> AbstractAsyncContextManager[Login]:
@@ -114,6 +123,7 @@ class OwnConnections:
         new = key not in self._brokers.opened
         login = await self._brokers.open(key, open_it)
         if new:
+            self._signed_in_with[asker.user_id, name] = used
             self.opened_one(key, login)
         return login
 
@@ -137,7 +147,9 @@ class OwnConnections:
 
     def _as_it_stands(self, row: ConnectionRow) -> ConnectionRow:
         there = self._brokers.opened.get(key_of(row.user_id, row.connection_id))
-        return there.book.row_now() if isinstance(there, Connection) else row
+        if not isinstance(there, Connection):
+            return row
+        return dataclasses.replace(there.book.row_now(), is_default=row.is_default, label=row.label)
 
     async def create(
         self,
@@ -180,7 +192,12 @@ class OwnConnections:
 
     async def _credentials_changed(self, user_id: str, connection_id: str) -> None:
         """Let go of a login of the former ones, and sign in with those that are in use now, if any. TM-42."""
+        async with self._changing:
+            await self._let_go(user_id, connection_id)
+
+    async def _let_go(self, user_id: str, connection_id: str) -> None:
         key = key_of(user_id, connection_id)
+        self._signed_in_with.pop((user_id, connection_id), None)
         there = self._brokers.opened.get(key)
         if there is None:
             return
@@ -194,15 +211,36 @@ class OwnConnections:
         except IbkitError as error:  # it is opened when it is asked for
             log.warning("a connection waits for its next use", extra={"code": error.code})
 
-    async def open_all(self, stopping: Callable[[], bool]) -> None:
-        """At the start: what was connected when the service ended, one after the other."""
+    async def keep(self, stopping: Callable[[], bool]) -> None:
+        """Open what was connected when the service ended; then, every 5 s, follow what commands change."""
         if self._desk is None:
             return
+        await self._open_all(self._desk, stopping)
+        while edges().keep_alive and not stopping():
+            await self.clock.sleep(FOLLOW_EVERY_S)
+            try:
+                await self.follow()
+            except IbkitError as error:  # looked at again in a moment
+                log.warning("changed credentials could not be looked for", extra={"code": error.code})
+
+    async def follow(self) -> None:
+        """Let go of what has been deleted, or has other credentials now, by a command or another service."""
+        in_use = await self._theirs.credentials.credentials.in_use()
+        for place, known in tuple(self._signed_in_with.items()):
+            if in_use.get(place) == known:
+                continue
+            async with self._changing:
+                if self._signed_in_with.get(place) == known:
+                    log.info("a connection has other credentials now")
+                    await self._let_go(*place)
+
+    async def _open_all(self, desk: ConnectionDesk, stopping: Callable[[], bool]) -> None:
+        """One after the other."""
         try:
-            there = self._desk.credentials
+            there = desk.credentials
             in_use = await there.credentials.older_than(there.vault.clock.now())
             for user_id in dict.fromkeys(each.user_id for each in in_use):
-                await self._desk.of_user(user_id)
+                await desk.of_user(user_id)
             rows = await self.rows.all()
         except IbkitError as error:  # each is opened when it is asked for
             log.warning("the users' connections could not be opened", extra={"code": error.code})
@@ -219,8 +257,4 @@ class OwnConnections:
 
     def _need_users(self) -> None:
         if not self.of_users:
-            raise NotFound(
-                "Connections of users are not there: ENABLE_MULTI_USER is false",
-                code="E-NOT-FOUND",
-                remedy="The connection is that of the settings.",
-            )
+            raise needs_users()

@@ -141,7 +141,7 @@ async def open_service(
         if not brokers.adapters[default].missing() and (settings.mock or not own.of_users):
             login = await brokers.login(default)
             own.opened_one(default, login)
-        tasks.start_soon(own.open_all, lambda: service.stopping)
+        tasks.start_soon(own.keep, lambda: service.stopping)
         try:
             yield Running(service, make_app(service), carrying, stop)
         finally:
