@@ -710,7 +710,7 @@ _ROWS = (
     ),
     Entry(
         code="E-NOT-CONNECTED",
-        when="sync/disconnect of an account that is not connected",
+        when="something is asked of an account or a connection that is not connected",
         message="Account is not connected to IBKR",
         remedy="Connect it first (Edit, External Connections, Connect to IBKR).",
         http=409,

@@ -18,6 +18,7 @@ HASH_SEEDS = ("0", "1", "4242")
 PURE_ROOMS = ("src/ibkit/trading", "src/ibkit/wire", "src/ibkit/model")
 OWN_CLOCK = {
     "kill.py": "tier K lives in the real world",
+    "service_kills.py": "so does the service that is killed",
     "watch.py": "measures how long runs take, and decides nothing in them",
     "test_determinism.py": "names what it forbids",
 }

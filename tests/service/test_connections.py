@@ -289,3 +289,11 @@ def test_events_tell_each_change_once_and_go_on_where_they_broke_off(tmp_path: P
         told = next(json.loads(line[6:]) for line in answer if line.startswith(b"data: "))
         assert told["id"] == heard[1]["id"]
         again.close()
+
+
+@pytest.mark.requirement("SES-14")
+def test_the_mock_has_a_history_too(mock_service: Served) -> None:
+    told = mock_service.ask("GET", "/api/ibkr/session/history").json
+    assert len(told["sessions"]) >= 1
+    assert "connected" in {each["state"] for each in told["events"]}, told
+    assert told["availability_percent"] > 0

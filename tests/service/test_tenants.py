@@ -64,6 +64,17 @@ ROUTES: dict[str, Rule] = {
     "GET /api/brokers": Rule(SIGNED),
     "GET /api/ibkr/status": Rule(SIGNED),
     "POST /api/ibkr/test": Rule(SIGNED),
+    "GET /api/ibkr/session": Rule(SIGNED),
+    "GET /api/ibkr/session/history": Rule(SIGNED),
+    "GET /api/ibkr/events": Rule(SIGNED),
+    "POST /api/ibkr/connect": Rule(TRADERS),
+    "POST /api/ibkr/reconnect": Rule(TRADERS),
+    "POST /api/ibkr/take-over": Rule(TRADERS),
+    "POST /api/ibkr/logout": Rule(TRADERS),
+    "GET /api/ibkr/connections": Rule(SIGNED),
+    "POST /api/ibkr/connections": Rule(TRADERS),
+    "DELETE /api/ibkr/connections/{connection_id}": Rule(TRADERS, "connection"),
+    "POST /api/ibkr/connections/{connection_id}/default": Rule(TRADERS, "connection"),
     "GET /api/settings/ibkr": Rule(SIGNED),
     "POST /api/settings/ibkr": Rule(TRADERS),
     "DELETE /api/settings/ibkr": Rule(TRADERS),
@@ -253,8 +264,11 @@ class Property:
     def as_it_is(self) -> list[Any]:
         order = self.holder.ask("GET", f"/broker-order/{self.order_id}").data
         keys = self.holder.ask("GET", "/api/keys").data
-        connection = self.holder.ask("GET", f"/api/settings/ibkr/{CONNECTION}").json
-        return [order, [{**each, "used_at": None} for each in keys], self.holder.ask("GET", "/api/me").data, connection]
+        credentials = self.holder.ask("GET", f"/api/settings/ibkr/{CONNECTION}").json
+        connections = self.holder.ask("GET", "/api/ibkr/connections").data
+        assert [each["connection_id"] for each in connections] == [CONNECTION]
+        me = self.holder.ask("GET", "/api/me").data
+        return [order, [{**each, "used_at": None} for each in keys], me, credentials, connections]
 
 
 def give_credentials(holder: Person) -> None:
@@ -271,6 +285,8 @@ def theirs(people: ServedPeople) -> Property:
     assert placed.status == 201, placed.raw
     made = holder.ask("POST", "/api/keys", {"label": "theirs", "scopes": ["read"]})
     give_credentials(holder)
+    connection = {"connection_id": CONNECTION, "method": "oauth1a"}
+    assert holder.ask("POST", "/api/ibkr/connections", connection).status == 201
     return Property(holder, placed.data["id"], key, made.data["record"]["key_id"])
 
 

@@ -40,7 +40,7 @@ _MOST_EVENTS = 2_000
 class TakeOver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """confirm: true. The other login loses its session at once, with whatever it was doing."""
 
-    confirm: Literal[True]
+    confirm: bool
 
 
 class ConnectionWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

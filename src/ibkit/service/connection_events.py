@@ -52,7 +52,7 @@ class ConnectionEvents:
 
     async def stream(self, who: Principal, after: int | None) -> Source:
         """Each as `connection`; those after the number `after` first."""
-        first = await self._own.rows.last_event_id() if after is None else after
+        first = await self._own.record.last_event_id() if after is None else after
         return self._told(who, first)
 
     async def _told(self, who: Principal, first: int) -> Source:
@@ -60,7 +60,7 @@ class ConnectionEvents:
         users = (who.user_id,) if self._own.of_users else ("",)
         while not self._stopping():
             try:
-                found = await self._own.rows.events_after(
+                found = await self._own.record.events_after(
                     max(first, last - _OVERLAP), user_ids=users, limit=_MOST_AT_ONCE + _OVERLAP
                 )
             except IbkitError as error:

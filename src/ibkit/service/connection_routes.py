@@ -33,7 +33,7 @@ from ibkit.service.own_connections import OwnConnections
 from ibkit.service.people import may_connect, may_read
 from ibkit.service.reading import read_struct
 from ibkit.service.refusals import invalid
-from ibkit.service.requests import AnyRequest, Asked
+from ibkit.service.requests import AnyRequest
 from ibkit.service.responses import response
 from ibkit.users.principal import Principal
 from ibkit.vault import Act, Result
@@ -53,7 +53,7 @@ def connection_routes(service: Service) -> list[HTTPRouteHandler]:
 
 
 def _looks(service: Service) -> list[HTTPRouteHandler]:
-    asked, own = Asked(service.authenticator), service.own
+    asked, own = service.asked, service.own
 
     async def reader(request: AnyRequest) -> Principal:
         who = await asked.who(request)
@@ -92,14 +92,14 @@ def _looks(service: Service) -> list[HTTPRouteHandler]:
         who = await reader(request)
         days = _days(request)
         connection = await own.connection(who, _connection_id(request, "days"), address=_address(request))
-        told = await history_document(own.rows, connection.book.row, days=days, now=connection.clock.now())
+        told = await history_document(own.record, connection.book.row, days=days, now=connection.clock.now())
         return response(Answer(200, told))
 
     return [status, test, session, history]
 
 
 def _acts(service: Service) -> list[HTTPRouteHandler]:
-    asked, own = Asked(service.authenticator), service.own
+    asked, own = service.asked, service.own
 
     async def acted(
         request: AnyRequest, action: str, work: Callable[[Connection], Awaitable[Any]], **details: Any
@@ -130,7 +130,8 @@ def _acts(service: Service) -> list[HTTPRouteHandler]:
     @post("/api/ibkr/take-over", status_code=200)
     async def take_over(request: AnyRequest) -> Response[bytes]:
         may_connect(await asked.who(request))
-        read_struct(TakeOver, await asked.body(request))
+        if not read_struct(TakeOver, await asked.body(request)).confirm:
+            raise invalid(("confirm", "it is true: the other login loses its session at once"))
         connection, _ = await acted(request, "sessions.take_over", lambda each: each.reopen(compete=True))
         return response(Answer(200, session_document(connection)))
 
@@ -152,7 +153,7 @@ def _acts(service: Service) -> list[HTTPRouteHandler]:
 
 
 def _own(service: Service) -> list[HTTPRouteHandler]:
-    asked, own = Asked(service.authenticator), service.own
+    asked, own = service.asked, service.own
 
     async def owner(request: AnyRequest) -> Principal:
         who = await asked.who(request)

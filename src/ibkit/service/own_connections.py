@@ -80,6 +80,12 @@ class OwnConnections:
         """Each user has connections of their own, and nobody that of the settings."""
         return self._desk is not None
 
+    @property
+    def record(self) -> SqlConnections:
+        """Where the looks are kept: in the database, but for the mock, whose record ends with it."""
+        there = self._brokers.opened.get(self._brokers.default)
+        return there.book.store if isinstance(there, Connection) and not self.of_users else self.rows
+
     async def connection(self, who: Principal, connection_id: str | None, *, address: str = "local") -> Connection:
         """Theirs of that name, or their default; opened where need be, not signed in.
 

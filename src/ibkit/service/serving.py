@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 
 import anyio
 import uvicorn
@@ -136,18 +135,27 @@ async def open_service(
             connection_events=ConnectionEvents(own, SystemClock(), lambda: service.stopping),
             credentials=credentials,
         )
-
-        own.opened_one = partial(_opened_one, tasks, service)
-        if not brokers.adapters[default].missing() and (settings.mock or not own.of_users):
-            login = await brokers.login(default)
-            own.opened_one(default, login)
-        tasks.start_soon(own.keep, lambda: service.stopping)
+        await _open_logins(service, tasks)
         try:
             yield Running(service, make_app(service), carrying, stop)
         finally:
             service.stopping = True
             stop.set()
             tasks.cancel_scope.cancel()
+
+
+async def _open_logins(service: Service, tasks: TaskGroup) -> None:
+    """The settings' login or those of users; each, and each that is opened later, carries on what was left to it."""
+    brokers, own = service.brokers, service.own
+
+    def opened_one(key: str, login: Login) -> None:
+        tasks.start_soon(_resume_left, service, key, login.clock.now())
+
+    own.opened_one = opened_one
+    name = brokers.default
+    if not brokers.adapters[name].missing() and (service.settings.mock or not own.of_users):
+        opened_one(name, await brokers.login(name))
+    tasks.start_soon(own.keep, lambda: service.stopping)
 
 
 @asynccontextmanager
@@ -188,10 +196,6 @@ async def _one_error() -> AsyncIterator[None]:
         while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
             error = error.exceptions[0]
         raise error from None
-
-
-def _opened_one(tasks: TaskGroup, service: Service, key: str, login: Login) -> None:
-    tasks.start_soon(_resume_left, service, key, login.clock.now())
 
 
 async def _resume_left(service: Service, key: str, began: datetime) -> None:

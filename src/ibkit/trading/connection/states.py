@@ -112,11 +112,9 @@ def move(state: ConnectionState, event: ConnectionEvent) -> ConnectionState:
 _BY_CODE: Final[Mapping[str, ConnectionEvent]] = {
     "E-GW-NOAUTH": _E.LOGIN_NEEDED,
     "E-SES-EXPIRED": _E.LOGIN_NEEDED,
-    "E-SES-2FA": _E.LOGIN_NEEDED,
     "E-SES-USER": _E.LOGIN_NEEDED,
     "E-SES-COMPETING": _E.TAKEN,
     "E-AUTH-BACKOFF": _E.HELD_UP,
-    "E-CIRCUIT": _E.HELD_UP,
     "E-MAINT": _E.HELD_UP,
     "E-PENALTY": _E.HELD_UP,
     "E-RATE": _E.HELD_UP,
