@@ -24,7 +24,7 @@ from ibkit.bootstrap.edge import edges
 from ibkit.bootstrap.measuring import Measuring
 from ibkit.bootstrap.quote_lines import QuoteLines
 from ibkit.bootstrap.session_book import CHECK_EVERY_S, OF_SETTINGS, WISH_EVERY_S, SessionBook
-from ibkit.bootstrap.session_look import login_of, look
+from ibkit.bootstrap.session_look import DataLook, login_of, look
 from ibkit.client import Client
 from ibkit.client.opening import Step
 from ibkit.client.outcomes import Verdict
@@ -89,6 +89,7 @@ class Connection:
     desks: dict[AccountId, Desk] = field(default_factory=dict)
     watch: ConnectionWatch = field(init=False)
     wanted: bool = True
+    data: DataLook = field(default_factory=DataLook)
     _opening: anyio.Lock = field(default_factory=anyio.Lock)
     _looking: anyio.Lock = field(default_factory=anyio.Lock)
     _recovered: bool = False
@@ -271,6 +272,7 @@ class Connection:
             if not self._recovered:
                 await self.reach()
             await look(self.client)
+            await self.data.take(self.client)
         except IbkitError as error:
             if error is not self.health.error:  # `reach` has told its own
                 await self._failed(error)
@@ -427,7 +429,8 @@ class Connection:
         return followed
 
     async def _worked(self) -> None:
-        await self.book.worked(login_of(self.client), self.client.keeper.opening.accounts)
+        login, accounts = login_of(self.client), self.client.keeper.opening.accounts
+        await self.book.worked(login, accounts, missing=self.data.missing)
 
     async def _failed(self, error: IbkitError) -> None:
         if self.health.error is None or self.health.error.code != error.code:

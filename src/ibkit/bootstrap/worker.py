@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -29,7 +29,7 @@ from ibkit.bootstrap.desks import Books, Desk, desk_of, open_books
 from ibkit.bootstrap.edge import edges
 from ibkit.bootstrap.measuring import Measuring
 from ibkit.bootstrap.session_book import CHECK_EVERY_S, PART, WISH_EVERY_S, SessionBook, open_session_book
-from ibkit.bootstrap.session_look import login_of, look
+from ibkit.bootstrap.session_look import DataLook, login_of, look
 from ibkit.bootstrap.worker_loop import Outage, WorkerLoop
 from ibkit.client import Client
 from ibkit.clock import SystemClock
@@ -163,6 +163,7 @@ class Worker:
     since: datetime
     alerting: Alerting
     book: SessionBook
+    data: DataLook = field(default_factory=DataLook)
 
     async def once(self) -> tuple[RoundReport, ...]:
         """One whole round of every account, and then one try to tell people of it, at most 20 s."""
@@ -210,10 +211,12 @@ class Worker:
         """Seconds until the next one."""
         try:
             await look(self.client)
+            await self.data.take(self.client)
         except IbkitError as error:
             await self.book.failed(error)
             return retry_after(error, self.book.standing.attempts, edges().chance())
-        await self.book.worked(login_of(self.client), self.client.keeper.opening.accounts)
+        login, accounts = login_of(self.client), self.client.keeper.opening.accounts
+        await self.book.worked(login, accounts, missing=self.data.missing)
         return min(CHECK_EVERY_S, self.settings.session.keepalive_interval)
 
     def publish(self) -> None:
