@@ -311,7 +311,12 @@ class Connection:
 
     def _beaten(self, error: IbkitError | None) -> None:
         self.book.beaten(error)
-        if error is not None and self.health.error is None:
+        if error is not None:
+            self.doubt()
+
+    def doubt(self) -> None:
+        """Something beside the looks says that it is down: look now, not at the end of the half minute."""
+        if self.health.error is None:
             self._asked.set()
 
     # -- what a person asks for -----------------------------------------------------------------------------------
@@ -415,6 +420,7 @@ class Connection:
                 followed = await self.follow() if self.wanted else 0
             except IbkitError as error:  # the disk, or a login that has ended; the next look tells more
                 log.warning("open orders could not be followed", extra={"code": error.code})
+                self.doubt()
                 followed = 0
             await self.clock.sleep(max(FOLLOW_EVERY_S, followed / 10))
 

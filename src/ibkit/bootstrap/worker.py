@@ -195,14 +195,17 @@ class Worker:
             tasks.cancel_scope.cancel()
 
     async def _keep_book(self, ends: anyio.Event) -> None:
-        """The looks at the session that are not rounds: every 30 s, sooner after a failure."""
-        clock, due = self.client.clock, 0.0
+        """The looks at the session that are not rounds: every 30 s, sooner after a failure or a broken stream."""
+        clock, due, broken = self.client.clock, 0.0, None
         while True:
             if not await self.book.wanted():
                 log.warning("the connection was logged out: the worker ends")
                 self.book.left_alone()
                 ends.set()
                 return
+            stream = self.loop.standing
+            if stream.stream == "down" and stream.stream_since != broken:
+                due, broken = 0.0, stream.stream_since
             if clock.monotonic() >= due:
                 due = clock.monotonic() + await self._look()
             await clock.sleep(min(WISH_EVERY_S, max(_ASK_EVERY_S, due - clock.monotonic())))
