@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from collections.abc import Callable
 from datetime import datetime
 
@@ -47,12 +48,12 @@ class StepClock(ManualClock):
         until = self.monotonic() + seconds
         while True:
             await self._rest()
-            due = self._waiting[0][0] if self._waiting else until
+            due = self._waiting[0][0] if self._waiting else math.inf
             self.advance(max(0.0, min(due, until) - self.monotonic()))
             self.moved()
             while self._waiting and self._waiting[0][0] <= self.monotonic():
                 heapq.heappop(self._waiting)[2].set()
-            if due > until or not self._waiting:
+            if due > until:
                 await self._rest()
                 return
 

@@ -151,6 +151,27 @@ def test_it_is_looked_at_every_thirty_seconds_though_nobody_asks(tmp_path: Path)
         assert all(25 <= pause <= 30 + PACE for pause in pauses[1:]), pauses
 
 
+@pytest.mark.requirement("SES-17")
+def test_a_page_that_is_looked_at_keeps_the_session_and_without_one_it_is_left_to_end(tmp_path: Path) -> None:
+    with at_the_gateway(tmp_path, SESSION_IDLE_TIMEOUT="1") as service:
+        world = service.world
+        assert world is not None
+        until(lambda: stored(service).state == "connected")
+        began = world.clock.now()
+        while (world.clock.now() - began).total_seconds() < 90:
+            assert state(service) == "connected"
+            threading.Event().wait(0.3)
+        until(lambda: stored(service).state == "configured")
+        assert service.ask("GET", "/readyz").status == 200, "nobody asked for it, so nothing is down"
+        down = service.ask("GET", "/health/broker")
+        assert (down.status, down.json["code"]) == (503, "E-NOT-CONNECTED")
+        sent, began = len(world.requests), world.clock.now()
+        until(lambda: (world.clock.now() - began).total_seconds() > 70)
+        assert [each.path for each in world.requests[sent:]] == []
+        assert service.order(broker="ibkr").status == 201
+        assert state(service) == "connected"
+
+
 @pytest.mark.requirement("SES-07", "MON-04")
 def test_a_login_that_somebody_completes_is_noticed_by_itself(tmp_path: Path) -> None:
     with at_the_gateway(tmp_path, "not-authenticated") as service:

@@ -42,7 +42,7 @@ class ConnectionWatch:
         """The watch over sold options and open orders, unless a worker of this login has it already."""
         while not stop.is_set():
             try:
-                if self._of.open:
+                if self._of.open and not self._of.idleness.now:
                     await self._watch_until(stop)
             except InFlight:
                 log.debug("another process watches this login")

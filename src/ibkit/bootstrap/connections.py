@@ -21,6 +21,7 @@ from ibkit.bootstrap.alerting import Alerting
 from ibkit.bootstrap.connection_watch import ConnectionWatch
 from ibkit.bootstrap.desks import Books, Desk, desk_of
 from ibkit.bootstrap.edge import edges
+from ibkit.bootstrap.idleness import Idleness
 from ibkit.bootstrap.measuring import Measuring
 from ibkit.bootstrap.quote_lines import QuoteLines
 from ibkit.bootstrap.session_book import CHECK_EVERY_S, OF_SETTINGS, WISH_EVERY_S, SessionBook
@@ -88,6 +89,7 @@ class Connection:
     confirm: Confirm = nobody_asked
     desks: dict[AccountId, Desk] = field(default_factory=dict)
     watch: ConnectionWatch = field(init=False)
+    idleness: Idleness = field(init=False)
     wanted: bool = True
     data: DataLook = field(default_factory=DataLook)
     _opening: anyio.Lock = field(default_factory=anyio.Lock)
@@ -101,6 +103,7 @@ class Connection:
         self.client.keeper.beaten = self._beaten
         self.client.keeper.shut = None if self.wanted else logged_out
         self.watch = ConnectionWatch(self)
+        self.idleness = Idleness(self)
 
     @property
     def watching(self) -> bool:
@@ -170,14 +173,24 @@ class Connection:
         """
         if not self.wanted:
             raise logged_out()
+        rested = self.used()
         if not self._recovered:
             await self.reach()
+        elif rested:
+            self._raised(await self.check())
         if account_id is None:
             account_id = await self.client.selected_account(self.settings.account_id)
         found = self.desks.get(account_id)
         if found is None:
             raise NotFound(code="E-NOT-FOUND", details={"thing": "account"})
         return found
+
+    def used(self) -> bool:
+        """Somebody uses it; one that rested is connected again: whether it did."""
+        rested = self.idleness.used()
+        if rested:
+            self._asked.set()
+        return rested
 
     async def reach(self) -> None:
         """Sign in, make a desk for each account, and let journal and broker agree; what is there already is left alone.
@@ -284,12 +297,16 @@ class Connection:
         due = self.clock.monotonic()
         while True:
             await self.follow_wish()
+            if self.wanted and await self.idleness.began():
+                await self.book.rests()
             asked, self._asked = self._asked.is_set(), anyio.Event()
-            if self.wanted and (asked or self.clock.monotonic() >= due):
+            if self.wanted and not self.idleness.now and (asked or self.clock.monotonic() >= due):
                 held = await self.check()
                 due = self.clock.monotonic() + self._pause_after(held)
             await self._pause(
-                min(WISH_EVERY_S, max(0.0, due - self.clock.monotonic())) if self.wanted else WISH_EVERY_S
+                min(WISH_EVERY_S, max(0.0, due - self.clock.monotonic()))
+                if self.wanted and not self.idleness.now
+                else WISH_EVERY_S
             )
 
     def _pause_after(self, held: Standing) -> float:
@@ -370,6 +387,7 @@ class Connection:
 
     def _take_up(self) -> None:
         self.wanted = True
+        self.used()
         self.client.keeper.shut = None
         self.client.keeper.backoff.reset()
 

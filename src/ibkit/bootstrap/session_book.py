@@ -186,6 +186,11 @@ class SessionBook:
         self._move(ConnectionEvent.TRYING, self.clock.now())
         await self._store()
 
+    async def rests(self) -> None:
+        """Nobody uses it, so nobody keeps it."""
+        self._move(ConnectionEvent.LEFT, self.clock.now())
+        await self._store()
+
     async def worked(self, login: str, accounts: Sequence[str], *, missing: IbkitError | None = None) -> None:
         """A look found the brokerage session ready.
 

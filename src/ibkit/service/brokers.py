@@ -214,7 +214,10 @@ class Brokers:
 
     async def login(self, name: str, *needs: Capability) -> Login:
         """The login of that broker, opened if need be; not yet signed in."""
-        return await self.open(name, self.adapter(name, *needs).open)
+        login = await self.open(name, self.adapter(name, *needs).open)
+        if isinstance(login, Connection):
+            login.used()
+        return login
 
     async def open(self, key: str, opener: Callable[[], AbstractAsyncContextManager[Login]]) -> Login:
         """The login called `key`, opened if need be; not yet signed in. It is kept until `stop`, or `close`."""

@@ -102,16 +102,19 @@ class OwnConnections:
             found = there
         if not isinstance(found, Connection):
             raise no_such_connection()
+        found.used()
         return found
 
     async def login(self, who: Principal, connection_id: str | None, *, address: str = "local") -> Login:
         """As `connection`, with ENABLE_MULTI_USER alone."""
         name = connection_id or await self._theirs.default_of(who.user_id)
         key = key_of(who.user_id, name)
-        there = self._brokers.opened.get(key)
-        if there is not None:
-            return there
-        return await self._opened(Asker(user_id=who.user_id, actor=who.user_id, address=address), name)
+        login = self._brokers.opened.get(key)
+        if login is None:
+            login = await self._opened(Asker(user_id=who.user_id, actor=who.user_id, address=address), name)
+        if isinstance(login, Connection):
+            login.used()
+        return login
 
     @property
     def _theirs(self) -> ConnectionDesk:
