@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import pytest
@@ -18,10 +19,12 @@ from ibkit.bootstrap.connections import Connection
 from ibkit.bootstrap.session_desk import open_session_desk
 from ibkit.model import Key, OrderId, OrderTicket, OrderType, Side
 from ibkit.settings import Settings
+from ibkit.sim.quirks import Quirks
 from ibkit.sim.serving.inprocess import Simulator
 from ibkit.sim.world import SimConfig
 from ibkit.trading.connection import ConnectionState, EventName
 from service_desks import settings_of
+from simulators import Caller
 from step_clock import StepClock
 
 T = TypeVar("T")
@@ -72,17 +75,28 @@ class Kept:
 
 
 @asynccontextmanager
-async def kept(folder: Path, *, watch: bool = True, chance: float = 0.5, **flags: str) -> AsyncIterator[Kept]:
+async def kept(
+    folder: Path,
+    *,
+    watch: bool = True,
+    chance: float = 0.5,
+    quirks: Mapping[str, Any] | None = None,
+    processes: int = 1,
+    **flags: str,
+) -> AsyncIterator[Kept]:
+    """processes: so many keep the same login, each as if it were alone."""
     clock = StepClock(START)
-    world = Simulator(SimConfig(start=START), clock, keys=None)
+    world = Simulator(SimConfig(start=START, quirks=Quirks().with_values(dict(quirks or {}))), clock, keys=None)
     clock.moved = lambda: (world.world.advance(clock.now()), world.stir())[-1]
     settings = settings_of(folder, BROKER_PROVIDER="ibkr", IBKR_AUTH_METHOD="gateway", **flags)
     edges = Edges(transport=lambda _: world.transport("gateway"), clock=clock, chance=lambda: chance)
     with using(edges):
-        async with anyio.create_task_group() as tasks, open_connection(settings) as connection:
+        async with anyio.create_task_group() as tasks, AsyncExitStack() as stack:
             stop = anyio.Event()
-            tasks.start_soon(lambda: connection.keep(stop, watch=watch))
-            yield Kept(connection, world, clock)
+            there = [await stack.enter_async_context(open_connection(settings)) for _ in range(processes)]
+            for connection in there:
+                tasks.start_soon(lambda each=connection: each.keep(stop, watch=watch))
+            yield Kept(there[0], world, clock)
             stop.set()
             tasks.cancel_scope.cancel()
 
@@ -226,3 +240,78 @@ def test_without_the_setting_it_is_kept_whoever_uses_it(tmp_path: Path) -> None:
             assert it.state is ConnectionState.CONNECTED
 
     run(main)
+
+
+@pytest.mark.requirement("SES-05")
+@pytest.mark.parametrize("interval", [1, 5])
+def test_two_processes_send_the_tickles_of_one(tmp_path: Path, interval: int) -> None:
+    """Every second the pacing they share would see to it; at longer intervals one of them is silent."""
+
+    async def main() -> None:
+        async with kept(tmp_path, watch=False, processes=2, KEEPALIVE_INTERVAL=str(interval)) as it:
+            await it.comes(ConnectionState.CONNECTED, within_s=20)
+            await it.passes(5)
+            before = calls(it).count("/tickle")
+            await it.passes(10 * interval)
+            assert 9 <= calls(it).count("/tickle") - before <= 11
+
+    run(main)
+
+
+@pytest.mark.requirement("SES-05")
+def test_a_session_that_is_kept_outlives_its_idle_time_out_and_one_that_is_not_does_not(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with kept(tmp_path, watch=False, quirks={"idle_timeout_s": 3.0}, KEEPALIVE_INTERVAL="1") as it:
+            await it.comes(ConnectionState.CONNECTED, within_s=20)
+            inits = sum("ssodh/init" in path for path in calls(it))
+            await it.passes(10)
+            assert sum("ssodh/init" in path for path in calls(it)) == inits, "it was never lost"
+        assert is_open(it)
+        it.world.advance(10)
+        assert not is_open(it)
+
+    run(main)
+
+
+@pytest.mark.requirement("SES-04", "SES-03")
+def test_an_order_finds_a_brokerage_session_that_is_gone_and_opens_it_with_one_init(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with kept(tmp_path, watch=False) as it:
+            await it.comes(ConnectionState.CONNECTED, within_s=20)
+            await it.passes(3)
+            sent = len(it.world.requests)
+            it.scenario("expired:restorable")
+            await it.placing(resting_order)
+            later = calls(it)[sent:]
+            assert sum("ssodh/init" in path for path in later) == 1
+            assert sum(path.endswith("/orders") and "iserver/account/DU" in path for path in later) == 1
+            assert it.state is ConnectionState.CONNECTED
+
+    run(main)
+
+
+@pytest.mark.requirement("SES-04", "SES-09")
+def test_a_login_that_is_over_is_named_told_once_and_not_tried_for_ever(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with kept(tmp_path, watch=False) as it:
+            await it.comes(ConnectionState.CONNECTED, within_s=20)
+            sent = len(it.world.requests)
+            it.scenario("expired")
+            await it.comes(ConnectionState.NEEDS_LOGIN, within_s=40)
+            await it.passes(300)
+            error = it.connection.health.error
+            assert error is not None
+            assert (error.code, it.state) == ("E-SES-EXPIRED", ConnectionState.NEEDS_LOGIN)
+            assert "https://localhost:5000" in error.remedy
+            tries = [path for path in calls(it)[sent:] if "reauthenticate" in path or "ssodh/init" in path]
+            assert len(tries) <= 3
+            told = await it.connection.alerting.incidents.incidents(closed=True)
+            assert [each.event.value for each in told].count("session.expired") == 1
+
+    run(main)
+
+
+def is_open(it: Kept) -> bool:
+    """The simulator's own word on the gateway's brokerage session; asking counts as a request, too."""
+    answer = Caller(it.world, "gateway")("POST", "/v1/api/iserver/auth/status", wait=0)
+    return bool(json.loads(answer.body).get("authenticated"))

@@ -238,8 +238,12 @@ def test_a_session_that_another_login_has_is_taken_over_only_when_a_person_says_
     with at_the_gateway(tmp_path) as service:
         scenario(service, "competing")
         until(lambda: state(service) == "competing")
-        inits = [each for each in service.world.requests if "ssodh/init" in each.path] if service.world else []
-        assert not any(b'"compete":true' in each.body.replace(b" ", b"") for each in inits)
+
+        def competes() -> list[bool]:
+            assert service.world is not None
+            return [each.body["compete"] for each in service.world.requests if "ssodh/init" in each.path]
+
+        assert True not in competes()
         for body in (None, {}, {"confirm": False}, {"confirm": "yes"}, {"confirm": True, "really": True}):
             answer = service.ask("POST", "/api/ibkr/take-over", body)
             assert answer.status in (415, 422), answer.raw
@@ -249,6 +253,7 @@ def test_a_session_that_another_login_has_is_taken_over_only_when_a_person_says_
         assert (plain.status, plain.code) == (424, "E-SES-COMPETING")
         taken = service.ask("POST", "/api/ibkr/take-over", {"confirm": True})
         assert (taken.status, taken.json["state"]) == (200, "connected"), taken.raw
+        assert True in competes()
         names = [each["event"] for each in service.ask("GET", "/api/ibkr/session/history").json["events"]]
         assert "taken_over" in names
 

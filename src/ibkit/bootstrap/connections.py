@@ -101,6 +101,7 @@ class Connection:
     def __post_init__(self) -> None:
         self.quote_lines = QuoteLines(self.client.stream, self.clock)
         self.client.keeper.beaten = self._beaten
+        self.client.keeper.beats = lambda: self.book.keeps and not self.idleness.now
         self.client.keeper.shut = None if self.wanted else logged_out
         self.watch = ConnectionWatch(self)
         self.idleness = Idleness(self)

@@ -36,7 +36,6 @@ class Idleness:
         """Somebody uses it: whether it rested until now."""
         self._used_at = self._of.clock.monotonic()
         rested, self.now = self.now, False
-        self._of.client.keeper.resting = False
         return rested
 
     async def began(self) -> bool:
@@ -53,7 +52,6 @@ class Idleness:
             return False
         log.info("nobody uses the connection: its session is left to end by itself")
         self.now = True
-        self._of.client.keeper.resting = True
         self._of.watch.end()
         return True
 

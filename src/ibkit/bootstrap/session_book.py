@@ -157,6 +157,11 @@ class SessionBook:
         if not wanted:
             self.left_alone()
 
+    @property
+    def keeps(self) -> bool:
+        """This process is the one that keeps the connection: it writes, and keeps the session alive. SES-05."""
+        return self._held is not None
+
     def row_now(self) -> ConnectionRow:
         """The row as this process knows it."""
         held, error = self.standing, self.standing.trouble

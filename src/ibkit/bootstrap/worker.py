@@ -292,6 +292,7 @@ async def open_worker(
             await stack.enter_async_context(beside(alerting.dispatcher.run))
             await stack.enter_async_context(beside(measuring.recorder(settings, books, clock).run))
         client.keeper.beaten = book.beaten
+        client.keeper.beats = lambda: book.keeps
         await stack.enter_async_context(client)
         if patient:
             desks = await _patiently(
