@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,8 +28,18 @@ from ibkit.users import Authenticator, Cost, Hasher, SignIns, TokenSigner, UserK
 from ibkit.users.digests import Random
 from ibkit.users.ports import Sealing, TellFinding, untold
 from ibkit.vault import Place, Sealer
+from ibkit.vault.seal import key_id_of
 
-__all__ = ["JWT_FILE", "UserDesk", "VaultSealing", "jwt_secret_of", "open_users", "reseal_second_steps", "users_of"]
+__all__ = [
+    "JWT_FILE",
+    "UserDesk",
+    "VaultSealing",
+    "jwt_secret_of",
+    "open_users",
+    "reseal_second_steps",
+    "second_steps_by_key",
+    "users_of",
+]
 
 JWT_FILE = "jwt-secret"
 _PART = "users"
@@ -67,7 +78,10 @@ class VaultSealing:
 async def open_users(
     settings: Settings, *, clock: Clock, tell: TellFinding = untold, cost: Cost | None = None
 ) -> AsyncIterator[UserDesk]:
-    """The users in a database of their own opening, for a command. A service has one already: `users_of`."""
+    """The users in a database of their own opening, for a command. A service has one already: `users_of`.
+
+    clock: the machine's (`edge.machine_clock`), by which a phone makes its codes, whatever clock orders follow.
+    """
 
     def opened() -> Database:
         return open_records(settings.database_url, parts=(_PART,))
@@ -118,6 +132,16 @@ async def reseal_second_steps(settings: Settings, *, clock: Clock) -> tuple[int,
         return await keeper.reseal()
     finally:
         await database.close()
+
+
+async def second_steps_by_key(settings: Settings) -> Counter[str]:
+    """Key id of the vault → how many second steps are sealed with it. StorageError."""
+    database = await anyio.to_thread.run_sync(lambda: open_records(settings.database_url, parts=(_PART,)))
+    try:
+        users = await SqlUsers(database).users()
+    finally:
+        await database.close()
+    return Counter(key_id_of(user.totp_secret) for user in users if user.totp_secret)
 
 
 @discreet
