@@ -26,7 +26,7 @@ from ibkit.users.totp import STEP_S, code_at
 from service_desks import Answered, Served, fast_mock, served, settings_of
 from user_desks import CHEAP, KEY, PASSWORD
 
-__all__ = ["OTHER", "Caller", "Person", "ServedPeople", "served_people"]
+__all__ = ["OTHER", "Caller", "Person", "ServedPeople", "secret_of", "served_people"]
 
 T = TypeVar("T")
 OTHER = "another long pass phrase"
@@ -155,7 +155,6 @@ def served_people(
     with ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.setattr("ibkit.service.serving.open_people", opened)
-        patch.setattr("ibkit.service.serving.clock_of", lambda settings: clock)  # Retry-After is told by it
         patch.setattr("ibkit.service.people_desk.open_users", partial(open_users, cost=CHEAP))
         worlds = stack.enter_context(fast_mock()) if mock else []
         service = stack.enter_context(

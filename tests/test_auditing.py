@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 import threading
 import time
@@ -13,12 +14,16 @@ import pytest
 
 from fakes import ACCOUNT, START, Plan, stock_ticket
 from ibkit.bootstrap import Edges, using
-from ibkit.bootstrap.auditing import AuditQueue, audit_log, local_actor, order_act
+from ibkit.bootstrap.alerting import open_alerting
+from ibkit.bootstrap.auditing import AuditQueue, audit_log, local_actor, order_act, trusted_keys
 from ibkit.clock import ManualClock
 from ibkit.errors import ConfigError, LimitExceeded, OutcomeUnknown, Unreachable
 from ibkit.model import Key, Question, QuestionId, Secret
 from ibkit.settings import load
-from ibkit.store.audit import KEPT, AuditLog
+from ibkit.store.audit import AuditLog
+from ibkit.store.audit_key import signer_at
+from ibkit.trading.alert import Severity
+from ibkit.trading.alerting import EventKind
 from ibkit.trading.questions import Said
 from ibkit.vault import Result
 from trading_room import make_room
@@ -130,21 +135,86 @@ async def test_an_act_that_would_tell_a_secret_stops_no_other(settings):
     assert "1 acts are not in the audit log: The audit entry orders.place would have held a secret" in warned[0]
 
 
+async def days_of_use(settings, clock, *days):
+    """A process on each of these days, which does one thing."""
+    warned = []
+    for day in days:
+        await clock.sleep((START + timedelta(days=day) - clock.now()).total_seconds())
+        queue = AuditQueue(settings, warn=warned.append)
+        queue.note("orders.place", f"day {day}")
+        await queue.close()
+    return warned
+
+
+async def open_alerts(settings):
+    async with open_alerting(settings) as alerting:
+        return await alerting.incidents.incidents()
+
+
 @pytest.mark.requirement("MON-10")
 async def test_retention_is_looked_after_once_a_day(settings, clock):
-    queue = AuditQueue(settings)
-    queue.note("orders.place", "old")
-    await queue.close()
-    await clock.sleep((KEPT + timedelta(days=1)).total_seconds())
+    assert await days_of_use(settings, clock, 0, 100, 200, 300, 380, 401) == []
 
-    queue = AuditQueue(settings)
-    queue.note("orders.place", "new")
-    await queue.close()
-
-    assert [(entry.action, entry.object) for entry in await listed(settings)] == [
-        ("orders.place", "new"),
-        ("audit.purge", "entries up to 1"),
+    found = await listed(settings)
+    assert [entry.object for entry in found] == [
+        "day 100",
+        "day 200",
+        "day 300",
+        "day 380",
+        "day 401",
+        "entries up to 1",
     ]
+    assert found[-1].action == "audit.purge"
+    assert await open_alerts(settings) == []
+
+
+@pytest.mark.requirement("MON-10")
+async def test_what_retention_leaves_standing_is_told(settings, clock):
+    """The act stands in the log all the same; and tomorrow is the next try."""
+    (said,) = await days_of_use(settings, clock, 0, 401)
+
+    assert said.startswith("note: Nothing of the audit log was taken away: 1 are due by a clock of 2027-12-26, and")
+    assert said.endswith("Correct the clock. If it is right, and these entries may go: `ibkit audit purge`.")
+    assert [entry.object for entry in await listed(settings)] == ["day 0", "day 401"]
+    (alert,) = await open_alerts(settings)
+    assert (alert.event, alert.severity, alert.subject) == (
+        EventKind.SECURITY_FINDING,
+        Severity.WARNING,
+        "retention of the audit log",
+    )
+    assert "Nothing of the audit log was taken away" in alert.message
+
+
+@pytest.mark.requirement("MON-10")
+async def test_entries_that_were_changed_are_told_as_critical(settings, clock):
+    await days_of_use(settings, clock, 0, 200, 380)
+    database = sqlite3.connect(settings.state_dir / "ibkit.db")
+    for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+        database.execute(f"DROP TRIGGER {name}")
+    database.execute("UPDATE audit_entries SET actor = 'cli:eve' WHERE number = 1")
+    database.commit()
+    database.close()
+
+    await days_of_use(settings, clock, 401)
+
+    (alert,) = await open_alerts(settings)
+    assert (alert.severity, "entry 1 is changed" in alert.message) == (Severity.CRITICAL, True)
+    assert len(await listed(settings)) == 4
+
+
+@pytest.mark.requirement("MON-10")
+async def test_keys_of_other_machines_lie_in_a_folder(settings, tmp_path):
+    own = signer_at(settings.state_dir / "audit", secrets.token_bytes).public_key
+    theirs = signer_at(tmp_path / "elsewhere", secrets.token_bytes).public_key
+    assert trusted_keys(settings) == {own}
+
+    (settings.state_dir / "audit/trusted").mkdir()
+    (settings.state_dir / "audit/trusted/theirs.pem").write_text((tmp_path / "elsewhere/public_key.pem").read_text())
+
+    assert trusted_keys(settings) == {own, theirs}
+    (settings.state_dir / "audit/trusted/broken.pem").write_text("no key")
+    with pytest.raises(ConfigError, match=r"broken\.pem"):
+        trusted_keys(settings)
 
 
 async def test_a_persons_answer_to_a_question_is_told_and_no_answer_is_not(settings):

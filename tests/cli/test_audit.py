@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import anyio
 import pytest
 
 from fakes import START, Plan, stock_ticket
+from ibkit.bootstrap import Edges, using
 from ibkit.clock import ManualClock
 from ibkit.model import Key
 from ibkit.store import open_journal
@@ -323,6 +325,24 @@ def test_a_tail_that_was_cut_off_is_found_with_an_earlier_export(ibkit: Make, ho
 
 
 @pytest.mark.requirement("MON-10")
+def test_old_entries_of_a_doubtful_clock_go_when_a_person_says_so(ibkit: Make, home: Path) -> None:
+    assert ibkit("audit", "purge").out == "No entry is due.\n"
+    assert ibkit("kill", "--note", "x").code == 0
+
+    with using(Edges(clock=ManualClock(datetime.now(UTC) + timedelta(days=450)))):
+        asked = ibkit("audit", "purge")
+        gone = ibkit("audit", "purge", "--yes", "--json")
+
+    assert asked.code == 2
+    assert "1 are due by a clock of" in asked.err
+    assert "--yes: it is needed where nobody can be asked" in asked.err
+    assert (gone.code, gone.json) == (0, {"gone": 1})
+    (entry,) = entries(ibkit)
+    assert (entry["action"], entry["object"], entry["actor"][:4]) == ("audit.purge", "entries up to 1", "cli:")
+    assert ibkit("audit", "verify").code == 0
+
+
+@pytest.mark.requirement("MON-10")
 def test_a_head_of_another_machine_needs_its_public_key(ibkit: Make, home: Path) -> None:
     assert ibkit("kill", "--note", "x").code == 0
     assert ibkit("audit", "export", "--head", "--out", "head.json").code == 0
@@ -333,6 +353,9 @@ def test_a_head_of_another_machine_needs_its_public_key(ibkit: Make, home: Path)
     stranger = ibkit("audit", "verify", "--head", "head.json")
     assert (stranger.code, "a key that is not trusted here" in stranger.out) == (1, True)
     assert ibkit("audit", "verify", "--head", "head.json", "--public-key", "theirs.pem").code == 0
+    (keys / "trusted").mkdir(parents=True)
+    (keys / "trusted/theirs.pem").write_text((home / "theirs.pem").read_text())
+    assert ibkit("audit", "verify", "--head", "head.json").code == 0
     assert (home / "theirs.pem").read_text() == (home / "elsewhere/public_key.pem").read_text()
 
 

@@ -221,6 +221,7 @@ def test_status_tells_of_keys_and_credentials_that_are_due(ibkit: Run, home: Pat
     settings(home, f"ENCRYPTION_KEY={OLD}", "ENCRYPTION_IV=0102030405060708090a0b0c")
     shown = ibkit("vault", "status").out
     assert "ENCRYPTION_IV is set, and nothing of the old format is left" in shown
+    assert "-> Remove it. If anything was of that format, `ibkit vault rotate`" in shown
     assert "older than 90 days (KEY_ROTATION_DAYS)" in shown
     assert "The credentials of u1, main, are" in shown
 
@@ -335,6 +336,12 @@ def test_a_rotation_that_is_killed_again_and_again_leaves_every_secret_readable(
     assert opens(home, ring_of(NEW)) == everything
 
 
+def needed(ibkit: Run) -> dict[str, tuple[int, int, int]]:
+    """Key id → how many texts of the vault, second steps and alert channels need it, as `vault status` says."""
+    rows = ibkit("vault", "status", "--json").json["keys"]
+    return {row["key_id"]: (row["sealed"], row["second_steps"], row["alert_channels"]) for row in rows}
+
+
 @pytest.mark.requirement("VLT-05", "FUT-06")
 def test_second_steps_of_users_open_with_the_new_key_alone(ibkit: Run, home: Path) -> None:
     """Also where JWT_SECRET is not set in production: nothing is signed here."""
@@ -361,10 +368,14 @@ def test_second_steps_of_users_open_with_the_new_key_alone(ibkit: Run, home: Pat
 
     anyio.run(users, add)
     settings(home, f"ENCRYPTION_KEY={NEW}", f"ENCRYPTION_KEY_PREVIOUS={OLD}", "APP_ENV=production")
+    assert needed(ibkit) == {ring_of(NEW).current_id: (0, 0, 0), ring_of(OLD).current_id: (5, 1, 0)}
+    assert "6 secrets are sealed with another key than the current one" in ibkit("vault", "status").out
     ran = ibkit("vault", "rotate")
 
     assert ran.code == 0, ran.err
     assert "1 second steps of users sealed anew" in ran.err
+    assert needed(ibkit) == {ring_of(NEW).current_id: (5, 1, 0)}
+    assert ibkit("vault", "status", "--json").json["to_rewrap"] == 0
     sealed = anyio.run(users, anna).totp_secret
     assert VaultSealing(sealer(ring_of(NEW))).open("a" * 32, sealed).reveal() == secret.reveal()
 
@@ -387,11 +398,18 @@ def test_alert_channels_open_with_the_new_key_alone(ibkit: Run, home: Path) -> N
             await opened.close()
 
     anyio.run(lambda: channels(ring_of(OLD), put=True))
+    assert needed(ibkit) == {ring_of(OLD).current_id: (5, 0, 1)}
     ran = ibkit("vault", "rotate")
 
     assert ran.code == 0, ran.err
     assert "1 alert channels sealed anew" in ran.err
+    assert needed(ibkit) == {ring_of(keys_in(home)[0]).current_id: (5, 0, 1)}
     assert anyio.run(lambda: channels(ring_of(keys_in(home)[0]), put=False)) == address
+    anyio.run(lambda: channels(ring_of(OTHER), put=True))  # by a process that cannot learn the new key
+    found = ibkit("vault", "status")
+    (line,) = [line for line in found.out.splitlines() if line.startswith(ring_of(OTHER).current_id)]
+    assert line.split("  ")[-1].split() == ["1"]  # of a key that the vault's own table does not know
+    assert "1 secrets are sealed with another key than the current one" in found.out
 
 
 @pytest.mark.requirement("VLT-05", "FUT-06")

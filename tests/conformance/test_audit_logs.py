@@ -7,17 +7,19 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from fakes import START
 from ibkit.clock import ManualClock
 from ibkit.errors import StorageError
 from ibkit.model import Secret
+from ibkit.store import audit_retention
 from ibkit.store.audit import KEPT, AuditLog, append
 from ibkit.store.audit_key import signer_at
 from ibkit.store.database import to_engine
 from ibkit.vault import Act, Result
-from ibkit.vault.chain import BreakKind
+from ibkit.vault.chain import BreakKind, Link, LinkKind
 
 pytestmark = pytest.mark.anyio
 
@@ -254,33 +256,104 @@ async def test_a_head_counts_by_the_key_that_signed_it(log, trusted, tmp_path):
     assert "a key that is not trusted here" in str(stranger.broken)
 
 
+async def in_use(log, clock, days):
+    """As time goes by, somebody does something every twenty days."""
+    for _ in range(days // 20):
+        await clock.sleep(timedelta(days=20).total_seconds())
+        await log.record(act(at=clock.now()))
+    await clock.sleep(timedelta(days=days % 20).total_seconds())
+
+
 @pytest.mark.requirement("MON-10")
-async def test_what_is_older_than_400_days_goes_and_the_chain_stays_whole(log, clock, trusted):
+async def test_what_is_older_than_400_days_goes_and_the_chain_stays_whole(log, clock, trusted, monkeypatch):
+    monkeypatch.setattr(audit_retention, "_AT_ONCE", 4)  # so that it takes two transactions
     await filled(log, 6)
     early = await log.head()
-    await clock.sleep(timedelta(days=10).total_seconds())
-    await filled(log, 4, at=clock.now())
+    await in_use(log, clock, 40)
     later = await log.head()
     assert await log.purge() == 0
 
-    await clock.sleep((KEPT - timedelta(days=5)).total_seconds())
+    await in_use(log, clock, 361)
     assert await log.purge() == 6
     assert await log.purge() == 0
 
     entries = await log.entries()
-    assert [entry.number for entry in entries] == [11, 10, 9, 8, 7]
-    assert (entries[0].action, entries[0].object) == ("audit.purge", "entries up to 6")
+    assert [entry.number for entry in entries] == [*range(28, 6, -1)]
+    assert [(entry.actor, entry.action, entry.object) for entry in entries[:2]] == [
+        ("ibkit", "audit.purge", "entries up to 6"),
+        ("ibkit", "audit.purge", "entries up to 4"),
+    ]
     found = await log.verify(trusted=trusted)
-    assert (found.broken, found.first, found.last, found.checked) == (None, 7, 11, 5)
+    assert (found.broken, found.first, found.last, found.checked) == (None, 7, 28, 22)
     assert (await log.verify(trusted=trusted, head=later)).broken is None
     assert (await log.verify(trusted=trusted, head=early)).broken is None  # it ends where the anchor stands
 
+    monkeypatch.undo()
     await clock.sleep(KEPT.total_seconds() + 1)
-    assert await log.purge() == 5  # all that is there; the chain goes on from the anchor
-    assert [entry.number for entry in await log.entries()] == [12]
+    assert await log.purge(actor="cli:ada", confirmed=True) == 22  # all of it; the chain goes on from the anchor
+    assert [(entry.number, entry.actor) for entry in await log.entries()] == [(29, "cli:ada")]
     found = await log.verify(trusted=trusted, head=early)
     assert (found.broken, found.checked) == (None, 1)
     assert "is older than what is kept" in found.notes[0]
+
+
+@pytest.mark.requirement("MON-10")
+@pytest.mark.parametrize("jump", [60, 200, 5000])
+async def test_a_clock_that_jumped_ahead_takes_nothing_away(log, clock, jump):
+    """The entry that is written before anybody looks is written by that very clock."""
+    await filled(log, 3)
+    await in_use(log, clock, 360)
+    await clock.sleep(timedelta(days=jump).total_seconds())
+    await log.record(act(at=clock.now()))
+
+    with pytest.raises(StorageError, match=r"log was taken away: \d+ are due by a clock of") as held:
+        await log.purge()
+
+    assert held.value.details["withheld"] == "clock"
+    assert len(await log.entries()) == 22
+    assert await log.purge(confirmed=True) > 0  # a person knows that nobody did anything in between
+
+
+@pytest.mark.requirement("MON-10")
+async def test_nearly_all_goes_only_if_a_person_says_so(log, clock):
+    """The wrong clock has stood for weeks, and looks like the right one by now."""
+    await filled(log, 30)
+    await clock.sleep(timedelta(days=500).total_seconds())
+    await in_use(log, clock, 40)
+
+    with pytest.raises(StorageError, match="taken away: 30 of 32 entries would go") as held:
+        await log.purge()
+    assert held.value.details["withheld"] == "most"
+    assert len(await log.entries()) == 32
+
+    await log.record(*(act(number, at=clock.now()) for number in range(2)))
+    assert await log.purge() == 30  # more than a tenth stays
+
+
+@pytest.mark.requirement("MON-10")
+async def test_an_anchor_counts_only_with_a_signature_of_ours_or_of_a_listed_key(log, url, clock, signer, tmp_path):
+    """Who can write the database takes entries away behind an anchor of a key of their own; ours would make it good."""
+    stranger = signer_at(tmp_path / "elsewhere", secrets.token_bytes)
+    await filled(log, 8)
+    await in_use(log, clock, 405)
+    async with tampering(url) as connection:
+        digest = connection.exec_driver_sql("SELECT hash FROM audit_entries WHERE number = 4").scalar()
+        anchor = stranger.sign(Link(4, bytes(digest)), kind=LinkKind.ANCHOR, at=START.isoformat()).document["anchor"]
+        connection.execute(
+            text("INSERT INTO audit_anchors VALUES (:number, :hash, :at, :public_key, :signature)"), anchor
+        )
+        connection.exec_driver_sql("DELETE FROM audit_entries WHERE number <= 4")
+
+    for confirmed in (False, True):
+        with pytest.raises(StorageError, match=r"is signed by .* a key that is not trusted here") as held:
+            await log.purge(confirmed=confirmed)
+        assert held.value.details["withheld"] == "anchor"
+        assert (await log.entries())[-1].number == 5
+
+    keys = lambda: {stranger.public_key}  # noqa: E731
+    async with AuditLog(Secret(url), clock=clock, signer=signer, trusted=keys) as theirs_is_listed:
+        assert await theirs_is_listed.purge() == 4
+    assert (await log.entries())[-1].number == 9
 
 
 @pytest.mark.requirement("MON-10")
@@ -308,7 +381,7 @@ async def test_retention_hides_no_change(log, url, clock):
     await clock.sleep((KEPT + timedelta(days=1)).total_seconds())
 
     with pytest.raises(StorageError, match="Nothing of the audit log was taken away: entry 3 is changed"):
-        await log.purge()
+        await log.purge(confirmed=True)
     assert len(await log.entries()) == 10
 
 
@@ -316,7 +389,7 @@ async def test_retention_hides_no_change(log, url, clock):
 async def test_anchors_are_as_fixed_as_entries(log, url, clock):
     await filled(log, 3)
     await clock.sleep((KEPT + timedelta(days=1)).total_seconds())
-    assert await log.purge() == 3
+    assert await log.purge(confirmed=True) == 3
     for statement in ("DELETE FROM audit_anchors", "UPDATE audit_anchors SET number = 9"):
         with pytest.raises(SQLAlchemyError, match="append-only"):
             run_sql(url, statement)
@@ -355,7 +428,7 @@ async def test_an_export_is_the_whole_chain_with_its_head(log, clock, trusted):
     await filled(log, 3)
     await clock.sleep((KEPT + timedelta(days=1)).total_seconds())
     await filled(log, 2, at=clock.now())
-    await log.purge()
+    await log.purge(confirmed=True)
     written = []
 
     head = await log.export(written.append)

@@ -9,13 +9,23 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import anyio
 import pytest
 
+from ibkit.bootstrap.users import open_users
+from ibkit.clock import SystemClock
+from ibkit.model import Secret
+from ibkit.settings import load
+from ibkit.users import Role
+from ibkit.users.totp import STEP_S, code_at
 from running import RunningSimulator, command, running_simulator
 from running import until as comes
 from service_desks import ORDER, Served, new_key
+from service_people import secret_of
+from user_desks import CHEAP, PASSWORD
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")]
 
@@ -31,24 +41,17 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSimulator
 
 @contextmanager
 def serving(
-    world: RunningSimulator, home: Path, *words: str, die: str = ""
+    world: RunningSimulator, home: Path, *words: str, die: str = "", own_users: bool = False, **more: str
 ) -> Iterator[tuple[Served, subprocess.Popen]]:
+    """own_users: those of the installation instead of the tests'. more: of its environment."""
     home.mkdir(exist_ok=True)
-    env = {"PATH": os.environ.get("PATH", ""), "HOME": str(home), "DIE": die}
-    words_of_all = [
-        sys.executable,
-        str(SCRIPT),
-        "--env-file",
-        str(world.env("oauth1a")),
-        "serve",
-        "--port",
-        "0",
-        *words,
-    ]
+    env = {"PATH": os.environ.get("PATH", ""), "HOME": str(home), "DIE": die, **more}
+    all_words = ["--env-file", str(world.env("oauth1a")), "serve", "--port", "0", *words]
+    whole = command(*all_words) if own_users else [sys.executable, str(SCRIPT), *all_words]
     log = home / f"log-{die or 'whole'}"
     with (
         log.open("w") as out,
-        subprocess.Popen(words_of_all, stdout=out, stderr=subprocess.STDOUT, cwd=home, env=env) as process,
+        subprocess.Popen(whole, stdout=out, stderr=subprocess.STDOUT, cwd=home, env=env) as process,
     ):
         try:
             comes(lambda: "Serving http" in log.read_text() or process.poll() is not None, what="the service")
@@ -113,6 +116,67 @@ def test_a_service_without_the_watch_takes_orders_follows_them_and_ends_in_good_
         assert service.ask("GET", path).data["filled_quantity"] == 3
         process.send_signal(signal.SIGTERM)
         assert process.wait(12) == 0
+
+
+@pytest.mark.requirement("GWY-02", "VLT-10")
+def test_at_a_simulator_people_keep_their_own_time_and_orders_that_of_the_market(
+    world: RunningSimulator, tmp_path: Path
+) -> None:
+    """A phone knows nothing of the hour at which a simulated market was opened."""
+    world.reset()
+    key, home = "9d" * 16 + "3e" * 16, tmp_path / "home"
+    given = {"HOME": str(home), "ENCRYPTION_KEY": key}
+    real = SystemClock()
+
+    def code(secret: Secret[bytes]) -> str:
+        return code_at(secret, int(real.now().timestamp()) // STEP_S)
+
+    async def enrol() -> Secret[bytes]:
+        async with open_users(
+            load(environ=given, directory=home, require_method=False), clock=real, cost=CHEAP
+        ) as desk:
+            await desk.keeper.add("anna", Role.TRADER, PASSWORD)
+            secret = secret_of((await desk.keeper.begin_totp("anna")).reveal())
+            earlier = code_at(secret, int(real.now().timestamp()) // STEP_S - 1)  # a code is good once
+            await desk.keeper.confirm_totp("anna", earlier)
+            return secret
+
+    home.mkdir()
+    secret = anyio.run(enrol)
+    with serving(world, home, own_users=True, ENCRYPTION_KEY=key) as (service, process):
+        words = {"name": "anna", "password": PASSWORD.reveal()}
+        first = service.ask("POST", "/api/sign-in", words, token=None)
+        assert first.status == 202, first.raw
+        step = {"challenge": first.data["challenge"], "code": code(secret)}
+        signed_in = service.ask("POST", "/api/sign-in/code", step, token=None)
+        assert signed_in.status == 200, signed_in.raw
+        ends = datetime.fromisoformat(signed_in.data["expires_at"]) - real.now()
+        assert timedelta(hours=23) < ends < timedelta(hours=25)
+        comes(lambda: service.ask("GET", "/health/broker").status == 200, what="the login")
+        order = service.ask("POST", "/broker-order", WISH, key=new_key(), token=signed_in.data["token"])
+        assert order.status in (201, 202), order.raw
+        assert order.data["created_at"].startswith("2026-11-20T")
+
+        by_command = subprocess.run(
+            command("--env-file", str(world.env("oauth1a")), "user", "token", "anna"),
+            env={"PATH": os.environ.get("PATH", ""), **given},
+            cwd=home,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert service.ask("GET", "/api/me", token=by_command.stdout.strip()).status == 200
+
+        for _ in range(5):
+            service.ask("POST", "/api/sign-in", {**words, "password": "not the password"}, token=None)
+        waits = service.ask("POST", "/api/sign-in", words, token=None)
+        assert (waits.status, waits.code) == (429, "E-RATE")
+        assert 1 <= int(waits.headers["retry-after"]) <= 15 * 60
+        for number in range(5):
+            service.ask("GET", "/api/me", token=f"x.y.{number}")
+        comes(lambda: "failed sign-ins or bad tokens of address" in (home / "log-whole").read_text(), what="the alert")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
 
 
 @pytest.mark.requirement("GWY-01", "GWY-02", "DOC-01")

@@ -556,6 +556,25 @@ async def test_a_browser_session_ends_after_twelve_hours_of_use(users: Users) ->
 
 
 @pytest.mark.requirement("UI-01")
+async def test_twelve_hours_count_from_the_proof_and_a_new_one_begins_them_anew(users: Users) -> None:
+    await users.add()
+    proof = await users.signed_in()
+    users.advance(minutes=4)  # until the browser had its cookie
+    first = await users.sign_ins.begin_session(proof, address=HERE)
+    while users.clock.now() + timedelta(minutes=20) < START + ABSOLUTE:
+        users.advance(minutes=20)
+        await users.sign_ins.session_of(first, address=HERE)
+    second = await users.sign_ins.begin_session(await users.signed_in(), address=HERE)
+
+    users.clock.set(START + ABSOLUTE)
+    with pytest.raises(AuthError):
+        await users.sign_ins.session_of(first, address=HERE)
+    for _ in range(5):
+        await users.sign_ins.session_of(second, address=HERE)
+        users.advance(minutes=20)
+
+
+@pytest.mark.requirement("UI-01")
 async def test_each_sign_in_of_a_browser_gets_a_new_id_and_ends_the_old_one(users: Users) -> None:
     anna = await users.add()
     planted = Secret("an-id-that-somebody-planted")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -80,6 +81,15 @@ async def reseal_channels(settings: Settings, *, clock: Clock) -> tuple[int, tup
     database = await anyio.to_thread.run_sync(lambda: open_records(settings.database_url, parts=("alerts",)))
     try:
         return await _channels_of(settings, database, clock=clock).reseal()
+    finally:
+        await database.close()
+
+
+async def channels_by_key(settings: Settings, *, clock: Clock) -> Counter[str]:
+    """Key id of the vault → how many users' channels need it. StorageError."""
+    database = await anyio.to_thread.run_sync(lambda: open_records(settings.database_url, parts=("alerts",)))
+    try:
+        return await _channels_of(settings, database, clock=clock).by_key()
     finally:
         await database.close()
 

@@ -4,7 +4,7 @@
     AuditQueue     what a trading desk has done: told without waiting, written by a thread of its own
 
 An order never waits for the audit log, and none fails because of it. What cannot be written is kept and tried again
-with the next act and at the end; what is left then is told.
+with the next act and at the end; what is left then is told. So is what retention leaves standing, as an alert.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 
-from ibkit.bootstrap.edge import edges
-from ibkit.clock import Clock, SystemClock
-from ibkit.errors import Effect, IbkitError, TradingError
+from ibkit.bootstrap.edge import edges, machine_clock, using
+from ibkit.clock import Clock
+from ibkit.errors import ConfigError, Effect, IbkitError, TradingError
 from ibkit.settings import Settings
 from ibkit.vault import Act, Result
 from ibkit.vault.act import HERE
@@ -35,7 +35,16 @@ if TYPE_CHECKING:
     from ibkit.trading.events import Planned
     from ibkit.trading.questions import Asker, Said
 
-__all__ = ["AuditQueue", "audit_clock", "audit_log", "audit_path", "local_actor", "record_now", "result_of"]
+__all__ = [
+    "AuditQueue",
+    "audit_clock",
+    "audit_log",
+    "audit_path",
+    "local_actor",
+    "record_now",
+    "result_of",
+    "trusted_keys",
+]
 
 _LOG = logging.getLogger(__name__)
 _MOST_KEPT = 10_000
@@ -61,20 +70,30 @@ def audit_path(settings: Settings) -> Path:
 
 def audit_clock() -> Clock:
     """The machine's clock, also where orders follow a simulator's: an audit log tells when it really was."""
-    return edges().clock or SystemClock()
+    return machine_clock()
 
 
 def audit_log(settings: Settings) -> AuditLog:
     """The log, for `async with`. StorageError on entering."""
-    return audit_log_of(settings, audit_clock(), edges().random)
-
-
-def audit_log_of(settings: Settings, clock: Clock, random: Callable[[int], bytes]) -> AuditLog:
     from ibkit.store.audit import AuditLog
-    from ibkit.store.audit_key import signer_at
+    from ibkit.store.audit_key import signer_at, trusted_at
+
+    folder, random = audit_path(settings), edges().random
+    return AuditLog(
+        settings.database_url,
+        clock=audit_clock(),
+        signer=lambda: signer_at(folder, random),
+        trusted=lambda: trusted_at(folder),
+    )
+
+
+def trusted_keys(settings: Settings) -> frozenset[str]:
+    """Whose heads and anchors count here: our own key's, and those of `audit/trusted/`. ConfigError (E-KEY-…)."""
+    from ibkit.store.audit_key import public_key_at, trusted_at
 
     folder = audit_path(settings)
-    return AuditLog(settings.database_url, clock=clock, signer=lambda: signer_at(folder, random))
+    own = public_key_at(folder)
+    return trusted_at(folder) | ({own} if own else set())
 
 
 async def record_now(settings: Settings, *acts: Act) -> None:
@@ -94,20 +113,21 @@ def result_of(error: IbkitError) -> Result:
 class AuditQueue:
     """The acts of a trading desk, on their way to the log. Nothing is opened before the first of them.
 
-    warn: told once at the end, where some of them could not be written.
+    warn: told once at the end, where some of them could not be written, or entries are due that did not go.
     """
 
     def __init__(self, settings: Settings, *, warn: Callable[[str], None] = _LOG.warning) -> None:
         self._settings = settings
+        self._edges = edges()
         self._clock = audit_clock()
         self._warn = warn
-        self._random = edges().random
         self._acts: queue.SimpleQueue[Callable[[], Act] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._waiting: list[Act] = []
         self._lost = 0
         self._problem = ""
+        self._not_purged: IbkitError | None = None
         self._purged_on: date | None = None
 
     def tell(self, make: Callable[[], Act]) -> None:
@@ -171,13 +191,19 @@ class AuditQueue:
         if left or thread.is_alive():
             why = self._problem or "the database does not answer"
             self._warn(f"note: {max(left, 1)} acts are not in the audit log: {why}")
+        if self._not_purged is not None:
+            self._warn(f"note: {self._not_purged.message}. {self._not_purged.remedy}".rstrip())
 
     async def _work(self) -> None:
         """The thread, until `close`. Opened once for all; after a failure anew with what comes next."""
+        with using(self._edges):  # those of whoever made the queue: a new thread has none
+            await self._write_all()
+
+    async def _write_all(self) -> None:
         more = self._gather()
         while True:
             try:
-                async with audit_log_of(self._settings, self._clock, self._random) as log:
+                async with audit_log(self._settings) as log:
                     while True:
                         await self._write(log)
                         if not more:
@@ -215,7 +241,41 @@ class AuditQueue:
             del self._waiting[:_AT_ONCE]
         if self._purged_on != self._clock.now().date():
             self._purged_on = self._clock.now().date()
+            await self._purge(log)
+
+    async def _purge(self, log: AuditLog) -> None:
+        """What holds it up holds up no act: it is told, and tried again tomorrow."""
+        try:
             await log.purge()
+            self._not_purged = None
+        except IbkitError as error:
+            _LOG.warning("old audit entries did not go", extra={"code": error.code, "why": error.message})
+            if "withheld" not in error.details and not isinstance(error, ConfigError):
+                return  # the database is busy or away
+            self._not_purged = error
+            try:
+                await _note_alert(self._settings, error)
+            except IbkitError as failed:
+                _LOG.warning("an alert could not be noted", extra={"code": failed.code, "why": failed.message})
+
+
+async def _note_alert(settings: Settings, error: IbkitError) -> None:
+    """On disk; whichever process has a dispatcher delivers it."""
+    from ibkit.bootstrap.alerting import open_alerting
+    from ibkit.store.audit_retention import ASK_A_PERSON
+    from ibkit.trading.alert import Severity
+    from ibkit.trading.alerting import EventKind, Happening
+
+    async with open_alerting(settings) as alerting:
+        happening = Happening(
+            event=EventKind.SECURITY_FINDING,
+            severity=Severity.WARNING if error.details.get("withheld") in ASK_A_PERSON else None,
+            subject="retention of the audit log",
+            message=error.message,
+            remedy=error.remedy,
+            at=alerting.clock.now(),
+        )
+        await alerting.incidents.note(happening, channels=await alerting.channels.all())
 
 
 def order_act(planned: Planned, found: Intent | IbkitError, at: datetime) -> Act:

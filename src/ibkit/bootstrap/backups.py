@@ -30,6 +30,7 @@ from ibkit.errors import ConfigError, StorageError, discreet
 from ibkit.model import Secret
 from ibkit.settings import VARIABLES, Settings
 from ibkit.store import backups, file_copies, table_lines
+from ibkit.store.audit_key import trusted_files
 from ibkit.store.backups import Manifest
 from ibkit.store.database import SCHEMA, sqlite_path, to_engine
 from ibkit.store.failures import failures_of
@@ -192,6 +193,7 @@ def secret_files(settings: Settings) -> list[Path]:
         settings.vault.file,
         audit / "signing_key.pem",
         audit / "public_key.pem",
+        *trusted_files(audit),
         settings.oauth1.signature_key_path,
         settings.oauth1.encryption_key_path,
         settings.oauth1.dh_param_path,

@@ -18,13 +18,12 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
-from ibkit.bootstrap.auditing import audit_log, audit_path
+from ibkit.bootstrap.auditing import audit_log, trusted_keys
 from ibkit.bootstrap.backups import backups_folder, restore_backup
 from ibkit.bootstrap.desks import journal_path
 from ibkit.bootstrap.vaults import open_vault
 from ibkit.errors import ConfigError, IbkitError, StorageError
 from ibkit.settings import Settings
-from ibkit.store.audit_key import public_key_at
 from ibkit.store.database import sqlite_path
 
 __all__ = ["Drill", "newest_backup", "recover_for_trial"]
@@ -105,9 +104,8 @@ def _counts(settings: Settings) -> dict[str, int]:
 
 
 async def _chain(settings: Settings, there: Settings, faults: list[str]) -> int:
-    own = public_key_at(audit_path(settings))
     async with audit_log(there) as log:
-        verdict = await log.verify(trusted={own} if own else set())
+        verdict = await log.verify(trusted=trusted_keys(settings))
     if verdict.broken is not None:
         faults.append(f"audit log: {verdict.broken}")
     return verdict.checked

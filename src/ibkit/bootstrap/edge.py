@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 
+from ibkit.clock import Clock, SystemClock
+
 if TYPE_CHECKING:
     from ibkit.client.transport import Transport
-    from ibkit.clock import Clock
     from ibkit.settings import Settings
     from ibkit.users.principal import Authenticator
 
-__all__ = ["Edges", "edges", "run", "using"]
+__all__ = ["Edges", "edges", "machine_clock", "run", "using"]
 
 T = TypeVar("T")
 
@@ -43,6 +44,11 @@ _edges: ContextVar[Edges] = ContextVar("edges")
 
 def edges() -> Edges:
     return _edges.get(Edges())
+
+
+def machine_clock() -> Clock:
+    """That of people: of sign-ins, tokens, a phone's codes, the audit log. Orders may follow a simulator's instead."""
+    return edges().clock or SystemClock()
 
 
 @contextmanager

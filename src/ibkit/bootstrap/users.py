@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from ibkit.users.ports import Sealing, TellFinding, untold
 from ibkit.users.principal import Scope
 from ibkit.users.user import User, allowed_scopes, kept_name
 from ibkit.vault import Place, Sealer
+from ibkit.vault.seal import key_id_of
 
 __all__ = [
     "JWT_FILE",
@@ -37,6 +39,7 @@ __all__ = [
     "jwt_secret_of",
     "open_users",
     "reseal_second_steps",
+    "second_steps_by_key",
     "trading_user",
     "user_called",
     "users_now",
@@ -80,7 +83,10 @@ class VaultSealing:
 async def open_users(
     settings: Settings, *, clock: Clock, tell: TellFinding = untold, cost: Cost | None = None
 ) -> AsyncIterator[UserDesk]:
-    """The users in a database of their own opening, for a command. A service has one already: `users_of`."""
+    """The users in a database of their own opening, for a command. A service has one already: `users_of`.
+
+    clock: the machine's (`edge.machine_clock`), by which a phone makes its codes, whatever clock orders follow.
+    """
 
     def opened() -> Database:
         return open_records(settings.database_url, parts=(_PART,))
@@ -168,6 +174,16 @@ async def reseal_second_steps(settings: Settings, *, clock: Clock) -> tuple[int,
         sealing = _sealing_of(settings, clock)
         keeper = UserKeeper(store, Hasher(random, None), sealing, clock=clock, random=random)
         return await keeper.reseal()
+
+
+async def second_steps_by_key(settings: Settings) -> Counter[str]:
+    """Key id of the vault → how many second steps are sealed with it. StorageError."""
+    database = await anyio.to_thread.run_sync(lambda: open_records(settings.database_url, parts=(_PART,)))
+    try:
+        users = await SqlUsers(database).users()
+    finally:
+        await database.close()
+    return Counter(key_id_of(user.totp_secret) for user in users if user.totp_secret)
 
 
 @discreet

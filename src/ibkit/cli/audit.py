@@ -91,7 +91,7 @@ def _vault_key(settings: Settings) -> Iterator[Weakness]:
         yield Weakness("ENCRYPTION_KEY", Severity.LOW, said, "Set the key, or delete the folder tokens.")
     if vault.iv is not None:
         said = "a fixed IV serves only to read data of an older product"
-        yield Weakness("ENCRYPTION_IV", Severity.MEDIUM, said, "Remove ENCRYPTION_IV once that data has been read.")
+        yield Weakness("ENCRYPTION_IV", Severity.MEDIUM, said, "Read that data, remove it, `ibkit vault rotate`.")
 
 
 @discreet

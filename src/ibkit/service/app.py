@@ -57,7 +57,7 @@ Work = Callable[[AnyRequest], Awaitable[Answer]]
 
 @dataclass(kw_only=True)
 class Service:
-    """All that the handlers need. clock: of the service itself; a broker's login may have another.
+    """All that the handlers need. clock: of the login by default, which may follow a simulator; people have theirs.
 
     credentials: those of users, None with ENABLE_MULTI_USER=false.
     """

@@ -225,7 +225,7 @@ class _Door:
     async def keeper(self, request: AnyRequest) -> Asker:
         who = await self.asked.who(request)
         _ = self.desk
-        may_keep_credentials(who, now=self.service.clock.now())
+        may_keep_credentials(who, now=self.service.people.users.clock.now())
         self.service.rates.take(who.user_id)
         address = str(request.scope.get("state", {}).get("address", ""))
         return Asker(user_id=who.user_id, actor=who.user_id, address=address)

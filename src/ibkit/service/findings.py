@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from ibkit.bootstrap.alerting import Alerting, open_alerting
 from ibkit.errors import IbkitError
@@ -41,11 +42,12 @@ class Findings:
         log.warning("security finding", extra={"subject": happening.subject, "count": finding.count})
         open_already = self._alerting()
         if open_already is not None:
-            open_already.dispatcher.tell(happening)
+            # By the clock of the alerts, which may be a simulator's: one of another hour would wait for that hour.
+            open_already.dispatcher.tell(replace(happening, at=open_already.clock.now()))
             return
         try:  # a service without a login: delivered at once, at most ten channels' time limits
             async with open_alerting(self._settings) as alerting:
-                alerting.dispatcher.tell(happening)
+                alerting.dispatcher.tell(replace(happening, at=alerting.clock.now()))
                 await alerting.dispatcher.once()
         except IbkitError as error:
             log.warning("a finding could not be told", extra={"code": error.code})

@@ -78,7 +78,7 @@ class _Home:
 
 
 class Orders:
-    """clock: for the age of a sign-in. own: the connections of users, where each has their own.
+    """clock: of people, for the age of a sign-in. own: the connections of users, where each has their own.
 
     earlier_owner: whose the orders of before there were several users are.
     """

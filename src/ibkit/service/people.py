@@ -1,8 +1,12 @@
-"""Who asks, and what they may do. Source: requirements GWY-02, GWY-09."""
+"""Who asks, and what they may do. Source: requirements GWY-02, GWY-09; threat TM-09.
+
+A token that is none, or no more, is 401, always the same; so the caller throws it away. One that is good, of a person
+who signed in too long ago for what is asked, is 403 (409 E-LIVE for a live order): it goes on to serve for the rest.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from ibkit.errors import AuthError, ConfigError, NotFound, NotPermitted, TradingError
 from ibkit.model import AccountId, Environment, Secret
@@ -11,7 +15,6 @@ from ibkit.users import is_fresh
 from ibkit.users.principal import Authenticator, Principal, Role, Scope
 
 __all__ = [
-    "SIGNED_IN_FOR_LIVE",
     "bearer_of",
     "may_administer",
     "may_connect",
@@ -23,7 +26,6 @@ __all__ = [
     "who_asks",
 ]
 
-SIGNED_IN_FOR_LIVE = timedelta(minutes=15)
 _MOST_TOKEN = 8 * 1024
 _TRADERS = frozenset({Role.OWNER, Role.ADMIN, Role.TRADER})
 _ADMINISTRATORS = frozenset({Role.OWNER, Role.ADMIN})
@@ -73,9 +75,7 @@ def may_order(who: Principal, environment: Environment, *, now: datetime, lessen
         return
     if Scope.ORDERS_LIVE not in who.scopes:
         raise _forbidden(f"this token lacks the scope {Scope.ORDERS_LIVE.value}")
-    if who.signed_in_at is None or who.api_key_id:
-        return
-    if not lessens and now - who.signed_in_at > SIGNED_IN_FOR_LIVE:
+    if not lessens and _is_stale(who, now):
         raise TradingError(
             "Live trading not confirmed: the sign-in is older than 15 minutes",
             code="E-LIVE",
@@ -93,11 +93,7 @@ def may_administer(who: Principal) -> None:
 def must_be_fresh(who: Principal, *, now: datetime) -> None:
     """NotPermitted (E-FORBIDDEN) unless a person proved who they are within 15 minutes: what opens doors. TM-09."""
     if not is_fresh(who, now):
-        raise NotPermitted(
-            "Forbidden: that needs a person's sign-in of the last 15 minutes",
-            code="E-FORBIDDEN",
-            remedy="Sign in again and repeat it; a machine key cannot do this.",
-        )
+        raise _too_long_ago("Sign in again and repeat it; a machine key cannot do this.")
 
 
 def may_connect(who: Principal) -> None:
@@ -113,8 +109,8 @@ def may_connect(who: Principal) -> None:
 def may_keep_credentials(who: Principal, *, now: datetime) -> None:
     """Whether they may give, test and delete credentials of their own.
 
-    NotPermitted (E-FORBIDDEN) by role or scope; AuthError (E-APP-AUTH) where a person's sign-in is older than that for
-    live money: a session that somebody left open must not change what money is reached by (TM-09).
+    NotPermitted (E-FORBIDDEN) by role or scope, and where a person's sign-in is too old: a session that somebody left
+    open must not change what money is reached by (TM-09).
     """
     if who.role not in _TRADERS:
         raise _forbidden(f"a {who.role.value} keeps no credentials")
@@ -126,12 +122,8 @@ def may_keep_credentials(who: Principal, *, now: datetime) -> None:
         )
     if who.accounts is not None:
         raise _forbidden("this token is for certain accounts only")
-    if who.signed_in_at is not None and not who.api_key_id and now - who.signed_in_at > SIGNED_IN_FOR_LIVE:
-        raise AuthError(
-            "Unauthorized: the sign-in is older than 15 minutes",
-            code="E-APP-AUTH",
-            remedy="Sign in again, then change credentials within 15 minutes.",
-        )
+    if _is_stale(who, now):
+        raise _too_long_ago("Sign in again, then change credentials within 15 minutes.")
 
 
 def of_theirs(who: Principal, account_id: str | None) -> AccountId | None:
@@ -153,6 +145,16 @@ def of_theirs(who: Principal, account_id: str | None) -> AccountId | None:
             details={"accounts": sorted(who.accounts)},
         )
     raise NotFound(code="E-NOT-FOUND", details={"thing": "account"})
+
+
+def _is_stale(who: Principal, now: datetime) -> bool:
+    """Whether a person signed in too long ago for what opens doors or moves live money; a machine never did."""
+    return who.signed_in_at is not None and not is_fresh(who, now)
+
+
+def _too_long_ago(remedy: str) -> NotPermitted:
+    why = "Forbidden: that needs a person's sign-in of the last 15 minutes"
+    return NotPermitted(why, code="E-FORBIDDEN", remedy=remedy)
 
 
 def _forbidden(why: str) -> NotPermitted:

@@ -68,7 +68,10 @@ def encode(value: Any) -> bytes:
 
 
 def problem_of(error: IbkitError | Refusal, *, trace_id: str, path: str, now: datetime | None = None) -> Reply:
-    """The answer that tells `error`; it is logged by its code and trace id."""
+    """The answer that tells `error`; it is logged by its code and trace id.
+
+    now: by the clock of the login, for a pause that IBKR asks for.
+    """
     status, headers = (error.status, error.headers) if isinstance(error, Refusal) else (0, {})
     told = error.error if isinstance(error, Refusal) else error
     status = status or told.http_status
@@ -99,8 +102,8 @@ _INWARD = ("unsent", "late", "path", "excerpt", "body")
 def _headers(error: IbkitError, status: int, now: datetime | None) -> dict[str, str]:
     if status == 401:
         return {"WWW-Authenticate": "Bearer"}
-    if isinstance(error, RateLimited) and error.retry_at is not None and now is not None:
-        return {"Retry-After": str(max(1, round((error.retry_at - now).total_seconds())))}
     if "retry_after" in error.details:
         return {"Retry-After": str(error.details["retry_after"])}
+    if isinstance(error, RateLimited) and error.retry_at is not None and now is not None:
+        return {"Retry-After": str(max(1, round((error.retry_at - now).total_seconds())))}
     return {}

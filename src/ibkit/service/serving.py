@@ -26,7 +26,7 @@ from ibkit.bootstrap.auditing import AuditQueue
 from ibkit.bootstrap.clients import clock_of
 from ibkit.bootstrap.connections import Confirm, Connection
 from ibkit.bootstrap.credential_desk import CredentialDesk, open_credential_desk
-from ibkit.bootstrap.edge import edges
+from ibkit.bootstrap.edge import edges, machine_clock
 from ibkit.bootstrap.multi_user import check_licence, earlier_owner_of, without_own_login
 from ibkit.bootstrap.processes import ending_by_force
 from ibkit.bootstrap.reminders import Reminders
@@ -108,7 +108,7 @@ async def open_service(
     monotonic = SystemClock().monotonic
     async with (
         _one_error(),
-        open_people(settings, clock=clock, monotonic=monotonic, tell=findings.tell) as people,
+        open_people(settings, clock=machine_clock(), monotonic=monotonic, tell=findings.tell) as people,
         open_connection_rows(settings) as rows,
         _credentials(settings) as credentials,
         _audit(settings) as audit,
@@ -122,7 +122,7 @@ async def open_service(
             authenticator=authenticator or people.users.authenticator,
             people=people,
             brokers=brokers,
-            orders=Orders(brokers, carrying, clock, own=own, earlier_owner=earlier_owner),
+            orders=Orders(brokers, carrying, people.users.clock, own=own, earlier_owner=earlier_owner),
             order_events=OrderEvents(brokers, SystemClock(), lambda: service.stopping),
             quote_events=QuoteEvents(brokers, lambda: service.stopping),
             layers=Layers(settings, lambda: service.connection, watch=watch, stopping=lambda: service.stopping),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from ibkit.store.database import Database
 from ibkit.store.migrating import for_engine
 from ibkit.trading.alerting import Channel
 from ibkit.vault import Place, Sealer
+from ibkit.vault.seal import key_id_of
 
 __all__ = ["FixedChannel", "SqlChannels"]
 
@@ -127,6 +129,12 @@ class SqlChannels:
                 await self._database.write(lambda c, row=row, anew=anew: _replace(for_engine(c), row, anew))  # type: ignore[misc]
                 done += 1
         return done, tuple(unreadable)
+
+    async def by_key(self) -> Counter[str]:
+        """Key id → how many channels need that key to be opened; "" for what names none."""
+        columns = (CHANNELS.c.sealed_address, CHANNELS.c.sealed_secret)
+        rows = await self._database.read(lambda c: for_engine(c).execute(select(*columns)).all())
+        return Counter(key for row in rows for key in {key_id_of(sealed) for sealed in row if sealed})
 
     # In threads: where a key is not known, a command or a key service may be asked for it.
     async def _sealed(self, value: Secret[str], place: Place) -> str:

@@ -11,11 +11,10 @@ Source: requirements MON-09, MON-10; reliability rules, threat TM-21.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import cast
 
 import anyio.to_thread
 from sqlalchemy import Connection, text
@@ -23,59 +22,27 @@ from sqlalchemy import Connection, text
 from ibkit.clock import Clock
 from ibkit.errors import StorageError
 from ibkit.model import Secret
+from ibkit.store.audit_retention import KEPT, due, take_away
+from ibkit.store.audit_rows import COLUMNS, anchor_of, append, chunks, doubt, end_of, one_snapshot, row_of, tables
 from ibkit.store.columns import instant_text
-from ibkit.store.database import SCHEMA, Database
+from ibkit.store.database import Database
 from ibkit.store.records import open_records
-from ibkit.store.transactions import driver_of
-from ibkit.vault.act import HERE, Act, Result, fields_of
-from ibkit.vault.chain import (
-    START,
-    Break,
-    BreakKind,
-    Entry,
-    Link,
-    LinkKind,
-    Row,
-    SignedLink,
-    Signer,
-    append_to,
-    follow,
-)
+from ibkit.vault.act import HERE, Act, Result
+from ibkit.vault.chain import START, Break, BreakKind, Entry, Link, LinkKind, Row, SignedLink, Signer, follow
 
 __all__ = ["KEPT", "MANY", "PART", "SIGN_INS", "WITHIN", "AuditLog", "Failures", "Verdict", "append"]
 
 PART = "audit"
-KEPT = timedelta(days=400)
 _NAME = "audit log"
-_CHUNK, _BATCH = 20_000, 1_000
-"""Entries asked for at a time, and taken up at a time: what lies in the processor's cache is checked faster."""
-_AT_ONCE = 5_000
-"""Entries taken away in one transaction: a longer one would hold up those who write."""
 _MOST_LISTED = 1000
-_COLUMNS = "number, at, actor, address, action, object, result, details, previous, hash"
 SIGN_INS = "auth."
 """Actions that begin so are sign-ins; MON-11 counts those that did not succeed."""
 MANY, WITHIN = 10, timedelta(minutes=15)
 """So many failures in such a time are a finding (MON-11)."""
 
 SignerOf = Callable[[], Signer]
-
-
-def append(connection: Connection, *acts: Act) -> tuple[Entry, ...]:
-    """Write `acts` in the caller's transaction, one after the other: they stand if it commits, else nothing does."""
-    entries, anchors = _tables(connection)
-    _lock(connection)
-    link = _end(connection, entries, anchors)
-    rows: list[Row] = []
-    for act in acts:
-        rows.append(append_to(link, fields_of(act)))
-        link = Link(rows[-1][0], rows[-1][-1])
-    if rows:
-        names = _COLUMNS.split(", ")
-        values = ", ".join(f":{name}" for name in names)
-        statement = text(f"INSERT INTO {entries} ({_COLUMNS}) VALUES ({values})")  # noqa: S608  # names of ours
-        connection.execute(statement, [dict(zip(names, row, strict=True)) for row in rows])
-    return tuple(Entry.of(row) for row in rows)
+Keys = Callable[[], Collection[str]]
+"""Public keys in hex."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,12 +75,16 @@ class AuditLog:
     """Fits `vault.Auditor`. Opening makes the tables where there are none.
 
     signer: called when something is to be signed for the first time, for it may have to make the key.
+    trusted: keys of others besides, whose anchors count when entries are taken away.
     """
 
-    def __init__(self, url: Secret[str], *, clock: Clock, signer: SignerOf | None = None) -> None:
+    def __init__(
+        self, url: Secret[str], *, clock: Clock, signer: SignerOf | None = None, trusted: Keys = frozenset
+    ) -> None:
         self._url = url
         self._clock = clock
         self._signer_of = signer
+        self._trusted = trusted
         self._opened: Database | None = None
 
     async def __aenter__(self) -> AuditLog:
@@ -168,9 +139,9 @@ class AuditLog:
         values = {**dict(given.values()), "most": max(1, min(limit, _MOST_LISTED))}
 
         def work(connection: Connection) -> tuple[Entry, ...]:
-            entries, _ = _tables(connection)
-            query = f"SELECT {_COLUMNS} FROM {entries} {where}ORDER BY number DESC LIMIT :most"  # noqa: S608
-            return tuple(Entry.of(_row(row)) for row in connection.execute(text(query), values))
+            entries, _ = tables(connection)
+            query = f"SELECT {COLUMNS} FROM {entries} {where}ORDER BY number DESC LIMIT :most"  # noqa: S608
+            return tuple(Entry.of(row_of(row)) for row in connection.execute(text(query), values))
 
         return await self._database.read(work)
 
@@ -184,7 +155,7 @@ class AuditLog:
         account, address = "object" if by_account else "''", "address" if by_address else "''"
 
         def work(connection: Connection) -> tuple[Failures, ...]:
-            entries, _ = _tables(connection)
+            entries, _ = tables(connection)
             query = text(
                 f"SELECT {account}, {address}, count(*), min(at), max(at) FROM {entries}"  # noqa: S608
                 " WHERE at >= :since AND action LIKE :sign_ins AND result <> :ok"
@@ -206,7 +177,7 @@ class AuditLog:
 
     async def head(self) -> SignedLink:
         """How far the chain has come, signed: to be kept where nobody who writes the database can reach it."""
-        link = await self._database.read(lambda connection: _end(connection, *_tables(connection)))
+        link = await self._database.read(lambda connection: end_of(connection, *tables(connection)))
         return self._sign(link, LinkKind.HEAD)
 
     async def export(self, write: Callable[[dict[str, object] | Entry], None], *, after: int = 0) -> SignedLink:
@@ -216,13 +187,13 @@ class AuditLog:
         """
 
         def work(connection: Connection) -> Link:
-            _one_snapshot(connection)
-            entries, anchors = _tables(connection)
-            anchor = _anchor(connection, anchors)
+            one_snapshot(connection)
+            entries, anchors = tables(connection)
+            anchor = anchor_of(connection, anchors)
             link = START if anchor is None else anchor.link
             if anchor is not None:
                 write(anchor.document)
-            for rows in _chunks(connection, entries, after=link.number):
+            for rows in chunks(connection, entries, after=link.number):
                 for row in rows:
                     if row[0] > after:
                         write(Entry.of(row))
@@ -240,33 +211,41 @@ class AuditLog:
 
         trusted: public keys (hex) whose anchors and heads count. only_after_head: trust what stands up to the head.
         """
-        if head is not None and (problem := _doubt(head, trusted)):
+        if head is not None and (problem := doubt(head, trusted)):
             return Verdict(first=0, last=0, checked=0, broken=Break(head.number, BreakKind.FORGED, problem))
         return await self._database.read(
             lambda connection: _verified(connection, trusted, head, only_after_head=only_after_head)
         )
 
-    async def purge(self) -> int:
+    async def purge(self, *, actor: str = "ibkit", confirmed: bool = False) -> int:
         """Take away what is older than 400 days, behind a signed anchor: how many entries went.
 
-        StorageError where what would go is not whole: the anchor would hide it.
+        actor: who asked for it. confirmed: a person has said that the clock is right, and that so many may go.
+        StorageError where something is not as it should be (`audit_retention.py`); what that concerns stays.
         """
-        cutoff = instant_text(self._clock.now() - KEPT)
+        now = self._clock.now()
         gone = 0
         while True:
-            due = await self._database.read(lambda connection: _due(connection, cutoff))
-            if due is None:
+            last = await self._database.read(
+                lambda connection: due(connection, now, trusted=self._anchor_keys, confirmed=confirmed)  # noqa: B023
+            )
+            if last is None:
                 return gone
-            signed = self._sign(due, LinkKind.ANCHOR)
+            confirmed = True  # what is judged is the whole of it, once; not what one transaction leaves
+            signed = self._sign(last, LinkKind.ANCHOR)
             act = Act(
                 at=self._clock.now(),
-                actor="ibkit",
+                actor=actor,
                 action="audit.purge",
-                object=f"entries up to {due.number}",
+                object=f"entries up to {last.number}",
                 address=HERE,
-                details={"older_than": cutoff},
+                details={"older_than": instant_text(now - KEPT)},
             )
-            gone += await self._database.write(lambda connection: _take_away(connection, signed, act))  # noqa: B023
+            gone += await self._database.write(lambda connection: take_away(connection, signed, act))  # noqa: B023
+
+    def _anchor_keys(self) -> Collection[str]:
+        own = () if self._signer_of is None else (self._signer_of().public_key,)
+        return (*own, *self._trusted())
 
     def _sign(self, link: Link, kind: LinkKind) -> SignedLink:
         if self._signer_of is None:
@@ -274,83 +253,12 @@ class AuditLog:
         return self._signer_of().sign(link, kind=kind, at=instant_text(self._clock.now()))
 
 
-def _tables(connection: Connection) -> tuple[str, str]:
-    prefix = f"{SCHEMA}." if connection.dialect.name == "postgresql" else ""
-    return f"{prefix}audit_entries", f"{prefix}audit_anchors"
-
-
-def _lock(connection: Connection) -> None:
-    """No other process appends until this transaction has ended; on SQLite it is the writer anyway."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('ibkit audit'))"))
-
-
-def _one_snapshot(connection: Connection) -> None:
-    """Read everything as of one moment; SQLite does so by itself."""
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-
-
-def _end(connection: Connection, entries: str, anchors: str) -> Link:
-    last = connection.exec_driver_sql(
-        f"SELECT number, hash FROM {entries} ORDER BY number DESC LIMIT 1"  # noqa: S608
-    ).one_or_none()
-    if last is not None:
-        return Link(last[0], bytes(last[1]))
-    anchor = _anchor(connection, anchors)
-    return START if anchor is None else anchor.link
-
-
-def _anchor(connection: Connection, anchors: str) -> SignedLink | None:
-    """The newest."""
-    found = connection.exec_driver_sql(
-        f"SELECT number, hash, at, public_key, signature FROM {anchors} ORDER BY number DESC LIMIT 1"  # noqa: S608
-    ).one_or_none()
-    if found is None:
-        return None
-    number, hash_, at, public_key, signature = found
-    return SignedLink(
-        kind=LinkKind.ANCHOR, number=number, hash=hash_, at=at, public_key=public_key, signature=signature
-    )
-
-
-def _chunks(connection: Connection, entries: str, *, after: int, up_to: int | None = None) -> Iterator[list[Row]]:
-    """All entries after a number in their order. By the driver itself: a million rows in two seconds."""
-    driver = driver_of(connection)
-    end = "" if up_to is None else f" AND number <= {up_to:d}"
-    while True:
-        cursor = driver.execute(
-            f"SELECT {_COLUMNS} FROM {entries} WHERE number > {after:d}{end}"  # noqa: S608  # names and whole numbers
-            f" ORDER BY number LIMIT {_CHUNK}"
-        )
-        before = after
-        while rows := cast("list[Row]", cursor.fetchmany(_BATCH)):
-            yield rows
-            after = rows[-1][0]
-        cursor.close()
-        if after == before:
-            return
-
-
-def _row(row: object) -> Row:
-    return cast("Row", tuple(cast("Sequence[object]", row)))
-
-
-def _doubt(signed: SignedLink, trusted: Collection[str]) -> str:
-    """Why a signature does not count; "" where it does."""
-    if not signed.holds():
-        return f"the signature of the {signed.kind.value} does not fit it"
-    if signed.public_key not in trusted:
-        return f"the {signed.kind.value} is signed by {signed.public_key[:16]}…, a key that is not trusted here"
-    return ""
-
-
 def _verified(
     connection: Connection, trusted: Collection[str], head: SignedLink | None, *, only_after_head: bool
 ) -> Verdict:
-    _one_snapshot(connection)
-    entries, anchors = _tables(connection)
-    anchor, end = _anchor(connection, anchors), _end(connection, entries, anchors)
+    one_snapshot(connection)
+    entries, anchors = tables(connection)
+    anchor, end = anchor_of(connection, anchors), end_of(connection, entries, anchors)
     link = START if anchor is None else anchor.link
     notes: list[str] = []
 
@@ -365,7 +273,7 @@ def _verified(
         )
 
     begin = link.number
-    if anchor is not None and (problem := _doubt(anchor, trusted)):
+    if anchor is not None and (problem := doubt(anchor, trusted)):
         return verdict(link, Break(anchor.number, BreakKind.FORGED, problem))
     if head is not None and head.number <= begin:
         if head.number < begin:
@@ -378,7 +286,7 @@ def _verified(
         if broken is not None:
             return verdict(link, broken)
         link, begin, head = head.link, head.number, None
-    for rows in _chunks(connection, entries, after=link.number):
+    for rows in chunks(connection, entries, after=link.number):
         cut = len(rows) if head is None else _place_of(rows, head.number)
         for part in (rows[:cut], rows[cut:]):
             found = follow(part, link)
@@ -403,7 +311,7 @@ def _at_head(connection: Connection, entries: str, head: SignedLink, end: Link) 
     """What is wrong about the very entry that was signed."""
     if end.number < head.number:
         return Break(end.number + 1, BreakKind.MISSING, f"signed on {head.at} up to {head.number}")
-    rows = next(_chunks(connection, entries, after=head.number - 1, up_to=head.number), None)
+    rows = next(chunks(connection, entries, after=head.number - 1, up_to=head.number), None)
     if rows is None:
         return Break(head.number, BreakKind.MISSING)
     found = follow(rows, Link(head.number - 1, rows[0][8]))
@@ -416,48 +324,3 @@ def _not_signed(head: SignedLink) -> Break:
     """The chain is whole, but not the one of the head: it was written anew, at this entry or before it."""
     why = f"the head of {head.at} has another hash: it or one before it was written anew"
     return Break(head.number, BreakKind.NOT_SIGNED, why)
-
-
-def _due(connection: Connection, cutoff: str) -> Link | None:
-    """The last entry of the oldest ones that are due, once they are seen to be whole; None where none is due."""
-    _one_snapshot(connection)
-    entries, anchors = _tables(connection)
-    anchor = _anchor(connection, anchors)
-    link = START if anchor is None else anchor.link
-    first = connection.execute(
-        text(f"SELECT number FROM {entries} WHERE at >= :cutoff ORDER BY number LIMIT 1"),  # noqa: S608
-        {"cutoff": cutoff},
-    ).scalar()
-    last = _end(connection, entries, anchors).number if first is None else first - 1
-    up_to = min(last, link.number + _AT_ONCE)
-    if up_to <= link.number:
-        return None
-    for rows in _chunks(connection, entries, after=link.number, up_to=up_to):
-        found = follow(rows, link)
-        if isinstance(found, Break):
-            raise StorageError(
-                f"Nothing of the audit log was taken away: {found}",
-                remedy="Run `ibkit audit verify`, and find out who changed the database.",
-                details={"entry": found.number},
-            )
-        link = found
-    return link
-
-
-def _take_away(connection: Connection, anchor: SignedLink, act: Act) -> int:
-    """The anchor in the place of all entries up to its own, in one transaction; 0 where another process was quicker."""
-    entries, anchors = _tables(connection)
-    _lock(connection)
-    newest = _anchor(connection, anchors)
-    if newest is not None and newest.number >= anchor.number:
-        return 0
-    connection.execute(
-        text(
-            f"INSERT INTO {anchors} (number, hash, at, public_key, signature)"  # noqa: S608
-            " VALUES (:number, :hash, :at, :public_key, :signature)"
-        ),
-        anchor.document[LinkKind.ANCHOR.value],
-    )
-    append(connection, act)
-    gone = connection.execute(text(f"DELETE FROM {entries} WHERE number <= :last"), {"last": anchor.number})  # noqa: S608
-    return gone.rowcount

@@ -2,6 +2,7 @@
 
     <state>/audit/signing_key.pem    Ed25519, PKCS 8, mode 600; the directory 700
     <state>/audit/public_key.pem     for those who check, mode 644
+    <state>/audit/trusted/*.pem      public keys of others that sign the same log: other machines, an earlier key
 
 It lies beside the database on purpose: who can write only the database (another machine, a database user) cannot sign.
 """
@@ -21,9 +22,9 @@ from ibkit.vault.chain import Signer
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-__all__ = ["public_key_at", "public_key_of", "public_pem", "signer_at"]
+__all__ = ["public_key_at", "public_key_of", "public_pem", "signer_at", "trusted_at", "trusted_files"]
 
-_PRIVATE, _PUBLIC = "signing_key.pem", "public_key.pem"
+_PRIVATE, _PUBLIC, _OTHERS = "signing_key.pem", "public_key.pem", "trusted"
 _LARGEST = 4096
 _KEY_BYTES = 32
 
@@ -45,6 +46,15 @@ def public_key_at(directory: Path) -> str | None:
     """The public key (hex) that belongs to the key in `directory`; None where there is none yet."""
     secret = _read(directory / _PRIVATE)
     return None if secret is None else Signer(secret).public_key
+
+
+def trusted_at(directory: Path) -> frozenset[str]:
+    """The public keys (hex) that a person has put into `trusted` of `directory`. ConfigError (E-KEY-FORMAT)."""
+    return frozenset(public_key_of(file) for file in trusted_files(directory))
+
+
+def trusted_files(directory: Path) -> list[Path]:
+    return sorted((directory / _OTHERS).glob("*.pem"))
 
 
 def public_key_of(file: Path) -> str:

@@ -1,9 +1,10 @@
 """Sign-ins of a browser: a random id in a cookie, its hash here, two ends, and the token that forms carry.
 
     idle end      after APP_SESSION_IDLE_MINUTES (30) without a request
-    absolute end  12 h after the sign-in
+    absolute end  12 h after the person proved who they are, however much it is used
 
-The id is new at each sign-in and each proof anew; the one before is gone then. Threats TM-06, TM-09.
+To go on after that, or to have a fresh sign-in where one is asked for, takes a whole sign-in: it begins a session
+of its own, with a new id and both ends anew, and the one before is gone. Threats TM-06, TM-09.
 """
 
 from __future__ import annotations
@@ -36,8 +37,7 @@ class BrowserSession:
     agent: str
 
     def is_alive(self, now: datetime, *, idle: timedelta = IDLE) -> bool:
-        # From created_at: a proof anew does not move the absolute end.
-        return now < self.seen_at + idle and now < self.created_at + ABSOLUTE
+        return now < self.seen_at + idle and now < self.signed_in_at + ABSOLUTE
 
 
 def new_session(

@@ -373,6 +373,7 @@ class SignIns:
             raise RateLimited(
                 f"Too many failed sign-ins; the next is possible at {begun.waits_until:%H:%M:%S} UTC",
                 retry_at=begun.waits_until,
+                details={"retry_after": max(1, round((begun.waits_until - attempt.at).total_seconds()))},
                 remedy="Wait until then; a forgotten password is replaced with `ibkit user password NAME`.",
             )
         return pending
@@ -414,7 +415,10 @@ class SignIns:
         """Taken before anything is waited for: of many at one moment no more get in than there is room for."""
         if self._at_work >= _HASHES_AT_ONCE + _MOST_WAITING:
             raise RateLimited(
-                "Too many sign-ins at once", retry_at=self._clock.now() + timedelta(seconds=2), remedy="Try again."
+                "Too many sign-ins at once",
+                retry_at=self._clock.now() + timedelta(seconds=2),
+                details={"retry_after": 2},
+                remedy="Try again.",
             )
         self._at_work += 1
         try:

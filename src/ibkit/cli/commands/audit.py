@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import cyclopts
 
 from ibkit.cli import context, output
-from ibkit.cli.asking import day, wrong
-from ibkit.cli.flags import Json, flag, option
+from ibkit.cli.asking import confirmed, day, wrong
+from ibkit.cli.flags import Json, Yes, flag, option
 from ibkit.cli.running import go
-from ibkit.errors import ConfigError
+from ibkit.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
     from ibkit.settings import Settings
@@ -118,15 +118,14 @@ def verify(
     json: Json = False,
 ) -> int:
     """Look at every entry. Exit code 1 names the first that is missing, changed or out of its order."""
-    from ibkit.bootstrap.auditing import audit_path
-    from ibkit.store.audit_key import public_key_at, public_key_of
+    from ibkit.bootstrap.auditing import trusted_keys
+    from ibkit.store.audit_key import public_key_of
     from ibkit.vault.chain import read_head
 
     if after_head and head is None:
         raise wrong("--after-head", "it needs --head")
     settings = context.load_settings(require_method=False)
-    own = public_key_at(audit_path(settings))
-    trusted = {public_key_of(file) for file in public_key} | ({own} if own else set())
+    trusted = trusted_keys(settings).union(public_key_of(file) for file in public_key)
     signed = None if head is None else read_head(_last_line(head))
 
     async def work(log: AuditLog) -> Verdict:
@@ -150,6 +149,37 @@ def verify(
     else:
         _say(verdict, signed)
     return 0 if broken is None else 1
+
+
+@app.command
+def purge(*, yes: Yes = False, json: Json = False) -> int:
+    """Take away what is older than 400 days. It goes by itself once a day, unless the clock or the extent is doubtful.
+
+    Such a doubt only you can put aside; what is not whole, or begins with an anchor of a stranger, stays in any case.
+    """
+    from ibkit.bootstrap.auditing import local_actor
+    from ibkit.store.audit_retention import ASK_A_PERSON
+
+    async def work(log: AuditLog) -> int | None:
+        try:
+            return await log.purge(actor=local_actor())
+        except StorageError as error:
+            if error.details.get("withheld") not in ASK_A_PERSON:
+                raise
+            output.warn(f"{error.message}.")
+            if not yes and not confirmed("Is the clock right, and shall these entries go for good? [y/N] "):
+                return None
+            return await log.purge(actor=local_actor(), confirmed=True)
+
+    gone = _with_log(work)
+    if gone is None:
+        output.warn("Nothing was changed.")
+        return 5
+    if json:
+        output.emit({"gone": gone})
+    else:
+        output.say(f"{gone} entries were taken away behind a signed anchor." if gone else "No entry is due.")
+    return 0
 
 
 def _say(verdict: Verdict, signed: SignedLink | None) -> None:

@@ -17,8 +17,6 @@ from ibkit.cli.running import go
 
 if TYPE_CHECKING:
     from ibkit.bootstrap.users import UserDesk
-    from ibkit.clock import Clock
-    from ibkit.settings import Settings
     from ibkit.users import ApiKey, Attempt, Issued, User
 
 __all__ = ["app"]
@@ -298,12 +296,13 @@ _HERE = "local"
 
 
 def _with_users(work: Callable[[UserDesk], Awaitable[T]]) -> T:
+    from ibkit.bootstrap.edge import machine_clock
     from ibkit.bootstrap.users import open_users
 
     settings = context.load_settings(require_method=False)
 
     async def run() -> T:
-        async with open_users(settings, clock=_clock_of_service(settings)) as desk:
+        async with open_users(settings, clock=machine_clock()) as desk:
             return await work(desk)
 
     return go(run)
@@ -315,18 +314,6 @@ def _changed(action: str, name: str, work: Callable[[UserDesk], Awaitable[User]]
         user = _with_users(work)
         entry.object = user.user_id
     return user
-
-
-def _clock_of_service(settings: Settings) -> Clock:
-    """At a simulator a service lives in that one's time, and takes no token that was made later."""
-    from ibkit.bootstrap import clock_of
-    from ibkit.clock import SystemClock
-    from ibkit.errors import ConfigError
-
-    try:
-        return clock_of(settings)
-    except ConfigError:  # the simulator has ended; users are kept all the same
-        return SystemClock()
 
 
 def _span(name: str, amount: float, unit: timedelta, most: timedelta) -> timedelta:

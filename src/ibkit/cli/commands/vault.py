@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import cyclopts
 
@@ -111,6 +113,8 @@ def _keep_elsewhere(*, force: bool) -> str | None:
 def status(*, json: Json = False) -> int:
     """Show which keys the database needs, what is sealed with each, and what is due to be changed."""
     from ibkit.bootstrap import key_source_of, open_vault
+    from ibkit.bootstrap.alerting import channels_by_key
+    from ibkit.bootstrap.users import second_steps_by_key
     from ibkit.store.credentials import SqlCredentials
 
     settings = context.load_settings(require_method=False)
@@ -118,17 +122,25 @@ def status(*, json: Json = False) -> int:
     async def work() -> int:
         async with open_vault(settings) as vault:
             now = vault.clock.now()
+            current = vault.ring.current_id
             keys = await vault.keys()
             pending = await vault.pending()
             old_format = await vault.in_old_format()
             due = {key.key_id for key in await vault.keys_older_than(now - _days(settings.vault.rotation_days))}
             old = await SqlCredentials(vault).older_than(now - _days(settings.vault.max_age_days))
+        outside = {
+            "second_steps": await second_steps_by_key(settings),
+            "alert_channels": await channels_by_key(settings, clock=vault.clock),
+        }
+        pending += sum(count for each in outside.values() for key_id, count in each.items() if key_id != current)
+        rows = _rows(keys, outside, due)
         if json:
-            output.emit(_document(key_source_of(settings).name, keys, pending, old_format, due, old))
+            output.emit(_document(key_source_of(settings).name, rows, pending, old_format, old))
         else:
-            _show(settings, keys, pending, due, old, now)
+            _show(settings, rows, pending, old, now)
             if settings.vault.iv is not None and not old_format:
-                output.say("\nENCRYPTION_IV is set, and nothing of the old format is left.\n-> Remove it.")
+                output.say("\nENCRYPTION_IV is set, and nothing of the old format is left.")
+                output.say("-> Remove it. If anything was of that format, `ibkit vault rotate`: docs/guide/vault.md")
         return 0
 
     return go(work)
@@ -138,27 +150,30 @@ def _days(number: int) -> timedelta:
     return timedelta(days=number)
 
 
+def _rows(keys: tuple[KeyUse, ...], outside: Mapping[str, Counter[str]], due: set[str]) -> list[dict[str, Any]]:
+    """One for each key that something needs; outside: of the vault's own table, by kind and key id."""
+    known = {key.key_id: key for key in keys}
+    named = sorted({key_id for each in outside.values() for key_id in each} - known.keys())
+    return [
+        {
+            "key_id": key_id,
+            "current": key is not None and key.current,
+            "since": None if key is None else key.since,
+            "superseded_at": None if key is None else key.superseded_at,
+            "sealed": 0 if key is None else key.texts,
+            **{kind: counts[key_id] for kind, counts in outside.items()},
+            "rotation_due": key_id in due,
+        }
+        for key_id, key in [*known.items(), *((key_id, None) for key_id in named)]
+    ]
+
+
 def _document(
-    source: str,
-    keys: tuple[KeyUse, ...],
-    pending: int,
-    old_format: int,
-    due: set[str],
-    old: tuple[MaskedCredential, ...],
+    source: str, rows: list[dict[str, Any]], pending: int, old_format: int, old: tuple[MaskedCredential, ...]
 ) -> dict[str, object]:
     return {
         "source": source,
-        "keys": [
-            {
-                "key_id": key.key_id,
-                "current": key.current,
-                "since": key.since,
-                "superseded_at": key.superseded_at,
-                "sealed": key.texts,
-                "rotation_due": key.key_id in due,
-            }
-            for key in keys
-        ],
+        "keys": rows,
         "to_rewrap": pending,
         "old_format": old_format,
         "old_credentials": [
@@ -169,22 +184,25 @@ def _document(
 
 
 def _show(
-    settings: Settings,
-    keys: tuple[KeyUse, ...],
-    pending: int,
-    due: set[str],
-    old: tuple[MaskedCredential, ...],
-    now: datetime,
+    settings: Settings, rows: list[dict[str, Any]], pending: int, old: tuple[MaskedCredential, ...], now: datetime
 ) -> None:
-    rows = [
-        (key.key_id, "current" if key.current else "only for reading", key.texts, f"{key.since:%Y-%m-%d}")
-        for key in keys
+    table = [
+        (
+            row["key_id"] or "none of ours",
+            "current" if row["current"] else "only for reading",
+            row["sealed"],
+            row["second_steps"],
+            row["alert_channels"],
+            "" if row["since"] is None else f"{row['since']:%Y-%m-%d}",
+        )
+        for row in rows
     ]
-    output.say(output.table(("KEY", "USE", "SEALED", "SINCE"), rows, right=(2,)))
+    head = ("KEY", "USE", "SEALED", "SECOND STEPS", "ALERT CHANNELS", "SINCE")
+    output.say(output.table(head, table, right=(2, 3, 4)))
     if pending:
         output.say(f"\n{pending} secrets are sealed with another key than the current one.")
         output.say("-> `ibkit vault rotate` seals them anew.")
-    elif due:
+    elif any(row["rotation_due"] for row in rows):
         output.say(f"\nThe key is older than {settings.vault.rotation_days} days (KEY_ROTATION_DAYS).")
         output.say("-> `ibkit vault rotate` makes a new one.")
     for each in old:

@@ -41,7 +41,7 @@ def check_surroundings(settings: Settings, environ: Mapping[str, str]) -> Iterat
     yield from _environment(environ)
     if settings.vault.iv is not None:
         said = "ENCRYPTION_IV is set: it serves only to read data of an older product"
-        yield Check("ENCRYPTION_IV", Mark.WARN, said, None, "Remove it once that data has been read.")
+        yield Check("ENCRYPTION_IV", Mark.WARN, said, None, "Read that data, remove it, `ibkit vault rotate`.")
     if is_production(settings):
         there = production_problems(settings)
         for each in there:
