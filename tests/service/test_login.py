@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from gateway_service import at_the_gateway, order
+from ibkit.bootstrap.auditing import audit_log
 from ibkit.errors import NotPermitted, StorageError
 from ibkit.model import Environment
 from ibkit.service import serving
@@ -217,6 +219,22 @@ def test_live_orders_need_a_fresh_sign_in_or_a_key_of_their_own(tmp_path: Path) 
         }
         assert service.sent() == []
         assert service.ask("GET", "/broker-order", token="old").status == 200
+
+
+@pytest.mark.requirement("MON-09")
+def test_an_order_and_its_cancel_stand_in_the_audit_log_under_their_user(tmp_path: Path) -> None:
+    with at_the_gateway(tmp_path) as service:
+        placed = order(service, order_type="limit", limit_price=150, time_in_force="gtc")
+        assert placed.status == 201, placed.raw
+        assert service.ask("DELETE", f"/broker-order/{placed.data['id']}").data["status"] == "cancelled"
+        settings = service.settings
+    assert settings is not None
+
+    async def told() -> list[tuple[str, str]]:
+        async with audit_log(settings) as log:
+            return [(each.action, each.actor) for each in await log.entries(action="orders.")]
+
+    assert anyio.run(told) == [("orders.cancel", "user-ada"), ("orders.place", "user-ada")]
 
 
 @pytest.mark.requirement("GWY-02")

@@ -78,16 +78,48 @@ def test_a_limit_of_a_user_holds_for_them_and_for_nobody_else(people: ServedPeop
         assert (answer.status, answer.code) == (422, "E-VALIDATION"), (wrong, answer.raw)
 
 
+@pytest.mark.requirement("TRD-18")
+def test_limits_are_told_with_where_they_come_from_and_what_is_used(people: ServedPeople) -> None:
+    owner, ada = people.person(Role.OWNER), people.person()
+    body = {"name": "max_shares", "value": "7", "layer": "user", "whose": ada.user.user_id, "note": "new here"}
+    assert owner.ask("POST", "/api/limits", body).status == 200
+    account = ada.ask("POST", "/broker-order", ORDER, key=new_key()).data["account_id"]
+
+    def limit(found: Any, name: str) -> tuple[str, Any, Any, str]:
+        (row,) = [row for row in found.data["limits"] if row["name"] == name]
+        return row["value"], row["used"], row["left"], row["source"]
+
+    everybodys = owner.ask("GET", "/api/limits")
+    assert everybodys.status == 200, everybodys.raw
+    assert limit(everybodys, "max_shares") == ("10000", None, None, "default")
+    hers = owner.ask("GET", f"/api/limits?user={ada.user.user_id}&account_id={account.lower()}")
+    assert limit(hers, "max_shares")[0] == "7"
+    assert limit(hers, "max_shares")[3].startswith("user")
+    value, used, left, _ = limit(hers, "orders_per_day")
+    assert used >= 1
+    assert value == "off" or left == int(value) - used
+    assert (hers.data["account_id"], hers.data["environment"]) == (account, "paper")
+    for wrong in ("?user=", "?nobody=x", "?user=a&user=b", "?key=%00"):
+        answer = owner.ask("GET", f"/api/limits{wrong}")
+        assert (answer.status, answer.code) == (422, "E-VALIDATION"), wrong
+    assert ada.ask("GET", "/api/limits").status == 403
+
+
 def test_with_live_money_a_second_person_confirms_what_loosens(tmp_path: Path) -> None:
     with served_people(tmp_path, IBKR_ENV="live") as people:
         one, two = people.person(Role.OWNER), people.person(Role.ADMIN)
         raised = one.ask("POST", "/api/limits", {"name": "max_shares", "value": "600", "note": "larger"})
         assert (raised.status, raised.data["in_force"]) == (200, False), raised.raw
         there = f"/api/limits/{raised.data['number']}/confirm"
+        waiting = two.ask("GET", "/api/limits").data["waiting"]
+        assert [(each["number"], each["name"], each["new"]) for each in waiting] == [
+            (raised.data["number"], "max_shares", "600")
+        ]
         assert one.ask("POST", there).status in (409, 422)
         confirmed = two.ask("POST", there)
         assert (confirmed.status, confirmed.data["in_force"]) == (200, True), confirmed.raw
         assert two.ask("POST", there).status in (409, 422)  # once
+        assert two.ask("GET", "/api/limits").data["waiting"] == []
         lowered = one.ask("POST", "/api/limits", {"name": "max_shares", "value": "10", "note": "smaller"})
         assert lowered.data["in_force"] is True
 

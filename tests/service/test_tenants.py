@@ -116,6 +116,7 @@ ROUTES: dict[str, Rule] = {
     "GET /api/kill": Rule(LOOKING),
     "POST /api/kill": Rule(LOOKING),
     "POST /api/kill/release": Rule(KEEPING),
+    "GET /api/limits": Rule(LOOKING),
     "POST /api/limits": Rule(KEEPING),
     "POST /api/limits/{number}/confirm": Rule(KEEPING, "change"),
 }

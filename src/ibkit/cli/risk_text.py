@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from ibkit.cli import output
-from ibkit.trading.risk import LIMITS, Halt, LimitChange, Reading, RiskState, State, show_value
+from ibkit.trading.risk import Halt, LimitChange, Reading, RiskState, State, standings
 
 __all__ = ["change_line", "entry_document", "halt_line", "halts_table", "limits_document", "limits_table", "readings"]
 
@@ -24,24 +23,18 @@ def limits_table(state: RiskState, *, counted: bool = True) -> str:
 
 def limits_document(state: RiskState, *, counted: bool = True) -> list[dict[str, Any]]:
     """Each limit by name: its value, where that comes from, what is used up and left, where the journal knows it."""
-    sources, used = dict(state.sources), _used(state) if counted else {}
-    found = []
-    for name, limit in LIMITS.items():
-        value = getattr(state.limits, name)
-        spent = used.get(name)
-        left = None if spent is None or value is None else Decimal(value) - spent
-        found.append(
-            {
-                "control": limit.control,
-                "name": name,
-                "value": "any" if value is None and name.startswith("allowed_") else show_value(value),
-                "used": None if spent is None else f"{spent:f}",
-                "headroom": None if left is None else f"{left:f}",
-                "from": sources.get(name, "default"),
-                "meaning": limit.meaning,
-            }
-        )
-    return found
+    return [
+        {
+            "control": each.control,
+            "name": each.name,
+            "value": each.value,
+            "used": None if each.used is None else f"{each.used:f}",
+            "headroom": None if each.left is None else f"{each.left:f}",
+            "from": each.source,
+            "meaning": each.meaning,
+        }
+        for each in standings(state, counted=counted)
+    ]
 
 
 def readings(found: Sequence[Reading], *, json: bool) -> None:
@@ -107,16 +100,6 @@ def entry_document(entry: LimitChange | Halt) -> dict[str, Any]:
 
     kind = "halt" if isinstance(entry, Halt) else "limit"
     return {"kind": kind, **{field.name: getattr(entry, field.name) for field in dataclasses.fields(entry)}}
-
-
-def _used(state: RiskState) -> dict[str, Decimal]:
-    usage = state.usage
-    used = {
-        "orders_per_minute": Decimal(len(usage.sent)),
-        "orders_per_day": Decimal(usage.sent_today),
-        "reject_breaker": Decimal(len(usage.rejects)),
-    }
-    return used if usage.value_today is None else {**used, "max_daily_value": usage.value_today}
 
 
 def _until(halt: Halt) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from ibkit.bootstrap.connections import Connection
@@ -303,7 +304,8 @@ class Orders:
             return Answer(200, OrderAnswer(data=await self._data(home, intent), cached=True))
         self._brokers.adapter(home.broker, Capability.CANCEL)
         desk = await home.login.desk(intent.planned.account_id)
-        run = self._carrying.begin(_side_task(intent, "cancel"), lambda: desk.gateway.cancel_rest(intent))
+        work = partial(desk.gateway.cancel_rest, intent, user=who.user_id)
+        run = self._carrying.begin(_side_task(intent, "cancel"), work)
         if not await run.wait(ANSWER_WITHIN_S):
             return await self._pending(home, intent)
         run.result()

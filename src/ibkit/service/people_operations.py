@@ -41,6 +41,13 @@ _AUDIT = (
     query("before", {"type": "integer", "minimum": 1}, "`next` of the page before."),
     _LIMIT,
 )
+_NAME = {"type": "string", "pattern": "^[A-Za-z0-9. ]{1,40}$"}
+_SCOPE = (
+    query("account_id", _NAME, "As they hold for this account, and what it has used up; the settings' one by default."),
+    query("symbol", _NAME, "As they hold for this symbol."),
+    query("user", _NAME, "As they hold for the user of this id."),
+    query("key", _NAME, "As they hold for the key of this id."),
+)
 _FORM_ERRORS = (400, 413, 415, 422)
 _SIGN_IN = (*_FORM_ERRORS, 401, 403, 429, 503)
 _READ = (400, 401, 403, 422, 503)
@@ -310,6 +317,15 @@ PEOPLE: tuple[Operation, ...] = (
         errors=(*_WRITE, 409, 502),
         takes=risk.ReleaseForm,
         examples={"account": {"note": "mended", "account_id": "DU1234567"}},
+    ),
+    Operation(
+        path="/api/limits",
+        method="get",
+        name="listLimits",
+        summary="Every limit as it holds for an account, symbol, user or key, and the changes that wait",
+        answers={200: risk.LimitsAnswer},
+        errors=_READ,
+        parameters=_SCOPE,
     ),
     Operation(
         path="/api/limits",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Literal
 
 import msgspec
@@ -15,6 +16,9 @@ __all__ = [
     "LimitAnswer",
     "LimitChangeInfo",
     "LimitForm",
+    "LimitInfo",
+    "LimitsAnswer",
+    "LimitsInfo",
     "ReleaseAnswer",
     "ReleaseForm",
     "ReleaseInfo",
@@ -69,6 +73,33 @@ class ReleaseInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 class ReleaseAnswer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     data: ReleaseInfo
+
+
+class LimitInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """used, left: null where nothing is counted, or no account is named. source: the layer that says so, or default."""
+
+    control: str
+    name: str
+    value: str
+    used: Decimal | None
+    left: Decimal | None
+    source: str
+    meaning: str
+
+
+class LimitsInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """version: of what holds. halts: of this scope. waiting: changes that a second person has to confirm."""
+
+    version: str
+    environment: str
+    account_id: str
+    limits: list[LimitInfo]
+    halts: list[HaltInfo]
+    waiting: list[LimitChangeInfo]
+
+
+class LimitsAnswer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    data: LimitsInfo
 
 
 class LimitForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

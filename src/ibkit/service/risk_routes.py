@@ -7,6 +7,7 @@ limit, needs a person's sign-in of the last 15 minutes, and for live money a sec
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -17,12 +18,12 @@ from litestar.handlers import HTTPRouteHandler
 
 from ibkit.bootstrap.desks import journal_path
 from ibkit.errors import NotFound
-from ibkit.model import Environment
+from ibkit.model import AccountId, Environment
 from ibkit.service.orders import Answer
 from ibkit.service.people import may_administer, must_be_fresh
 from ibkit.service.reading import read_struct
 from ibkit.service.refusals import invalid
-from ibkit.service.requests import AnyRequest, address_of
+from ibkit.service.requests import AnyRequest, address_of, once
 from ibkit.service.responses import response
 from ibkit.service.risk_forms import (
     HaltAnswer,
@@ -31,13 +32,16 @@ from ibkit.service.risk_forms import (
     LimitAnswer,
     LimitChangeInfo,
     LimitForm,
+    LimitInfo,
+    LimitsAnswer,
+    LimitsInfo,
     ReleaseAnswer,
     ReleaseForm,
     ReleaseInfo,
 )
 from ibkit.store import open_journal
 from ibkit.trading import RiskBook
-from ibkit.trading.risk import Halt, HaltMode, Layer, LimitChange
+from ibkit.trading.risk import Halt, HaltMode, Layer, LimitChange, Scope, standings
 from ibkit.users import Principal
 
 if TYPE_CHECKING:
@@ -45,9 +49,13 @@ if TYPE_CHECKING:
 
 __all__ = ["risk_routes"]
 
+_WHOSE = ("account_id", "symbol", "user", "key")
+_MOST_CHANGES = 200
+"""Among the latest of them those are looked for that wait for a second person."""
+
 
 def risk_routes(service: Service) -> list[HTTPRouteHandler]:
-    return [*_kill_switch(service), *_limits(service)]
+    return [*_kill_switch(service), *_reading_limits(service), *_changing_limits(service)]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -162,7 +170,35 @@ def _halt(halt: Halt) -> HaltInfo:
 # -- limits -----------------------------------------------------------------------------------------------------------
 
 
-def _limits(service: Service) -> list[HTTPRouteHandler]:
+def _reading_limits(service: Service) -> list[HTTPRouteHandler]:
+    @get("/api/limits")
+    async def standing(request: AnyRequest) -> Response[bytes]:
+        may_administer(await service.asked.who(request))
+        names = _names_of(request)
+        async with _book(service) as at:
+            account_id = names["account_id"].upper() or service.settings.account_id or ""
+            scope = Scope(
+                environment=at.environment,
+                account_id=AccountId(account_id),
+                user=names["user"],
+                api_key=names["key"],
+                symbol=names["symbol"].upper(),
+            )
+            state, changes = await at.book.state(scope, at.now), await at.book.history(limit=_MOST_CHANGES)
+        found = LimitsInfo(
+            version=state.limits.version,
+            environment=at.environment.value,
+            account_id=account_id,
+            limits=[LimitInfo(**dataclasses.asdict(each)) for each in standings(state, counted=bool(account_id))],
+            halts=[_halt(halt) for halt in state.halts],
+            waiting=[_change(each) for each in changes if isinstance(each, LimitChange) and not each.in_force],
+        )
+        return response(Answer(200, LimitsAnswer(data=found)))
+
+    return [standing]
+
+
+def _changing_limits(service: Service) -> list[HTTPRouteHandler]:
     @post("/api/limits", status_code=200)
     async def change(request: AnyRequest) -> Response[bytes]:
         who = await _administrator(service, request, fresh=True)
@@ -205,6 +241,21 @@ def _limits(service: Service) -> list[HTTPRouteHandler]:
         return response(Answer(200, LimitAnswer(data=_change(confirmed))))
 
     return [change, confirm]
+
+
+def _names_of(request: AnyRequest) -> dict[str, str]:
+    """Whom the limits are asked for; ConfigError (E-VALIDATION, 422) naming each that is wrong."""
+    given, problems = once(request.query_params.multi_items(), _WHOSE)
+    problems += [
+        (name, "it has 1 to 40 letters, digits, dots and blanks") for name in given if not _is_name(given[name])
+    ]
+    if problems:
+        raise invalid(*problems)
+    return {name: given.get(name, "").strip() for name in _WHOSE}
+
+
+def _is_name(text: str) -> bool:
+    return re.fullmatch(r"[A-Za-z0-9. ]{1,40}", text) is not None and bool(text.strip())
 
 
 def _change(change: LimitChange) -> LimitChangeInfo:

@@ -48,7 +48,7 @@ class CancelAllResult:
 class Canceller(Protocol):
     """What it needs of the gateway."""
 
-    async def ask_to_cancel(self, account_id: AccountId, order_id: OrderId, *, key: Key) -> Outcome: ...
+    async def ask_to_cancel(self, account_id: AccountId, order_id: OrderId, *, key: Key, user: str = "") -> Outcome: ...
 
     async def find(self, key: Key) -> Intent | None: ...
 
@@ -59,11 +59,14 @@ class Canceller(Protocol):
 
 @dataclass(slots=True)
 class CancelEverything:
+    """user: who asks, of a service; "" is nobody's."""
+
     broker: Broker
     journal: Journal
     clock: Clock
     observe: Observer
     door: Canceller
+    user: str = ""
 
     async def run(self, account_id: AccountId, key: Key) -> CancelAllResult:
         begun = self.clock.monotonic()
@@ -111,7 +114,7 @@ class CancelEverything:
             round_ += 1
         self._tell(StepKind.CANCEL, f"cancelling order {row.order_id}: {row.description}", order=row.order_id)
         try:
-            outcome = await self.door.ask_to_cancel(account_id, row.order_id, key=own)
+            outcome = await self.door.ask_to_cancel(account_id, row.order_id, key=own, user=self.user)
         except IbkitError as error:
             errors[row.order_id] = error.message
             return

@@ -225,33 +225,35 @@ class OrderGateway:
         planned = self.intake.change(self._broker.username, order_id, ticket, key=key, asked=asked)
         return await self._run(planned, facts)
 
-    async def cancel(self, account_id: AccountId, order_id: OrderId, *, key: Key) -> Outcome:
+    async def cancel(self, account_id: AccountId, order_id: OrderId, *, key: Key, user: str = "") -> Outcome:
         """Cancel a working order and wait for its end: state CANCELLED, or FILLED where a fill won the race.
 
         Still ACKED means that IBKR took the request, but has not said the end within 15 s.
+
+        user: who asks, of a service.
         """
-        outcome = await self.ask_to_cancel(account_id, order_id, key=key)
+        outcome = await self.ask_to_cancel(account_id, order_id, key=key, user=user)
         if outcome.state is not IntentState.ACKED:
             return outcome
         intent = await self.tracker.wait_for_fill(outcome.intent, within_s=CANCEL_WAIT_S)
         return dataclasses.replace(outcome, intent=intent)
 
-    async def ask_to_cancel(self, account_id: AccountId, order_id: OrderId, *, key: Key) -> Outcome:
+    async def ask_to_cancel(self, account_id: AccountId, order_id: OrderId, *, key: Key, user: str = "") -> Outcome:
         """As `cancel`, but without waiting for the end: ACKED means that IBKR took note."""
-        planned = self.intake.cancel(self._broker.username, account_id, order_id, key=key)
+        planned = self.intake.cancel(self._broker.username, account_id, order_id, key=key, user=user)
         return await self._run(planned, None)
 
-    async def cancel_all(self, account_id: AccountId, *, key: Key) -> CancelAllResult:
+    async def cancel_all(self, account_id: AccountId, *, key: Key, user: str = "") -> CancelAllResult:
         """Cancel every working order of the account, also those of others, until the broker shows none any more.
 
         Protective stops are among them. It ends after three complete reads without a working order, or after 30 s with
         an alert and what is left. Errors of single cancels are in the result.
         """
-        return await CancelEverything(self._broker, self._journal, self._clock, self._observe, self).run(
+        return await CancelEverything(self._broker, self._journal, self._clock, self._observe, self, user).run(
             account_id, check_key(key)
         )
 
-    async def cancel_rest(self, intent: Intent) -> Intent:
+    async def cancel_rest(self, intent: Intent, *, user: str = "") -> Intent:
         """`intent` after what is open of its order was cancelled; a cancel that came to nothing is tried anew.
 
         Raises as `cancel`.
@@ -262,7 +264,7 @@ class OrderGateway:
             known = await self.find(key)
             if known is None or not await self.came_to_nothing(known):
                 break
-        await self.cancel(intent.planned.account_id, intent.order_id, key=key)
+        await self.cancel(intent.planned.account_id, intent.order_id, key=key, user=user)
         # The cancel's own end says that the order is over; only the order itself says how much of it was filled.
         return await self.wait_for_fill(intent, within_s=5.0)
 

@@ -75,9 +75,11 @@ class Intake:
         planned = self._planned(username, Operation.MODIFY, terms, key=key, account_id=ticket.account_id, asked=asked)
         return dataclasses.replace(planned, ticket=ticket, target=order_id)
 
-    def cancel(self, username: Username, account_id: AccountId, order_id: OrderId, *, key: Key) -> Planned:
+    def cancel(
+        self, username: Username, account_id: AccountId, order_id: OrderId, *, key: Key, user: str = ""
+    ) -> Planned:
         terms = cancel_terms(account_id, order_id)
-        asked = Asked(purpose="cancel")
+        asked = Asked(purpose="cancel", user=user)
         planned = self._planned(username, Operation.CANCEL, terms, key=key, account_id=account_id, asked=asked)
         return dataclasses.replace(planned, target=order_id)
 

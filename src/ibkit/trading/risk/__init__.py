@@ -33,6 +33,7 @@ from ibkit.trading.risk.names import LIMITS, layered, loosens, read_value, show_
 from ibkit.trading.risk.price import UNPRICED
 from ibkit.trading.risk.questions import covers
 from ibkit.trading.risk.session import check_age
+from ibkit.trading.risk.standing import LimitStanding, standings
 from ibkit.trading.risk.value import case_value
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "Holding",
     "Layer",
     "LimitChange",
+    "LimitStanding",
     "Limits",
     "Market",
     "Mode",
@@ -80,4 +82,5 @@ __all__ = [
     "read_value",
     "scope_of",
     "show_value",
+    "standings",
 ]
