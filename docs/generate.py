@@ -102,8 +102,8 @@ def _summary(groups: dict[str, list[dict[str, str]]], tests: dict[str, list[str]
         f"{len(rows)} requirements. {sum(row['id'] in tests for row in rows)} are named by at least one test; of "
         f"{len(partly)} of these something is known to be open. {nameless} are named "
         "by none, which makes them open as a whole. A test that names an id checks a part of it. What is open of an id "
-        "is written by hand into `requirements.tsv`, so far after going through the groups MON, LIM, SEC, ERR and OPS "
-        "check by check.\n"
+        "is written by hand into `requirements.tsv`, so far after going through the groups CFG, SES, GWY, VLT, MON, "
+        "LIM, SEC, ERR and OPS check by check.\n"
     )
     yield "| Group | Named by a test: must | should | beyond | Without a test | Open in part |"
     yield "|---|---|---|---|---|---|"

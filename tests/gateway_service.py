@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from people import People
-from service_desks import ORDER, Served, fast_world, served, settings_of, unhurried
+from service_desks import ORDER, PACE, Served, fast_world, served, settings_of, unhurried
 
 __all__ = ["IBKR", "at_the_gateway", "order"]
 
@@ -18,9 +18,11 @@ IBKR = {**ORDER, "broker": "ibkr"}
 
 
 @contextmanager
-def at_the_gateway(folder: Path, *scenarios: str, people: People | None = None, **flags: str) -> Iterator[Served]:
-    """The service on a simulated gateway, whatever state that is in."""
-    world = fast_world()
+def at_the_gateway(
+    folder: Path, *scenarios: str, people: People | None = None, pace: float = PACE, **flags: str
+) -> Iterator[Served]:
+    """The service on a simulated gateway, whatever state that is in. pace: of its time."""
+    world = fast_world(pace=pace)
     if scenarios:
         world.control("POST", "scenario", {"scenario": list(scenarios)})
     settings = settings_of(folder, BROKER_PROVIDER="ibkr", IBKR_AUTH_METHOD="gateway", **flags)

@@ -20,7 +20,8 @@ import pytest
 
 from ibkit.bootstrap import Edges, run, using
 from ibkit.bootstrap import mock as mock_module
-from ibkit.bootstrap.connections import Connection, open_connection
+from ibkit.bootstrap.connection_opening import open_connection
+from ibkit.bootstrap.connections import Connection
 from ibkit.bootstrap.mock import RunningClock
 from ibkit.model import Secret
 from ibkit.service import brokers
@@ -48,19 +49,22 @@ PACE = 8.0
 
 
 class FastClock(RunningClock):
+    """pace: seconds there for one of this machine's."""
+
+    def __init__(self, start: datetime, pace: float = PACE) -> None:
+        super().__init__(start)
+        self._began_at = start
+        self._pace = pace
+
     def monotonic(self) -> float:
-        return super().monotonic() * PACE
+        return super().monotonic() * self._pace
 
     def now(self) -> datetime:
         real = RunningClock.now(self)
-        return real + (real - self._began_at) * (PACE - 1)
-
-    def __init__(self, start: datetime) -> None:
-        super().__init__(start)
-        self._began_at = start
+        return real + (real - self._began_at) * (self._pace - 1)
 
     async def sleep(self, seconds: float) -> None:
-        await super().sleep(seconds / PACE)
+        await super().sleep(seconds / self._pace)
 
 
 def new_key() -> str:
@@ -145,9 +149,9 @@ def settings_of(folder: Path, **flags: str) -> Settings:
     return settings
 
 
-def fast_world(**config: Any) -> Simulator:
+def fast_world(*, pace: float = PACE, **config: Any) -> Simulator:
     start = datetime(2026, 11, 20, 15, 30, tzinfo=UTC)
-    return Simulator(SimConfig(start=start, **config), FastClock(start), keys=None)
+    return Simulator(SimConfig(start=start, **config), FastClock(start, pace), keys=None)
 
 
 @contextmanager

@@ -14,40 +14,16 @@ import pytest
 
 import ibkit
 from ibkit import bootstrap
-from ibkit.bootstrap import Edges, client_of, open_desk, run, using
+from ibkit.bootstrap import client_of, open_desk, run, using
 from ibkit.bootstrap.clients import auth_of, clock_of
 from ibkit.bootstrap.tls import default_address, transport_for
 from ibkit.clock import SystemClock
 from ibkit.errors import ConfigError, SessionExpired
 from ibkit.model import GatewayLogin, OAuth1Credentials, OrderId, Secret
-from ibkit.settings import Settings, load
-from ibkit.sim.serving.inprocess import CLOUD_URL, GATEWAY_URL, Simulator
+from ibkit.settings import load
+from ibkit.sim.serving.inprocess import CLOUD_URL, Simulator
+from programs import edges_of, environ_of
 from simulators import KEYS, make_simulator
-
-
-def environ_of(simulator: Simulator, home: Path, method: str = "oauth1a") -> dict[str, str]:
-    keys = simulator.users[0]
-    for path in (keys.signature_key, keys.encryption_key):
-        path.chmod(0o600)
-    environ = {"HOME": str(home), "IBKR_AUTH_METHOD": method}
-    if method == "gateway":
-        return environ | {"IBKR_API_ENDPOINT": GATEWAY_URL}
-    return environ | {
-        "IBKR_BASE_URL": CLOUD_URL,
-        "IB_CONSUMER_KEY": keys.consumer_key,
-        "IB_ACCESS_TOKEN": keys.access_token,
-        "IB_ACCESS_TOKEN_SECRET": keys.access_token_secret,
-        "IB_SIGNATURE_KEY_PATH": str(keys.signature_key),
-        "IB_ENCRYPTION_KEY_PATH": str(keys.encryption_key),
-        "IB_DH_PARAM_PATH": str(keys.dhparam),
-    }
-
-
-def edges_of(simulator: Simulator) -> Edges:
-    def transport(settings: Settings) -> Any:
-        return simulator.transport("gateway" if settings.method.value == "gateway" else "cloud")
-
-    return Edges(transport=transport, clock=simulator.clock, keep_alive=False)
 
 
 @pytest.fixture

@@ -177,9 +177,8 @@ def suite(folder: Path, text: str, *options: str) -> subprocess.CompletedProcess
     return subprocess.run([*command, "test_it.py"], cwd=folder, env=environ, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["one process", "two workers"])
-def test_a_test_that_leaves_a_secret_behind_fails_by_its_name(tmp_path: Path, options: tuple[str, ...]) -> None:
-    ran = suite(tmp_path, LEAKY, *options)
+def test_a_test_that_leaves_a_secret_behind_fails_by_its_name(tmp_path: Path) -> None:
+    ran = suite(tmp_path, LEAKY)
     assert ran.returncode == 1, ran.stdout
     for name, where in (("into_a_file", "a.log"), ("into_the_log", "the log"), ("to_stdout", "captured stdout")):
         assert f"ERROR test_it.py::test_leaks_{name}" in ran.stdout, ran.stdout
@@ -188,8 +187,9 @@ def test_a_test_that_leaves_a_secret_behind_fails_by_its_name(tmp_path: Path, op
     assert "5 passed, 3 errors" in ran.stdout
 
 
-@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["one process", "two workers"])
-def test_what_is_left_when_all_is_over_fails_the_whole_run(tmp_path: Path, options: tuple[str, ...]) -> None:
+def test_what_is_left_when_all_is_over_fails_the_whole_run(tmp_path: Path) -> None:
+    """By two processes, as `make test` is: what they left is looked at together."""
+    options = ("-n", "2")
     ran = suite(tmp_path, LEFT % base64.b64encode(PLANTED["JWT_SECRET"].encode()).decode(), *options)
     assert ran.returncode == 1, ran.stdout
     assert "1 passed" in ran.stdout

@@ -65,8 +65,8 @@ def test_the_programs_of_a_guide_run(page: Path, at_home: Simulator, capsys: pyt
         assert "do not sell again" not in said.out
         assert "E-CONTRACT" in said.out
         placed = [call for call in at_home.control("GET", "requests") if call["path"].endswith("/orders")]
-        assert len([call for call in placed if call["method"] == "POST"]) == 4, (
-            "an order, a bracket, the sale and its stop"
+        assert len([call for call in placed if call["method"] == "POST"]) == 5, (
+            "an order, a bracket, the sale and its stop, and that of the session"
         )
 
 

@@ -15,7 +15,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ibkit.bootstrap import ConnectionTest, IBRestClient, TradingClient, connect, test_connection
+    from ibkit.bootstrap import (
+        AsyncIBKRSessionAuth,
+        ConnectionTest,
+        IBKRSessionAuth,
+        IBRestClient,
+        SubmittedOrder,
+        TradingClient,
+        connect,
+        create_async_ibkr_session_auth,
+        create_ibkr_session_auth,
+        test_connection,
+    )
     from ibkit.client import Client
     from ibkit.errors import (
         AuthError,
@@ -77,7 +88,18 @@ if TYPE_CHECKING:
     from ibkit.trading import Outcome, TradeResult
 
 _HOMES = {
-    "ibkit.bootstrap": ("ConnectionTest", "IBRestClient", "TradingClient", "connect", "test_connection"),
+    "ibkit.bootstrap": (
+        "AsyncIBKRSessionAuth",
+        "ConnectionTest",
+        "IBKRSessionAuth",
+        "IBRestClient",
+        "SubmittedOrder",
+        "TradingClient",
+        "connect",
+        "create_async_ibkr_session_auth",
+        "create_ibkr_session_auth",
+        "test_connection",
+    ),
     "ibkit.client": ("Client",),
     "ibkit.errors": (
         "AuthError",
@@ -144,6 +166,7 @@ __all__ = [
     "Account",
     "AccountId",
     "AccountSummary",
+    "AsyncIBKRSessionAuth",
     "AuthError",
     "AuthMethod",
     "Availability",
@@ -157,6 +180,7 @@ __all__ = [
     "Environment",
     "Fill",
     "GatewayLogin",
+    "IBKRSessionAuth",
     "IBRestClient",
     "IbkitError",
     "InFlight",
@@ -189,6 +213,7 @@ __all__ = [
     "Settings",
     "Side",
     "StorageError",
+    "SubmittedOrder",
     "TimeInForce",
     "TradeResult",
     "TradingClient",
@@ -201,6 +226,8 @@ __all__ = [
     "Username",
     "combo_of",
     "connect",
+    "create_async_ibkr_session_auth",
+    "create_ibkr_session_auth",
     "test_connection",
 ]
 

@@ -121,6 +121,22 @@ def test_the_mock_needs_no_network_and_says_that_it_is_one(ibkit: Make, monkeypa
     assert "note: no worker was started" in ran.err
 
 
+@pytest.mark.requirement("SES-08")
+def test_a_session_in_use_elsewhere_is_taken_over_only_with_compete(bench: Make) -> None:
+    ib = bench("competing", method="oauth1a")
+    plain = ib.run("status", "--connect", "--json")
+    assert (plain.code, plain.error["code"]) == (4, "E-SES-COMPETING"), plain.err
+
+    def inits() -> list[bool]:
+        return [each.body["compete"] for each in ib.simulator.requests if "ssodh/init" in each.path]
+
+    assert True not in inits()
+    ib.simulator.advance(30)
+    taken = ib.run("status", "--connect", "--compete")
+    assert taken.code == 0, taken.err
+    assert inits()[-1] is True
+
+
 @pytest.mark.requirement("TRD-02", "CFG-09")
 def test_accounts(bench: Make) -> None:
     assert bench().run("accounts", "list").out.splitlines()[1].startswith("DU1000001 ")

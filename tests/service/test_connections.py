@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
 import threading
 from pathlib import Path
@@ -106,6 +107,71 @@ def test_a_gateway_that_is_gone_leaves_neither_row_nor_status_connected(tmp_path
         assert len(told["sessions"]) == 1
 
 
+@pytest.mark.requirement("SES-12", "MON-01", "MON-04")
+def test_a_session_without_market_data_is_connected_but_limited_until_they_come_back(tmp_path: Path) -> None:
+    with at_the_gateway(tmp_path) as service:
+        until(lambda: state(service) == "connected")
+        scenario(service, "no-market-data")
+        until(lambda: state(service) == "degraded")
+        told = service.ask("GET", "/api/ibkr/status").json
+        assert (told["label"], told["connected"]) == ("Connected (limited)", True)
+        assert told["lastError"]["code"] == "E-MD-NONE"
+        assert told["lastError"]["remedy"]
+        assert set(told["diagnostics"].values()) == {"Connected", "Active", "Validated", "Ready"}
+        kept = stored(service)
+        assert (kept.state, kept.error_code) == ("degraded", "E-MD-NONE")
+        assert kept.checked_at == kept.succeeded_at
+        assert session(service)["last_error"]["code"] == "E-MD-NONE"
+        assert service.ask("GET", "/health/broker").status == 200
+        scenario(service, "ok")
+        until(lambda: state(service) == "connected")
+        assert service.ask("GET", "/api/ibkr/status").json["lastError"] is None
+        until(lambda: stored(service).state == "connected")
+        changes = [
+            (each["was"], each["state"], each["code"])
+            for each in service.ask("GET", "/api/ibkr/session/history").json["events"]
+            if each["event"] == "state"
+        ]
+        assert changes[-2:] == [("connected", "degraded", "E-MD-NONE"), ("degraded", "connected", "")]
+        assert service.ask("GET", "/api/ibkr/session/history").json["availability_percent"] > 90
+
+
+@pytest.mark.requirement("MON-04")
+def test_it_is_looked_at_every_thirty_seconds_though_nobody_asks(tmp_path: Path) -> None:
+    with at_the_gateway(tmp_path) as service:
+        world = service.world
+        assert world is not None
+        until(lambda: stored(service).state == "connected")
+        times = [stored(service).checked_at]
+        for _ in range(3):
+            until(lambda: stored(service).checked_at != times[-1])
+            times.append(stored(service).checked_at)
+        pauses = [(later - earlier).total_seconds() for earlier, later in itertools.pairwise(times)]
+        # A tenth of a second of this machine is most of a second there.
+        assert all(25 <= pause <= 30 + PACE for pause in pauses[1:]), pauses
+
+
+@pytest.mark.requirement("SES-17")
+def test_a_page_that_is_looked_at_keeps_the_session_and_without_one_it_is_left_to_end(tmp_path: Path) -> None:
+    with at_the_gateway(tmp_path, SESSION_IDLE_TIMEOUT="1") as service:
+        world = service.world
+        assert world is not None
+        until(lambda: stored(service).state == "connected")
+        began = world.clock.now()
+        while (world.clock.now() - began).total_seconds() < 90:
+            assert state(service) == "connected"
+            threading.Event().wait(0.3)
+        until(lambda: stored(service).state == "configured")
+        assert service.ask("GET", "/readyz").status == 200, "nobody asked for it, so nothing is down"
+        down = service.ask("GET", "/health/broker")
+        assert (down.status, down.json["code"]) == (503, "E-NOT-CONNECTED")
+        sent, began = len(world.requests), world.clock.now()
+        until(lambda: (world.clock.now() - began).total_seconds() > 70)
+        assert [each.path for each in world.requests[sent:]] == []
+        assert service.order(broker="ibkr").status == 201
+        assert state(service) == "connected"
+
+
 @pytest.mark.requirement("SES-07", "MON-04")
 def test_a_login_that_somebody_completes_is_noticed_by_itself(tmp_path: Path) -> None:
     with at_the_gateway(tmp_path, "not-authenticated") as service:
@@ -172,8 +238,12 @@ def test_a_session_that_another_login_has_is_taken_over_only_when_a_person_says_
     with at_the_gateway(tmp_path) as service:
         scenario(service, "competing")
         until(lambda: state(service) == "competing")
-        inits = [each for each in service.world.requests if "ssodh/init" in each.path] if service.world else []
-        assert not any(b'"compete":true' in each.body.replace(b" ", b"") for each in inits)
+
+        def competes() -> list[bool]:
+            assert service.world is not None
+            return [each.body["compete"] for each in service.world.requests if "ssodh/init" in each.path]
+
+        assert True not in competes()
         for body in (None, {}, {"confirm": False}, {"confirm": "yes"}, {"confirm": True, "really": True}):
             answer = service.ask("POST", "/api/ibkr/take-over", body)
             assert answer.status in (415, 422), answer.raw
@@ -183,6 +253,7 @@ def test_a_session_that_another_login_has_is_taken_over_only_when_a_person_says_
         assert (plain.status, plain.code) == (424, "E-SES-COMPETING")
         taken = service.ask("POST", "/api/ibkr/take-over", {"confirm": True})
         assert (taken.status, taken.json["state"]) == (200, "connected"), taken.raw
+        assert True in competes()
         names = [each["event"] for each in service.ask("GET", "/api/ibkr/session/history").json["events"]]
         assert "taken_over" in names
 
@@ -293,7 +364,7 @@ def test_events_tell_each_change_once_and_go_on_where_they_broke_off(tmp_path: P
 
 @pytest.mark.requirement("SES-14")
 def test_the_mock_has_a_history_too(mock_service: Served) -> None:
+    until(lambda: mock_service.ask("GET", "/api/ibkr/session/history").json["sessions"])
     told = mock_service.ask("GET", "/api/ibkr/session/history").json
-    assert len(told["sessions"]) >= 1
     assert "connected" in {each["state"] for each in told["events"]}, told
     assert told["availability_percent"] > 0

@@ -65,11 +65,8 @@ def limit(name: str, new: str) -> Callable[[SqliteJournal, datetime], Any]:
 
 @pytest.mark.slow
 @pytest.mark.requirement("GWY-03", "GWY-01", "GWY-11")
-def test_with_the_answer_held_back_a_twin_is_told_after_five_seconds_that_it_is_busy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("service_desks.PACE", 1.0)
-    with at_the_gateway(tmp_path) as service:
+def test_with_the_answer_held_back_a_twin_is_told_after_five_seconds_that_it_is_busy(tmp_path: Path) -> None:
+    with at_the_gateway(tmp_path, pace=1.0) as service:
         assert service.world is not None
         held = {"endpoint": "PLACE_ORDERS", "fault": "delay", "params": {"seconds": 10}}
         service.world.control("POST", "faults", held)

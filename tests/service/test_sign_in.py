@@ -222,7 +222,7 @@ def test_a_cookie_is_new_at_each_sign_in_and_the_one_before_is_over(people: Serv
     assert after.ask("GET", "/api/me").status == 401
 
 
-@pytest.mark.requirement("UI-01")
+@pytest.mark.requirement("UI-01", "SES-17")
 def test_a_session_that_is_not_used_ends_after_half_an_hour_and_any_after_twelve(people: ServedPeople) -> None:
     ada = people.person()
     idle, busy = at_browser(people, ada), at_browser(people, ada)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ibkit.bootstrap import Edges, run
+from ibkit.bootstrap.connection_desk import open_connection_desk
 from ibkit.bootstrap.credential_desk import Asker, open_credential_desk
 from ibkit.bootstrap.multi_user import accept_licence
 from ibkit.model import AuthMethod, Environment, Secret
@@ -20,7 +21,7 @@ from ibkit.sim.serving.inprocess import Simulator
 from ibkit.sim.world import SimConfig
 from ibkit.users.principal import Scope
 from people import PAPER, People, person
-from service_desks import Served, fast_world, new_key, served, settings_of, unhurried, until
+from service_desks import PACE, Served, fast_world, new_key, served, settings_of, unhurried, until
 from vaults import OLD
 
 KEEPS = PAPER | {Scope.CREDENTIALS}
@@ -207,7 +208,8 @@ def test_connections_are_made_chosen_and_deleted_by_their_user(tmp_path: Path) -
         sent = len(there[5001].requests)
         assert service.ask("DELETE", "/api/ibkr/connections/one").status == 200
         assert service.ask("GET", "/api/ibkr/connections").data == []
-        assert [each.path for each in there[5001].requests[sent:]] == ["/v1/api/logout"]
+        paths = [each.path for each in there[5001].requests[sent:]]
+        assert (paths[-1], paths.count("/v1/api/logout")) == ("/v1/api/logout", 1), paths
         assert order(service).code == "E-NOT-CONFIGURED"
 
 
@@ -236,3 +238,41 @@ def test_a_login_lets_go_of_credentials_that_are_no_longer_in_use(tmp_path: Path
         assert there[5002].requests[-1].path == "/v1/api/logout"
         refused = order(service)
         assert (refused.status, refused.code) == (409, "E-NOT-CONFIGURED"), refused.raw
+
+
+@pytest.mark.requirement("VLT-07", "VLT-09", "SES-15")
+def test_what_a_command_changes_or_deletes_is_followed_within_seconds(tmp_path: Path) -> None:
+    """Commands act in a process of their own: what the service has open must not go on with what is gone."""
+    with many(tmp_path, *KEPT[:1]) as (service, there):
+        until(lambda: state(service) == "connected")
+        settings = service.settings
+        assert settings is not None
+        began = there[5001].clock.now()
+        store(settings, "user-ada", "one", 5002)
+        until(lambda: there[5001].requests[-1].path == "/v1/api/logout")
+        assert (there[5001].clock.now() - began).total_seconds() < 10 + 2 * PACE
+        until(lambda: state(service) == "connected")
+        sent = len(there[5001].requests)
+        answer = order(service)
+        assert (answer.status, answer.data["account_id"]) == (201, ACCOUNTS[5002]), answer.raw
+        assert len(there[5001].requests) == sent
+
+        async def delete() -> None:
+            async with open_connection_desk(settings) as desk:
+                await desk.delete(Asker(user_id="user-ada", actor="cli:tests"), "one")
+
+        run(delete)
+        until(lambda: there[5002].requests[-1].path == "/v1/api/logout")
+        until(lambda: service.ask("GET", "/api/ibkr/status").json["configured"] is False)
+        refused = order(service)
+        assert (refused.status, refused.code) == (409, "E-NOT-CONFIGURED"), refused.raw
+        assert service.ask("GET", "/api/ibkr/connections").data == []
+
+
+@pytest.mark.requirement("SES-15")
+def test_the_default_is_told_as_it_was_chosen_last(tmp_path: Path) -> None:
+    with many(tmp_path, *KEPT[:2]) as (service, _):
+        until(lambda: state(service, connection_id="two") == "connected")
+        until(lambda: state(service) == "connected")
+        chosen = service.ask("POST", "/api/ibkr/connections/two/default").data
+        assert [(each["connection_id"], each["is_default"]) for each in chosen] == [("two", True), ("one", False)]

@@ -107,7 +107,7 @@ _members = st.sampled_from(["args", "hb", "success", "conid", "_updated", "error
 
 
 @given(_topics, st.dictionaries(_members, _json | st.lists(st.dictionaries(_members, _json)), max_size=4))
-@settings(max_examples=300)
+@settings(max_examples=100)
 def test_odd_shapes_of_known_topics_never_raise(topic: str, members: dict[str, object]) -> None:
     import json
 

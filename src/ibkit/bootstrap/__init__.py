@@ -22,19 +22,31 @@ if TYPE_CHECKING:
     from ibkit.bootstrap.desks import Books, Desk, open_books, open_desk
     from ibkit.bootstrap.edge import Edges, edges, run, using
     from ibkit.bootstrap.probing import ConnectionTest, probe, test_connection
+    from ibkit.bootstrap.session_auth import (
+        AsyncIBKRSessionAuth,
+        IBKRSessionAuth,
+        SubmittedOrder,
+        create_async_ibkr_session_auth,
+        create_ibkr_session_auth,
+    )
     from ibkit.bootstrap.trading_client import TradingClient
     from ibkit.bootstrap.vaults import key_source_of, open_vault, ring_of
 
 __all__ = [
+    "AsyncIBKRSessionAuth",
     "Books",
     "ConnectionTest",
     "Desk",
     "Edges",
+    "IBKRSessionAuth",
     "IBRestClient",
+    "SubmittedOrder",
     "TradingClient",
     "client_of",
     "clock_of",
     "connect",
+    "create_async_ibkr_session_auth",
+    "create_ibkr_session_auth",
     "edges",
     "key_source_of",
     "open_books",
@@ -62,6 +74,13 @@ _HOMES = {
         "read_settings",
         "token_cache_of",
         "with_stored_token",
+    ),
+    "session_auth": (
+        "AsyncIBKRSessionAuth",
+        "IBKRSessionAuth",
+        "SubmittedOrder",
+        "create_async_ibkr_session_auth",
+        "create_ibkr_session_auth",
     ),
     "desks": ("Books", "Desk", "open_books", "open_desk"),
     "edge": ("Edges", "edges", "run", "using"),

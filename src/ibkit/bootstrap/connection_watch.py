@@ -42,7 +42,7 @@ class ConnectionWatch:
         """The watch over sold options and open orders, unless a worker of this login has it already."""
         while not stop.is_set():
             try:
-                if self._of.open:
+                if self._of.open and not self._of.idleness.now:
                     await self._watch_until(stop)
             except InFlight:
                 log.debug("another process watches this login")
@@ -91,7 +91,13 @@ class ConnectionWatch:
                 alerting=self._of.alerting,
                 book=self._of.book,
             )
-            loop.published = worker.publish
+
+            def published() -> None:
+                worker.publish()
+                if loop.standing.stream == "down":  # it breaks at once where the next look is half a minute away
+                    self._of.doubt()
+
+            loop.published = published
             worker.publish()
             loop.heard = lambda failure: self._of.book.tell(self._of.book.signs.heard(failure, self._of.clock.now()))
             self._of.measuring.watch(loop.standing, desks[0].broker.username)

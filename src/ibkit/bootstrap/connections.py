@@ -11,24 +11,21 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from ibkit.bootstrap.alerting import PARTS, Alerting, alerting_of, beside, connection_of
-from ibkit.bootstrap.clients import client_of
+from ibkit.bootstrap.alerting import Alerting
 from ibkit.bootstrap.connection_watch import ConnectionWatch
-from ibkit.bootstrap.desks import Books, Desk, desk_of, open_books
+from ibkit.bootstrap.desks import Books, Desk, desk_of
 from ibkit.bootstrap.edge import edges
+from ibkit.bootstrap.idleness import Idleness
 from ibkit.bootstrap.measuring import Measuring
 from ibkit.bootstrap.quote_lines import QuoteLines
-from ibkit.bootstrap.session_book import CHECK_EVERY_S, OF_SETTINGS, PART, WISH_EVERY_S, SessionBook, open_session_book
-from ibkit.bootstrap.session_look import login_of, look
+from ibkit.bootstrap.session_book import CHECK_EVERY_S, OF_SETTINGS, WISH_EVERY_S, SessionBook
+from ibkit.bootstrap.session_look import DataLook, login_of, look
 from ibkit.client import Client
 from ibkit.client.opening import Step
 from ibkit.client.outcomes import Verdict
@@ -44,7 +41,6 @@ from ibkit.errors import (
 )
 from ibkit.model import AccountId, Environment, Username
 from ibkit.settings import Settings
-from ibkit.store.connection_rows import ConnectionRow
 from ibkit.trading import Observer
 from ibkit.trading.connection import ConnectionState, Standing, retry_after
 from ibkit.trading.intent import IntentState
@@ -54,7 +50,7 @@ from ibkit.wire.session import AUTH_STATUS
 if TYPE_CHECKING:
     from ibkit.bootstrap.trading_client import TradingClient
 
-__all__ = ["FRESH_S", "Connection", "open_connection"]
+__all__ = ["FRESH_S", "Confirm", "Connection", "logged_out", "nobody_asked"]
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +66,7 @@ _AGAIN_S = 30.0
 Confirm = Callable[[AccountId, bool], bool]
 
 
-def _nobody_asked(account_id: AccountId, validated: bool) -> bool:
+def nobody_asked(account_id: AccountId, validated: bool) -> bool:
     """Of live money: nobody has asked for it."""
     return False
 
@@ -90,10 +86,12 @@ class Connection:
     measuring: Measuring
     book: SessionBook
     observe: Observer = unobserved
-    confirm: Confirm = _nobody_asked
+    confirm: Confirm = nobody_asked
     desks: dict[AccountId, Desk] = field(default_factory=dict)
     watch: ConnectionWatch = field(init=False)
+    idleness: Idleness = field(init=False)
     wanted: bool = True
+    data: DataLook = field(default_factory=DataLook)
     _opening: anyio.Lock = field(default_factory=anyio.Lock)
     _looking: anyio.Lock = field(default_factory=anyio.Lock)
     _recovered: bool = False
@@ -103,8 +101,10 @@ class Connection:
     def __post_init__(self) -> None:
         self.quote_lines = QuoteLines(self.client.stream, self.clock)
         self.client.keeper.beaten = self._beaten
-        self.client.keeper.shut = None if self.wanted else _put_down
+        self.client.keeper.beats = lambda: self.book.keeps and not self.idleness.now
+        self.client.keeper.shut = None if self.wanted else logged_out
         self.watch = ConnectionWatch(self)
+        self.idleness = Idleness(self)
 
     @property
     def watching(self) -> bool:
@@ -173,15 +173,25 @@ class Connection:
         E-NOT-CONNECTED after a logout.
         """
         if not self.wanted:
-            raise _put_down()
+            raise logged_out()
+        rested = self.used()
         if not self._recovered:
             await self.reach()
+        elif rested:
+            self._raised(await self.check())
         if account_id is None:
             account_id = await self.client.selected_account(self.settings.account_id)
         found = self.desks.get(account_id)
         if found is None:
             raise NotFound(code="E-NOT-FOUND", details={"thing": "account"})
         return found
+
+    def used(self) -> bool:
+        """Somebody uses it; one that rested is connected again: whether it did."""
+        rested = self.idleness.used()
+        if rested:
+            self._asked.set()
+        return rested
 
     async def reach(self) -> None:
         """Sign in, make a desk for each account, and let journal and broker agree; what is there already is left alone.
@@ -258,11 +268,25 @@ class Connection:
                 await self._look()
         return self.health
 
+    async def beat(self) -> Standing:
+        """One tickle, and a look, for whoever keeps it alive by hand. Raises what they fail by."""
+        if not self.wanted:
+            raise logged_out()
+        try:
+            await self.client.keeper.beat()
+        except IbkitError as error:
+            self._beaten(error)
+            await self._failed(error)
+            raise
+        self._beaten(None)
+        return self._raised(await self.check())
+
     async def _look(self) -> None:
         try:
             if not self._recovered:
                 await self.reach()
             await look(self.client)
+            await self.data.take(self.client)
         except IbkitError as error:
             if error is not self.health.error:  # `reach` has told its own
                 await self._failed(error)
@@ -273,13 +297,17 @@ class Connection:
         """By the interval of the keep-alive, at most 30 s; after a failure sooner, with growing pauses (SES-07)."""
         due = self.clock.monotonic()
         while True:
-            await self._follow_wish()
+            await self.follow_wish()
+            if self.wanted and await self.idleness.began():
+                await self.book.rests()
             asked, self._asked = self._asked.is_set(), anyio.Event()
-            if self.wanted and (asked or self.clock.monotonic() >= due):
+            if self.wanted and not self.idleness.now and (asked or self.clock.monotonic() >= due):
                 held = await self.check()
                 due = self.clock.monotonic() + self._pause_after(held)
             await self._pause(
-                min(WISH_EVERY_S, max(0.0, due - self.clock.monotonic())) if self.wanted else WISH_EVERY_S
+                min(WISH_EVERY_S, max(0.0, due - self.clock.monotonic()))
+                if self.wanted and not self.idleness.now
+                else WISH_EVERY_S
             )
 
     def _pause_after(self, held: Standing) -> float:
@@ -301,13 +329,18 @@ class Connection:
 
     def _beaten(self, error: IbkitError | None) -> None:
         self.book.beaten(error)
-        if error is not None and self.health.error is None:
+        if error is not None:
+            self.doubt()
+
+    def doubt(self) -> None:
+        """Something beside the looks says that it is down: look now, not at the end of the half minute."""
+        if self.health.error is None:
             self._asked.set()
 
     # -- what a person asks for -----------------------------------------------------------------------------------
 
-    async def _follow_wish(self) -> None:
-        """Whether it is wanted may have been said to another process."""
+    async def follow_wish(self) -> None:
+        """Whether it is wanted may have been said to another process: leave it, or take it up again."""
         wanted = await self.book.wanted()
         if wanted and not self.wanted:
             self._take_up()
@@ -355,6 +388,7 @@ class Connection:
 
     def _take_up(self) -> None:
         self.wanted = True
+        self.used()
         self.client.keeper.shut = None
         self.client.keeper.backoff.reset()
 
@@ -369,7 +403,7 @@ class Connection:
 
     async def _leave(self) -> IbkitError | None:
         self.wanted = self._recovered = False
-        self.client.keeper.shut = _put_down  # whatever is under way here must not sign in anew
+        self.client.keeper.shut = logged_out  # whatever is under way here must not sign in anew
         self.watch.end()
         failure: IbkitError | None = None
         with anyio.move_on_after(LEAVE_WITHIN_S) as limit:
@@ -405,6 +439,7 @@ class Connection:
                 followed = await self.follow() if self.wanted else 0
             except IbkitError as error:  # the disk, or a login that has ended; the next look tells more
                 log.warning("open orders could not be followed", extra={"code": error.code})
+                self.doubt()
                 followed = 0
             await self.clock.sleep(max(FOLLOW_EVERY_S, followed / 10))
 
@@ -419,7 +454,8 @@ class Connection:
         return followed
 
     async def _worked(self) -> None:
-        await self.book.worked(login_of(self.client), self.client.keeper.opening.accounts)
+        login, accounts = login_of(self.client), self.client.keeper.opening.accounts
+        await self.book.worked(login, accounts, missing=self.data.missing)
 
     async def _failed(self, error: IbkitError) -> None:
         if self.health.error is None or self.health.error.code != error.code:
@@ -428,65 +464,10 @@ class Connection:
         await self.book.failed(error)
 
 
-def _put_down() -> TradingError:
+def logged_out() -> TradingError:
+    """What every order is refused by until somebody connects it."""
     return TradingError(
         "The connection was logged out",
         code="E-NOT-CONNECTED",
-        remedy="Connect it first: POST /api/ibkr/connect.",
+        remedy="Connect it first: POST /api/ibkr/connect, `ibkit session connect`, or authenticate() of the session.",
     )
-
-
-@asynccontextmanager
-async def open_connection(
-    settings: Settings,
-    *,
-    observe: Observer = unobserved,
-    confirm: Confirm = _nobody_asked,
-    row: ConnectionRow | None = None,
-) -> AsyncIterator[Connection]:
-    """The books and a client that is not signed in yet. ConfigError, StorageError; nothing is sent.
-
-    row: as which it is kept; the connection of the settings by default.
-    """
-    async with AsyncExitStack() as stack:
-        measuring = Measuring(connection_of(settings))
-        settings, another = await _clients(settings, stack, measuring)
-        client = another(True)
-        measuring.signed_in_at = lambda: client.keeper.signed_in_at
-        books = await stack.enter_async_context(open_books(settings, clock=client.clock, also=(*PARTS, PART)))
-        assert books.records is not None, "the service keeps its records in the database"
-        alerting = alerting_of(settings, books.records, alerts=books.alerts, clock=client.clock)
-        if edges().keep_alive:
-            await stack.enter_async_context(beside(alerting.dispatcher.run))
-            await stack.enter_async_context(beside(measuring.recorder(settings, books, client.clock).run))
-        await stack.enter_async_context(client)
-        book = await stack.enter_async_context(
-            open_session_book(settings, books.records, alerting, client.clock, row=row)
-        )
-        yield Connection(
-            settings=settings,
-            client=client,
-            books=books,
-            another=lambda: another(False),
-            alerting=alerting,
-            measuring=measuring,
-            book=book,
-            wanted=book.row.wanted,
-            observe=measuring.counting(observe),
-            confirm=confirm,
-        )
-
-
-async def _clients(
-    settings: Settings, stack: AsyncExitStack, measuring: Measuring
-) -> tuple[Settings, Callable[[bool], TradingClient]]:
-    """The settings as they hold here, and what makes a client, which keeps its session alive or does not."""
-    if not settings.mock:
-        return settings, lambda lasting: client_of(settings, upto=None, keep_alive=lasting, meter=measuring.meter)
-    from ibkit.bootstrap.mock import mock_client, running_world
-
-    place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ibkit-mock-")))
-    general = dataclasses.replace(settings.general, state_dir=place, account_id=None, environment=Environment.PAPER)
-    settings = dataclasses.replace(settings, general=general)
-    world = await stack.enter_async_context(running_world())
-    return settings, lambda lasting: mock_client(settings, upto=None, world=world)

@@ -41,6 +41,11 @@ class QuoteLines:
         self._stream: Stream | None = None
         self._failure: IbkitError | None = None
 
+    @property
+    def wanted(self) -> bool:
+        """Somebody listens."""
+        return bool(self._wanted)
+
     def check(self, conids: Collection[Conid]) -> None:
         """RateLimited where these would be more lines than the user name has."""
         if len(self._wanted.keys() | set(conids)) > MOST_LINES:

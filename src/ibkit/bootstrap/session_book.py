@@ -157,9 +157,14 @@ class SessionBook:
         if not wanted:
             self.left_alone()
 
+    @property
+    def keeps(self) -> bool:
+        """This process is the one that keeps the connection: it writes, and keeps the session alive. SES-05."""
+        return self._held is not None
+
     def row_now(self) -> ConnectionRow:
         """The row as this process knows it."""
-        held, error = self.standing, self.standing.error
+        held, error = self.standing, self.standing.trouble
         return dataclasses.replace(
             self.row,
             state=held.state,
@@ -186,10 +191,15 @@ class SessionBook:
         self._move(ConnectionEvent.TRYING, self.clock.now())
         await self._store()
 
-    async def worked(self, login: str, accounts: Sequence[str], *, complete: bool = True) -> None:
+    async def rests(self) -> None:
+        """Nobody uses it, so nobody keeps it."""
+        self._move(ConnectionEvent.LEFT, self.clock.now())
+        await self._store()
+
+    async def worked(self, login: str, accounts: Sequence[str], *, missing: IbkitError | None = None) -> None:
         """A look found the brokerage session ready.
 
-        login: a hash of what tells this login from the next, "" where that is unknown. complete: no data is missing.
+        login: a hash of what tells this login from the next, "" where that is unknown. missing: why no data come.
         """
         now = self.clock.now()
         self._begin(now)
@@ -197,10 +207,10 @@ class SessionBook:
         if self.standing.attempts:
             self._event(EventName.RECONNECT, now, was=before, number=self.standing.attempts)
         self.standing.checked_at = self.standing.succeeded_at = now
-        self.standing.error, self.standing.attempts = None, 0
+        self.standing.error, self.standing.attempts, self.standing.missing = None, 0, missing
         self.row = dataclasses.replace(self.row, accounts=tuple(accounts))
         self._session_goes_on(login, now)
-        self._move(ConnectionEvent.WORKED if complete else ConnectionEvent.WORKED_PARTLY, now)
+        self._move(ConnectionEvent.WORKED if missing is None else ConnectionEvent.WORKED_PARTLY, now, missing)
         self.tell(self.signs.heard(None, now))
         self._warn_of_age(now)
         await self._store()
@@ -212,7 +222,7 @@ class SessionBook:
         before, event = self.standing.state, event_of(error)
         if self.standing.attempts and heals(error):
             self._event(EventName.RECONNECT, now, was=before, number=self.standing.attempts, error=error)
-        self.standing.checked_at, self.standing.error = now, error
+        self.standing.checked_at, self.standing.error, self.standing.missing = now, error, None
         self.standing.attempts += 1
         if self.session is not None:
             self.session = dataclasses.replace(self.session, last_error=f"{error.code}: {error.message}")

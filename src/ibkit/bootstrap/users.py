@@ -18,7 +18,7 @@ import anyio.to_thread
 from ibkit.bootstrap import edges
 from ibkit.bootstrap.vaults import sealer_of
 from ibkit.clock import Clock
-from ibkit.errors import ConfigError, StorageError, discreet
+from ibkit.errors import ConfigError, NotFound, NotPermitted, StorageError, discreet
 from ibkit.model import Secret
 from ibkit.settings import Settings
 from ibkit.store.database import Database
@@ -27,6 +27,8 @@ from ibkit.store.users import SqlUsers
 from ibkit.users import Authenticator, Cost, Hasher, SignIns, TokenSigner, UserKeeper, UserStore
 from ibkit.users.digests import Random
 from ibkit.users.ports import Sealing, TellFinding, untold
+from ibkit.users.principal import Scope
+from ibkit.users.user import User, allowed_scopes, kept_name
 from ibkit.vault import Place, Sealer
 from ibkit.vault.seal import key_id_of
 
@@ -38,6 +40,9 @@ __all__ = [
     "open_users",
     "reseal_second_steps",
     "second_steps_by_key",
+    "trading_user",
+    "user_called",
+    "users_now",
     "users_of",
 ]
 
@@ -119,19 +124,56 @@ def users_of(
     return UserDesk(sign_ins=sign_ins, keeper=keeper, store=store, clock=clock)
 
 
+async def user_called(settings: Settings, user: str) -> User:
+    """The user of that id or name; neither a password's hash nor JWT_SECRET is needed. NotFound, StorageError."""
+    name = kept_name(user)
+    async with _store(settings) as store:
+        found = await store.get(user) or (None if name is None else await store.named(name))
+    if found is None:
+        raise NotFound(
+            f"User {user[:64]} not found", code="E-NOT-FOUND", remedy="`ibkit user list` shows who there is."
+        )
+    return found
+
+
+async def users_now(settings: Settings) -> tuple[User, ...]:
+    """All of them, by name. StorageError."""
+    async with _store(settings) as store:
+        return tuple(await store.users())
+
+
+@asynccontextmanager
+async def _store(settings: Settings) -> AsyncIterator[SqlUsers]:
+    database = await anyio.to_thread.run_sync(lambda: open_records(settings.database_url, parts=(_PART,)))
+    try:
+        yield SqlUsers(database)
+    finally:
+        await database.close()
+
+
+async def trading_user(settings: Settings, user: str) -> User:
+    """As `user_called`, one who may trade. No sign-in is asked for: who runs this program has the vault's key.
+
+    NotPermitted (E-FORBIDDEN) for one who is disabled, or whose role may only look.
+    """
+    found = await user_called(settings, user)
+    if not found.enabled:
+        raise NotPermitted("Forbidden: this user is disabled", code="E-FORBIDDEN")
+    if Scope.ORDERS_PAPER not in allowed_scopes(found.role):
+        raise NotPermitted(f"Forbidden: a {found.role.value} may not connect or order", code="E-FORBIDDEN")
+    return found
+
+
 async def reseal_second_steps(settings: Settings, *, clock: Clock) -> tuple[int, tuple[str, ...]]:
     """Seal the users' TOTP secrets with the vault's present key: how many, and what opens with no key.
 
     JWT_SECRET is not needed.
     """
-    database = await anyio.to_thread.run_sync(lambda: open_records(settings.database_url, parts=(_PART,)))
     random = edges().random
-    try:
+    async with _store(settings) as store:
         sealing = _sealing_of(settings, clock)
-        keeper = UserKeeper(SqlUsers(database), Hasher(random, None), sealing, clock=clock, random=random)
+        keeper = UserKeeper(store, Hasher(random, None), sealing, clock=clock, random=random)
         return await keeper.reseal()
-    finally:
-        await database.close()
 
 
 async def second_steps_by_key(settings: Settings) -> Counter[str]:

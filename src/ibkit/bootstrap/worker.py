@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -29,7 +29,7 @@ from ibkit.bootstrap.desks import Books, Desk, desk_of, open_books
 from ibkit.bootstrap.edge import edges
 from ibkit.bootstrap.measuring import Measuring
 from ibkit.bootstrap.session_book import CHECK_EVERY_S, PART, WISH_EVERY_S, SessionBook, open_session_book
-from ibkit.bootstrap.session_look import login_of, look
+from ibkit.bootstrap.session_look import DataLook, login_of, look
 from ibkit.bootstrap.worker_loop import Outage, WorkerLoop
 from ibkit.client import Client
 from ibkit.clock import SystemClock
@@ -163,6 +163,7 @@ class Worker:
     since: datetime
     alerting: Alerting
     book: SessionBook
+    data: DataLook = field(default_factory=DataLook)
 
     async def once(self) -> tuple[RoundReport, ...]:
         """One whole round of every account, and then one try to tell people of it, at most 20 s."""
@@ -194,14 +195,17 @@ class Worker:
             tasks.cancel_scope.cancel()
 
     async def _keep_book(self, ends: anyio.Event) -> None:
-        """The looks at the session that are not rounds: every 30 s, sooner after a failure."""
-        clock, due = self.client.clock, 0.0
+        """The looks at the session that are not rounds: every 30 s, sooner after a failure or a broken stream."""
+        clock, due, broken = self.client.clock, 0.0, None
         while True:
             if not await self.book.wanted():
                 log.warning("the connection was logged out: the worker ends")
                 self.book.left_alone()
                 ends.set()
                 return
+            stream = self.loop.standing
+            if stream.stream == "down" and stream.stream_since != broken:
+                due, broken = 0.0, stream.stream_since
             if clock.monotonic() >= due:
                 due = clock.monotonic() + await self._look()
             await clock.sleep(min(WISH_EVERY_S, max(_ASK_EVERY_S, due - clock.monotonic())))
@@ -210,10 +214,12 @@ class Worker:
         """Seconds until the next one."""
         try:
             await look(self.client)
+            await self.data.take(self.client)
         except IbkitError as error:
             await self.book.failed(error)
             return retry_after(error, self.book.standing.attempts, edges().chance())
-        await self.book.worked(login_of(self.client), self.client.keeper.opening.accounts)
+        login, accounts = login_of(self.client), self.client.keeper.opening.accounts
+        await self.book.worked(login, accounts, missing=self.data.missing)
         return min(CHECK_EVERY_S, self.settings.session.keepalive_interval)
 
     def publish(self) -> None:
@@ -286,6 +292,7 @@ async def open_worker(
             await stack.enter_async_context(beside(alerting.dispatcher.run))
             await stack.enter_async_context(beside(measuring.recorder(settings, books, clock).run))
         client.keeper.beaten = book.beaten
+        client.keeper.beats = lambda: book.keeps
         await stack.enter_async_context(client)
         if patient:
             desks = await _patiently(

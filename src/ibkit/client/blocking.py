@@ -42,7 +42,7 @@ from ibkit.wire.endpoint import Needs
 from ibkit.wire.marketdata import QUOTE_FIELDS, SnapshotRow
 from ibkit.wire.session import BrokerageStatus, Validation
 
-__all__ = ["BlockingClient"]
+__all__ = ["BlockingClient", "has_uvloop"]
 
 _T = TypeVar("_T")
 
@@ -58,7 +58,7 @@ class BlockingClient:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            portal = stack.enter_context(start_blocking_portal("asyncio", {"use_uvloop": _has_uvloop()}))
+            portal = stack.enter_context(start_blocking_portal("asyncio", {"use_uvloop": has_uvloop()}))
             made = portal.call(self._make)
             opened: AbstractContextManager[Client] = portal.wrap_async_context_manager(made)
             self._ib = stack.enter_context(opened)
@@ -208,7 +208,8 @@ class BlockingClient:
         return self._run(Client.fills, account_id, days=days)
 
 
-def _has_uvloop() -> bool:
+def has_uvloop() -> bool:
+    """Whether a loop of one's own can be uvloop's, which the HTTP client needs to end cleanly."""
     from importlib.util import find_spec
 
     return find_spec("uvloop") is not None

@@ -89,6 +89,8 @@ class Keeper:
         """Makes what every call fails by that would sign in anew, while somebody wants the login to stay logged out."""
         self.beaten: Callable[[IbkitError | None], None] = lambda error: None
         """Told after each beat of the keep-alive: what it failed by, or None. It neither waits nor raises."""
+        self.beats: Callable[[], bool] = lambda: True
+        """Whether the keep-alive is ours: not while nobody uses the login, or another process keeps the same one."""
         self._ib = ib
         self._grants = grants
         self._rotate_after = rotate_after
@@ -252,7 +254,7 @@ class Keeper:
         failures = 0
         while True:
             await self._ib.clock.sleep(interval_s if failures == 0 else min(5.0 * 2 ** (failures - 1), 60.0))
-            if self.level == 0:
+            if self.level == 0 or not self.beats():
                 continue
             try:
                 await self.beat()

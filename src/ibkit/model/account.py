@@ -35,6 +35,11 @@ class AccountSummary:
     maintenance_margin: Decimal | None
     raw: Mapping[str, object] = field(repr=False)
 
+    @property
+    def totalcashvalue(self) -> Decimal | None:
+        """`total_cash_value` by the name that the interface of SES-01 fixes."""
+        return self.total_cash_value
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CashBalance:

@@ -17,7 +17,8 @@ from typing import Protocol
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
-from ibkit.bootstrap.connections import Confirm, Connection, open_connection
+from ibkit.bootstrap.connection_opening import open_connection
+from ibkit.bootstrap.connections import Confirm, Connection
 from ibkit.bootstrap.quote_lines import QuoteLines
 from ibkit.clock import Clock
 from ibkit.errors import ConfigError, IbkitError
@@ -213,7 +214,10 @@ class Brokers:
 
     async def login(self, name: str, *needs: Capability) -> Login:
         """The login of that broker, opened if need be; not yet signed in."""
-        return await self.open(name, self.adapter(name, *needs).open)
+        login = await self.open(name, self.adapter(name, *needs).open)
+        if isinstance(login, Connection):
+            login.used()
+        return login
 
     async def open(self, key: str, opener: Callable[[], AbstractAsyncContextManager[Login]]) -> Login:
         """The login called `key`, opened if need be; not yet signed in. It is kept until `stop`, or `close`."""

@@ -188,7 +188,7 @@ def shown_id(row: ConnectionRow) -> str:
 def session_document(connection: Connection) -> SessionStatus:
     """From what is known; no call is made."""
     held, book, keeper = connection.health, connection.book, connection.client.keeper
-    last, session, error = keeper.last_status, book.session, held.error
+    last, session, error = keeper.last_status, book.session, held.trouble
     clocks = None if session is None else _clocks(connection, session)
     return SessionStatus(
         connection_id=shown_id(book.row),

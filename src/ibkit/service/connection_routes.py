@@ -14,8 +14,8 @@ from litestar.handlers import HTTPRouteHandler
 
 from ibkit.bootstrap.auditing import audit_clock, result_of
 from ibkit.bootstrap.connections import Connection
-from ibkit.bootstrap.vault_logins import check_gateway
 from ibkit.errors import ConfigError, IbkitError
+from ibkit.model import AuthMethod, Environment
 from ibkit.service.connection_documents import (
     ConnectionList,
     ConnectionWish,
@@ -35,9 +35,6 @@ from ibkit.service.reading import read_struct
 from ibkit.service.refusals import invalid
 from ibkit.service.requests import AnyRequest
 from ibkit.service.responses import response
-from ibkit.settings.addresses import parse_address
-from ibkit.store.connection_rows import ConnectionRow
-from ibkit.trading.connection import ConnectionState
 from ibkit.users.principal import Principal
 from ibkit.vault import Act, Result
 
@@ -174,7 +171,15 @@ def _own(service: Service) -> list[HTTPRouteHandler]:
     async def create(request: AnyRequest) -> Response[bytes]:
         who = await owner(request)
         wish = read_struct(ConnectionWish, await asked.body(request))
-        row = await own.add(_row_of(service, who, wish))
+        row = await own.create(
+            who,
+            wish.connection_id,
+            method=AuthMethod(wish.method),
+            environment=Environment(wish.environment),
+            label=wish.label,
+            address=wish.address,
+            username=wish.username,
+        )
         _tell(own, request, who, "connections.create", row.connection_id, method=row.method)
         place = {"Location": f"/api/ibkr/connections/{row.connection_id}"}
         return response(Answer(201, info_of(row), place))
@@ -194,29 +199,6 @@ def _own(service: Service) -> list[HTTPRouteHandler]:
         return response(Answer(200, DeletedConnection(connection_id=name, deleted=True)))
 
     return [listed, create, set_default, remove]
-
-
-def _row_of(service: Service, who: Principal, wish: ConnectionWish) -> ConnectionRow:
-    gateway = wish.method == "gateway"
-    if wish.method not in service.settings.general.methods_allowed:
-        raise invalid(("method", f"it is one of {', '.join(service.settings.general.methods_allowed)}"))
-    if gateway != bool(wish.address):
-        raise invalid(("address", "a gateway needs it" if gateway else "it is for a gateway only"))
-    if gateway:
-        check_gateway(service.settings, wish.address)
-    now = service.clock.now()
-    return ConnectionRow(
-        user_id=who.user_id,
-        connection_id=wish.connection_id,
-        label=wish.label,
-        method=wish.method,
-        environment=wish.environment,
-        address=parse_address(wish.address).base if gateway else "",
-        username=wish.username,
-        created_at=now,
-        state=ConnectionState.NOT_CONFIGURED,
-        since=now,
-    )
 
 
 def _name(connection: Connection) -> str:

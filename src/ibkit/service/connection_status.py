@@ -14,7 +14,7 @@ from ibkit.client.opening import Step
 from ibkit.errors import IbkitError
 from ibkit.settings import Settings
 from ibkit.settings.variables import masked
-from ibkit.trading.connection import LABELS, ConnectionState
+from ibkit.trading.connection import LABELS, ConnectionState, Standing
 from ibkit.wire.endpoint import Needs
 
 __all__ = [
@@ -114,11 +114,16 @@ def status_document(settings: Settings, connection: Connection | None) -> Connec
         diagnostics=diagnostics,
         session=_session(connection),
         last_success=held.succeeded_at if held else None,
-        last_error=None if error is None else LastError(code=error.code, message=error.message, remedy=error.remedy),
+        last_error=_last_error(held),
         checked_at=held.checked_at if held else None,
         message=None if configured else "Not Configured",
         missing=[] if configured else list(dict.fromkeys(missing)),
     )
+
+
+def _last_error(held: Standing | None) -> LastError | None:
+    error = None if held is None else held.trouble
+    return None if error is None else LastError(code=error.code, message=error.message, remedy=error.remedy)
 
 
 def _first_that_fails(steps: Mapping[str, Step], *, connected_words: dict[str, str]) -> dict[str, str]:

@@ -88,8 +88,8 @@ class Layers:
     async def _worker(self) -> bool:
         """Somebody watches: this process, or another of the same login."""
         connection = self._connection()
-        if connection is None or not self._watch or connection.watching:
-            return True
+        if connection is None or not self._watch or connection.watching or connection.idleness.now:
+            return True  # one that rests has nothing to watch
         return not connection.settings.mock and worker_lease(connection.settings).held()
 
     def broker(self) -> BrokerHealth:
@@ -99,7 +99,8 @@ class Layers:
         if connection.connected:
             return BrokerHealth(status="up", code=None)
         error = connection.health.error
-        return BrokerHealth(status="down", code="E-SES-INIT" if error is None else error.code)
+        waiting = "E-NOT-CONNECTED" if connection.idleness.now or not connection.wanted else "E-SES-INIT"
+        return BrokerHealth(status="down", code=waiting if error is None else error.code)
 
 
 async def _in_time(works: Callable[[], Awaitable[bool]]) -> bool:

@@ -230,6 +230,8 @@ class Orders:
             for _, each in await self._visible(who):
                 if isinstance(each, Connection) and each.is_of(intent.planned.username):
                     login = each
+        if isinstance(login, Connection):
+            login.used()
         return _Home(broker_of(name), login)
 
     def _same_order(self, wish: OrderWish, known: Intent, home: _Home) -> None:

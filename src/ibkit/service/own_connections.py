@@ -6,17 +6,23 @@ share the journal, the limits and the kill switch of the installation. Source: r
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
+import anyio
+
 from ibkit.bootstrap.auditing import AuditQueue
-from ibkit.bootstrap.connections import Confirm, Connection, open_connection
+from ibkit.bootstrap.connection_desk import ConnectionDesk, needs_users, no_such_connection
+from ibkit.bootstrap.connection_opening import open_connection
+from ibkit.bootstrap.connections import Confirm, Connection
 from ibkit.bootstrap.credential_desk import Asker, CredentialDesk
+from ibkit.bootstrap.edge import edges
 from ibkit.bootstrap.session_book import OF_SETTINGS
 from ibkit.clock import Clock
-from ibkit.errors import ConfigError, IbkitError, NotFound
-from ibkit.model import AuthMethod, GatewayLogin
+from ibkit.errors import ConfigError, IbkitError
+from ibkit.model import AuthMethod, Environment
 from ibkit.service.brokers import Brokers, Login
 from ibkit.settings import Settings
 from ibkit.store.connection_rows import ConnectionRow
@@ -24,11 +30,12 @@ from ibkit.store.connections import SqlConnections
 from ibkit.trading.connection import ConnectionState
 from ibkit.users.principal import Principal
 
-__all__ = ["IBKR", "OwnConnections", "key_of"]
+__all__ = ["FOLLOW_EVERY_S", "IBKR", "OwnConnections", "key_of"]
 
 log = logging.getLogger(__name__)
 
 IBKR = "ibkr"
+FOLLOW_EVERY_S = 5.0
 
 
 def key_of(user_id: str, connection_id: str) -> str:
@@ -60,8 +67,11 @@ class OwnConnections:
         self.rows = rows
         self.clock = clock
         self._brokers = brokers
-        self._desk = desk
+        self._desk = None if desk is None else ConnectionDesk(rows=rows, credentials=desk, clock=clock)
         self._confirm = confirm
+        self._changing = anyio.Lock()
+        self._signed_in_with: dict[tuple[str, str], str | None] = {}
+        """Which set of credentials each open one has."""
         if desk is not None:
             desk.changed = self._credentials_changed
 
@@ -85,48 +95,50 @@ class OwnConnections:
             found = await self.login(who, connection_id, address=address)
         else:
             if connection_id not in (None, OF_SETTINGS):
-                raise _not_found()
+                raise no_such_connection()
             there = self._brokers.opened.get(self._brokers.default)
             if there is None:
                 raise ConfigError(code="E-NOT-CONFIGURED")
             found = there
         if not isinstance(found, Connection):
-            raise _not_found()
+            raise no_such_connection()
+        found.used()
         return found
 
     async def login(self, who: Principal, connection_id: str | None, *, address: str = "local") -> Login:
         """As `connection`, with ENABLE_MULTI_USER alone."""
-        name = connection_id or await self._default_of(who.user_id)
+        name = connection_id or await self._theirs.default_of(who.user_id)
         key = key_of(who.user_id, name)
-        there = self._brokers.opened.get(key)
-        if there is not None:
-            return there
-        return await self._opened(Asker(user_id=who.user_id, actor=who.user_id, address=address), name)
+        login = self._brokers.opened.get(key)
+        if login is None:
+            login = await self._opened(Asker(user_id=who.user_id, actor=who.user_id, address=address), name)
+        if isinstance(login, Connection):
+            login.used()
+        return login
+
+    @property
+    def _theirs(self) -> ConnectionDesk:
+        assert self._desk is not None, "there are connections of users"
+        return self._desk
 
     async def _opened(self, asker: Asker, name: str) -> Login:
-        assert self._desk is not None, "there are connections of users"
-        row = await self.rows.get(asker.user_id, name)
-        kept = await self._desk.of_connection(asker.user_id, name)
-        if row is None and kept.in_use is None and kept.waiting is None:
-            raise _not_found()
-        settings = await self._desk.use(asker, name)
-        wanted = row_of_user(settings, asker.user_id, name, self.clock)
-        if row is None:
-            await self.rows.add(wanted)
+        used = (await self._theirs.credentials.credentials.in_use()).get((asker.user_id, name))
+        settings, row = await self._theirs.login(asker, name)
 
         def open_it() -> AbstractAsyncContextManager[Login]:
-            return open_connection(settings, confirm=self._confirm, row=wanted)
+            return open_connection(settings, confirm=self._confirm, row=row)
 
         key = key_of(asker.user_id, name)
         new = key not in self._brokers.opened
         login = await self._brokers.open(key, open_it)
         if new:
+            self._signed_in_with[asker.user_id, name] = used
             self.opened_one(key, login)
         return login
 
     async def open_of(self, who: Principal) -> None:
         """Those of theirs that are ready to be used; one that cannot be opened is left out."""
-        for row in await self._rows_of(who.user_id):
+        for row in await self._theirs.of_user(who.user_id):
             if key_of(who.user_id, row.connection_id) in self._brokers.opened:
                 continue
             try:
@@ -134,46 +146,42 @@ class OwnConnections:
             except IbkitError as error:
                 log.info("a connection is left out", extra={"code": error.code})
 
-    async def _default_of(self, user_id: str) -> str:
-        rows = await self._rows_of(user_id)
-        if not rows:
-            raise ConfigError(
-                "Not Configured: this user has no connection",
-                code="E-NOT-CONFIGURED",
-                remedy="Store credentials for a connection and test them.",
-            )
-        return next((row.connection_id for row in rows if row.is_default), rows[0].connection_id)
-
-    async def _rows_of(self, user_id: str) -> tuple[ConnectionRow, ...]:
-        """Theirs, with those of which only credentials are there yet."""
-        assert self._desk is not None, "there are connections of users"
-        rows = await self.rows.of_user(user_id)
-        known = {row.connection_id for row in rows}
-        new = [each for each in await self._desk.of_user(user_id) if each.in_use and each.connection_id not in known]
-        for each in new:
-            settings = await self._desk.use(Asker(user_id=user_id, actor="service"), each.connection_id)
-            try:
-                await self.rows.add(row_of_user(settings, user_id, each.connection_id, self.clock))
-            except ConfigError as error:
-                log.warning("a connection is left out", extra={"code": error.code})
-        return await self.rows.of_user(user_id) if new else rows
-
     async def listed(self, who: Principal) -> tuple[ConnectionRow, ...]:
         """Their default first. With ENABLE_MULTI_USER=false the one of the settings."""
         if not self.of_users:
             there = self._brokers.opened.get(self._brokers.default)
             return (there.book.row_now(),) if isinstance(there, Connection) else ()
-        rows = await self._rows_of(who.user_id)
+        rows = await self._theirs.of_user(who.user_id)
         return tuple(self._as_it_stands(row) for row in rows)
 
     def _as_it_stands(self, row: ConnectionRow) -> ConnectionRow:
         there = self._brokers.opened.get(key_of(row.user_id, row.connection_id))
-        return there.book.row_now() if isinstance(there, Connection) else row
+        if not isinstance(there, Connection):
+            return row
+        return dataclasses.replace(there.book.row_now(), is_default=row.is_default, label=row.label)
 
-    async def add(self, row: ConnectionRow) -> ConnectionRow:
-        """ConfigError: E-CONFIG-CONFLICT (409), E-NOT-FOUND with ENABLE_MULTI_USER=false."""
+    async def create(
+        self,
+        who: Principal,
+        connection_id: str,
+        *,
+        method: AuthMethod,
+        environment: Environment,
+        label: str,
+        address: str,
+        username: str,
+    ) -> ConnectionRow:
+        """As `ConnectionDesk.create`; E-NOT-FOUND with ENABLE_MULTI_USER=false."""
         self._need_users()
-        return await self.rows.add(row)
+        return await self._theirs.create(
+            who.user_id,
+            connection_id,
+            method=method,
+            environment=environment,
+            label=label,
+            address=address,
+            username=username,
+        )
 
     async def set_default(self, who: Principal, connection_id: str) -> None:
         self._need_users()
@@ -182,44 +190,66 @@ class OwnConnections:
     async def delete(self, who: Principal, connection_id: str, *, address: str) -> None:
         """Logged out, closed, and gone with its history and its credentials. NotFound."""
         self._need_users()
-        assert self._desk is not None, "there are connections of users"
         if await self.rows.get(who.user_id, connection_id) is None:
-            raise _not_found()
+            raise no_such_connection()
         key = key_of(who.user_id, connection_id)
         there = self._brokers.opened.get(key)
         if isinstance(there, Connection):
             await there.log_out()
             await self._brokers.close(key)
-        kept = await self._desk.of_connection(who.user_id, connection_id)
-        if kept.in_use is not None or kept.waiting is not None:
-            await self._desk.delete(Asker(user_id=who.user_id, actor=who.user_id, address=address), connection_id)
-        await self.rows.delete(who.user_id, connection_id)
+        await self._theirs.delete(Asker(user_id=who.user_id, actor=who.user_id, address=address), connection_id)
 
     async def _credentials_changed(self, user_id: str, connection_id: str) -> None:
         """Let go of a login of the former ones, and sign in with those that are in use now, if any. TM-42."""
-        assert self._desk is not None, "there are connections of users"
+        async with self._changing:
+            await self._let_go(user_id, connection_id)
+
+    async def _let_go(self, user_id: str, connection_id: str) -> None:
         key = key_of(user_id, connection_id)
+        self._signed_in_with.pop((user_id, connection_id), None)
         there = self._brokers.opened.get(key)
         if there is None:
             return
         if isinstance(there, Connection):
             await there.let_go()
         await self._brokers.close(key)
-        if (await self._desk.of_connection(user_id, connection_id)).in_use is None:
+        if (await self._theirs.credentials.of_connection(user_id, connection_id)).in_use is None:
             return
         try:
             await self._opened(Asker(user_id=user_id, actor="service"), connection_id)
         except IbkitError as error:  # it is opened when it is asked for
             log.warning("a connection waits for its next use", extra={"code": error.code})
 
-    async def open_all(self, stopping: Callable[[], bool]) -> None:
-        """At the start: what was connected when the service ended, one after the other."""
+    async def keep(self, stopping: Callable[[], bool]) -> None:
+        """Open what was connected when the service ended; then, every 5 s, follow what commands change."""
         if self._desk is None:
             return
+        await self._open_all(self._desk, stopping)
+        while edges().keep_alive and not stopping():
+            await self.clock.sleep(FOLLOW_EVERY_S)
+            try:
+                await self.follow()
+            except IbkitError as error:  # looked at again in a moment
+                log.warning("changed credentials could not be looked for", extra={"code": error.code})
+
+    async def follow(self) -> None:
+        """Let go of what has been deleted, or has other credentials now, by a command or another service."""
+        in_use = await self._theirs.credentials.credentials.in_use()
+        for place, known in tuple(self._signed_in_with.items()):
+            if in_use.get(place) == known:
+                continue
+            async with self._changing:
+                if self._signed_in_with.get(place) == known:
+                    log.info("a connection has other credentials now")
+                    await self._let_go(*place)
+
+    async def _open_all(self, desk: ConnectionDesk, stopping: Callable[[], bool]) -> None:
+        """One after the other."""
         try:
-            in_use = await self._desk.credentials.older_than(self._desk.vault.clock.now())
+            there = desk.credentials
+            in_use = await there.credentials.older_than(there.vault.clock.now())
             for user_id in dict.fromkeys(each.user_id for each in in_use):
-                await self._rows_of(user_id)
+                await desk.of_user(user_id)
             rows = await self.rows.all()
         except IbkitError as error:  # each is opened when it is asked for
             log.warning("the users' connections could not be opened", extra={"code": error.code})
@@ -236,30 +266,4 @@ class OwnConnections:
 
     def _need_users(self) -> None:
         if not self.of_users:
-            raise NotFound(
-                "Connections of users are not there: ENABLE_MULTI_USER is false",
-                code="E-NOT-FOUND",
-                remedy="The connection is that of the settings.",
-            )
-
-
-def row_of_user(settings: Settings, user_id: str, connection_id: str, clock: Clock) -> ConnectionRow:
-    """A user's connection as its credentials say."""
-    now = clock.now()
-    gateway = settings.method is AuthMethod.GATEWAY
-    login = settings.credentials()
-    return ConnectionRow(
-        user_id=user_id,
-        connection_id=connection_id,
-        method=settings.method.value,
-        environment=settings.environment.value,
-        address=settings.gateway_address.base if gateway else "",
-        username=(login.username or "") if isinstance(login, GatewayLogin) else "",
-        created_at=now,
-        state=ConnectionState.CONFIGURED,
-        since=now,
-    )
-
-
-def _not_found() -> NotFound:
-    return NotFound(code="E-NOT-FOUND", details={"thing": "connection"})
+            raise needs_users()

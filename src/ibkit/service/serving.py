@@ -160,7 +160,7 @@ async def _open_logins(service: Service, tasks: TaskGroup) -> None:
     name = brokers.default
     if not brokers.adapters[name].missing() and (service.settings.mock or not own.of_users):
         opened_one(name, await brokers.login(name))
-    tasks.start_soon(own.open_all, lambda: service.stopping)
+    tasks.start_soon(own.keep, lambda: service.stopping)
 
 
 @asynccontextmanager

@@ -199,7 +199,7 @@ class SqlConnections:
         events: Sequence[HistoryEvent],
     ) -> bool:
         """What one look found. False, and nothing is kept, where the connection was logged out or deleted meanwhile."""
-        error = standing.error
+        error = standing.trouble
         values = {
             "state": standing.state.value,
             "since": standing.since,

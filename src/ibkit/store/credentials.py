@@ -166,6 +166,18 @@ class SqlCredentials:
         """The set in use and the one that waits, in this order, as far as there are such."""
         return await self._select(*_of(user_id, connection_id))
 
+    async def in_use(self) -> dict[tuple[str, str], str]:
+        """Which set is in use, by user and connection; nothing is opened for it."""
+        query = select(CREDENTIALS.c.user_id, CREDENTIALS.c.connection_id, CREDENTIALS.c.credential_id).where(
+            CREDENTIALS.c.status == Status.ACTIVE.value
+        )
+
+        def work(connection: Connection) -> dict[tuple[str, str], str]:
+            rows = for_engine(connection).execute(query).mappings()
+            return {(row["user_id"], row["connection_id"]): row["credential_id"] for row in rows}
+
+        return await self._vault.database.read(work)
+
     async def due_for_reminder(
         self, *, changed_before: datetime, reminded_before: datetime
     ) -> tuple[MaskedCredential, ...]:

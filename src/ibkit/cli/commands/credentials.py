@@ -156,20 +156,13 @@ def _with_desk(name: str, work: Callable[[CredentialDesk, Asker], Awaitable[T]])
 
     async def run() -> T:
         from ibkit.bootstrap.credential_desk import Asker, open_credential_desk
+        from ibkit.bootstrap.users import user_called
 
-        who = Asker.here(await _user_id(settings, name))
+        who = Asker.here((await user_called(settings, name)).user_id)
         async with open_credential_desk(settings) as desk:
             return await work(desk, who)
 
     return go(run)
-
-
-async def _user_id(settings: Settings, name: str) -> str:
-    from ibkit.bootstrap.users import open_users
-    from ibkit.clock import SystemClock
-
-    async with open_users(settings, clock=SystemClock()) as users:
-        return (await users.keeper.named(name)).user_id
 
 
 def _tell(kept: ConnectionCredentials, *, json: bool) -> None:

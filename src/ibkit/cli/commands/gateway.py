@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Annotated
 
 import cyclopts
@@ -15,7 +17,7 @@ from ibkit.errors import ConfigError
 
 __all__ = ["app"]
 
-app = cyclopts.App(name="gateway", help="Trust the gateway's certificate, read its logs.")
+app = cyclopts.App(name="gateway", help="Trust the gateway's certificate, read its logs; a second one.")
 
 
 @app.command
@@ -48,6 +50,35 @@ def trust(*, yes: Yes = False, json: Json = False) -> None:
         output.emit({"gateway": place, "fingerprint": shown, "before": before})
     else:
         output.say(f"{place}: trusting the certificate with SHA-256 {shown}")
+
+
+@app.command
+def new(
+    *,
+    port: Annotated[int, option("Where the new one listens, 1024 to 65535.")],
+    directory: Annotated[Path, option("The new folder.", "--dir")],
+    json: Json = False,
+) -> None:
+    """Prepare a further gateway: a copy of the folder (IBKR_GATEWAY_DIR) that listens on another port.
+
+    A gateway holds one login, so a second user name needs one of its own.
+
+    ibkit gateway new --port 5001 --dir clientportal.second
+    """
+    from ibkit.cli.gateway_copy import copy_gateway
+
+    if not 1024 <= port <= 65535:
+        raise wrong("--port", f"{port}: 1024 to 65535")
+    settings = context.load_settings(require_method=False)
+    copy_gateway(settings.gateway.directory, directory, port)
+    address = f"https://localhost:{port}"
+    start = r"bin\run.bat root\conf.yaml" if os.name == "nt" else "./bin/run.sh root/conf.yaml"
+    if json:
+        output.emit({"directory": directory.absolute(), "port": port, "address": address, "start": start})
+        return
+    output.say(f"Made {directory}, which listens on port {port}.")
+    output.say(f"-> Start it in that folder with `{start}`, and log in at {address}.")
+    output.say(f"-> Use it with IBKR_API_ENDPOINT={address}; with several users name it in IBKR_GATEWAYS_FOR_USERS.")
 
 
 _LOOK_S = 0.5

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from ibkit.cli.checks import Check, Mark
+from ibkit.cli.gateway_copy import listen_port
 from ibkit.clock import SystemClock
 from ibkit.errors import IbkitError, Unreachable
 from ibkit.model import AuthMethod
@@ -113,8 +114,7 @@ def _conf(settings: Settings, conf: Path) -> Iterator[Check]:
     if re.search(r"^\s*proxyRemotePort\s*:", text, re.MULTILINE):
         bad = IbkitError(code="E-GW-CONF", details={"key": "proxyRemotePort"})
         yield Check("conf.yaml", Mark.FAIL, bad.message, bad.code, "Remove proxyRemotePort from root/conf.yaml.")
-    found = re.search(r"^\s*listenPort\s*:\s*(\d+)", text, re.MULTILINE)
-    listens, wanted = int(found[1]) if found else 5000, settings.gateway_address.port
+    listens, wanted = listen_port(text), settings.gateway_address.port
     if listens != wanted:
         said = f"the gateway listens on {listens}, the settings say {wanted}"
         remedy = f"Set IBKR_CLIENT_PORTAL_PORT={listens}, or listenPort in {conf}."

@@ -50,10 +50,19 @@ async def snapshot(
     return tuple(rows.get(conid, {"conid": conid}) for conid in conids)
 
 
+async def glance(ib: Core, conid: Conid) -> Quote:
+    """One look as it comes, also where nothing has come yet: `missing_of` tells."""
+    (row,) = await snapshot(ib, (conid,))
+    try:
+        return quote_from_wire(row)
+    except ValueError as error:
+        raise UnexpectedAnswer(f"a quote that cannot be read: {error}", effect=Effect.NONE) from error
+
+
 async def quote(ib: Core, conid: Conid) -> Quote:
     """A warmed-up quote. NotPermitted E-MD-NONE without data or subscription, E-MD-ACK without the agreement."""
     (found,) = await quotes(ib, (conid,))
-    error = _missing(found)
+    error = missing_of(found)
     if error is not None:
         raise error
     return found
@@ -69,7 +78,7 @@ async def quotes(ib: Core, conids: Sequence[Conid]) -> tuple[Quote, ...]:
         found = tuple(quote_from_wire(row) for row in rows)
     except ValueError as error:
         raise UnexpectedAnswer(f"a quote that cannot be read: {error}", effect=Effect.NONE) from error
-    errors = [_missing(each) for each in found]
+    errors = [missing_of(each) for each in found]
     if errors and all(error is not None for error in errors):
         assert errors[0] is not None
         raise errors[0]
@@ -134,7 +143,7 @@ def _conid_of(row: SnapshotRow) -> int:
     return int(row.get("conid") or str(row.get("conidEx", "0")).split("@")[0])
 
 
-def _missing(quote: Quote) -> NotPermitted | None:
+def missing_of(quote: Quote) -> NotPermitted | None:
     """Why this is no quote at all, if so. A delayed or frozen one is a quote. TRD-08."""
     if quote.availability is Availability.NO_ACKNOWLEDGEMENT:
         return NotPermitted("Market Data API acknowledgement missing", code="E-MD-ACK")

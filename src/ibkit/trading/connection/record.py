@@ -30,7 +30,10 @@ LEFT_ALONE: Final = timedelta(minutes=15)
 
 @dataclass(slots=True)
 class Standing:
-    """How a connection stands. error: of the last look, None where it worked. attempts: failed looks in a row."""
+    """How a connection stands. error: of the last look, None where it worked. attempts: failed looks in a row.
+
+    missing: why no market data come, of a last look that worked.
+    """
 
     state: ConnectionState = ConnectionState.CONFIGURED
     since: datetime | None = None
@@ -38,6 +41,12 @@ class Standing:
     succeeded_at: datetime | None = None
     error: IbkitError | None = None
     attempts: int = 0
+    missing: IbkitError | None = None
+
+    @property
+    def trouble(self) -> IbkitError | None:
+        """What keeps it from being wholly there."""
+        return self.error or self.missing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
