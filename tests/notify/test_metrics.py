@@ -161,6 +161,33 @@ async def test_figures_are_kept_by_the_minute_for_thirty_days(minutes: SqlMinute
 
 
 @pytest.mark.requirement("MON-05")
+def test_what_several_logins_count_is_told_together() -> None:
+    one, two = Metrics(), Metrics()
+    for metrics, codes in ((one, ("", "E-RATE")), (two, ("",))):
+        for code in codes:
+            metrics.meter("paper oauth1a").attempted(SNAPSHOT, seconds=0.2, sent=1, received=10, status=200)
+            metrics.meter("paper oauth1a").answered(SNAPSHOT, code)
+        metrics.count("ibkit_orders_total", "accepted")
+        metrics.set("ibkit_open_intents", len(codes))
+        metrics.set("ibkit_oldest_open_intent_seconds", 10.0 * len(codes))
+        metrics.set("ibkit_connection_up", float(metrics is one), "paper oauth1a")
+    two.meter("live oauth2").answered(SNAPSHOT, "")
+
+    both = Metrics.merged((one, two))
+
+    figures = both.calls["paper oauth1a", f"GET {SNAPSHOT.path}"]
+    assert (figures.calls, figures.errors, figures.bytes_received) == (3, {"E-RATE": 1}, 30)
+    assert both.calls["live oauth2", f"GET {SNAPSHOT.path}"].calls == 1
+    assert both.value("ibkit_orders_total", "accepted") == 2
+    assert both.value("ibkit_open_intents") == 3
+    assert both.value("ibkit_oldest_open_intent_seconds") == 20
+    assert both.value("ibkit_connection_up", "paper oauth1a") == 0  # one of them is down
+    assert exposition(both).count("ibkit_calls_total{") == 2
+    assert one.calls["paper oauth1a", f"GET {SNAPSHOT.path}"].calls == 2  # theirs are left alone
+    assert Metrics.merged(()).calls == {}
+
+
+@pytest.mark.requirement("MON-05")
 async def test_two_parts_of_a_minute_are_one_row(minutes: SqlMinutes) -> None:
     clock, metrics = ManualClock(START), Metrics()
 

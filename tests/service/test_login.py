@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import anyio
 import pytest
@@ -317,6 +318,37 @@ def test_the_figures_of_the_process_are_told_and_name_no_account(tmp_path: Path)
         text = answer.raw.decode()
         assert 'ibkit_orders_total{outcome="accepted"} 1.0' in text, text
         assert "DU1" not in text
+
+
+@pytest.mark.requirement("MON-05")
+def test_figures_are_kept_by_the_minute_and_told_to_administrators(tmp_path: Path) -> None:
+    owner = person("owner", role=Role.OWNER, scopes=frozenset({Scope.READ, Scope.ADMIN}))
+    people = People({"ada": person("ada"), "owner": owner})
+    with at_the_gateway(tmp_path, people=people) as service:
+        assert service.world is not None
+        assert order(service).status == 201
+
+        def rows(**asked: str) -> list[dict[str, Any]]:
+            answer = service.ask("GET", f"/api/metrics?{urlencode(asked)}", token="owner")
+            assert answer.status == 200, answer.raw
+            return [row for row in answer.data if row["endpoint"].endswith("/orders") and row["endpoint"][:4] == "POST"]
+
+        until(lambda: rows())
+        (found,) = rows()
+        sent = [each for each in service.world.requests if each.method == "POST" and each.path.endswith("/orders")]
+        assert (found["connection"], found["count"], found["attempts"]) == ("paper gateway", len(sent), len(sent))
+        assert (found["errors"], found["error_rate"], found["minute"]) == ({}, 0.0, None)
+        assert found["bytes_sent"] > 0
+        assert found["p50_s"] is not None
+        (minute,) = rows(by="minute", connection="paper gateway")
+        assert minute["minute"].startswith("2026-11-20T15:3")
+        assert {**minute, "minute": None} == found
+        assert rows(connection="live gateway") == []
+        assert rows(since="2026-11-19T10:00:00Z", until="2026-11-20T10:00:00Z") == []
+        for wrong in ("since=2026-11-01&until=2026-11-03", "since=2026-11-21", "by=hour", "until=now", "connection="):
+            answer = service.ask("GET", f"/api/metrics?{wrong}", token="owner")
+            assert (answer.status, answer.code) == (422, "E-VALIDATION"), wrong
+        assert service.ask("GET", "/api/metrics").status == 403
 
 
 @pytest.mark.requirement("ERR-01")

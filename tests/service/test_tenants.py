@@ -113,6 +113,7 @@ ROUTES: dict[str, Rule] = {
     "DELETE /api/keys/{key_id}": Rule(SIGNED, "key"),
     "GET /api/security/failures": Rule(LOOKING),
     "GET /api/audit": Rule(LOOKING),
+    "GET /api/metrics": Rule(LOOKING),
     "GET /api/kill": Rule(LOOKING),
     "POST /api/kill": Rule(LOOKING),
     "POST /api/kill/release": Rule(KEEPING),

@@ -6,7 +6,8 @@ the catalogue, error codes, names of connections; never an account, an order or 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,6 +27,8 @@ class Metric:
     kind: str
     help: str
     labels: tuple[str, ...] = ()
+    joined: Callable[[Iterable[float]], float] = sum
+    """What several logins of one process make together, where they have the same labels."""
 
 
 _CALL = ("connection", "endpoint")
@@ -40,12 +43,16 @@ METRICS: Mapping[str, Metric] = {
     "ibkit_rate_limit_wait_seconds_total": Metric("counter", "Time that requests were held back", _CALL),
     "ibkit_orders_total": Metric("counter", "What became of orders", ("outcome",)),
     "ibkit_open_intents": Metric("gauge", "Orders under way: neither taken by IBKR nor ended"),
-    "ibkit_oldest_open_intent_seconds": Metric("gauge", "Age of the oldest of them"),
+    "ibkit_oldest_open_intent_seconds": Metric("gauge", "Age of the oldest of them", joined=max),
     "ibkit_reconciled_intents_total": Metric("counter", "Orders of earlier runs that were settled or adopted"),
-    "ibkit_session_age_seconds": Metric("gauge", "Time since the login was opened, 0 without one", ("connection",)),
-    "ibkit_connection_up": Metric("gauge", "1 while the last round reached IBKR", ("connection",)),
-    "ibkit_stream_up": Metric("gauge", "1 while the stream is live", ("connection",)),
-    "ibkit_last_round_timestamp_seconds": Metric("gauge", "When the worker's last whole round ended", ("connection",)),
+    "ibkit_session_age_seconds": Metric(
+        "gauge", "Time since the login was opened, 0 without one", ("connection",), joined=max
+    ),
+    "ibkit_connection_up": Metric("gauge", "1 while the last round reached IBKR", ("connection",), joined=min),
+    "ibkit_stream_up": Metric("gauge", "1 while the stream is live", ("connection",), joined=min),
+    "ibkit_last_round_timestamp_seconds": Metric(
+        "gauge", "When the worker's last whole round ended", ("connection",), joined=min
+    ),
     "ibkit_unprotected_positions": Metric("gauge", "Sold options without a working stop", ("connection",)),
     "ibkit_open_alerts": Metric("gauge", "Open alerts of the order journal", ("severity",)),
 }
@@ -89,6 +96,18 @@ class Metrics:
     def __init__(self) -> None:
         self._calls: dict[tuple[str, str], Figures] = {}
         self._values: dict[tuple[str, tuple[str, ...]], float] = {}
+
+    @classmethod
+    def merged(cls, several: Iterable[Metrics]) -> Metrics:
+        """Those of several logins as one process tells them."""
+        found, values = cls(), defaultdict[tuple[str, tuple[str, ...]], list[float]](list)
+        for each in several:
+            for (connection, endpoint), figures in each.calls.items():
+                found.of(connection, endpoint).add(figures)
+            for key, value in each.values.items():
+                values[key].append(value)
+        found._values = {key: METRICS[key[0]].joined(those) for key, those in values.items()}
+        return found
 
     def meter(self, connection: str) -> ConnectionMeter:
         return ConnectionMeter(self, connection)

@@ -16,8 +16,6 @@ from ibkit.bootstrap.connections import Connection
 from ibkit.bootstrap.credential_desk import CredentialDesk
 from ibkit.clock import Clock
 from ibkit.errors import ConfigError, IbkitError, NotFound
-from ibkit.notify.exposition import exposition
-from ibkit.notify.metrics import Metrics
 from ibkit.service.brokers import Brokers
 from ibkit.service.cancelling import Cancelling
 from ibkit.service.connection_events import ConnectionEvents
@@ -29,6 +27,7 @@ from ibkit.service.event_routes import Listening, event_routes
 from ibkit.service.events import Seats
 from ibkit.service.health import Health, Layers, Liveness, Readiness
 from ibkit.service.idempotency_key import HEADER, read_key
+from ibkit.service.metric_routes import metric_routes
 from ibkit.service.openapi import document
 from ibkit.service.order_events import OrderEvents
 from ibkit.service.order_wish import OrderChange, OrderWish
@@ -115,6 +114,7 @@ def make_app(service: Service) -> App:
             *sign_in_routes(service),
             *user_routes(service),
             *risk_routes(service),
+            *metric_routes(service),
             *welcome_routes(),
             *_plain_routes(service),
         ],
@@ -256,14 +256,7 @@ def _plain_routes(service: Service) -> list[HTTPRouteHandler]:
     async def openapi() -> Response[bytes]:
         return response(Answer(200, document()))
 
-    @get("/metrics")
-    async def metrics() -> Response[bytes]:
-        """Figures of this process, by Prometheus' rules; no account and no order is named in them."""
-        connection = service.connection
-        text = exposition(Metrics() if connection is None else connection.measuring.metrics)
-        return Response(text.encode(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-    return [livez, readyz, health_broker, health, openapi, metrics]
+    return [livez, readyz, health_broker, health, openapi]
 
 
 # -- answers ----------------------------------------------------------------------------------------------------------

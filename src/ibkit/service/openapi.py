@@ -23,6 +23,7 @@ from ibkit.service.credentials import (
     KeptCredentials,
 )
 from ibkit.service.health import BrokerHealth, Health, Liveness, Readiness
+from ibkit.service.metric_routes import METRICS
 from ibkit.service.operation import Operation, query
 from ibkit.service.order_answer import STATUSES, OrderAnswer, OrderList
 from ibkit.service.order_wish import OrderChange, OrderWish
@@ -328,6 +329,7 @@ OPERATIONS: tuple[Operation, ...] = (
         signed=False,
     ),
     *PEOPLE,
+    *METRICS,
 )
 
 
