@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -9,7 +11,8 @@ import pytest
 
 from ibkit.errors import ConfigError, RateLimited
 from ibkit.service.door import Addresses, Door, check_binding, origins_of
-from ibkit.service.rates import Rates
+from ibkit.service.rates import READS, READS_WITHIN_S, Rates, rates_of_reads
+from service_desks import served, settings_of
 
 PAGE = "https://app.example.com"
 
@@ -118,3 +121,33 @@ def test_the_61st_request_of_a_minute_is_told_when_to_come_back() -> None:
     rates.take("bob")
     now[0] += 30.1
     rates.take("ada")
+
+
+@pytest.mark.requirement("GWY-11")
+def test_a_user_reads_fifty_times_a_second_and_a_page_all_it_needs_at_once() -> None:
+    now = [1000.0]
+    rates = rates_of_reads(lambda: now[0])
+    for _ in range(READS):
+        rates.take("ada")
+    with pytest.raises(RateLimited, match="100 reads in 2 s") as refused:
+        rates.take("ada")
+    assert refused.value.details["retry_after"] == READS_WITHIN_S
+    rates.take("bob")
+    now[0] += READS_WITHIN_S
+    rates.take("ada")
+
+
+@pytest.mark.requirement("GWY-11", "MON-01")
+def test_reads_are_counted_for_each_user_and_the_status_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = partial(Rates, limit=3, what="reads")
+    monkeypatch.setattr("ibkit.service.serving.rates_of_reads", few)
+    with served(settings_of(tmp_path)) as service:
+        for path in ("/broker-order", "/api/brokers", "/broker-order"):
+            assert service.ask("GET", path).status == 200
+        late = service.ask("GET", "/broker-order")
+        assert (late.status, late.code) == (429, "E-RATE")
+        assert 1 <= int(late.headers["retry-after"]) <= 60
+        assert service.ask("GET", "/broker-order", token="bob").status == 200
+        assert {service.ask("GET", "/api/ibkr/status").status for _ in range(20)} == {200}
+        assert service.order().status in (201, 202)  # orders have a rate of their own
+        assert service.ask("GET", "/health", token=None).status == 200

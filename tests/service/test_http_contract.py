@@ -126,7 +126,13 @@ def test_a_key_of_31_days_ago_is_a_tombstone_and_gives_422_and_no_order_for_400_
 def test_refusals_for_sign_in_schema_and_rate_leave_the_key_free(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ibkit.service.serving.Rates", lambda monotonic: Rates(monotonic, limit=2))
+    made: list[Rates] = []
+
+    def rates(monotonic: Callable[[], float]) -> Rates:
+        made.append(Rates(monotonic, limit=2))
+        return made[-1]
+
+    monkeypatch.setattr("ibkit.service.serving.Rates", rates)
     people = People({"ada": person("ada"), "bob": person("bob")})
     with at_the_gateway(tmp_path, people=people) as service:
         key = new_key()
@@ -137,7 +143,7 @@ def test_refusals_for_sign_in_schema_and_rate_leave_the_key_free(
         assert (late.status, late.code) == (429, "E-RATE")
         assert len(service.sent()) == 1
         people.holders["later"] = person("bob", user_id="user-ada")  # the same user, whose minute is over
-        monkeypatch.setattr("ibkit.service.rates._WINDOW_S", 0.0)
+        made[0]._within_s = 0.0
         again = resting(service, key)
         assert (again.status, again.json["cached"]) == (201, False), again.raw
 

@@ -57,9 +57,10 @@ Work = Callable[[AnyRequest], Awaitable[Answer]]
 
 @dataclass(kw_only=True)
 class Service:
-    """All that the handlers need. clock: of the login by default, which may follow a simulator; people have theirs.
+    """All that the handlers need.
 
-    credentials: those of users, None with ENABLE_MULTI_USER=false.
+    clock: of the login by default, which may follow a simulator; people have theirs. rates: of orders and of what else
+    goes to the broker; reads: of the rest. credentials: those of users, None with ENABLE_MULTI_USER=false.
     """
 
     settings: Settings
@@ -71,6 +72,7 @@ class Service:
     quote_events: QuoteEvents
     layers: Layers
     rates: Rates
+    reads: Rates
     clock: Clock
     random: Callable[[int], bytes]
     addresses: Addresses
@@ -96,7 +98,7 @@ class Service:
     @property
     def asked(self) -> Asked:
         """Who asks, by token or by a browser's cookie."""
-        return Asked(self.authenticator, self.people.users.sign_ins)
+        return Asked(self.authenticator, self.people.users.sign_ins, self.reads)
 
     def trace_id(self) -> str:
         return self.random(8).hex()

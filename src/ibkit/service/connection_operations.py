@@ -44,6 +44,7 @@ CONNECTIONS: tuple[Operation, ...] = (
         answers={200: ConnectionStatus},
         errors=_READ_ERRORS,
         parameters=_WHICH,
+        counted=False,
     ),
     Operation(
         path="/api/ibkr/test",

@@ -62,7 +62,8 @@ def _looks(service: Service) -> list[HTTPRouteHandler]:
 
     @get("/api/ibkr/status")
     async def status(request: AnyRequest) -> Response[bytes]:
-        who = await reader(request)
+        who = await asked.who(request, counted=False)
+        may_read(who)
         try:
             connection = await own.connection(who, _connection_id(request), address=_address(request))
         except ConfigError as error:

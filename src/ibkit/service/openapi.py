@@ -377,7 +377,7 @@ def _described(operation: Operation, name: str) -> dict[str, Any]:
         "security": [{"bearer": []}, {"browser": []}] if operation.signed else [],
         "responses": {
             **{str(status): _answer(status, kind) for status, kind in operation.answers.items()},
-            **{str(status): _problem() for status in operation.errors},
+            **{str(status): _problem() for status in _errors(operation)},
         },
     }
     if operation.parameters:
@@ -393,6 +393,11 @@ def _described(operation: Operation, name: str) -> dict[str, Any]:
             },
         }
     return told
+
+
+def _errors(operation: Operation) -> list[int]:
+    reads = operation.signed and operation.counted and operation.method == "get"
+    return sorted({*operation.errors, *((429,) if reads else ())})
 
 
 def _answer(status: int, kind: type[msgspec.Struct] | None) -> dict[str, Any]:

@@ -13,7 +13,10 @@ __all__ = ["Operation", "query"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """answers: status → what is given. errors: statuses that are told as a problem. signed: needs who asks."""
+    """answers: status → what is given. errors: statuses that are told as a problem. signed: needs who asks.
+
+    counted: of a read, whether it counts for the rate of reads; then it may be answered with 429.
+    """
 
     path: str
     method: str
@@ -26,6 +29,7 @@ class Operation:
     parameters: Sequence[Mapping[str, Any]] = ()
     signed: bool = True
     also_under_api: bool = False
+    counted: bool = True
 
 
 def query(name: str, schema: Mapping[str, Any], description: str) -> Mapping[str, Any]:

@@ -20,6 +20,7 @@ from ibkit.service.order_events import Since, read_position
 from ibkit.service.orders import LONGEST_PAGE, Page
 from ibkit.service.people import who_asks
 from ibkit.service.quote_events import QuotesWanted
+from ibkit.service.rates import Rates
 from ibkit.service.refusals import Refusal, invalid
 from ibkit.users.principal import Authenticator, Principal
 
@@ -49,13 +50,20 @@ class Browsers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """authenticator: says who holds a token. browsers: who holds a cookie; None where only tokens are taken."""
+    """authenticator: says who holds a token. browsers: who holds a cookie; None where only tokens are taken.
+
+    reads: how many a user may make; None where they are not counted.
+    """
 
     authenticator: Authenticator
     browsers: Browsers | None = None
+    reads: Rates | None = None
 
-    async def who(self, request: AnyRequest) -> Principal:
+    async def who(self, request: AnyRequest, *, counted: bool = True) -> Principal:
+        """counted: False for what is told from memory. AuthError; RateLimited (E-RATE) where a user reads too much."""
         found = await self._found(request)
+        if counted and self.reads is not None and request.method in SAFE:
+            self.reads.take(found.user_id)
         told_of(user=found.name)
         return found
 

@@ -50,7 +50,7 @@ from ibkit.service.orders import Orders
 from ibkit.service.own_connections import OwnConnections
 from ibkit.service.people_desk import open_people
 from ibkit.service.quote_events import QuoteEvents
-from ibkit.service.rates import Rates
+from ibkit.service.rates import Rates, rates_of_reads
 from ibkit.settings import Settings
 from ibkit.users.principal import Authenticator
 
@@ -131,6 +131,7 @@ async def open_service(
             quote_events=QuoteEvents(brokers, lambda: service.stopping),
             layers=Layers(settings, lambda: service.connection, watch=watch, stopping=lambda: service.stopping),
             rates=Rates(monotonic),
+            reads=rates_of_reads(monotonic),
             clock=clock,
             random=edges().random,
             addresses=Addresses.of(settings.web.allowed_client_ips, settings.web.trusted_proxy),
