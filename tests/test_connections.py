@@ -82,11 +82,12 @@ async def kept(
     chance: float = 0.5,
     quirks: Mapping[str, Any] | None = None,
     processes: int = 1,
+    start: datetime = START,
     **flags: str,
 ) -> AsyncIterator[Kept]:
     """processes: so many keep the same login, each as if it were alone."""
-    clock = StepClock(START)
-    world = Simulator(SimConfig(start=START, quirks=Quirks().with_values(dict(quirks or {}))), clock, keys=None)
+    clock = StepClock(start)
+    world = Simulator(SimConfig(start=start, quirks=Quirks().with_values(dict(quirks or {}))), clock, keys=None)
     clock.moved = lambda: (world.world.advance(clock.now()), world.stir())[-1]
     settings = settings_of(folder, BROKER_PROVIDER="ibkr", IBKR_AUTH_METHOD="gateway", **flags)
     edges = Edges(transport=lambda _: world.transport("gateway"), clock=clock, chance=lambda: chance)
@@ -131,6 +132,30 @@ def test_twenty_seconds_without_a_gateway_are_mended_by_itself_and_told(tmp_path
         assert [number for number, _ in tries] == list(range(1, len(tries) + 1))
         assert {code for _, code in tries[:-1]} == {"E-GW-DOWN"}
         assert tries[-1][1] == "", "the last one worked"
+
+    run(main)
+
+
+@pytest.mark.requirement("LIM-08", "MON-07")
+@pytest.mark.parametrize(
+    ("hour", "state", "alerts"),
+    [
+        (datetime(2026, 11, 20, 6, 5, tzinfo=UTC), ConnectionState.PAUSED, False),  # 01:05 in New York
+        (datetime(2026, 11, 20, 20, 0, tzinfo=UTC), ConnectionState.ERROR, True),  # 15:00
+    ],
+)
+def test_an_outage_in_the_reset_window_is_a_pause_and_no_alarm(
+    tmp_path: Path, hour: datetime, state: ConnectionState, alerts: bool
+) -> None:
+    async def main() -> None:
+        async with kept(tmp_path, start=hour, quirks={"maintenance": False}) as it:
+            await it.comes(ConnectionState.CONNECTED, within_s=30)
+            it.scenario("maintenance-503")
+            await it.comes(state, within_s=60)
+            await it.passes(120)
+            assert it.state is state
+            found = await it.connection.alerting.incidents.incidents()
+            assert bool(found) is alerts, found
 
     run(main)
 

@@ -24,7 +24,6 @@ NOT_YET = {
     "E-SES-2FA": "nothing IBKR answers tells it apart from 'not logged in'; the gateway commands will ask its page",
     "E-SYNC-BUSY": "the service",
     "E-SYNC-FAILED": "the service",
-    "E-CIRCUIT": "the breaker after ten failures in a row (LIM-08)",
 }
 """Codes of parts that are not built. Whoever builds one takes it off this list: the test below insists."""
 
@@ -201,6 +200,7 @@ ELSEWHERE = {
     "E-ORD-UNKNOWN": "trading/test_gateway.py",
     "E-IDEM-BUSY": "trading/test_gateway.py",
     "E-PENALTY": "client/test_client.py",
+    "E-CIRCUIT": "client/test_circuit.py",
     "E-MAINT": "conformance/test_sign_ins.py",
     "E-INTERNAL": "cli/test_root.py",
 }
@@ -245,6 +245,7 @@ WORKS_ON = {
     "notify/dispatcher.py": 2,
     "notify/minutes.py": 1,
     "notify/services.py": 1,
+    "service/cancelling.py": 1,
     "service/carrying.py": 1,
     "store/group_commit.py": 2,
     "trading/shelter.py": 1,

@@ -249,6 +249,26 @@ def test_a_connection_that_goes_on_failing_is_an_issue_and_its_return_a_notice()
     assert seldom == ["connection.lost", "persistent.issue"]  # too seldom to repeat, but down for more than 15 minutes
 
 
+@pytest.mark.requirement("LIM-08")
+def test_maintenance_is_no_alarm_unless_it_lasts_longer_than_half_an_hour() -> None:
+    planned = UnexpectedAnswer("maintenance", code="E-MAINT")
+    signs = Signs("paper oauth1a")
+    told = [each.event.value for n in range(31) for each in signs.heard(planned, at(minutes=n))]
+    assert told == []
+    assert [each.event.value for each in signs.heard(planned, at(minutes=31))] == ["connection.lost"]
+    assert [each.event.value for each in signs.heard(planned, at(minutes=47))] == ["persistent.issue"]
+    assert [each.event.value for each in signs.heard(None, at(minutes=50))] == ["connection.restored"]
+    assert signs.heard(planned, at(hours=24)) == ()  # the next night's begins anew
+    assert signs.heard(planned, at(hours=24, minutes=29)) == ()
+
+
+@pytest.mark.requirement("LIM-08")
+def test_what_outlasts_the_window_by_another_error_is_told_at_once() -> None:
+    signs = Signs("paper oauth1a")
+    assert signs.heard(UnexpectedAnswer("maintenance", code="E-MAINT"), T0) == ()
+    assert [each.event.value for each in signs.heard(Unreachable("refused"), at(minutes=15))] == ["connection.lost"]
+
+
 @pytest.mark.requirement("MON-07")
 def test_a_new_process_ends_what_the_one_before_it_left_open_and_says_nothing_else() -> None:
     """A person logs in and starts the worker again: `Login needed` must not be told every hour from then on."""

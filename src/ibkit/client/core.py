@@ -18,11 +18,12 @@ import anyio
 
 from ibkit.client.auth.grant import Auth
 from ibkit.client.caches import Caches
+from ibkit.client.circuit import Circuit
 from ibkit.client.keeper import GrantStore, Keeper
 from ibkit.client.metering import Meter
 from ibkit.client.one_door import harmless, refuse_orders, too_late
 from ibkit.client.opening import Opening, Step
-from ibkit.client.outcomes import Verdict, moved, verdict
+from ibkit.client.outcomes import Verdict, in_maintenance, moved, nobody_answered, verdict
 from ibkit.client.pacing import Lanes
 from ibkit.client.shared_slots import SharedSlots
 from ibkit.client.transport import USER_AGENT, Socket, Transport
@@ -33,11 +34,11 @@ from ibkit.errors import (
     NotPermitted,
     OutcomeUnknown,
     RateLimited,
-    UnexpectedAnswer,
     Unreachable,
 )
 from ibkit.model import AccountId, AuthMethod, SendPermit, Username
 from ibkit.spans import recording, span, trace_id
+from ibkit.wire.breaker import AWAY
 from ibkit.wire.codec import ERROR_WITHIN, decode, encode, hidden_error
 from ibkit.wire.endpoint import Base, Endpoint, Lane, Needs, Resend
 from ibkit.wire.http import Request, Response
@@ -61,8 +62,6 @@ READ_TRIES: Final = 3
 HEADERS: Final[Mapping[str, str]] = {"User-Agent": USER_AGENT}
 """Of every call: without a User-Agent the edge answers 403. Source: docs/facts/auth-and-sessions.md §0.2."""
 JSON_HEADERS: Final[Mapping[str, str]] = {**HEADERS, "Content-Type": "application/json"}
-
-
 ROUTES: Final = 512
 """Endpoints that are remembered; the catalogue has fewer."""
 
@@ -145,6 +144,7 @@ class Core:
         default_rate = 10 if auth.method is AuthMethod.GATEWAY else 50
         rate = default_rate if calls_per_s is None else calls_per_s
         self._lanes = Lanes(Pacer(calls_per_s=rate), self.clock, shared)
+        self._circuit = Circuit(self.clock, self.explained)
         self._chance = chance
         self._meter = meter
         self._region = region
@@ -238,10 +238,10 @@ class Core:
                 `details["late"]`), nor one that may not leave any more (the check's error with `details["unsent"]`).
         """
         if self._meter is None and not recording():
-            return await self._exchanged(endpoint, path, query, body, method, errors, permit)
+            return await self._tried(endpoint, path, query, body, method, errors, permit)
         with span("ibkr.call", **{"http.request.method": endpoint.method, "http.route": endpoint.path}) as current:
             try:
-                response = await self._exchanged(endpoint, path, query, body, method, errors, permit)
+                response = await self._tried(endpoint, path, query, body, method, errors, permit)
             except IbkitError as error:
                 error.request_id = error.request_id or trace_id()
                 self._count(endpoint, error.code)
@@ -249,6 +249,19 @@ class Core:
             current.set("http.response.status_code", response.status)
             self._count(endpoint, "" if response.status < 400 else "E-UPSTREAM")
             return response
+
+    async def _tried(self, endpoint: Endpoint, *call: Any) -> Response:
+        """Unless nobody has answered for long."""
+        circuit = self._circuit
+        tries = circuit.tripped and circuit.gate(endpoint)
+        try:
+            return await self._exchanged(endpoint, *call)
+        except IbkitError as error:
+            circuit.failed(error)
+            raise
+        finally:
+            if tries:
+                circuit.over()
 
     def _count(self, endpoint: Endpoint, code: str) -> None:
         if self._meter is not None:
@@ -299,6 +312,8 @@ class Core:
                 if answered.find(b'"error"', 0, ERROR_WITHIN) < 0 or hidden_error(answered) is None:
                     return response
             if not errors:
+                if response.status in AWAY:
+                    self._circuit.away()
                 return response
             refused = refusal(endpoint, response, self.method)
             step = verdict(endpoint, refused, response, mended=mended)
@@ -331,6 +346,7 @@ class Core:
         finally:
             if endpoint.limit is not None:
                 lanes.leave(endpoint)
+        self._circuit.answered(response.status)
         if response.status == 429:
             lanes.slow_down(endpoint, response.headers.get("retry-after"))
         return response
@@ -379,9 +395,11 @@ class Core:
         request = Request(request.method, request.url, {**HEADERS, **request.headers}, request.body)
         await self._wait_for(endpoint)
         try:
-            return await self._carried(endpoint, request, READ_TIMEOUT_S)
+            response = await self._carried(endpoint, request, READ_TIMEOUT_S)
         finally:
             self._lanes.leave(endpoint)
+        self._circuit.answered(response.status)
+        return response
 
     def url(
         self, endpoint: Endpoint, path: Mapping[str, object] | None = None, query: Mapping[str, object] | None = None
@@ -411,14 +429,7 @@ class Core:
     def explained(self, error: IbkitError) -> IbkitError:
         """The same error, or what it means within IBKR's reset window. LIM-08."""
         until = maintenance_until(self.clock.now(), self._region)
-        if until is None:
-            return error
-        return UnexpectedAnswer(
-            f"IBKR maintenance until about {until:%H:%M} UTC ({error.message})",
-            code="E-MAINT",
-            effect=error.effect,
-            details={**error.details, "until": until.isoformat()},
-        )
+        return error if until is None else in_maintenance(error, until)
 
     def headers(self, body: Any) -> Mapping[str, str]:
         """What every call carries besides its proof."""
@@ -431,7 +442,7 @@ class Core:
         """
         spent = self.clock.monotonic() - began
         if endpoint.resend is Resend.NEVER or attempt >= READ_TRIES or spent > 0.9 * _timeout_s(endpoint):
-            raise error
+            raise self.explained(error) if nobody_answered(endpoint, error) else error
         if self._meter is not None:
             self._meter.repeated(endpoint)
         if isinstance(error, RateLimited):

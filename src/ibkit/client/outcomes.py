@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import enum
+from datetime import datetime
 from urllib.parse import urlsplit
 
-from ibkit.errors import Effect, IbkitError, OutcomeUnknown, RateLimited, Unreachable
+from ibkit.errors import Effect, IbkitError, OutcomeUnknown, RateLimited, UnexpectedAnswer, Unreachable
 from ibkit.model import AuthMethod
 from ibkit.wire.endpoint import Endpoint, Resend
 from ibkit.wire.http import Response
 from ibkit.wire.refusals import Cure, cure_of
 
-__all__ = ["Verdict", "moved", "verdict"]
+__all__ = ["Verdict", "in_maintenance", "moved", "nobody_answered", "verdict"]
 
 
 class Verdict(enum.Enum):
@@ -65,6 +66,25 @@ def moved(error: Unreachable | OutcomeUnknown, endpoint: Endpoint, method: AuthM
     unknown = OutcomeUnknown(message, code=code, effect=effect, details=details)
     unknown.__cause__ = error
     return unknown
+
+
+def nobody_answered(endpoint: Endpoint, error: IbkitError) -> bool:
+    """Whether a read failed because IBKR is not there: in its reset window that was planned. A gateway here is ours.
+
+    Of an order the words stay: what became of it is asked by them.
+    """
+    return endpoint.resend is not Resend.NEVER and error.code in ("E-API-CONNECT", "E-TIMEOUT")
+
+
+def in_maintenance(error: IbkitError, until: datetime) -> IbkitError:
+    """The error as one of IBKR's reset window, which ends at `until`: its kind and effect stay."""
+    kind = type(error) if isinstance(error, Unreachable | OutcomeUnknown) else UnexpectedAnswer
+    return kind(
+        f"IBKR maintenance until about {until:%H:%M} UTC ({error.message})",
+        code="E-MAINT",
+        effect=error.effect,
+        details={**error.details, "until": until.isoformat()},
+    )
 
 
 def _code_of(cause: str, method: AuthMethod) -> str:

@@ -7,7 +7,7 @@
 | credentials refused / we pause           | auth.failed / auth.paused                                   |
 | our database or disk                     | storage.problem                                             |
 | anything else of the line or of IBKR     | connection.lost, once for the outage                        |
-| IBKR's own reset window                  | none: it was planned                                        |
+| IBKR's own reset window                  | none: it was planned; connection.lost after 30 minutes      |
 
 Besides, the same error class five times in ten minutes, or an outage of 15 minutes, is a persistent.issue.
 """
@@ -15,7 +15,7 @@ Besides, the same error class five times in ten minutes, or an outage of 15 minu
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ibkit.errors import (
     ConfigError,
@@ -39,7 +39,7 @@ _BY_CODE = {
     "E-AUTH-FAILED": EventKind.AUTH_FAILED,
     "E-AUTH-BACKOFF": EventKind.AUTH_PAUSED,
 }
-_PLANNED = "E-MAINT"
+_PLANNED, _PLANNED_FOR = "E-MAINT", timedelta(minutes=30)
 
 
 @dataclass(slots=True)
@@ -49,6 +49,7 @@ class Signs:
     connection: str
     repeats: Repeats = field(default_factory=Repeats)
     downtime: Downtime = field(default_factory=Downtime)
+    _planned_since: datetime | None = None
     _issued: bool = False
     """Whether administrators have heard of the outage that goes on: one alert for it, whichever rule came first."""
     _new: bool = True
@@ -58,7 +59,7 @@ class Signs:
         """After each round: what it failed by, or that it did not."""
         if failure is not None:
             return self.failed(failure, at)
-        self._issued = False
+        self._issued, self._planned_since = False, None
         back = self.downtime.up(self.connection, at)
         if self._new and not back:
             again = f"{self.connection} is reached again"
@@ -72,7 +73,7 @@ class Signs:
 
     def failed(self, error: IbkitError, at: datetime) -> tuple[Happening, ...]:
         if error.code == _PLANNED:
-            return ()
+            return self._planned(error, at)
         trace = error.request_id or ""
         issue = self.repeats.failed(error.code, self.connection, at, trace_id=trace, remedy=error.remedy)
         found = [issue] if issue is not None else []
@@ -97,6 +98,13 @@ class Signs:
             found = [each for each in found if each.event is not EventKind.PERSISTENT_ISSUE]
         self._issued |= any(each.event is EventKind.PERSISTENT_ISSUE for each in found)
         return tuple(found)
+
+    def _planned(self, error: IbkitError, at: datetime) -> tuple[Happening, ...]:
+        """Nothing, as long as maintenance takes no longer than it should; an outage that began before it goes on."""
+        self._planned_since = self._planned_since or at
+        if at - self._planned_since <= _PLANNED_FOR:
+            return ()
+        return self.downtime.down(self.connection, f"{error.code}: {error.message}", at)
 
 
 def event_of(error: IbkitError) -> EventKind | None:
