@@ -213,7 +213,7 @@ def test_what_nobody_uses_is_left_to_end_by_itself_and_the_next_use_connects_it(
             sent = len(it.world.requests)
             await it.passes(600)
             assert calls(it)[sent:] == []
-            assert it.connection.used()
+            it.connection.used()
             assert await it.comes(ConnectionState.CONNECTED, within_s=30) <= 20
             assert any("ssodh/init" in path for path in calls(it)[sent:]), "IBKR had ended the session"
             events, _ = await history(it.connection.settings)
@@ -243,14 +243,23 @@ def test_an_open_order_keeps_it_alive(tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("SES-17", "SES-03")
-def test_an_order_for_a_connection_that_rests_opens_its_session_first(tmp_path: Path) -> None:
+@pytest.mark.parametrize("noticed", [False, True])
+def test_an_order_for_a_connection_that_rests_opens_its_session_first(tmp_path: Path, noticed: bool) -> None:
+    """noticed: that it is used was said a moment before, and nobody has looked since."""
+
     async def main() -> None:
         async with kept(tmp_path, watch=False, SESSION_IDLE_TIMEOUT="1") as it:
             await it.comes(ConnectionState.CONNECTED, within_s=20)
             await it.passes(600)
             assert it.state is ConnectionState.CONFIGURED
+            sent = len(it.world.requests)
+            if noticed:
+                it.connection.used()
             await it.placing(resting_order)
             assert it.state is ConnectionState.CONNECTED
+            later = calls(it)[sent:]
+            placed = next(number for number, path in enumerate(later) if path.endswith("/orders"))
+            assert any("ssodh/init" in path for path in later[:placed])
             assert sum(path.endswith("/orders") and "iserver/account/DU" in path for path in calls(it)) == 1
 
     run(main)

@@ -174,11 +174,11 @@ class Connection:
         """
         if not self.wanted:
             raise logged_out()
-        rested = self.used()
+        self.used()
         if not self._recovered:
             await self.reach()
-        elif rested:
-            self._raised(await self.check())
+        elif self.health.state is ConnectionState.CONFIGURED:  # it rested: what was open at IBKR may have ended
+            self._raised(await self.check(older_than_s=1.0))
         if account_id is None:
             account_id = await self.client.selected_account(self.settings.account_id)
         found = self.desks.get(account_id)
@@ -186,12 +186,10 @@ class Connection:
             raise NotFound(code="E-NOT-FOUND", details={"thing": "account"})
         return found
 
-    def used(self) -> bool:
-        """Somebody uses it; one that rested is connected again: whether it did."""
-        rested = self.idleness.used()
-        if rested:
+    def used(self) -> None:
+        """Somebody uses it; one that rested is connected again."""
+        if self.idleness.used():
             self._asked.set()
-        return rested
 
     async def reach(self) -> None:
         """Sign in, make a desk for each account, and let journal and broker agree; what is there already is left alone.
