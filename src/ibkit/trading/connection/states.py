@@ -115,6 +115,7 @@ _BY_CODE: Final[Mapping[str, ConnectionEvent]] = {
     "E-SES-USER": _E.LOGIN_NEEDED,
     "E-SES-COMPETING": _E.TAKEN,
     "E-AUTH-BACKOFF": _E.HELD_UP,
+    "E-CIRCUIT": _E.HELD_UP,
     "E-MAINT": _E.HELD_UP,
     "E-PENALTY": _E.HELD_UP,
     "E-RATE": _E.HELD_UP,
