@@ -306,5 +306,3 @@ def test_cash_is_left_out_where_it_is_not_wanted(tmp_path: Path) -> None:
 
     for each in (True, False):
         anyio.run(run, each)
-
-
