@@ -13,12 +13,15 @@ import anyio
 import pytest
 
 from clients import make_client
+from ibkit.client import holdings
 from ibkit.client.holdings import IbkrSource
 from ibkit.errors import IbkitError, UnexpectedAnswer
 from ibkit.model import AuthMethod, Secret
 from ibkit.portfolio.book import Link, Portfolio, PortfolioAccount, SyncError, SyncStatus
 from ibkit.portfolio.ports import SyncOutcome
 from ibkit.portfolio.syncing import Syncer
+from ibkit.sim.exchange import holdings as sim_holdings
+from ibkit.sim.handlers import portfolio as sim_portfolio
 from ibkit.sim.serving.inprocess import Simulator
 from ibkit.store.portfolios import SqlPortfolios
 from ibkit.store.records import open_records
@@ -122,7 +125,16 @@ def test_all_pages_are_synced_and_again_nothing_changes(tmp_path: Path, method: 
     anyio.run(run)
 
 
+@pytest.fixture
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three pages of two rows in place of a hundred, at the simulator and here: to quote 230 contracts takes long."""
+    monkeypatch.setattr(holdings, "POSITIONS_PAGE_ROWS", 2)
+    monkeypatch.setattr(sim_portfolio, "PAGE", 2)
+    monkeypatch.setattr(sim_holdings, "MANY", 5)
+
+
 @pytest.mark.requirement("SYN-06")
+@pytest.mark.usefixtures("small_pages")
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_a_failure_at_any_request_leaves_every_holding_as_it_was(tmp_path: Path, trouble: str) -> None:
     """All requests of a sync, each of the three pages too: nothing but the status changes, and the next one works."""
@@ -158,6 +170,7 @@ def test_a_failure_at_any_request_leaves_every_holding_as_it_was(tmp_path: Path,
 
 
 @pytest.mark.requirement("SYN-06")
+@pytest.mark.usefixtures("small_pages")
 def test_an_error_of_the_second_page_is_a_failed_sync_with_its_reason(tmp_path: Path) -> None:
     async def run() -> None:
         async with room_of(tmp_path, "many-positions") as room:
@@ -174,6 +187,7 @@ def test_an_error_of_the_second_page_is_a_failed_sync_with_its_reason(tmp_path: 
 
 
 @pytest.mark.requirement("SYN-06")
+@pytest.mark.usefixtures("small_pages")
 def test_a_position_that_was_sold_is_removed_and_only_by_a_whole_list(tmp_path: Path) -> None:
     async def run() -> None:
         async with room_of(tmp_path, "many-positions") as room:
@@ -190,6 +204,7 @@ def test_a_position_that_was_sold_is_removed_and_only_by_a_whole_list(tmp_path: 
 
 
 @pytest.mark.requirement("SYN-06")
+@pytest.mark.usefixtures("small_pages")
 def test_lists_that_do_not_agree_are_read_again_and_then_given_up(tmp_path: Path) -> None:
     """The portfolio cache lags behind a fill; the uncached list does not (§3.3)."""
 
@@ -248,6 +263,7 @@ def test_a_gateway_of_another_user_is_not_synced_from(tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("SYN-15")
+@pytest.mark.usefixtures("small_pages")
 def test_of_ten_syncs_at_once_one_works_and_nothing_is_there_twice(tmp_path: Path) -> None:
     async def run() -> None:
         async with room_of(tmp_path, "many-positions") as room:
@@ -264,7 +280,7 @@ def test_of_ten_syncs_at_once_one_works_and_nothing_is_there_twice(tmp_path: Pat
                 for _ in range(10):
                     tasks.start_soon(one)
             assert sorted(results) == ["E-SYNC-BUSY"] * 9 + ["done"]
-            assert len((await room.portfolio()).accounts[0].holdings) == 231
+            assert len((await room.portfolio()).accounts[0].holdings) == 6
             assert (await room.link()).status is SyncStatus.SUCCESS
 
     anyio.run(run)
