@@ -115,6 +115,9 @@ async def test_what_is_written_is_read_back_and_is_nobody_elses(room: Room) -> N
             await wanted
     await room.books.delete("ada", given.portfolio_id)
     assert await room.books.of_user("ada") == ()
+    await made(room)
+    assert (await room.books.delete_of_user("bob"), await room.books.delete_of_user("ada")) == (0, 1)
+    assert await room.books.of_user("ada") == ()
 
 
 @pytest.mark.requirement("SYN-01")

@@ -150,12 +150,21 @@ class SqlPortfolios:
 
         def work(connection: Connection) -> None:
             self._row(connection, user_id, portfolio_id)
-            keys = select(ACCOUNTS.c.account_key).where(ACCOUNTS.c.portfolio_id == portfolio_id)
-            connection.execute(delete(HOLDINGS).where(HOLDINGS.c.account_key.in_(keys)))
-            for table in (RUNS, ACCOUNTS, SECURITIES, PORTFOLIOS):
-                connection.execute(delete(table).where(table.c.portfolio_id == portfolio_id))
+            _delete(connection, portfolio_id)
 
         await self._write(work)
+
+    async def delete_of_user(self, user_id: str) -> int:
+        """All of who was removed: how many."""
+
+        def work(connection: Connection) -> int:
+            query = select(PORTFOLIOS.c.portfolio_id).where(PORTFOLIOS.c.user_id == user_id)
+            found = connection.execute(query).scalars().all()
+            for portfolio_id in found:
+                _delete(connection, portfolio_id)
+            return len(found)
+
+        return await self._write(work)
 
     # -- connecting -----------------------------------------------------------------------------------------------
 
@@ -586,6 +595,13 @@ class SqlPortfolios:
     def _remove_account(self, connection: Connection, row: AccountRow) -> None:
         for table in (HOLDINGS, RUNS, ACCOUNTS):
             connection.execute(delete(table).where(table.c.account_key == row.account_key))
+
+
+def _delete(connection: Connection, portfolio_id: str) -> None:
+    keys = select(ACCOUNTS.c.account_key).where(ACCOUNTS.c.portfolio_id == portfolio_id)
+    connection.execute(delete(HOLDINGS).where(HOLDINGS.c.account_key.in_(keys)))
+    for table in (RUNS, ACCOUNTS, SECURITIES, PORTFOLIOS):
+        connection.execute(delete(table).where(table.c.portfolio_id == portfolio_id))
 
 
 def no_such(thing: str) -> NotFound:
