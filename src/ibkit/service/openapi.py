@@ -395,10 +395,10 @@ def _described(operation: Operation, name: str) -> dict[str, Any]:
             },
         }
     if operation.takes_file:
-        content = {
+        content: dict[str, dict[str, Any]] = {
             each: {"schema": {"type": "object" if "json" in each else "string"}} for each in operation.takes_file
         }
-        content["application/json"]["examples"] = {name: {"value": v} for name, v in operation.examples.items()}
+        content["application/json"]["examples"] = {key: {"value": each} for key, each in operation.examples.items()}
         told["requestBody"] = {"required": True, "content": content}
     return told
 
