@@ -194,11 +194,21 @@ class OrderGateway:
             self._broker.username, ticket, key=_NO_KEY, others=others, group=group, asked=asked or Asked()
         )
         known = await self._facts.gather(planned, given=facts)
+        if known.pnl_unknown:
+            known = await self._gathered_in_turn(planned, known)
         now = self._clock.now()
         state = await self._risk.state(scope_of(planned), now, read_at=known.read_at)
         expires_at = now + timedelta(seconds=state.limits.max_age_s)
         planned = dataclasses.replace(planned, at=now, expires_at=expires_at)
         return assess(case_of(planned, known, state, stage=Stage.INTAKE, now=now))
+
+    async def _gathered_in_turn(self, planned: Planned, known: Facts) -> Facts:
+        """As an order would find it: with its account selected, which no conversation of another may meet."""
+        try:
+            async with self._conversation_of((self._broker.username,), TWIN_WAIT_S):
+                return await self._facts.gather(planned, given=known, talking=True)
+        except InFlight:
+            return known
 
     async def cancelling_all(self, account_id: AccountId) -> bool:
         """Whether a kill switch wants no order to work in the account: nobody should place resting ones meanwhile."""
@@ -469,7 +479,8 @@ class OrderGateway:
     async def _gather(self, planned: Planned, given: Facts | None) -> Facts:
         if planned.ticket is None:
             return await self._facts.login()
-        return await self._facts.gather(planned, given=given)
+        # What was planned under another name of the login is carried out in that name's lane, not in the broker's.
+        return await self._facts.gather(planned, given=given, talking=planned.username == self._broker.username)
 
     async def _store(self, planned: Planned) -> Intent:
         intent, new = await self.intake.store(planned)
