@@ -67,6 +67,7 @@ class OrderGateway:
     on_broken:       what to do about a bracket of which a child was refused.
     alerts:          where alerts are kept that belong to no single intent.
     told:            told of each intent once it is at rest, after its caller's part is done.
+    user:            who asks where a call names nobody; "" is nobody's.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class OrderGateway:
         alerts: Alerts | None = None,
         observe: Observer = unobserved,
         told: Teller = untold,
+        user: str = "",
     ) -> None:
         self._broker = broker
         self._told = told
@@ -96,6 +98,7 @@ class OrderGateway:
         self._risk = risk
         self._clock = clock
         self._tenant = tenant
+        self._user = user
         self._observe = observe
         self._forgotten_at: float | None = None
         self.tracker = Tracker(broker, journal, clock)
@@ -172,7 +175,7 @@ class OrderGateway:
             purpose=purpose,
             confirm=confirm,
             reduces=reduces,
-            user=user,
+            user=user or self._user,
             api_key=api_key,
             strategy=strategy,
             allow_duplicate=allow_duplicate,
@@ -191,7 +194,12 @@ class OrderGateway:
     ) -> tuple[Reading, ...]:
         """What each control says of an order that is only wished for; nothing is stored and nothing is sent."""
         planned = self.intake.order(
-            self._broker.username, ticket, key=_NO_KEY, others=others, group=group, asked=asked or Asked()
+            self._broker.username,
+            ticket,
+            key=_NO_KEY,
+            others=others,
+            group=group,
+            asked=asked or Asked(user=self._user),
         )
         known = await self._facts.gather(planned, given=facts)
         if known.pnl_unknown:
@@ -231,7 +239,7 @@ class OrderGateway:
         facts: Facts | None = None,
     ) -> Outcome:
         """Change a working order to `ticket`, given in full; otherwise as `submit`."""
-        asked = Asked(purpose="modify", confirm=confirm)
+        asked = Asked(purpose="modify", confirm=confirm, user=self._user)
         planned = self.intake.change(self._broker.username, order_id, ticket, key=key, asked=asked)
         return await self._run(planned, facts)
 
@@ -250,7 +258,7 @@ class OrderGateway:
 
     async def ask_to_cancel(self, account_id: AccountId, order_id: OrderId, *, key: Key, user: str = "") -> Outcome:
         """As `cancel`, but without waiting for the end: ACKED means that IBKR took note."""
-        planned = self.intake.cancel(self._broker.username, account_id, order_id, key=key, user=user)
+        planned = self.intake.cancel(self._broker.username, account_id, order_id, key=key, user=user or self._user)
         return await self._run(planned, None)
 
     async def cancel_all(self, account_id: AccountId, *, key: Key, user: str = "") -> CancelAllResult:
