@@ -1,7 +1,7 @@
 """Cancelling everything: each working order by a cancel of its own, until the broker shows none any more.
 
     list → a cancel for each working order, without waiting for its end → list again …
-    three complete reads without a working order: done        30 s: an alert, and what is left
+    three complete reads without a working order: done        30 s: an alert, and what is left (for each account)
 
 What others of this process read meanwhile counts as a read: IBKR gives the list once in five seconds only.
 
@@ -71,12 +71,14 @@ class CancelEverything:
     door: Canceller
     user: str = ""
 
-    async def run(self, account_id: AccountId, key: Key) -> CancelAllResult:
-        begun = self.clock.monotonic()
+    async def run(self, account_id: AccountId, key: Key, *, sharing: int = 1) -> CancelAllResult:
+        """sharing: of so many accounts of the login the orders are cancelled at once. They share what may be asked of
+        the list, so each has that many times as long."""
+        begun, within_s = self.clock.monotonic(), WITHIN_S * sharing
         asked: dict[OrderId, float] = {}
         errors: dict[OrderId, str] = {}
         empty, left, counted = 0, tuple[Order, ...](), list[OrdersRead]()
-        while self.clock.monotonic() - begun < WITHIN_S:
+        while self.clock.monotonic() - begun < within_s:
             own = await self._read(account_id)
             # Whoever watches reads the same list, and takes every other turn: what is read there counts as well.
             others = self.broker.orders_read_since(account_id, begun)
@@ -95,7 +97,7 @@ class CancelEverything:
             await self.clock.sleep(_PAUSE_S)
         complete = empty >= _READS
         if not complete:
-            await self.door.raise_alert(self._alert(account_id, key, left))
+            await self.door.raise_alert(self._alert(account_id, key, left, within_s))
         numbers = {row.order_id for row in left}
         return CancelAllResult(
             account_id=account_id,
@@ -131,13 +133,13 @@ class CancelEverything:
         else:
             errors.pop(row.order_id, None)
 
-    def _alert(self, account_id: AccountId, key: Key, left: tuple[Order, ...]) -> Alert:
+    def _alert(self, account_id: AccountId, key: Key, left: tuple[Order, ...], within_s: float) -> Alert:
         what = ", ".join(f"{row.order_id} ({row.raw_status})" for row in left) or "IBKR showed no complete list"
         return Alert(
             kind=AlertKind.CANCEL_ALL,
             severity=Severity.CRITICAL,
             subject=account_id,
-            message=f"CRITICAL: {account_id}: not proven within {WITHIN_S:.0f} s that all orders are cancelled: {what}",
+            message=f"CRITICAL: {account_id}: not proven within {within_s:.0f} s that all orders are cancelled: {what}",
             at=self.clock.now(),
             details={"account": account_id, "key": key},
         )

@@ -71,8 +71,10 @@ class FactFinder:
     async def gather(self, planned: Planned, *, given: Facts | None, talking: bool = False) -> Facts:
         """`given` completed for what is planned: what is missing or too old is asked of the broker.
 
-        talking: the caller holds the conversation of the login, so its account may be selected (`Broker.daily_pnl`).
+        talking: the caller holds the conversation that the intent is of, so its account may be selected
+        (`Broker.daily_pnl`). What was planned under another name of the login is talked about in that name's lane.
         """
+        talking = talking and planned.username == self.broker.username
         assert planned.ticket is not None, "a cancel needs its login alone"
         tickets = (planned.ticket, *planned.others)
         facts = dataclasses.replace(

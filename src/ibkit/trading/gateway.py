@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 
 from ibkit.clock import Clock
@@ -98,12 +98,11 @@ class OrderGateway:
         self._risk = risk
         self._clock = clock
         self._tenant = tenant
-        self._user = user
         self._observe = observe
         self._forgotten_at: float | None = None
         self.tracker = Tracker(broker, journal, clock)
         self._facts = FactFinder(broker, journal, self.tracker, clock, risk, live_confirmed)
-        self.intake = Intake(journal=journal, clock=clock, tenant=tenant, environment=environment, risk=risk)
+        self.intake = Intake(journal=journal, clock=clock, tenant=tenant, environment=environment, risk=risk, user=user)
         self._groups = GroupKeeper(broker, journal, clock, observe, self, on_broken)
         self._recovery = Recovery(
             broker=broker,
@@ -175,7 +174,7 @@ class OrderGateway:
             purpose=purpose,
             confirm=confirm,
             reduces=reduces,
-            user=user or self._user,
+            user=user,
             api_key=api_key,
             strategy=strategy,
             allow_duplicate=allow_duplicate,
@@ -199,24 +198,17 @@ class OrderGateway:
             key=_NO_KEY,
             others=others,
             group=group,
-            asked=asked or Asked(user=self._user),
+            asked=asked or Asked(),
         )
         known = await self._facts.gather(planned, given=facts)
-        if known.pnl_unknown:
-            known = await self._gathered_in_turn(planned, known)
+        if known.pnl_unknown:  # an order finds its account selected, for it is in no other one's conversation
+            with suppress(InFlight):
+                async with self._conversation_of((self._broker.username,), TWIN_WAIT_S):
+                    known = await self._facts.gather(planned, given=known, talking=True)
         now = self._clock.now()
         state = await self._risk.state(scope_of(planned), now, read_at=known.read_at)
-        expires_at = now + timedelta(seconds=state.limits.max_age_s)
-        planned = dataclasses.replace(planned, at=now, expires_at=expires_at)
+        planned = dataclasses.replace(planned, at=now, expires_at=now + timedelta(seconds=state.limits.max_age_s))
         return assess(case_of(planned, known, state, stage=Stage.INTAKE, now=now))
-
-    async def _gathered_in_turn(self, planned: Planned, known: Facts) -> Facts:
-        """As an order would find it: with its account selected, which no conversation of another may meet."""
-        try:
-            async with self._conversation_of((self._broker.username,), TWIN_WAIT_S):
-                return await self._facts.gather(planned, given=known, talking=True)
-        except InFlight:
-            return known
 
     async def cancelling_all(self, account_id: AccountId) -> bool:
         """Whether a kill switch wants no order to work in the account: nobody should place resting ones meanwhile."""
@@ -239,7 +231,7 @@ class OrderGateway:
         facts: Facts | None = None,
     ) -> Outcome:
         """Change a working order to `ticket`, given in full; otherwise as `submit`."""
-        asked = Asked(purpose="modify", confirm=confirm, user=self._user)
+        asked = Asked(purpose="modify", confirm=confirm)
         planned = self.intake.change(self._broker.username, order_id, ticket, key=key, asked=asked)
         return await self._run(planned, facts)
 
@@ -258,18 +250,17 @@ class OrderGateway:
 
     async def ask_to_cancel(self, account_id: AccountId, order_id: OrderId, *, key: Key, user: str = "") -> Outcome:
         """As `cancel`, but without waiting for the end: ACKED means that IBKR took note."""
-        planned = self.intake.cancel(self._broker.username, account_id, order_id, key=key, user=user or self._user)
+        planned = self.intake.cancel(self._broker.username, account_id, order_id, key=key, user=user)
         return await self._run(planned, None)
 
-    async def cancel_all(self, account_id: AccountId, *, key: Key, user: str = "") -> CancelAllResult:
+    async def cancel_all(self, account_id: AccountId, *, key: Key, user: str = "", sharing: int = 1) -> CancelAllResult:
         """Cancel every working order of the account, also those of others, until the broker shows none any more.
 
         Protective stops are among them. It ends after three complete reads without a working order, or after 30 s with
-        an alert and what is left. Errors of single cancels are in the result.
+        an alert and what is left. Errors of single cancels are in the result. sharing: as in `CancelEverything.run`.
         """
-        return await CancelEverything(self._broker, self._journal, self._clock, self._observe, self, user).run(
-            account_id, check_key(key)
-        )
+        work = CancelEverything(self._broker, self._journal, self._clock, self._observe, self, user)
+        return await work.run(account_id, check_key(key), sharing=sharing)
 
     async def cancel_rest(self, intent: Intent, *, user: str = "") -> Intent:
         """`intent` after what is open of its order was cancelled; a cancel that came to nothing is tried anew.
@@ -487,8 +478,7 @@ class OrderGateway:
     async def _gather(self, planned: Planned, given: Facts | None) -> Facts:
         if planned.ticket is None:
             return await self._facts.login()
-        # What was planned under another name of the login is carried out in that name's lane, not in the broker's.
-        return await self._facts.gather(planned, given=given, talking=planned.username == self._broker.username)
+        return await self._facts.gather(planned, given=given, talking=True)
 
     async def _store(self, planned: Planned) -> Intent:
         intent, new = await self.intake.store(planned)
