@@ -95,7 +95,7 @@ def test_cancel_all_is_proven_for_each_account_of_a_login(tmp_path: Path) -> Non
     accounts = ("DU1000001", "DU1000002")
     resting = {"order_type": "limit", "limit_price": 150, "time_in_force": "gtc"}
     people = People({"ada": person("ada"), "owner": person("owner", **OWNER)})
-    with at_the_gateway(tmp_path, "multi-account", people=people) as service:
+    with at_the_gateway(tmp_path, "multi-account", people=people, pace=4.0) as service:
         until(lambda: service.ask("GET", "/health/broker").status == 200)
         for account_id in accounts:
             assert order(service, account_id=account_id, **resting).status == 201

@@ -1,7 +1,7 @@
 """Cancelling everything: each working order by a cancel of its own, until the broker shows none any more.
 
     list → a cancel for each working order, without waiting for its end → list again …
-    three complete reads without a working order: done        30 s: an alert, and what is left (for each account)
+    three complete reads without a working order: done        30 s: an alert, and what is left
 
 What others of this process read meanwhile counts as a read: IBKR gives the list once in five seconds only.
 
@@ -28,6 +28,9 @@ from ibkit.trading.timeline import Observer, Step, StepKind
 __all__ = ["CancelAllResult", "CancelEverything"]
 
 WITHIN_S = 30.0
+FURTHER_S = 60.0
+"""More for each further account of the login: its reads and those of whoever watches it wait in one queue, and the
+first of each after another account was selected proves nothing."""
 _READS = 3
 _PAUSE_S = 1.0
 _ROUND_S = 10.0
@@ -72,9 +75,8 @@ class CancelEverything:
     user: str = ""
 
     async def run(self, account_id: AccountId, key: Key, *, sharing: int = 1) -> CancelAllResult:
-        """sharing: of so many accounts of the login the orders are cancelled at once. They share what may be asked of
-        the list, so each has that many times as long."""
-        begun, within_s = self.clock.monotonic(), WITHIN_S * sharing
+        """sharing: of so many accounts of the login the orders are cancelled at once; they share the list."""
+        begun, within_s = self.clock.monotonic(), WITHIN_S + FURTHER_S * (sharing - 1)
         asked: dict[OrderId, float] = {}
         errors: dict[OrderId, str] = {}
         empty, left, counted = 0, tuple[Order, ...](), list[OrdersRead]()
