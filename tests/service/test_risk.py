@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from gateway_service import at_the_gateway, order
+from ibkit.bootstrap.auditing import audit_log
 from ibkit.bootstrap.desks import journal_path
 from ibkit.clock import SystemClock
 from ibkit.store import open_journal
@@ -108,6 +109,16 @@ def test_cancel_all_is_proven_for_each_account_of_a_login(tmp_path: Path) -> Non
 
         until(lambda: all(state != "running" for _, state, _ in told()), 60)
         assert told() == [(account_id, "done", 1) for account_id in accounts]
+        settings = service.settings
+    assert settings is not None
+
+    async def acts() -> list[tuple[str, str]]:
+        async with audit_log(settings) as log:
+            cancels = await log.entries(action="orders.cancel")
+            return sorted((each.actor, str(each.details["account"])) for each in cancels)
+
+    owner = people.holders["owner"].user_id
+    assert anyio.run(acts) == [(owner, account_id) for account_id in accounts]
 
 
 OWNER = {"role": Role.OWNER, "scopes": frozenset(Scope) - {Scope.ORDERS_LIVE}}
