@@ -5,8 +5,8 @@ The name of an account stands in the address as it is, encoded: blanks, slashes 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+import logging
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -18,33 +18,29 @@ from litestar.handlers import HTTPRouteHandler
 from ibkit.bootstrap.connections import Connection
 from ibkit.bootstrap.portfolios import PortfolioDesk
 from ibkit.client.core import Core
-from ibkit.errors import IbkitError, NotFound
+from ibkit.errors import IbkitError, NotFound, TradingError
 from ibkit.model import AccountId
 from ibkit.portfolio.book import Link, Portfolio, PortfolioAccount, check_currency, check_name
 from ibkit.service.connection_documents import shown_id
 from ibkit.service.orders import Answer
 from ibkit.service.people import may_keep_books, may_read, may_read_books
-from ibkit.service.portfolio_forms import (
-    AccountForm,
+from ibkit.service.portfolio_documents import (
     BrokerAccount,
     BrokerAccounts,
-    ConnectForm,
     ConnectionProblem,
     ConnectionTestAnswer,
     ConnectionTestResult,
     DeletedPortfolio,
-    PortfolioForm,
     PortfolioList,
     SyncStatusInfo,
     account_info,
-    account_of,
     broker_account,
-    edited,
     link_info,
     portfolio_info,
     summary_of,
     sync_answer,
 )
+from ibkit.service.portfolio_forms import AccountForm, ConnectForm, PortfolioForm, account_of, edited
 from ibkit.service.reading import read_struct
 from ibkit.service.refusals import invalid
 from ibkit.service.requests import AnyRequest, address_of, once
@@ -56,17 +52,22 @@ if TYPE_CHECKING:
 
 __all__ = ["LARGEST_BOOK", "portfolio_routes"]
 
+log = logging.getLogger(__name__)
+
 LARGEST_BOOK = 8 * 1024 * 1024
 """Bytes of a portfolio that is written whole."""
 _ONE = ["/portfolio/{portfolio_id:str}", "/api/portfolio/{portfolio_id:str}"]
 _ACCOUNTS = [f"{path}/accounts" for path in _ONE]
-_BELOW = [f"{path}/accounts/{{rest:path}}" for path in _ONE]
+_ACCOUNT = [f"{path}/{{name:str}}" for path in _ACCOUNTS]
 _NOT_AUTHENTICATED = frozenset({"E-GW-NOAUTH", "E-SES-EXPIRED", "E-SES-USER", "E-SES-COMPETING", "E-SES-INIT"})
-_Work = Callable[[AnyRequest, str, str], Awaitable[Response[bytes]]]
+
+
+def _below(tail: str) -> list[str]:
+    return [f"{path}/{tail}" for path in _ACCOUNT]
 
 
 def portfolio_routes(service: Service) -> list[HTTPRouteHandler]:
-    return [*_books(service), *_accounts(service), *_broker(service)]
+    return [*_books(service), *_accounts(service), *_connecting(service), *_broker(service)]
 
 
 class _Room:
@@ -172,63 +173,27 @@ def _portfolio_id(request: AnyRequest) -> str:
 
 
 def _accounts(service: Service) -> list[HTTPRouteHandler]:
-    room, acts = _Room(service), _acts(_Room(service))
+    room = _Room(service)
 
     @post(_ACCOUNTS, status_code=201)
     async def add(request: AnyRequest) -> Response[bytes]:
         who = await room.keeper(request)
         form: AccountForm = await room.form(AccountForm, request)
-        wanted = account_of(form)
-
-        def edit(there: Portfolio) -> Portfolio:
-            return _with(there, wanted)
-
-        changed = await room.desk.books.change(who.user_id, _portfolio_id(request), edit, seen=form.version)
+        wanted, portfolio_id = account_of(form), _portfolio_id(request)
+        with room.noting(request, who)("portfolios.change", portfolio_id):
+            changed = await room.desk.books.change(
+                who.user_id, portfolio_id, lambda there: _with(there, wanted), seen=form.version
+            )
         return room.answer(changed, 201)
 
-    async def below(request: AnyRequest, kind: str) -> Response[bytes]:
-        name, tail = _below(request)
-        work = acts.get((kind, tail))
-        if work is None:
-            raise NotFound("Page not found", code="E-NOT-FOUND", details={"thing": "page"})
-        return await work(request, _portfolio_id(request), name)
-
-    @get(_BELOW)
-    async def looked_at(request: AnyRequest) -> Response[bytes]:
-        return await below(request, "GET")
-
-    @post(_BELOW, status_code=200)
-    async def done(request: AnyRequest) -> Response[bytes]:
-        return await below(request, "POST")
-
-    @put(_BELOW)
-    async def changed(request: AnyRequest) -> Response[bytes]:
-        return await below(request, "PUT")
-
-    @delete(_BELOW, status_code=200)
-    async def removed(request: AnyRequest) -> Response[bytes]:
-        return await below(request, "DELETE")
-
-    return [add, looked_at, done, changed, removed]
-
-
-def _acts(room: _Room) -> dict[tuple[str, str], _Work]:
-    """What there is below an account, by method and the end of the address."""
-
-    async def show(request: AnyRequest, portfolio_id: str, name: str) -> Response[bytes]:
+    @get(_ACCOUNT)
+    async def show(request: AnyRequest) -> Response[bytes]:
         who = await room.reader(request)
-        return room.of_account(_named(await room.desk.books.get(who.user_id, portfolio_id), name))
+        return room.of_account(await _account(room, who, request))
 
-    async def status(request: AnyRequest, portfolio_id: str, name: str) -> Response[bytes]:
-        who = await room.reader(request)
-        account = _named(await room.desk.books.get(who.user_id, portfolio_id), name)
-        if account.link is None:
-            raise IbkitError(code="E-NOT-CONNECTED", details={"account": name})
-        told = link_info(account.link, now=room.desk.clock.now(), every=room.every)
-        return response(Answer(200, SyncStatusInfo(name=name, connection=told)))
-
-    async def change(request: AnyRequest, portfolio_id: str, name: str) -> Response[bytes]:
-        who = await room.keeper(request)
+    @put(_ACCOUNT)
+    async def change(request: AnyRequest) -> Response[bytes]:
+        who, name, portfolio_id = await room.keeper(request), _name(request), _portfolio_id(request)
         form: AccountForm = await room.form(AccountForm, request)
         books = room.desk.books
         wanted = AccountForm(name=name, holdings=form.holdings)
@@ -245,76 +210,28 @@ def _acts(room: _Room) -> dict[tuple[str, str], _Work]:
                 changed = await books.rename_account(who.user_id, portfolio_id, name, new_name, seen=seen)
         return room.answer(changed)
 
-    async def remove(request: AnyRequest, portfolio_id: str, name: str) -> Response[bytes]:
-        who = await room.keeper(request)
+    @delete(_ACCOUNT, status_code=200)
+    async def remove(request: AnyRequest) -> Response[bytes]:
+        who, portfolio_id = await room.keeper(request), _portfolio_id(request)
         with room.noting(request, who)("portfolios.change", portfolio_id):
-            return room.answer(await room.desk.books.delete_account(who.user_id, portfolio_id, name))
+            changed = await room.desk.books.delete_account(who.user_id, portfolio_id, _name(request))
+        return room.answer(changed)
 
-    async def connect(request: AnyRequest, portfolio_id: str, name: str) -> Response[bytes]:
-        who = await room.keeper(request)
-        room.service.rates.take(who.user_id)
-        form: ConnectForm = await room.form(ConnectForm, request)
-        _named(await room.desk.books.get(who.user_id, portfolio_id), name)
-        login = await room.login(who, form.connection_id, request)
-        link = Link(
-            account_id=form.account_id,
-            connection_id=shown_id(login.book.row),
-            username=form.username.strip(),
-            sync_enabled=form.sync_enabled,
-            read_only=form.read_only,
-            keep_manual=form.keep_manual,
-        )
-        with room.noting(request, who)("portfolios.connect", portfolio_id, account_id=form.account_id):
-            account = await room.desk.connect(who.user_id, portfolio_id, name, link, login.client)
-        if form.sync_now:
-            with suppress(IbkitError):  # it is connected; its status tells why nothing was read yet
-                await room.desk.sync(who.user_id, portfolio_id, name, lambda link: login.client)
-            account = _named(await room.desk.books.get(who.user_id, portfolio_id), name)
-        return room.of_account(account)
-
-    async def sync(request: AnyRequest, portfolio_id: str, name: str) -> Response[bytes]:
-        who = await room.keeper(request)
-        room.service.rates.take(who.user_id)
-        account = _named(await room.desk.books.get(who.user_id, portfolio_id), name)
-        if account.link is None:
-            raise IbkitError(code="E-NOT-CONNECTED", details={"account": name})
-        login = await room.login(who, account.link.connection_id, request)
-        outcome = await room.desk.sync(who.user_id, portfolio_id, name, lambda link: login.client)
-        return response(Answer(200, sync_answer(outcome)))
-
-    async def disconnect(request: AnyRequest, portfolio_id: str, name: str) -> Response[bytes]:
-        who = await room.keeper(request)
-        with room.noting(request, who)("portfolios.disconnect", portfolio_id):
-            account = await room.desk.books.disconnect(who.user_id, portfolio_id, name, at=room.desk.clock.now())
-        return room.of_account(account)
-
-    async def restore(request: AnyRequest, portfolio_id: str, name: str) -> Response[bytes]:
-        who = await room.keeper(request)
-        with room.noting(request, who)("portfolios.restore", portfolio_id):
-            account = await room.desk.books.restore(who.user_id, portfolio_id, name, at=room.desk.clock.now())
-        return room.of_account(account)
-
-    return {
-        ("GET", ""): show,
-        ("GET", "sync-status"): status,
-        ("PUT", ""): change,
-        ("DELETE", ""): remove,
-        ("POST", "connect/ibkr"): connect,
-        ("POST", "sync"): sync,
-        ("POST", "disconnect"): disconnect,
-        ("POST", "restore"): restore,
-    }
+    return [add, show, change, remove]
 
 
-def _below(request: AnyRequest) -> tuple[str, str]:
-    """The account's name and what stands behind it, from the address as it was sent: a name may hold a slash."""
-    sent = bytes(request.scope.get("raw_path") or b"").decode("latin-1").partition("?")[0]
-    segments = sent.partition("/accounts/")[2].split("/")
+async def _account(room: _Room, who: Principal, request: AnyRequest) -> PortfolioAccount:
+    """NotFound."""
+    return _named(await room.desk.books.get(who.user_id, _portfolio_id(request)), _name(request))
+
+
+def _name(request: AnyRequest) -> str:
+    """The account's name, from the address as it was sent: it may hold a slash, and `%2F` itself."""
+    sent = bytes(request.scope.get("raw_path") or b"").partition(b"?")[0].decode("latin-1")
     try:
-        name = unquote(segments[0], errors="strict")
+        return unquote(sent.partition("/accounts/")[2].partition("/")[0], errors="strict")
     except UnicodeDecodeError:
         raise invalid(("name", "it is not UTF-8")) from None
-    return name, "/".join(segments[1:])
 
 
 def _named(portfolio: Portfolio, name: str) -> PortfolioAccount:
@@ -332,6 +249,79 @@ def _replaced(portfolio: Portfolio, name: str, form: AccountForm) -> Portfolio:
     _named(portfolio, name)
     accounts = tuple(account_of(form, each) if each.name == name else each for each in portfolio.accounts)
     return replace(portfolio, accounts=accounts)
+
+
+# -- connecting and syncing -------------------------------------------------------------------------------------------
+
+
+def _connecting(service: Service) -> list[HTTPRouteHandler]:
+    room = _Room(service)
+
+    @get(_below("sync-status"))
+    async def status(request: AnyRequest) -> Response[bytes]:
+        who = await room.reader(request)
+        account = await _account(room, who, request)
+        told = link_info(_linked(account), now=room.desk.clock.now(), every=room.every)
+        return response(Answer(200, SyncStatusInfo(name=account.name, connection=told)))
+
+    @post(_below("connect/ibkr"), status_code=200)
+    async def connect(request: AnyRequest) -> Response[bytes]:
+        who = await room.keeper(request)
+        service.rates.take(who.user_id)
+        form: ConnectForm = await room.form(ConnectForm, request)
+        account, portfolio_id = await _account(room, who, request), _portfolio_id(request)
+        login = await room.login(who, form.connection_id, request)
+        link = Link(
+            account_id=form.account_id,
+            connection_id=shown_id(login.book.row),
+            username=form.username.strip(),
+            sync_enabled=form.sync_enabled,
+            read_only=form.read_only,
+            keep_manual=form.keep_manual,
+        )
+        with room.noting(request, who)("portfolios.connect", portfolio_id, account_id=form.account_id):
+            account = await room.desk.connect(who.user_id, portfolio_id, account.name, link, login.client)
+        if form.sync_now:
+            try:
+                await room.desk.sync(who.user_id, portfolio_id, account.name, lambda link: login.client)
+            except IbkitError as error:  # it is connected; its status tells why nothing was read yet
+                log.info("the first sync failed", extra={"code": error.code})
+            account = await _account(room, who, request)
+        return room.of_account(account)
+
+    @post(_below("sync"), status_code=200)
+    async def sync(request: AnyRequest) -> Response[bytes]:
+        who = await room.keeper(request)
+        service.rates.take(who.user_id)
+        account = await _account(room, who, request)
+        login = await room.login(who, _linked(account).connection_id, request)
+        outcome = await room.desk.sync(who.user_id, _portfolio_id(request), account.name, lambda link: login.client)
+        return response(Answer(200, sync_answer(outcome)))
+
+    @post(_below("disconnect"), status_code=200)
+    async def disconnect(request: AnyRequest) -> Response[bytes]:
+        who, portfolio_id = await room.keeper(request), _portfolio_id(request)
+        with room.noting(request, who)("portfolios.disconnect", portfolio_id):
+            account = await room.desk.books.disconnect(
+                who.user_id, portfolio_id, _name(request), at=room.desk.clock.now()
+            )
+        return room.of_account(account)
+
+    @post(_below("restore"), status_code=200)
+    async def restore(request: AnyRequest) -> Response[bytes]:
+        who, portfolio_id = await room.keeper(request), _portfolio_id(request)
+        with room.noting(request, who)("portfolios.restore", portfolio_id):
+            account = await room.desk.books.restore(who.user_id, portfolio_id, _name(request), at=room.desk.clock.now())
+        return room.of_account(account)
+
+    return [status, connect, sync, disconnect, restore]
+
+
+def _linked(account: PortfolioAccount) -> Link:
+    """TradingError (E-NOT-CONNECTED)."""
+    if account.link is None:
+        raise TradingError(code="E-NOT-CONNECTED", details={"account": account.name})
+    return account.link
 
 
 # -- the broker -------------------------------------------------------------------------------------------------------
