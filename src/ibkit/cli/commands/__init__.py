@@ -49,6 +49,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("connection", "Test the gateway's login; the connections of users.", "Look"),
     Command("accounts", "The accounts of the login.", "Look"),
     Command("positions", "What an account holds, and closing it.", "Look"),
+    Command("portfolio", "Holdings of your own: kept by hand, or synced from IBKR.", "Look"),
     Command("contracts", "Find contracts and list option strikes.", "Look"),
     Command("quote", "Bid, ask and last of a stock or an option.", "Look"),
     Command("sell-option", "Sell a put, a call or both, each with a stop.", "Trade"),
