@@ -15,6 +15,7 @@ import os
 import platform
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
@@ -26,7 +27,7 @@ from sqlalchemy import text
 from ibkit.bootstrap.auditing import audit_path
 from ibkit.bootstrap.desks import journal_path, trades_journal_path
 from ibkit.bootstrap.edge import edges
-from ibkit.errors import ConfigError, StorageError, discreet
+from ibkit.errors import ConfigError, IbkitError, StorageError, discreet
 from ibkit.model import Secret
 from ibkit.settings import VARIABLES, Settings
 from ibkit.store import backups, file_copies, table_lines
@@ -34,11 +35,23 @@ from ibkit.store.audit_key import trusted_files
 from ibkit.store.backups import Manifest
 from ibkit.store.database import SCHEMA, sqlite_path, to_engine
 from ibkit.store.failures import failures_of
+from ibkit.store.locks import held
 from ibkit.store.migrations import JOURNAL, RECORDS
 from ibkit.store.users import end_sign_ins
 from ibkit.vault import open_with_passphrase, seal_with_passphrase
 
-__all__ = ["Restored", "backups_folder", "check_backup", "make_backup", "prune", "restore_backup", "secret_files"]
+__all__ = [
+    "Restored",
+    "back_up_daily",
+    "backups_folder",
+    "check_backup",
+    "last_backup",
+    "make_backup",
+    "one_at_a_time",
+    "prune",
+    "restore_backup",
+    "secret_files",
+]
 
 _PLACE = "ibkit backup"
 _SUFFIX = ".ibkit-backup"
@@ -171,6 +184,44 @@ def restore_backup(settings: Settings, path: Path, *, now: datetime, passphrase:
             secrets=written,
             kept=kept,
         )
+
+
+def one_at_a_time(settings: Settings) -> AbstractContextManager[None]:
+    """Held while a backup is made, by whichever process; a restore takes it, too. InFlight where another has it."""
+    return held(
+        settings.state_dir / "worker" / "backup.lock", what="A backup", remedy="Let it come to its end, then repeat."
+    )
+
+
+def last_backup(settings: Settings) -> tuple[Path, Manifest] | None:
+    """The newest of the state directory that can be read; None where there is none. Those for a rollback do not count.
+
+    Its files are not looked at (`check_backup`).
+    """
+    for path in sorted(backups_folder(settings).glob(f"ibkit-*{_SUFFIX}"), reverse=True):
+        with contextlib.suppress(StorageError):
+            return path, backups.read_manifest(path)
+    return None
+
+
+def back_up_daily(settings: Settings, *, now: datetime, random: Callable[[int], bytes]) -> Path | None:
+    """The backup of this day (UTC), looked over; then those beyond BACKUP_KEEP go. None: there is one of the day.
+
+    One that turns out to be no good is removed, and no other with it. Blocks. InFlight, StorageError, ConfigError.
+    """
+    with one_at_a_time(settings):
+        last = last_backup(settings)
+        if last is not None and last[1].made_at.date() >= now.date():
+            return None
+        target = backups_folder(settings) / name_of(now)
+        make_backup(settings, target, now=now, random=random)
+        try:
+            check_backup(target, scratch=settings.state_dir)
+        except IbkitError:
+            target.unlink(missing_ok=True)  # or it would pass for the backup of the day
+            raise
+        prune(backups_folder(settings), keep=settings.database.backup_keep)
+        return target
 
 
 def prune(folder: Path, *, keep: int) -> list[Path]:

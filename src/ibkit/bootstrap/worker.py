@@ -25,8 +25,9 @@ import anyio
 
 from ibkit.bootstrap.alerting import PARTS, Alerting, alerting_of, beside, connection_of
 from ibkit.bootstrap.clients import client_of
+from ibkit.bootstrap.daily_backups import DailyBackups
 from ibkit.bootstrap.desks import Books, Desk, desk_of, open_books
-from ibkit.bootstrap.edge import edges
+from ibkit.bootstrap.edge import edges, machine_clock
 from ibkit.bootstrap.measuring import Measuring
 from ibkit.bootstrap.session_book import CHECK_EVERY_S, PART, WISH_EVERY_S, SessionBook, open_session_book
 from ibkit.bootstrap.session_look import DataLook, login_of, look
@@ -291,6 +292,8 @@ async def open_worker(
         if patient and edges().keep_alive:
             await stack.enter_async_context(beside(alerting.dispatcher.run))
             await stack.enter_async_context(beside(measuring.recorder(settings, books, clock).run))
+            daily = DailyBackups(settings=settings, clock=machine_clock(), tell=alerting.tell)
+            await stack.enter_async_context(beside(daily.run))
         client.keeper.beaten = book.beaten
         client.keeper.beats = lambda: book.keeps
         await stack.enter_async_context(client)

@@ -26,6 +26,7 @@ from ibkit.bootstrap.auditing import AuditQueue
 from ibkit.bootstrap.clients import clock_of
 from ibkit.bootstrap.connections import Confirm, Connection
 from ibkit.bootstrap.credential_desk import CredentialDesk, open_credential_desk
+from ibkit.bootstrap.daily_backups import DailyBackups
 from ibkit.bootstrap.edge import edges, machine_clock
 from ibkit.bootstrap.multi_user import check_licence, earlier_owner_of, without_own_login
 from ibkit.bootstrap.processes import ending_by_force
@@ -142,6 +143,9 @@ async def open_service(
             credentials=credentials,
         )
         await _open_logins(service, tasks)
+        if watch and edges().keep_alive:  # else the worker beside it makes them
+            daily = DailyBackups(settings=settings, clock=machine_clock(), tell=findings.tell_of)
+            tasks.start_soon(daily.run)
         try:
             yield Running(service, make_app(service), carrying, stop)
         finally:

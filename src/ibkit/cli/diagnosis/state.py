@@ -19,7 +19,8 @@ __all__ = ["check_state"]
 
 _LATE = timedelta(minutes=3)
 """A round is made each minute; where `ibkit worker --poll` says otherwise, two of those and a minute."""
-_OLD_BACKUP = timedelta(days=7)
+_OLD_BACKUP = timedelta(days=2)
+"""The worker makes one each day."""
 
 
 def check_state(settings: Settings, *, now: datetime) -> Iterator[Check]:
@@ -234,23 +235,22 @@ def _pid(path: Path) -> int | None:
 
 
 def _backups(settings: Settings, *, has_journal: bool, now: datetime) -> Check:
-    from ibkit.bootstrap.backups import backups_folder
+    from ibkit.bootstrap.backups import backups_folder, last_backup
 
-    folder = backups_folder(settings)
-    found = sorted(folder.glob("*.ibkit-backup"))
-    if not found:
-        said = f"none in {folder}"
-        return (
-            Check("backups", Mark.WARN, said, None, "`ibkit backup --keep 30`, daily")
-            if has_journal
-            else Check("backups", Mark.OK, f"{said}; there is nothing to back up yet")
-        )
-    age = now.timestamp() - max(path.stat().st_mtime for path in found)
-    said = f"{len(found)}, the newest {max(0.0, age) / 86_400:.0f} days old"
-    late = age > _OLD_BACKUP.total_seconds()
-    return Check(
-        "backups", Mark.WARN if late else Mark.OK, said, None, "`ibkit backup --keep 30`, daily" if late else None
-    )
+    folder, name = backups_folder(settings), "backups"
+    kept = settings.database.backup_keep
+    remedy = "`ibkit backup`; a worker that runs makes one each day" if kept else "`ibkit backup --keep 30`, daily"
+    found = len(list(folder.glob("*.ibkit-backup")))
+    last = last_backup(settings)
+    if last is None:
+        if has_journal or found:
+            said = f"none of {found} in {folder} can be read" if found else f"none in {folder}"
+            return Check(name, Mark.WARN, said, None, remedy)
+        return Check(name, Mark.OK, f"none in {folder}; there is nothing to back up yet")
+    age = now - last[1].made_at
+    said = f"{found}, the newest of {last[1].made_at:%Y-%m-%d %H:%M} UTC ({max(age.days, 0)} days old)"
+    late = age > _OLD_BACKUP
+    return Check(name, Mark.WARN if late else Mark.OK, said, None, remedy if late else None)
 
 
 def _security_audit(settings: Settings, *, now: datetime) -> Check:
