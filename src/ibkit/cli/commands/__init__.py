@@ -39,6 +39,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("db", "Prepare or bring up to date the database.", "Set up"),
     Command("backup", "Back up the journal and the database while everything runs.", "Set up"),
     Command("restore", "Put a backup in the place of what is there.", "Set up"),
+    Command("rollback", "Undo the last upgrade of the databases.", "Set up"),
     Command("drill", "Try whether a backup could be put back.", "Set up"),
     Command("firewall", "The firewall rules this needs, and whether they hold.", "Set up"),
     Command("security", "Look for secrets in git, and for what is left open.", "Set up"),

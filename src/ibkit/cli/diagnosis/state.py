@@ -74,8 +74,11 @@ def _journal(path: Path, look: JournalLook) -> Iterator[Check]:
         yield Check(name, Mark.FAIL, said, "E-DB", "Update ibkit: a newer one has written it.")
         return
     orders = sum(look.states.values())
-    older = "" if look.version == wanted else f" (an older one: the next order brings it to {wanted})"
-    yield Check(name, Mark.OK, f"whole, {orders} intents, version {look.version}{older}")
+    if look.version < wanted:
+        said = f"version {look.version}, this ibkit needs {wanted}"
+        yield Check(name, Mark.FAIL, said, "E-DB", "`ibkit db upgrade`, which makes a backup first.")
+    else:
+        yield Check(name, Mark.OK, f"whole, {orders} intents, version {look.version}")
     if look.restored:
         remedy = (
             "Compare with `ibkit orders list`, then `ibkit db accept-restored` (docs/runbooks/journal-restored.md)."
@@ -118,14 +121,13 @@ def _database(settings: Settings) -> Check:
         return Check(name, Mark.FAIL, error.message, error.code, f"{error.remedy} See docs/runbooks/database-down.md.")
     wanted = {part: version for part, version in versions_wanted().items() if part != "journal"}
     newer = [part for part in there if there[part] > wanted.get(part, 0)]
-    older = [part for part in wanted if there.get(part, 0) < wanted[part]]
+    older = [part for part, version in there.items() if version < wanted[part]]
     if newer:
         said = f"{', '.join(newer)}: written by a newer ibkit"
         return Check(name, Mark.FAIL, said, "E-DB", "Update ibkit, or restore the backup of before the update.")
     if older:
-        return Check(
-            name, Mark.WARN, f"not up to date: {', '.join(older)}", None, "`ibkit backup`, then `ibkit db upgrade`"
-        )
+        said = f"not up to date: {', '.join(older)}"
+        return Check(name, Mark.FAIL, said, "E-DB", "`ibkit db upgrade`, which makes a backup first")
     return Check(name, Mark.OK, ", ".join(f"{part} {version}" for part, version in there.items()))
 
 
