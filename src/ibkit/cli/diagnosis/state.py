@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ibkit.settings import Settings
     from ibkit.store.journal_look import JournalLook
 
-__all__ = ["check_state"]
+__all__ = ["check_backups", "check_state"]
 
 _LATE = timedelta(minutes=3)
 """A round is made each minute; where `ibkit worker --poll` says otherwise, two of those and a minute."""
@@ -45,7 +45,7 @@ def check_state(settings: Settings, *, now: datetime) -> Iterator[Check]:
     yield _tokens(settings)
     yield from _worker(settings, look, now)
     yield from _locks(settings.state_dir)
-    yield _backups(settings, has_journal=path.exists(), now=now)
+    yield check_backups(settings, has_journal=path.exists(), now=now)
     yield _security_audit(settings, now=now)
 
 
@@ -236,7 +236,7 @@ def _pid(path: Path) -> int | None:
     return pid if isinstance(pid, int) else None
 
 
-def _backups(settings: Settings, *, has_journal: bool, now: datetime) -> Check:
+def check_backups(settings: Settings, *, has_journal: bool, now: datetime) -> Check:
     from ibkit.bootstrap.backups import backups_folder, last_backup
 
     folder, name = backups_folder(settings), "backups"
