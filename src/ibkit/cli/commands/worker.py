@@ -206,6 +206,8 @@ def _status_text(said: Mapping[str, Any]) -> str:
         f"Session:    {said.get('session', '-')}",
         f"Stream:     {said.get('stream', '-')} since {said.get('stream_since') or '-'}",
     ]
+    if said.get("paused_until"):
+        lines.append(f"Paused:     IBKR is not asked until {said['paused_until']}")
     for name, title in (
         ("alerts", "Alert"),
         ("unmanaged", "Unmanaged"),
