@@ -108,6 +108,19 @@ async def test_a_damaged_database_is_told_and_not_backed_up(tmp_path: Path) -> N
         assert await told(alerting) == [EventKind.BACKUP_FAILED]
 
 
+async def test_a_fault_of_ours_is_told_and_takes_nobody_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with daily(tmp_path) as (backups, alerting, _):
+
+        def denied(folder: Path, *, keep: int) -> list[Path]:
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr(rooms, "prune", denied)
+        assert await backups.look() is None
+        assert await told(alerting) == [EventKind.BACKUP_FAILED]
+        [incident] = await alerting.incidents.incidents()
+        assert "Permission denied" in incident.message
+
+
 async def test_two_processes_make_one_and_a_restore_keeps_both_away(tmp_path: Path) -> None:
     async with daily(tmp_path) as (backups, alerting, _):
         with rooms.one_at_a_time(backups.settings):

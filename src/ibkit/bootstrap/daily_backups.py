@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import anyio.to_thread
@@ -51,16 +52,12 @@ class DailyBackups:
             return None  # another process is at it
         except IbkitError as error:
             log.error("the daily backup failed", extra={"code": error.code, "why": error.message})
-            await self.tell(
-                Happening(
-                    event=EventKind.BACKUP_FAILED,
-                    subject=_SUBJECT,
-                    message=f"The daily backup failed: {error.message}",
-                    remedy=error.remedy,
-                    at=now,
-                    details={"code": error.code},
-                )
-            )
+            await self._failed(error, now)
+            return None
+        except Exception as error:  # whoever runs this beside orders must not fall with it
+            log.exception("the daily backup failed")
+            why = getattr(error, "strerror", None) or type(error).__name__
+            await self._failed(IbkitError(f"a fault of ours: {why}", code="E-INTERNAL"), now)
             return None
         if made is not None:
             log.info("backup made", extra={"path": str(made)})
@@ -69,6 +66,18 @@ class DailyBackups:
                 Happening(event=EventKind.BACKUP_MADE, subject=_SUBJECT, message=message, at=now, only_ends=True)
             )
         return made
+
+    async def _failed(self, error: IbkitError, now: datetime) -> None:
+        await self.tell(
+            Happening(
+                event=EventKind.BACKUP_FAILED,
+                subject=_SUBJECT,
+                message=f"The daily backup failed: {error.message}",
+                remedy=error.remedy,
+                at=now,
+                details={"code": error.code},
+            )
+        )
 
     async def run(self) -> None:
         """Until it is cancelled; BACKUP_KEEP=0: nothing is made."""

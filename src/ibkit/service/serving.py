@@ -146,9 +146,7 @@ async def open_service(
             credentials=credentials,
         )
         await _open_logins(service, tasks)
-        if watch and edges().keep_alive:  # else the worker beside it makes them
-            daily = DailyBackups(settings=settings, clock=machine_clock(), tell=findings.tell_of)
-            tasks.start_soon(daily.run)
+        _back_up(settings, findings, tasks, watch=watch)
         try:
             yield Running(service, make_app(service), carrying, stop)
         finally:
@@ -169,6 +167,12 @@ async def _open_logins(service: Service, tasks: TaskGroup) -> None:
     if not brokers.adapters[name].missing() and (service.settings.mock or not own.of_users):
         opened_one(name, await brokers.login(name))
     tasks.start_soon(own.keep, lambda: service.stopping)
+
+
+def _back_up(settings: Settings, findings: Findings, tasks: TaskGroup, *, watch: bool) -> None:
+    """Every day, unless a worker beside the service does."""
+    if watch and edges().keep_alive:
+        tasks.start_soon(DailyBackups(settings=settings, clock=machine_clock(), tell=findings.tell_of).run)
 
 
 @asynccontextmanager
