@@ -95,8 +95,8 @@ HISTORY_NEEDS: tuple[Need, ...] = (
     _need(
         "Trades",
         "accountId currency fxRateToBase assetCategory symbol conid multiplier tradeID transactionID dateTime "
-        "tradeDate settleDateTarget buySell quantity tradePrice proceeds taxes ibCommission ibCommissionCurrency netCash "
-        "fifoPnlRealized transactionType notes levelOfDetail",
+        "tradeDate settleDateTarget buySell quantity tradePrice proceeds taxes ibCommission ibCommissionCurrency "
+        "netCash fifoPnlRealized transactionType notes levelOfDetail",
     ),
     *CASH_NEEDS[1:],
     _need("CorporateActions", "accountId currency conid type dateTime reportDate quantity proceeds actionID"),
