@@ -3,12 +3,21 @@
     read_flex, FlexReader    bytes in pieces → events, in flat memory
     decode_flex              a whole answer → FlexQuery › FlexStatement › rows
     missing_sections         what a query's template leaves out, and where it is switched on
+    read_answer              what a request came to (`answers`); when to ask again (`polling`)
 
 Source: docs/facts/accounts-and-portfolio.md §6.
 """
 
 from __future__ import annotations
 
+from ibkit.wire.flex.answers import (
+    FLEX_URL,
+    FlexFailure,
+    FlexKind,
+    FlexReference,
+    FlexReport,
+    read_answer,
+)
 from ibkit.wire.flex.checklist import (
     CASH_NEEDS,
     HISTORY_NEEDS,
@@ -65,6 +74,7 @@ from ibkit.wire.flex.values import codes
 __all__ = [
     "BASE_SUMMARY",
     "CASH_NEEDS",
+    "FLEX_URL",
     "HISTORY_NEEDS",
     "HOLDINGS_NEEDS",
     "SECTIONS",
@@ -78,8 +88,12 @@ __all__ = [
     "CorporateAction",
     "EquitySummaryByReportDateInBase",
     "FlexEvent",
+    "FlexFailure",
+    "FlexKind",
     "FlexQuery",
     "FlexReader",
+    "FlexReference",
+    "FlexReport",
     "FlexRow",
     "FlexStatement",
     "FxLot",
@@ -105,6 +119,7 @@ __all__ = [
     "decode_flex",
     "level_of",
     "missing_sections",
+    "read_answer",
     "read_flex",
     "require_sections",
 ]
