@@ -196,6 +196,10 @@ class Quirks:
     # --- accounts and portfolio: docs/facts/accounts-and-portfolio.md ---------------------------------------------
     portfolio_cache_s: float = 60.0
     """Age that positions, summary and ledger of /portfolio may reach; 0 is live. §3.3 [sim]."""
+    income: bool = False
+    """Cash earns interest and stocks pay dividends by themselves; off, so that books change by orders alone. [sim]"""
+    dividend_tax_pct: Decimal = Decimal(15)
+    """Withheld of those dividends. [sim]"""
     portfolio_gate: bool = True
     """/portfolio/{account} answers as for an unknown account before GET /portfolio/accounts. §0 [sim]."""
     positions_sparse_first: bool = True
