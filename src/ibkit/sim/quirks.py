@@ -207,6 +207,22 @@ class Quirks:
     empty_position: Literal["array", "nothing"] = "array"
     """Position by conid where none is held: `[]`, or an empty body. §3.2 [recorded: both]."""
 
+    # --- Flex Web Service: docs/facts/accounts-and-portfolio.md §6 ------------------------------------------------
+    flex_polls: int = 2
+    """So many GetStatements of a reference are answered 1019 before the statement is there. §8 row 13 [sim]."""
+    flex_hang: bool = False
+    """1019 never ends. §6.3 [client]."""
+    flex_reference_s: float = 900.0
+    """World seconds that a reference lives. §8 row 13 [sim]."""
+    flex_reference_once: bool = False
+    """A statement can be got once only. Undocumented, §6.3 [sim]."""
+    flex_pacing: bool = True
+    """More than one request in a second or ten in a minute of one token are answered 1018. §6.2 [spec]."""
+    flex_data: Literal["closed", "now"] = "closed"
+    """Activity ends with the last trading day that is over, or now. §6.3 [spec]; now is for tests."""
+    flex_confirm_delay_s: float = 300.0
+    """World seconds until an execution is among the confirmations. §6.3 [spec: 5 to 10 min]."""
+
     # --- contracts and market data: docs/facts/contracts-and-market-data.md ---------------------------------------
     strict_priming: bool = False
     """Strikes before a search in this session: 500 `No Contracts retrieved ` instead of empty lists. §10 row 2."""

@@ -16,6 +16,7 @@ from ibkit.sim.serving.maintenance import resets_between
 if TYPE_CHECKING:
     from ibkit.sim.exchange.books import Books
     from ibkit.sim.exchange.exchange import Exchange
+    from ibkit.sim.flex.service import FlexService
     from ibkit.sim.market.calendar import Calendar
     from ibkit.sim.market.instruments import Instruments
     from ibkit.sim.market.market import Market
@@ -49,6 +50,7 @@ class World:
     market: Market
     books: Books = field(init=False)
     exchange: Exchange = field(init=False)
+    flex: FlexService = field(init=False)
     now: datetime = field(init=False)
     users_at_start: tuple[User, ...] = field(init=False)
     request_id: int = 0
@@ -63,6 +65,7 @@ class World:
         # numpy and the trading calendar are heavy: they load when a world is made, not when `ibkit --help` runs.
         from ibkit.sim.exchange.books import Books
         from ibkit.sim.exchange.exchange import Exchange
+        from ibkit.sim.flex.service import FlexService
         from ibkit.sim.market.calendar import Calendar
         from ibkit.sim.market.instruments import Instruments
         from ibkit.sim.market.market import Market
@@ -82,6 +85,7 @@ class World:
         world.users_at_start = tuple(logins.users.values())
         world.books = Books(world)
         world.exchange = Exchange(world)
+        world.flex = FlexService(world)
         return world
 
     @property

@@ -1,6 +1,6 @@
 """The control endpoints under /__sim/: look at the world, move its clock, make trouble. They are no part of IBKR's API.
 
-GET  requests | ledger | history | world | clock | quirks | faults
+GET  requests | ledger | history | world | clock | quirks | faults | flex
 POST clock {"advance": s}           POST scenario {"scenario": name | [names]}      POST reset {}
 POST faults {"endpoint" | "path", "fault", "times", "after", "method", "params"} (or a list; DELETE clears)
 POST market {"symbol", "price"} or {"conid", "bid", "ask", "bid_size", "ask_size"} (null: nobody bids, offers) or
@@ -8,6 +8,7 @@ POST market {"symbol", "price"} or {"conid", "bid", "ask", "bid_size", "ask_size
 POST order {"account", "ticket"}  an order typed into TWS: no cOID, no question; the ticket as on the wire
 POST fill {"order_id", "price", "quantity"}  fill a working order whatever the market says (quantity: all of it)
 POST events {"event", …}  deposits, dividends, splits, conversions, exercises (`event_moves.py`)
+POST flex {"token" | "query" | "fail": {…}}  tokens, queries, failures of the Flex Web Service (`flex/service.py`)
 POST quirks {name: value}           POST login {"username", "logged_in"}
 POST faults {"fault", "topic", "user", "times", "after", "params"} for the frames of WebSockets
 POST notice {"username", "id", "text"}  a notice on the user's WebSockets
@@ -57,6 +58,7 @@ class Control:
             "world": self._world,
             "clock": self._clock,
             "quirks": lambda: server.world.quirks,
+            "flex": lambda: server.world.flex.as_dict(),
             "faults": self._faults,
         }
         self._posts: dict[str, Callable[[Any], Any]] = {
@@ -68,6 +70,7 @@ class Control:
             "order": self._enter_order,
             "fill": self._fill_order,
             "events": self._account_event,
+            "flex": self._set_flex,
             "quirks": self._set_quirks,
             "login": self._login,
             "competing": self._competing,
@@ -199,6 +202,13 @@ class Control:
             return move_account(self._server.world, body)
         except ValueError as error:
             raise _BadRequest(f"events: {error}") from error
+
+    def _set_flex(self, body: Mapping[str, Any]) -> Any:
+        try:
+            self._server.world.flex.change(body)
+        except ValueError as error:
+            raise _BadRequest(f"flex: {error}") from error
+        return self._server.world.flex.as_dict()
 
     def _set_quirks(self, body: Mapping[str, Any]) -> Any:
         try:
