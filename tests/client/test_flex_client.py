@@ -136,6 +136,7 @@ async def test_a_hanging_statement_is_given_up_with_its_reference_and_gone_on_wi
     assert 8 <= asked <= 14
     ticket = caught.value.ticket
     assert ticket is not None
+    assert (caught.value.code, caught.value.http_status) == ("E-FLEX-PENDING", 503)
     assert caught.value.details["reference"] == ticket.reference == "4210987654"
 
     # Another process goes on with what was kept, and asks for no other reference.
