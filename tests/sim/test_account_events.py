@@ -137,6 +137,12 @@ def test_a_conversion_leaves_a_balance_that_the_api_shows(desk: Desk) -> None:
     assert (ledger["EUR"]["cashbalance"], ledger["EUR"]["exchangerate"]) == (1000.0, 1.2)
     assert ledger["USD"]["cashbalance"] == 998898.0
     assert ledger["BASE"]["cashbalance"] == 1000098.0
+    balances = desk.get(f"/iserver/account/{desk.account}/summary")["cashBalances"]
+    assert {row["currency"]: row["balance"] for row in balances} == {
+        "USD": 998898.0,
+        "EUR": 1000.0,
+        "Total (in USD)": 1000098.0,
+    }
     assert ledger["BASE"]["netliquidationvalue"] == pytest.approx(
         sum(row["netliquidationvalue"] * row["exchangerate"] for name, row in ledger.items() if name != "BASE")
     )

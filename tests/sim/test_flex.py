@@ -19,9 +19,11 @@ from ibkit.errors import CredentialsRejected, InvalidRequest
 from ibkit.model import Secret
 from ibkit.sim.exchange.tickets import read_ticket
 from ibkit.sim.flex.period import report_day
+from ibkit.sim.flex.queries import SimFlexQuery
 from ibkit.sim.flex.service import FLEX_PATH
 from ibkit.sim.flex.statement import make_statement
-from ibkit.sim.serving.inprocess import CLOUD_URL, Simulator
+from ibkit.sim.quirks import Quirks
+from ibkit.sim.serving.inprocess import CLOUD_URL, TRADING_MOMENT, Simulator
 from ibkit.wire.flex import (
     HISTORY_NEEDS,
     FlexFailure,
@@ -33,7 +35,7 @@ from ibkit.wire.flex import (
     read_answer,
 )
 from ibkit.wire.http import Request, Response
-from simulators import Caller, make_simulator
+from simulators import KEYS, Caller, make_simulator
 
 pytestmark = pytest.mark.requirement("FUT-08", "TST-01")
 
@@ -255,6 +257,18 @@ async def test_a_template_chooses_sections_dates_and_days() -> None:
     assert [len(each.trades) for each in query.statements] == [*[0] * 21, 1]
     assert sorted(query.statements[0].sections) == ["OpenPositions", "Trades"]
     assert "OpenPositions: markPrice" in map(str, missing_sections(query))
+
+
+@pytest.mark.anyio
+async def test_queries_and_the_life_of_tokens_are_configured() -> None:
+    saved = SimFlexQuery(id="4711", username="simpaper1", accounts=("DU1000001",), sections=("CashReport",))
+    quirks = Quirks().with_values({"flex_token_s": 3600, "maintenance": "no"})
+    simulator = Simulator.at(TRADING_MOMENT, keys=KEYS, quirks=quirks, flex_queries=(saved,))
+    (told,) = decode_flex((await client(simulator).fetch("4711")).body).statements
+    assert list(told.sections) == ["CashReport"]
+    simulator.advance(3600)
+    with pytest.raises(CredentialsRejected):
+        await client(simulator).fetch("4711")
 
 
 # --- statements and books -------------------------------------------------------------------------------------------

@@ -214,6 +214,8 @@ class Quirks:
     """1019 never ends. §6.3 [client]."""
     flex_reference_s: float = 900.0
     """World seconds that a reference lives. §8 row 13 [sim]."""
+    flex_token_s: float = 31_536_000.0
+    """World seconds that a user's first token lives. §6.1 [spec: 6 h to 1 year]."""
     flex_reference_once: bool = False
     """A statement can be got once only. Undocumented, §6.3 [sim]."""
     flex_pacing: bool = True

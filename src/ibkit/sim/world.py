@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ibkit.sim.faults import Faults
+from ibkit.sim.flex.queries import SimFlexQuery
 from ibkit.sim.logins.logins import Logins, SimAccount, User
 from ibkit.sim.logins.sessions import advance_sessions, lose_all_brokerage
 from ibkit.sim.quirks import Quirks
@@ -26,12 +27,16 @@ __all__ = ["SimConfig", "World"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimConfig:
-    """start: the world's first moment, aware. scenarios: names of `faults.SCENARIOS`."""
+    """start: the world's first moment, aware. scenarios: names of `faults.SCENARIOS`.
+
+    flex_queries: saved Flex queries besides those that each user has.
+    """
 
     start: datetime
     seed: int = 7
     scenarios: tuple[str, ...] = ("ok",)
     quirks: Quirks = field(default_factory=Quirks)
+    flex_queries: tuple[SimFlexQuery, ...] = ()
 
 
 @dataclass(slots=True, eq=False)

@@ -91,11 +91,14 @@ class FlexService:
         self._sent: dict[str, deque[float]] = {}
         self.queries: dict[str, SimFlexQuery] = {}
         for user in world.users_at_start:
-            self._add_token(user.username, _A_YEAR, None)
+            self._add_token(user.username, timedelta(seconds=world.quirks.flex_token_s), None)
             accounts = tuple(account.id for account in user.accounts)
             activity = SimFlexQuery(id=f"{user.user_id}01", username=user.username, accounts=accounts)
             self._put(activity)
             self._put(dataclasses.replace(activity, id=f"{user.user_id}02", type="TCF", name="sim-confirmations"))
+
+        for query in world.config.flex_queries:
+            self._put(query)
 
     def token_of(self, username: str) -> str:
         """The user's token that is not revoked."""
