@@ -17,6 +17,7 @@ from flex_oracle import compared
 from ibkit.client.flex import FlexClient, FlexPending
 from ibkit.errors import CredentialsRejected, InvalidRequest
 from ibkit.model import Secret
+from ibkit.sim.exchange.books import Holding
 from ibkit.sim.exchange.tickets import read_ticket
 from ibkit.sim.flex.period import report_day
 from ibkit.sim.flex.queries import SimFlexQuery
@@ -450,6 +451,20 @@ async def test_confirmations_come_after_minutes_and_count_once() -> None:
     assert compared(body) > 100
 
 
+def options_held(desk: Desk) -> list[Holding]:
+    return [h for h in desk.book.holdings.values() if h.quantity and h.instrument.is_option]
+
+
+def near_put(desk: Desk) -> int:
+    """A put around the money, the next to expire after today."""
+    today = report_day(desk.world, desk.now)
+    price = desk.world.market.quote(SPY, desk.now).mark
+    assert price is not None
+    puts = [o for o in desk.world.instruments.chain("SPY", today) if o.right == "P" and o.expiry and o.expiry > today]
+    first = min(o.expiry for o in puts if o.expiry)
+    return min((o for o in puts if o.expiry == first), key=lambda o: abs((o.strike or 0) - price)).conid
+
+
 things = st.one_of(
     st.tuples(st.just("trade"), st.integers(-300, 300).filter(bool)),
     st.tuples(st.just("cash"), st.integers(-50_000, 50_000).filter(bool)),
@@ -459,6 +474,8 @@ things = st.one_of(
     st.tuples(st.just("split"), st.sampled_from([(2, 1), (3, 1), (3, 2), (1, 10)])),
     st.tuples(st.just("rate"), st.integers(90, 130)),
     st.tuples(st.just("days"), st.integers(1, 4)),
+    st.tuples(st.just("put"), st.integers(-3, 3).filter(bool)),
+    st.tuples(st.just("early"), st.integers(1, 3)),
 )
 
 
@@ -482,7 +499,15 @@ def test_any_life_of_an_account_is_told_to_the_last_digit(rows: list[tuple[str, 
                 event(desk, event="rate", currency="EUR", rate=Decimal(what) / 100)
             case "days":
                 desk.simulator.advance(timedelta(days=what).total_seconds())
+            case "put":
+                trade(desk, what, "3.15", near_put(desk))
+            case "early":
+                for holding in options_held(desk)[:1]:
+                    word = "exercise" if holding.quantity > 0 else "assign"
+                    size = min(abs(holding.quantity), Decimal(what))
+                    conid = holding.instrument.conid
+                    event(desk, event=word, account=desk.account, conid=conid, quantity=size)
             case _:
-                if desk.book.quantity(SPY) * what[0] % what[1] == 0:
+                if desk.book.quantity(SPY) * what[0] % what[1] == 0 and not options_held(desk):
                     event(desk, event="split", symbol="SPY", new=what[0], old=what[1])
     coherent(desk, statement(desk))
