@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import anyio
 import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from flex_statements import ACTIVITY
 from ibkit.client.flex import FlexClient, FlexFetched, FlexPending, FlexTicket
@@ -26,6 +27,7 @@ from ibkit.errors import (
 from ibkit.model import Secret
 from ibkit.wire.flex.answers import CODES, FLEX_URL, FlexKind
 from ibkit.wire.http import Request, Response
+from recorded_spans import spans as spans  # a fixture
 
 pytestmark = [pytest.mark.requirement("FUT-08"), pytest.mark.anyio]
 
@@ -257,6 +259,15 @@ async def test_the_token_is_in_no_error_trace_or_repr(answer: Response | IbkitEr
     told = [str(error), repr(error.details), error.remedy, str(getattr(error, "excerpt", "")), repr(error.__cause__)]
     told += [repr(error.__context__), repr(running.client), repr(running.script.requests)]
     assert [text for text in locals_ + told if TOKEN in text] == []
+
+
+async def test_a_trace_names_the_calls_and_no_token(spans: InMemorySpanExporter) -> None:
+    running = Running(taken(), failed(1019), REPORT)
+    await running.fetch()
+    recorded = [span for span in spans.get_finished_spans() if span.name == "ibkr.flex"]
+    routes = [dict(span.attributes or {})["http.route"] for span in recorded]
+    assert routes == ["/SendRequest", "/GetStatement", "/GetStatement"]
+    assert TOKEN not in "".join(span.to_json() for span in recorded)
 
 
 def test_tickets_are_plain_values() -> None:

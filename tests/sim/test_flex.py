@@ -261,6 +261,23 @@ async def test_a_template_chooses_sections_dates_and_days() -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    "fault", ["drop-request", "drop-answer", "truncate", "html", "empty-200", "redirect", "status"]
+)
+@pytest.mark.parametrize("call", ["SendRequest", "GetStatement"])
+async def test_whatever_breaks_on_the_way_the_statement_comes_whole(fault: str, call: str) -> None:
+    """A cut answer is no statement, and no reference is lost by one."""
+    simulator = make_simulator(maintenance="no", flex_polls=0)
+    row = {"path": f"{FLEX_PATH}/{call}", "fault": fault, "times": 2, "params": {"status": 503}}
+    simulator.control("POST", "faults", row if fault == "status" else {**row, "params": {}})
+    fetched = await client(simulator).fetch(ACTIVITY)
+    assert decode_flex(fetched.body, accounts={"DU1000001"}).statements
+    asked = [entry.path.rpartition("/")[2] for entry in simulator.requests]
+    assert asked.count(call) == 3
+    assert asked.count("SendRequest") == (3 if call == "SendRequest" else 1)
+
+
+@pytest.mark.anyio
 async def test_queries_and_the_life_of_tokens_are_configured() -> None:
     saved = SimFlexQuery(id="4711", username="simpaper1", accounts=("DU1000001",), sections=("CashReport",))
     quirks = Quirks().with_values({"flex_token_s": 3600, "maintenance": "no"})
