@@ -248,6 +248,7 @@ WORKS_ON = {
     "bootstrap/alerting.py": 1,
     "bootstrap/auditing.py": 1,
     "bootstrap/connections.py": 1,
+    "bootstrap/daily_backups.py": 1,
     "cli/__init__.py": 1,
     "notify/dispatcher.py": 2,
     "notify/minutes.py": 1,
