@@ -37,7 +37,7 @@ from ibkit.service.people import may_read
 from ibkit.service.people_desk import PeopleDesk
 from ibkit.service.problems import problem_of
 from ibkit.service.quote_events import QuoteEvents
-from ibkit.service.rates import Rates
+from ibkit.service.rates import OrderRates, Rates
 from ibkit.service.refusals import Refusal
 from ibkit.service.requests import AnyRequest, Asked, headers_of, page_of
 from ibkit.service.responses import response
@@ -59,8 +59,8 @@ Work = Callable[[AnyRequest], Awaitable[Answer]]
 class Service:
     """All that the handlers need.
 
-    clock: of the login by default, which may follow a simulator; people have theirs. rates: of orders and of what else
-    goes to the broker; reads: of the rest. credentials: those of users, None with ENABLE_MULTI_USER=false.
+    clock: of the login by default, which may follow a simulator; people have theirs. order_rates: of orders; rates: of
+    what else goes to the broker; reads: of the rest. credentials: those of users, None with ENABLE_MULTI_USER=false.
     """
 
     settings: Settings
@@ -71,6 +71,7 @@ class Service:
     order_events: OrderEvents
     quote_events: QuoteEvents
     layers: Layers
+    order_rates: OrderRates
     rates: Rates
     reads: Rates
     clock: Clock
@@ -152,9 +153,9 @@ def _listening(service: Service) -> Listening:
 def _order_routes(service: Service) -> list[HTTPRouteHandler]:
     asked, orders = service.asked, service.orders
 
-    async def trader(request: AnyRequest) -> Principal:
+    async def trader(request: AnyRequest, *, ends_risk: bool = False) -> Principal:
         who = await asked.who(request)
-        service.rates.take(who.user_id)
+        await service.order_rates.take(who.user_id, ends_risk=ends_risk)
         if service.stopping:
             raise IbkitError(code="E-STOPPING", details={"retry_after": 5})
         return who
@@ -185,7 +186,7 @@ def _order_routes(service: Service) -> list[HTTPRouteHandler]:
 
     @delete(["/broker-order/{order_id:str}", "/api/broker-order/{order_id:str}"], status_code=200)
     async def cancel(request: AnyRequest) -> Response[bytes]:
-        return response(await orders.cancel(await trader(request), _order_id(request)))
+        return response(await orders.cancel(await trader(request, ends_risk=True), _order_id(request)))
 
     @patch(["/broker-order/{order_id:str}", "/api/broker-order/{order_id:str}"])
     async def change(request: AnyRequest) -> Response[bytes]:

@@ -50,7 +50,7 @@ from ibkit.service.orders import Orders
 from ibkit.service.own_connections import OwnConnections
 from ibkit.service.people_desk import open_people
 from ibkit.service.quote_events import QuoteEvents
-from ibkit.service.rates import Rates, rates_of_reads
+from ibkit.service.rates import OrderRates, Rates, rates_of_reads
 from ibkit.settings import Settings
 from ibkit.users.principal import Authenticator
 
@@ -120,6 +120,7 @@ async def open_service(
     ):
         brokers = Brokers(known, default=default, tasks=tasks, stop=stop, watch=watch)
         carrying = Carrying(tasks)
+        rates = Rates(monotonic)
         own = OwnConnections(settings, brokers, rows, clock, desk=credentials, confirm=confirm, audit=audit)
         service = Service(
             settings=settings,
@@ -130,7 +131,8 @@ async def open_service(
             order_events=OrderEvents(brokers, SystemClock(), lambda: service.stopping),
             quote_events=QuoteEvents(brokers, lambda: service.stopping),
             layers=Layers(settings, lambda: service.connection, watch=watch, stopping=lambda: service.stopping),
-            rates=Rates(monotonic),
+            order_rates=OrderRates(rates, people.users.store, people.users.clock),
+            rates=rates,
             reads=rates_of_reads(monotonic),
             clock=clock,
             random=edges().random,

@@ -14,6 +14,7 @@ from ibkit.store.migrations import (
     trades_0001,
     trades_0002,
     users_0001,
+    users_0002,
     vault_0001,
     vault_0002,
 )
@@ -29,7 +30,10 @@ TRADES = (
     Migration(1, "trades, executions, order links", trades_0001.upgrade),
     Migration(2, "plans of exits, legs of spreads", trades_0002.upgrade),
 )
-USERS = (Migration(1, "users, machine keys, browser sessions, revocations, failed sign-ins", users_0001.upgrade),)
+USERS = (
+    Migration(1, "users, machine keys, browser sessions, revocations, failed sign-ins", users_0001.upgrade),
+    Migration(2, "order requests of the last minute", users_0002.upgrade),
+)
 VAULT = (
     Migration(1, "credentials, sealed fields, keys", vault_0001.upgrade),
     Migration(2, "reminders and fingerprints of credentials, approvals of multi-user mode", vault_0002.upgrade),
