@@ -48,7 +48,7 @@ from ibkit.service.health import Layers
 from ibkit.service.order_events import OrderEvents
 from ibkit.service.orders import Orders
 from ibkit.service.own_connections import OwnConnections
-from ibkit.service.people_desk import open_people
+from ibkit.service.people_desk import PeopleDesk, open_people
 from ibkit.service.quote_events import QuoteEvents
 from ibkit.service.rates import OrderRates, Rates, rates_of_reads
 from ibkit.settings import Settings
@@ -130,7 +130,7 @@ async def open_service(
             orders=Orders(brokers, carrying, people.users.clock, own=own, earlier_owner=earlier_owner),
             order_events=OrderEvents(brokers, SystemClock(), lambda: service.stopping),
             quote_events=QuoteEvents(brokers, lambda: service.stopping),
-            layers=Layers(settings, lambda: service.connection, watch=watch, stopping=lambda: service.stopping),
+            layers=_layers(lambda: service, settings, people, credentials, watch=watch),
             order_rates=OrderRates(rates, people.users.store, people.users.clock),
             rates=rates,
             reads=rates_of_reads(monotonic),
@@ -150,6 +150,25 @@ async def open_service(
             service.stopping = True
             stop.set()
             tasks.cancel_scope.cancel()
+
+
+def _layers(
+    service: Callable[[], Service],
+    settings: Settings,
+    people: PeopleDesk,
+    credentials: CredentialDesk | None,
+    *,
+    watch: bool,
+) -> Layers:
+    return Layers(
+        settings,
+        lambda: service().connection,
+        lambda: tuple(service().brokers.opened.values()),
+        users=people.users.store,
+        vault=None if credentials is None else credentials.vault,
+        watch=watch,
+        stopping=lambda: service().stopping,
+    )
 
 
 async def _open_logins(service: Service, tasks: TaskGroup) -> None:
