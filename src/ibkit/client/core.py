@@ -360,6 +360,7 @@ class Core:
         meter = self._meter
         if meter is None:
             return await self._transport.send(request, timeout_s=timeout_s)
+        meter.began(endpoint)
         began, received, status = self.clock.monotonic(), 0, 0
         try:
             response = await self._transport.send(request, timeout_s=timeout_s)

@@ -11,6 +11,7 @@ from ibkit.store.migrations import (
     journal_0002,
     journal_0003,
     metrics_0001,
+    metrics_0002,
     trades_0001,
     trades_0002,
     users_0001,
@@ -39,7 +40,10 @@ VAULT = (
     Migration(2, "reminders and fingerprints of credentials, approvals of multi-user mode", vault_0002.upgrade),
 )
 ALERTS = (Migration(1, "alerts, deliveries, acknowledgements, channels", alerts_0001.upgrade),)
-METRICS = (Migration(1, "figures of each minute", metrics_0001.upgrade),)
+METRICS = (
+    Migration(1, "figures of each minute", metrics_0001.upgrade),
+    Migration(2, "connections in use at once", metrics_0002.upgrade),
+)
 AUDIT = (Migration(1, "entries, anchors", audit_0001.upgrade),)
 CONNECTIONS = (Migration(1, "connections, their sessions, their history", connections_0001.upgrade),)
 RECORDS = {
