@@ -153,12 +153,18 @@ def _listening(service: Service) -> Listening:
 def _order_routes(service: Service) -> list[HTTPRouteHandler]:
     asked, orders = service.asked, service.orders
 
-    async def trader(request: AnyRequest, *, ends_risk: bool = False) -> Principal:
+    async def trader(request: AnyRequest) -> Principal:
         who = await asked.who(request)
-        await service.order_rates.take(who.user_id, ends_risk=ends_risk)
+        service.order_rates.take(who.user_id)
         if service.stopping:
             raise IbkitError(code="E-STOPPING", details={"retry_after": 5})
         return who
+
+    async def wanted(who: Principal, request: AnyRequest) -> Any:
+        """The body; then the request is counted."""
+        body = await asked.body(request)
+        await service.order_rates.count(who.user_id)
+        return body
 
     async def reader(request: AnyRequest) -> Principal:
         who = await asked.who(request)
@@ -169,12 +175,12 @@ def _order_routes(service: Service) -> list[HTTPRouteHandler]:
     async def place(request: AnyRequest) -> Response[bytes]:
         who = await trader(request)
         key = read_key(headers_of(request, HEADER), user_id=who.user_id)
-        return response(await orders.place(who, OrderWish.read(await asked.body(request)), key))
+        return response(await orders.place(who, OrderWish.read(await wanted(who, request)), key))
 
     @post(["/broker-order/preview", "/api/broker-order/preview"], status_code=200)
     async def preview(request: AnyRequest) -> Response[bytes]:
         who = await trader(request)
-        return response(await orders.preview(who, OrderWish.read(await asked.body(request))))
+        return response(await orders.preview(who, OrderWish.read(await wanted(who, request))))
 
     @get(["/broker-order", "/api/broker-order"])
     async def listed(request: AnyRequest) -> Response[bytes]:
@@ -186,14 +192,16 @@ def _order_routes(service: Service) -> list[HTTPRouteHandler]:
 
     @delete(["/broker-order/{order_id:str}", "/api/broker-order/{order_id:str}"], status_code=200)
     async def cancel(request: AnyRequest) -> Response[bytes]:
-        return response(await orders.cancel(await trader(request, ends_risk=True), _order_id(request)))
+        who = await trader(request)
+        await service.order_rates.count(who.user_id, ends_risk=True)
+        return response(await orders.cancel(who, _order_id(request)))
 
     @patch(["/broker-order/{order_id:str}", "/api/broker-order/{order_id:str}"])
     async def change(request: AnyRequest) -> Response[bytes]:
         who = await trader(request)
         key = read_key(headers_of(request, HEADER), user_id=who.user_id)
-        wanted = OrderChange.read(await asked.body(request))
-        return response(await orders.change(who, _order_id(request), wanted, key))
+        wish = OrderChange.read(await wanted(who, request))
+        return response(await orders.change(who, _order_id(request), wish, key))
 
     return [place, preview, listed, show, cancel, change]
 

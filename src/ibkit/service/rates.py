@@ -75,6 +75,9 @@ class OrderRates:
     """Order requests of each user, of all processes that share the database of users.
 
     here: of this process, asked first, so that who is far beyond it troubles no database. clock: of people.
+
+    A request's body is read between the two: who asks and goes at once has sent it, and is not heard any more after a
+    real wait.
     """
 
     def __init__(self, here: Rates, store: UserStore, clock: Clock) -> None:
@@ -82,14 +85,17 @@ class OrderRates:
         self._store = store
         self._clock = clock
 
-    async def take(self, user_id: str, *, ends_risk: bool = False) -> None:
-        """One request of that user. RateLimited; StorageError: it cannot be counted, so nothing is sent.
+    def take(self, user_id: str) -> None:
+        """One request of that user at this process. RateLimited."""
+        self._here.take(user_id)
+
+    async def count(self, user_id: str, *, ends_risk: bool = False) -> None:
+        """The same one at all processes. RateLimited; StorageError: it cannot be counted, so nothing is sent.
 
         Without the database nobody is let in anyway, for it says who asks. ends_risk: of a cancel, which is let through
         then by the count of this process alone: an order that cannot be taken back is the greater harm.
         """
         here, now = self._here, self._clock.now()
-        here.take(user_id)
         try:
             free_at = await self._store.requested(
                 user_id, at=now, most=here.limit, within=timedelta(seconds=here.within_s)
