@@ -778,6 +778,10 @@ class MemoryJournal:
     async def controls(self, account_id: AccountId) -> tuple[int, int]:
         return self.generation, self.serials.get(account_id, 0)
 
+    async def still_held(self, intent: Intent) -> None:
+        if intent.epoch != self.epochs.get(lane_of(intent.planned), 0):
+            raise Fenced(f"Order {intent.intent_id}: another process has taken over")
+
     async def open_orders(self, account_id: AccountId) -> tuple[Intent, ...]:
         return tuple(i for i in self._sorted() if i.planned.account_id == account_id and not i.final and i.order_id)
 

@@ -717,6 +717,14 @@ _ROWS = (
         exit=5,
     ),
     Entry(
+        code="E-CONFLICT",
+        when="what is asked of a portfolio does not fit what is there now: changed meanwhile, linked twice, synced",
+        message="Not possible as it stands: <reason>",
+        remedy="Read it again, and do what the message names first.",
+        http=409,
+        exit=5,
+    ),
+    Entry(
         code="E-SYNC-BUSY",
         when="a sync of this account is running",
         message="Sync already running",

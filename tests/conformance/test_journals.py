@@ -223,10 +223,13 @@ async def test_whoever_lost_the_lane_can_neither_claim_nor_send_nor_reply(journa
         with pytest.raises(Fenced):
             await journal.append(intent, *events)
         assert await journal.get(intent.intent_id) == intent
+    with pytest.raises(Fenced):
+        await journal.still_held(claimed)
 
     await journal.append(claimed, RefusedLocally(at=START, code="E-RISK", control="RC-07", reason="too much"))
     taken = await journal.append(asked, TakenOver(at=START, owner="new", epoch=newer.epoch), reply)
     assert (taken.epoch, taken.state) == (newer.epoch, IntentState.REPLYING)
+    await journal.still_held(taken)
 
 
 @pytest.mark.requirement("GWY-06")

@@ -270,6 +270,16 @@ UNSAFE = [
     ("DELETE", "/api/settings/ibkr/{connection_id}"),
     ("POST", "/api/settings/ibkr/{connection_id}/test"),
     ("POST", "/api/settings/ibkr/{connection_id}/activate"),
+    ("POST", "/portfolio"),
+    ("PUT", "/portfolio/00000000000000000000000000000000"),
+    ("DELETE", "/portfolio/00000000000000000000000000000000"),
+    ("POST", "/portfolio/00000000000000000000000000000000/accounts"),
+    ("PUT", "/portfolio/00000000000000000000000000000000/accounts/{name}"),
+    ("DELETE", "/portfolio/00000000000000000000000000000000/accounts/{name}"),
+    ("POST", "/portfolio/00000000000000000000000000000000/accounts/{name}/connect/ibkr"),
+    ("POST", "/portfolio/00000000000000000000000000000000/accounts/{name}/sync"),
+    ("POST", "/portfolio/00000000000000000000000000000000/accounts/{name}/disconnect"),
+    ("POST", "/portfolio/00000000000000000000000000000000/accounts/{name}/restore"),
 ]
 
 

@@ -27,6 +27,7 @@ from ibkit.model import Key, OrderStatus, OrderType, TimeInForce
 from ibkit.trading.alert import AlertKind
 from ibkit.trading.events import Replying, Sending, UnknownReason
 from ibkit.trading.intent import IntentState
+from ibkit.trading.ports import Fenced, lane_of
 from ibkit.trading.resolving import resolve_intent
 
 KEY = Key("key-0123456789abcdef")
@@ -131,6 +132,32 @@ async def test_a_process_that_slept_between_row_and_bytes_does_not_send(room):
 
     room.journal.append = sleepy
 
+    outcome = await room.gateway.submit(BUY, key=KEY)
+
+    assert outcome.accepted
+    kinds = [type(event).__name__ for event in await room.journal.events(outcome.intent.intent_id)]
+    assert kinds.count("Sending") == 2
+    assert "NotSent" in kinds
+    assert room.broker.sent("place") == 1
+
+
+@pytest.mark.requirement("TRD-22")
+async def test_a_process_that_was_overtaken_between_row_and_bytes_does_not_send(room):
+    """F105: however short it slept, another one that took its lane has looked, or will, and decides."""
+    append = room.journal.append
+    overtaken = iter([True, False])
+
+    async def overtake(intent, *events, alert=None):
+        after = await append(intent, *events, alert=alert)
+        if any(isinstance(event, Sending) for event in events) and next(overtaken):
+            room.journal.epochs[lane_of(intent.planned)] += 1
+        return after
+
+    room.journal.append = overtake
+
+    with pytest.raises(Fenced):
+        await room.gateway.submit(BUY, key=KEY)
+    assert room.broker.sent("place") == 0
     outcome = await room.gateway.submit(BUY, key=KEY)
 
     assert outcome.accepted

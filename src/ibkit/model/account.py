@@ -53,7 +53,13 @@ class CashBalance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """Signed `quantity`; prices per unit, `market_value` in the contract's currency."""
+    """Signed `quantity`; prices per unit, `market_value` and the results in the contract's currency.
+
+    asset_class: IBKR's own word (STK, CRYPTO, WAR), also where `contract.sec_type` has none for it.
+    kind:        of a stock IBKR's further word (COMMON, ETF), "" where it did not say.
+    terms:       the full local description of a derivative, as `SPY    AUG2026 540 P [SPY   260821P00540000 100]`.
+    model:       the code of the model portfolio that holds it, "" where none does.
+    """
 
     account_id: AccountId
     contract: Contract
@@ -63,3 +69,11 @@ class Position:
     market_value: Decimal | None
     realized_pnl: Decimal | None
     unrealized_pnl: Decimal | None
+    asset_class: str = ""
+    kind: str = ""
+    name: str = ""
+    ticker: str = ""
+    terms: str = ""
+    exchange: str = ""
+    sector: str = ""
+    model: str = ""

@@ -14,6 +14,7 @@ from litestar.handlers import HTTPRouteHandler
 from ibkit.bootstrap.alerting import Alerting
 from ibkit.bootstrap.connections import Connection
 from ibkit.bootstrap.credential_desk import CredentialDesk
+from ibkit.bootstrap.portfolios import PortfolioDesk
 from ibkit.clock import Clock
 from ibkit.errors import ConfigError, IbkitError, NotFound
 from ibkit.service.brokers import Brokers
@@ -35,6 +36,7 @@ from ibkit.service.orders import Answer, Orders
 from ibkit.service.own_connections import OwnConnections
 from ibkit.service.people import may_read
 from ibkit.service.people_desk import PeopleDesk
+from ibkit.service.portfolio_routes import portfolio_routes
 from ibkit.service.problems import problem_of
 from ibkit.service.quote_events import QuoteEvents
 from ibkit.service.rates import OrderRates, Rates
@@ -81,6 +83,7 @@ class Service:
     own: OwnConnections
     connection_events: ConnectionEvents
     cancelling: Cancelling
+    portfolios: PortfolioDesk
     credentials: CredentialDesk | None = None
     stopping: bool = False
     tests: dict[str, SignInTest] = field(default_factory=dict)
@@ -118,6 +121,7 @@ def make_app(service: Service) -> App:
             *user_routes(service),
             *risk_routes(service),
             *metric_routes(service),
+            *portfolio_routes(service),
             *welcome_routes(),
             *_plain_routes(service),
         ],

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+from urllib.parse import unquote
 
 from ibkit.errors import ConfigError, IbkitError, NotFound, NotPermitted
 from ibkit.service.problems import problem_of
@@ -138,6 +139,7 @@ class Door:
         if scope["type"] == "websocket":
             await self.app(scope, receive, send)
             return
+        scope["path"] = _with_its_slashes(scope)
         if "//" in scope["path"]:  # a proxy's rules for paths would not know it as the one without
             error = NotFound("Not found: this address", code="E-NOT-FOUND", remedy="/openapi.json lists all addresses.")
             await _refuse(send, error, trace_id=trace_id, path=scope["path"])
@@ -193,6 +195,14 @@ async def _refuse(send: Send, error: IbkitError, *, trace_id: str, path: str) ->
     reply = problem_of(error, trace_id=trace_id, path=path)
     headers = [(name.lower().encode(), value.encode()) for name, value in reply.headers.items()]
     await _answer(send, reply.status, [*_ALWAYS, *headers], reply.body)
+
+
+def _with_its_slashes(scope: Scope) -> str:
+    """The path in which an encoded slash divides nothing: it stands as `%2F`, so that a name may hold one (SYN-04)."""
+    sent = bytes(scope.get("raw_path") or b"").partition(b"?")[0].decode("latin-1")
+    if "%2f" not in sent.lower():
+        return str(scope["path"])
+    return "/".join(unquote(segment).replace("/", "%2F") for segment in sent.split("/"))
 
 
 async def _answer(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes = b"") -> None:

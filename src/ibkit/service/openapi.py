@@ -28,6 +28,7 @@ from ibkit.service.operation import Operation, query
 from ibkit.service.order_answer import STATUSES, OrderAnswer, OrderList
 from ibkit.service.order_wish import OrderChange, OrderWish
 from ibkit.service.people_operations import PEOPLE
+from ibkit.service.portfolio_operations import PORTFOLIOS
 from ibkit.service.previews import OrderPreview
 from ibkit.service.problems import PROBLEM_JSON, Problem
 
@@ -329,6 +330,7 @@ OPERATIONS: tuple[Operation, ...] = (
         signed=False,
     ),
     *PEOPLE,
+    *PORTFOLIOS,
     *METRICS,
 )
 

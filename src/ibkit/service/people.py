@@ -18,9 +18,11 @@ __all__ = [
     "bearer_of",
     "may_administer",
     "may_connect",
+    "may_keep_books",
     "may_keep_credentials",
     "may_order",
     "may_read",
+    "may_read_books",
     "must_be_fresh",
     "of_theirs",
     "who_asks",
@@ -82,6 +84,22 @@ def may_order(who: Principal, environment: Environment, *, now: datetime, lessen
             remedy="Sign in again (at most 15 minutes before the order), or use a machine key with the scope "
             "orders:live. Nothing was stored or sent; the key is still free.",
         )
+
+
+def may_read_books(who: Principal) -> None:
+    """Whether they may look at their portfolios. NotPermitted (E-FORBIDDEN) for a token of certain accounts only."""
+    may_read(who)
+    if who.accounts is not None:
+        raise _forbidden("this token is for certain accounts only, a portfolio may hold others")
+
+
+def may_keep_books(who: Principal) -> None:
+    """Whether they may change and sync portfolios of their own. NotPermitted (E-FORBIDDEN) by role or scope."""
+    may_read_books(who)
+    if who.role not in _TRADERS:
+        raise _forbidden(f"a {who.role.value} may not change a portfolio")
+    if not who.scopes - {Scope.READ}:
+        raise _forbidden("this token may only read")
 
 
 def may_administer(who: Principal) -> None:

@@ -78,23 +78,23 @@ class Asked:
             check_token(request, cookie)
         return found
 
-    async def body(self, request: AnyRequest) -> Any:
-        """The JSON of the body. Refusal 415 where it is none by its type, 413 above 256 KiB, 400 unreadable."""
+    async def body(self, request: AnyRequest, *, largest: int = LARGEST_BODY) -> Any:
+        """The JSON of the body. Refusal 415 where it is none by its type, 413 above `largest` bytes, 400 unreadable."""
         kinds = headers_of(request, "content-type")
         kind, _, more = (kinds[0] if len(kinds) == 1 else "").partition(";")
         charset = more.strip().lower().replace('"', "")
         if kind.strip().lower() != "application/json" or charset not in ("", "charset=utf-8"):
             raise Refusal(415, _invalid("Content-Type", "it is not application/json", "Send JSON in UTF-8."))
         length = headers_of(request, "content-length")
-        if length and length[0].isdigit() and int(length[0]) > LARGEST_BODY:
-            raise _too_large()
+        if length and length[0].isdigit() and int(length[0]) > largest:
+            raise _too_large(largest)
         parts: list[bytes] = []
         size = 0
         with anyio.move_on_after(BODY_WITHIN_S) as limit:
             async for part in request.stream():
                 size += len(part)
-                if size > LARGEST_BODY:
-                    raise _too_large()
+                if size > largest:
+                    raise _too_large(largest)
                 parts.append(part)
         if limit.cancelled_caught:
             why = f"it did not arrive within {BODY_WITHIN_S:g} s"
@@ -102,8 +102,8 @@ class Asked:
         return read_json(b"".join(parts))
 
 
-def _too_large() -> Refusal:
-    return Refusal(413, _invalid("body", f"it is larger than {LARGEST_BODY} bytes", "Send one order at a time."))
+def _too_large(largest: int) -> Refusal:
+    return Refusal(413, _invalid("body", f"it is larger than {largest} bytes", "Send less at a time."))
 
 
 def _invalid(name: str, why: str, remedy: str) -> ConfigError:

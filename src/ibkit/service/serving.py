@@ -28,6 +28,7 @@ from ibkit.bootstrap.connections import Confirm, Connection
 from ibkit.bootstrap.credential_desk import CredentialDesk, open_credential_desk
 from ibkit.bootstrap.edge import edges, machine_clock
 from ibkit.bootstrap.multi_user import check_licence, earlier_owner_of, without_own_login
+from ibkit.bootstrap.portfolios import open_portfolios
 from ibkit.bootstrap.processes import ending_by_force
 from ibkit.bootstrap.reminders import Reminders
 from ibkit.bootstrap.session_book import open_connection_rows
@@ -116,6 +117,7 @@ async def open_service(
         open_connection_rows(settings) as rows,
         _credentials(settings) as credentials,
         _audit(settings) as audit,
+        open_portfolios(settings, clock) as portfolios,
         anyio.create_task_group() as tasks,
     ):
         brokers = Brokers(known, default=default, tasks=tasks, stop=stop, watch=watch)
@@ -141,6 +143,7 @@ async def open_service(
             own=own,
             connection_events=ConnectionEvents(own, SystemClock(), lambda: service.stopping),
             cancelling=Cancelling(tasks, edges().random),
+            portfolios=portfolios,
             credentials=credentials,
         )
         await _open_logins(service, tasks)

@@ -126,6 +126,7 @@ def _one_user(service: Service) -> list[HTTPRouteHandler]:
         with desk.by(who, address_of(request))("users.remove", user.user_id, name=user.name, role=user.role):
             user = await keeper.remove(user.name, by=who)
         await _forget_credentials(service, user.user_id, by=who, address=address_of(request))
+        await service.portfolios.books.delete_of_user(user.user_id)
         return response(_answer(user))
 
     @post("/api/users/{user_id:str}/link", status_code=200)

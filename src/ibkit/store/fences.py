@@ -57,6 +57,12 @@ def check_lane(connection: Connection, after: Intent, events: Sequence[Event]) -
     """Whether `events` take an order closer to IBKR. Fenced where they do so under an epoch that is not the newest."""
     if not any(isinstance(event, _FENCED) for event in events):
         return False
+    check_epoch(connection, after)
+    return True
+
+
+def check_epoch(connection: Connection, after: Intent) -> None:
+    """Fenced where the lane has a newer epoch than the one that `after` is carried out under."""
     lane = lane_of(after.planned)
     found = driver_of(connection).execute(_EPOCH, (lane,)).fetchone()
     newest = 0 if found is None else found[0]
@@ -65,7 +71,6 @@ def check_lane(connection: Connection, after: Intent, events: Sequence[Event]) -
             f"Order {after.intent_id}: another process has taken over the orders of IBKR user {lane}",
             details={"intent": after.intent_id, "epoch": str(after.epoch), "newest": str(newest)},
         )
-    return True
 
 
 def controls(connection: Connection, account_id: AccountId) -> tuple[int, int]:

@@ -280,6 +280,9 @@ class SqliteJournal:
     async def controls(self, account_id: AccountId) -> tuple[int, int]:
         return await self._database.read(lambda connection: fences.controls(connection, account_id), quick=True)
 
+    async def still_held(self, intent: Intent) -> None:
+        await self._database.read(lambda connection: fences.check_epoch(connection, intent), quick=True)
+
     async def _where(self, where: str, *values: Any) -> tuple[Intent, ...]:
         """In a thread where the last answer was long, or there was none yet."""
         quick = where in self._short

@@ -58,7 +58,7 @@ from ibkit.trading.events import (
 from ibkit.trading.groups import acknowledged_legs
 from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.outcome import refusal_code
-from ibkit.trading.ports import Broker, ControlsMoved, Journal, Lane, lane_of
+from ibkit.trading.ports import Broker, ControlsMoved, Fenced, Journal, Lane, lane_of
 from ibkit.trading.questions import Verdict
 from ibkit.trading.reconcile import Reconciler, alert_for, progressed
 from ibkit.trading.ref import same_ref
@@ -197,8 +197,20 @@ class Conversation:
         if self.clock.monotonic() > deadline:
             return await self._too_late(intent)
         self._tell(StepKind.SENT, f"sent: {intent.label}", ref=intent.ref)
-        permit = self.decisions.permit(intent, facts, Stage.SEND, decision.event, deadline)
+        permit = self._held(intent, self.decisions.permit(intent, facts, Stage.SEND, decision.event, deadline))
         return await self._classified(intent, lambda: self._call(intent, permit), replied=False)
+
+    def _held(self, intent: Intent, permit: SendPermit) -> SendPermit:
+        """`permit`, as long as the lane is ours: a process that was stopped after its row may have been overtaken.
+
+        Two seconds are too long to tell: who takes over may be done with its first look within one (F91, F105).
+        """
+
+        async def check() -> None:
+            await self.journal.still_held(intent)
+            await permit.check()
+
+        return SendPermit(permit.send_by, check)
 
     async def _call(self, intent: Intent, permit: SendPermit) -> Answer | CancelAck:
         planned = intent.planned
@@ -290,9 +302,10 @@ class Conversation:
                 stored = await self.journal.append(intent, *decided, replying)
             except ControlsMoved:
                 continue
-            if not verdict.confirmed or facts is None:
-                return stored, verdict, SendPermit(deadline)
-            return stored, verdict, self.decisions.permit(intent, facts, Stage.CONFIRM, decided[0], deadline)
+            permit = SendPermit(deadline)
+            if verdict.confirmed and facts is not None:
+                permit = self.decisions.permit(intent, facts, Stage.CONFIRM, decided[0], deadline)
+            return stored, verdict, self._held(intent, permit)
         raise Unreachable("the limits kept changing while a question was to be answered")
 
     async def _reply_not_sent(self, intent: Intent, error: IbkitError) -> Intent:
@@ -334,6 +347,8 @@ class Conversation:
         """Surely no byte left. What our own side forbids is an end; anything else may be tried again, and is raised."""
         not_sent = NotSent(at=self.clock.now(), reason=error.message)
         forbidden = isinstance(error, TradingError | ConfigError) or error.code == "E-READONLY"
+        if isinstance(error, Fenced):  # who holds the lane now decides about it
+            forbidden = False
         if forbidden and not replied:
             ended = RefusedLocally(at=self.clock.now(), code=error.code, control="", reason=error.message)
             return await self.journal.append(intent, not_sent, ended)

@@ -334,6 +334,10 @@ class Journal(Protocol):
         """What a decision on an order of the account must rest on at present: generation and serial (`Decided`)."""
         ...
 
+    async def still_held(self, intent: Intent) -> None:
+        """Fenced where another process has taken the lane of `intent` over since its row was written."""
+        ...
+
     async def legs(self, parent: IntentId) -> tuple[Intent, ...]:
         """The other orders of the group that `parent` sent, in the order of their places."""
         ...

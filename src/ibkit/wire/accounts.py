@@ -140,6 +140,9 @@ class PositionRow(msgspec.Struct):
     listingExchange: str | None = None
     lastTradingDay: str | None = None
     timestamp: int | None = None
+    type: str | None = None
+    sector: str | None = None
+    model: str | None = None
 
 
 class Invalidated(msgspec.Struct):
@@ -300,6 +303,7 @@ def ledger_from_wire(rows: dict[str, LedgerRow]) -> tuple[CashBalance, ...]:
     )
 
 
+_WITH_TERMS = frozenset({"FUT", "FOP", "WAR", "IOPT", "BOND", "BILL"})
 _OSI = re.compile(r"\[?([A-Z0-9./ ]{1,6}?)\s*(\d{6})([CP])(\d{8})(?:\s+(\d+))?\]?")
 
 
@@ -320,6 +324,14 @@ def position_from_wire(row: PositionRow, account_id: AccountId) -> Position:
         market_value=_first(row.mktValue, row.marketValue),
         realized_pnl=figure(row.realizedPnl),
         unrealized_pnl=figure(row.unrealizedPnl),
+        asset_class=row.assetClass or row.secType or "",
+        kind=row.type or "",
+        name=row.name or "",
+        ticker=row.ticker or "",
+        terms=row.contractDesc or row.description or "",
+        exchange=row.listingExchange or "",
+        sector=row.sector or "",
+        model=row.model or "",
     )
 
 
@@ -340,15 +352,23 @@ def _contract_of(row: PositionRow, conid: Conid) -> Contract:
         conid=conid,
         symbol=row.undSym or row.ticker or described.split(" ")[0],
         sec_type=sec_type,
-        currency=row.currency or "USD",
+        currency=row.currency or "",
         # 0 for stocks and null in sparse rows both mean one. Source: §3.1.
         multiplier=multiplier if multiplier else Decimal(1),
         description=row.fullName or described,
         underlying_conid=Conid(und_conid) if und_conid else None,
     )
-    if sec_type is not SecType.OPTION:
-        return contract
-    return _option_of(row, contract, described)
+    if sec_type is SecType.OPTION:
+        return _option_of(row, contract, described)
+    if kind in _WITH_TERMS:
+        right = row.putOrCall
+        return replace(
+            contract,
+            expiry=_day(row.expiry or row.lastTradingDay),
+            strike=figure(row.strike) or None,
+            right=Right(right) if right in ("P", "C") else None,
+        )
+    return contract
 
 
 def _option_of(row: PositionRow, contract: Contract, described: str) -> Contract:

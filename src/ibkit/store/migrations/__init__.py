@@ -12,6 +12,7 @@ from ibkit.store.migrations import (
     journal_0003,
     metrics_0001,
     metrics_0002,
+    portfolio_0001,
     trades_0001,
     trades_0002,
     users_0001,
@@ -20,7 +21,7 @@ from ibkit.store.migrations import (
     vault_0002,
 )
 
-__all__ = ["ALERTS", "AUDIT", "CONNECTIONS", "JOURNAL", "METRICS", "RECORDS", "TRADES", "USERS", "VAULT"]
+__all__ = ["ALERTS", "AUDIT", "CONNECTIONS", "JOURNAL", "METRICS", "PORTFOLIO", "RECORDS", "TRADES", "USERS", "VAULT"]
 
 JOURNAL = (
     Migration(1, "intents, their events, alerts", journal_0001.upgrade),
@@ -46,6 +47,7 @@ METRICS = (
 )
 AUDIT = (Migration(1, "entries, anchors", audit_0001.upgrade),)
 CONNECTIONS = (Migration(1, "connections, their sessions, their history", connections_0001.upgrade),)
+PORTFOLIO = (Migration(1, "portfolios, holdings, securities, syncs, answers as they came", portfolio_0001.upgrade),)
 RECORDS = {
     "trades": TRADES,
     "users": USERS,
@@ -54,5 +56,6 @@ RECORDS = {
     "metrics": METRICS,
     "audit": AUDIT,
     "connections": CONNECTIONS,
+    "portfolio": PORTFOLIO,
 }
 """The parts of the database of DATABASE_URL, in the order in which they are made."""

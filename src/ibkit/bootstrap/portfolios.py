@@ -1,0 +1,93 @@
+"""Settings → the books of portfolios, and what syncs them by the logins of their owners."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import anyio.to_thread
+
+from ibkit.bootstrap.edge import edges
+from ibkit.client.core import Core
+from ibkit.client.holdings import IbkrSource
+from ibkit.clock import Clock
+from ibkit.errors import InvalidRequest
+from ibkit.model import Account, AccountId
+from ibkit.portfolio.book import Link, Portfolio, PortfolioAccount
+from ibkit.portfolio.ports import SyncOutcome
+from ibkit.portfolio.syncing import Syncer, check_user
+from ibkit.settings import Settings
+from ibkit.store.portfolios import SqlPortfolios
+from ibkit.store.records import open_records
+
+__all__ = ["PART", "PortfolioDesk", "open_portfolios"]
+
+PART = "portfolio"
+"""Part of the database that this room keeps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortfolioDesk:
+    books: SqlPortfolios
+    syncer: Syncer
+    clock: Clock
+
+    def new_id(self) -> str:
+        return edges().random(16).hex()
+
+    async def connect(
+        self, user_id: str, portfolio_id: str, account_name: str, link: Link, ib: Core
+    ) -> PortfolioAccount:
+        """The account linked to one that the login sees.
+
+        NotFound; ConfigError (E-CONFLICT); SessionUnavailable (E-SES-USER); InvalidRequest (E-VALIDATION) naming the
+        accounts there are. Nothing is changed by one of these.
+        """
+        source = IbkrSource(ib)
+        await self.books.get(user_id, portfolio_id)
+        await check_user(source, link)
+        seen = await source.accounts()
+        if link.account_id not in {account.account_id for account in seen}:
+            visible = ", ".join(account.account_id for account in seen)
+            raise InvalidRequest(
+                f"Invalid request: account_id: {link.account_id} is not among the accounts of this login: {visible}",
+                code="E-VALIDATION",
+                remedy=f"Name one of {visible}, or another connection.",
+                details={"errors": [{"field": "account_id", "message": f"it is one of {visible}"}]},
+            )
+        return await self.books.connect(user_id, portfolio_id, account_name, link, at=self.clock.now())
+
+    async def sync(
+        self, user_id: str, portfolio_id: str, account_name: str, login_of: Callable[[Link], Core]
+    ) -> SyncOutcome:
+        """See `Syncer.sync`. NotFound for what is not theirs."""
+        await self.books.get(user_id, portfolio_id)
+        return await self.syncer.sync(portfolio_id, account_name, lambda link: IbkrSource(login_of(link)))
+
+    async def linked_to(self, user_id: str) -> dict[str, tuple[Portfolio, PortfolioAccount]]:
+        """By account at IBKR: what of this user it is linked to."""
+        return {
+            account.link.account_id: (portfolio, account)
+            for portfolio in await self.books.of_user(user_id)
+            for account in portfolio.accounts
+            if account.link is not None
+        }
+
+    async def seen_by(self, ib: Core) -> tuple[Account, ...]:
+        return await IbkrSource(ib).accounts()
+
+    async def count_positions(self, ib: Core, account_id: AccountId) -> int:
+        return len((await IbkrSource(ib).picture(account_id)).positions)
+
+
+@asynccontextmanager
+async def open_portfolios(settings: Settings, clock: Clock) -> AsyncIterator[PortfolioDesk]:
+    """clock: of the login, whose time the figures carry. StorageError."""
+    database = await anyio.to_thread.run_sync(lambda: open_records(settings.database_url, parts=(PART,)))
+    try:
+        books = SqlPortfolios(database, clock, lambda: edges().random(16).hex())
+        syncer = Syncer(books=books, claims=books, clock=clock, with_cash=settings.sync.cash)
+        yield PortfolioDesk(books=books, syncer=syncer, clock=clock)
+    finally:
+        await database.close()

@@ -1,0 +1,146 @@
+"""A login as the source of a portfolio: one account at a time, whole, with the answers as they came.
+
+Fits `portfolio.ports.Source`. An account is read by five calls and a page for each hundred positions; the list is read
+again where IBKR's uncached list tells another one. Source: docs/facts/accounts-and-portfolio.md §2.3, §2.4, §3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from ibkit.client.api.accounts import accounts
+from ibkit.errors import NotPermitted, UnexpectedAnswer
+from ibkit.model import Account, AccountId, Position
+from ibkit.portfolio.mapping import DERIVED
+from ibkit.portfolio.picture import Picture, RawPayload, told_alike, torn
+from ibkit.wire.accounts import (
+    INVALIDATE_POSITIONS,
+    LEDGER,
+    PORTFOLIO_SUMMARY,
+    POSITIONS,
+    POSITIONS_NOW,
+    POSITIONS_PAGE_ROWS,
+    PositionRow,
+    ledger_from_wire,
+    position_from_wire,
+    summary_from_wire,
+)
+from ibkit.wire.codec import decode
+from ibkit.wire.endpoint import Needs
+from ibkit.wire.numbers import figure
+
+if TYPE_CHECKING:
+    from ibkit.client.core import Core
+    from ibkit.wire.endpoint import Endpoint
+
+__all__ = ["MOST_PAGES", "IbkrSource"]
+
+MOST_PAGES: Final = 1000
+TRIES: Final = 4
+"""Reads of the whole list until two of IBKR's lists agree."""
+_AGAIN_AFTER_S: Final = 1.0
+_SORT: Final = {"sort": "position", "direction": "a", "waitForSecDef": "true"}
+"""Paging is stable only with an explicit sort. Source: §3.1."""
+
+
+class IbkrSource:
+    """ib: only ever asked; it is opened as far as reading needs, never further."""
+
+    def __init__(self, ib: Core) -> None:
+        self._ib = ib
+
+    async def logged_in_as(self) -> str:
+        await self._ib.keeper.reach(Needs.OUTER_SESSION)
+        return str(self._ib.keeper.opener.told_user or "")
+
+    async def accounts(self) -> tuple[Account, ...]:
+        return await accounts(self._ib)
+
+    async def picture(self, account_id: AccountId) -> Picture:
+        """See `Source`. NotPermitted (E-ACC-NONE) for an account that this login does not see.
+
+        Of another account than those that are told, IBKR answers as if the login had ended: it is never asked for one.
+        Source: §0.
+        """
+        seen = await accounts(self._ib)
+        if account_id not in {account.account_id for account in seen}:
+            visible = ", ".join(account.account_id for account in seen)
+            raise NotPermitted(
+                f"IBKR account {account_id} is not among those of this login ({visible})",
+                code="E-ACC-NONE",
+                remedy="Sign in as a user who sees it, or connect one of the accounts named.",
+            )
+        raw: list[RawPayload] = []
+        summary = summary_from_wire(account_id, await self._read(PORTFOLIO_SUMMARY, account_id, raw))
+        rows = await self._agreed(account_id, raw)
+        ledger = ledger_from_wire(await self._read(LEDGER, account_id, raw))
+        positions = _positions(rows, account_id)
+        return Picture(
+            account_id=account_id,
+            currency=summary.currency or next((each.currency for each in seen if each.account_id == account_id), ""),
+            positions=positions,
+            cash=ledger,
+            net_liquidation=summary.net_liquidation,
+            position_value=_position_value(summary.raw),
+            taken_at=self._ib.clock.now(),
+            incomplete=tuple(int(position.contract.conid) for position in positions if not position.contract.currency),
+            raw=tuple(raw),
+        )
+
+    async def _agreed(self, account_id: AccountId, raw: list[RawPayload]) -> list[PositionRow]:
+        """The rows of every page, as soon as IBKR's uncached list tells the same, and each says what it is a row of."""
+        for attempt in range(TRIES):
+            if attempt:
+                await self._ib.clock.sleep(_AGAIN_AFTER_S)
+                await self._ib.request(INVALIDATE_POSITIONS, path={"account_id": account_id}, body={})
+            pages: list[RawPayload] = []
+            rows = await self._pages(account_id, pages)
+            uncached = await self._read(POSITIONS_NOW, account_id, pages)
+            alike = told_alike(_positions(rows, account_id), _positions(uncached, account_id))
+            # A first read of a session names nothing beyond the conid; the next one does. Source: §3.1.
+            if alike and (attempt == TRIES - 1 or not any(_is_sparse(row) for row in rows)):
+                raw += pages
+                return rows
+        raise torn("IBKR's two lists of positions do not agree")
+
+    async def _pages(self, account_id: AccountId, raw: list[RawPayload]) -> list[PositionRow]:
+        rows: list[PositionRow] = []
+        for page in range(MOST_PAGES):
+            found = await self._read(POSITIONS, account_id, raw, page=page)
+            rows += found
+            if len(found) < POSITIONS_PAGE_ROWS:
+                return rows
+        raise torn(f"there are more than {MOST_PAGES} pages of positions")
+
+    async def _read(self, endpoint: Endpoint, account_id: AccountId, raw: list[RawPayload], page: int = 0) -> Any:
+        paged = endpoint is POSITIONS
+        path = {"account_id": account_id, "page": page} if paged else {"account_id": account_id}
+        response = await self._ib.exchange(endpoint, path=path, query=_SORT if paged else None)
+        raw.append(RawPayload(what=endpoint.path, part=page, body=response.body))
+        return decode(endpoint, response)
+
+
+def _positions(rows: Sequence[PositionRow], account_id: AccountId) -> tuple[Position, ...]:
+    """Rows of zero stay out: closed ones, which the cache keeps for a while (§3.1)."""
+    try:
+        found = tuple(position_from_wire(row, account_id) for row in rows)
+    except ValueError as error:
+        raise _unreadable(error) from error
+    return tuple(position for position in found if position.quantity != 0)
+
+
+def _unreadable(error: ValueError) -> UnexpectedAnswer:
+    return torn(f"IBKR told {error}")
+
+
+def _is_sparse(row: PositionRow) -> bool:
+    kind = row.assetClass or row.secType or ""
+    return not row.contractDesc if kind in DERIVED else not row.ticker and not row.name
+
+
+def _position_value(raw: Any) -> Decimal | None:
+    """grosspositionvalue. Source: §2.3."""
+    value = raw.get("grosspositionvalue")
+    return None if value is None or value.get("isNull") else figure(value.get("amount"))

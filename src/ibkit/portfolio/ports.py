@@ -1,0 +1,92 @@
+"""What the portfolio needs of the world: a broker that tells what is held, and books that keep it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+
+from ibkit.model import Account, AccountId
+from ibkit.portfolio.book import Holding, Link, Portfolio, PortfolioAccount, SyncError
+from ibkit.portfolio.picture import Picture
+
+__all__ = ["Books", "Claim", "Claims", "Source", "SyncOutcome"]
+
+
+class Source(Protocol):
+    """A login at a broker, which is only asked. Errors as in `ibkit.errors`."""
+
+    async def logged_in_as(self) -> str:
+        """The user name of the login, "" where it cannot be told."""
+        ...
+
+    async def accounts(self) -> tuple[Account, ...]: ...
+
+    async def picture(self, account_id: AccountId) -> Picture:
+        """The whole of the account. UnexpectedAnswer (E-SYNC-FAILED) where it cannot be told whole."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncOutcome:
+    """Counts of what a sync changed. total_value: of the account in `currency`, None where IBKR did not say."""
+
+    holdings_count: int
+    added: int
+    changed: int
+    removed: int
+    new_securities: int
+    total_value: Decimal | None
+    currency: str
+    last_sync: datetime
+    incomplete: tuple[int, ...] = ()
+    run_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The right to sync one account. fence: who comes later has a higher one, and what has a lower writes no more."""
+
+    account_key: str
+    portfolio_id: str
+    account_name: str
+    fence: int
+    link: Link
+
+
+class Claims(Protocol):
+    def held(self, portfolio_id: str, account_name: str) -> AbstractAsyncContextManager[Claim]:
+        """For as long as the block lasts, prolonged meanwhile.
+
+        NotFound; TradingError (E-NOT-CONNECTED, E-SYNC-BUSY).
+        """
+        ...
+
+
+class Books(Protocol):
+    """Portfolios of users. NotFound (E-NOT-FOUND) for what is not there, or not theirs."""
+
+    async def get(self, user_id: str, portfolio_id: str) -> Portfolio: ...
+
+    async def of_user(self, user_id: str) -> tuple[Portfolio, ...]: ...
+
+    async def synced(self, claim: Claim, picture: Picture, *, with_cash: bool) -> SyncOutcome:
+        """All of the picture in one transaction, or nothing. TradingError (E-SYNC-BUSY) for a claim that was lost."""
+        ...
+
+    async def sync_failed(self, claim: Claim, error: SyncError, *, at: datetime) -> int:
+        """Nothing but the account's status changes: how many syncs in a row have failed now."""
+        ...
+
+    async def connect(
+        self, user_id: str, portfolio_id: str, account_name: str, link: Link, *, at: datetime
+    ) -> PortfolioAccount: ...
+
+    async def disconnect(
+        self, user_id: str, portfolio_id: str, account_name: str, *, at: datetime
+    ) -> PortfolioAccount: ...
+
+    async def set_aside(self, user_id: str, portfolio_id: str, account_name: str) -> Sequence[Holding]: ...

@@ -1,0 +1,111 @@
+"""One sync of one account: claimed, fetched whole, written at once; or only its status changes. SYN-06, SYN-15."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import anyio
+
+from ibkit.clock import Clock
+from ibkit.errors import Effect, IbkitError, SessionUnavailable, UnexpectedAnswer
+from ibkit.model import AccountId
+from ibkit.portfolio.book import Link, SyncError
+from ibkit.portfolio.ports import Books, Claim, Claims, Source, SyncOutcome
+
+__all__ = ["FETCH_WITHIN_S", "Syncer", "check_user"]
+
+log = logging.getLogger(__name__)
+
+FETCH_WITHIN_S: Final = 300.0
+"""For all of the pages of one account."""
+_OWN: Final = frozenset({"E-SYNC-FAILED", "E-SYNC-BUSY", "E-NOT-CONNECTED", "E-SES-USER"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Syncer:
+    """with_cash: whether cash becomes holdings (SYNC_CASH). failed: told of each failure, and how many in a row."""
+
+    books: Books
+    claims: Claims
+    clock: Clock
+    with_cash: bool = True
+    failed: Callable[[Claim, SyncError, int], None] = lambda claim, error, in_a_row: None
+    worked: Callable[[Claim], None] = lambda claim: None
+
+    async def sync(self, portfolio_id: str, account_name: str, source_of: Callable[[Link], Source]) -> SyncOutcome:
+        """What changed.
+
+        source_of: the login of a link; an error of it is one of the sync.
+
+        NotFound; TradingError (E-NOT-CONNECTED, E-SYNC-BUSY). E-SES-USER and the sign-in's own errors as they are; any
+        other is UnexpectedAnswer (E-SYNC-FAILED) with the reason. Of all but the first two the account tells the error.
+        """
+        async with self.claims.held(portfolio_id, account_name) as claim:
+            try:
+                with anyio.fail_after(FETCH_WITHIN_S):
+                    source = source_of(claim.link)
+                    await check_user(source, claim.link)
+                    picture = await source.picture(AccountId(claim.link.account_id))
+                outcome = await self.books.synced(claim, picture, with_cash=self.with_cash)
+            except IbkitError as error:
+                told = as_sync_error(error)
+                await self._note(claim, told)
+                raise told from error
+            except TimeoutError as error:
+                slow = UnexpectedAnswer(
+                    f"Sync failed: not all of the account was told within {FETCH_WITHIN_S:g} s",
+                    code="E-SYNC-FAILED",
+                    effect=Effect.NONE,
+                )
+                await self._note(claim, slow)
+                raise slow from error
+            except BaseException:
+                with anyio.CancelScope(shield=True):
+                    await self._note(claim, _stopped())
+                raise
+        self.worked(claim)
+        return outcome
+
+    async def _note(self, claim: Claim, error: IbkitError) -> None:
+        if error.code == "E-SYNC-BUSY":  # the claim went to another sync, whose status it is now
+            return
+        told = SyncError(code=error.code, message=error.message, remedy=error.remedy or "")
+        try:
+            in_a_row = await self.books.sync_failed(claim, told, at=self.clock.now())
+        except IbkitError as worse:  # the reason itself is what has to be told
+            log.warning("the failure of a sync could not be written down", extra={"code": worse.code})
+            return
+        self.failed(claim, told, in_a_row)
+
+
+def _stopped() -> UnexpectedAnswer:
+    return UnexpectedAnswer("Sync failed: it was stopped before its end", code="E-SYNC-FAILED", effect=Effect.NONE)
+
+
+async def check_user(source: Source, link: Link) -> None:
+    """SessionUnavailable (E-SES-USER) where the login is another user's than the link wants. SYN-05."""
+    if not link.username:
+        return
+    there = await source.logged_in_as()
+    if there and there.lower() != link.username.lower():
+        raise SessionUnavailable(
+            f"Gateway is logged in as {there}, not as {link.username}",
+            code="E-SES-USER",
+            details={"wanted": link.username, "found": there},
+        )
+
+
+def as_sync_error(error: IbkitError) -> IbkitError:
+    """As it is where it says what to do (sign-in, gateway, user); else E-SYNC-FAILED with its reason and remedy."""
+    if error.code in _OWN or error.code.startswith(("E-GW-", "E-SES-", "E-AUTH-", "E-ACC-")):
+        return error
+    return UnexpectedAnswer(
+        f"Sync failed: {error.message}",
+        code="E-SYNC-FAILED",
+        remedy=f"Holdings were left unchanged. {error.remedy or ''}".strip(),
+        effect=Effect.NONE,
+        details={"cause": error.code},
+    )

@@ -1,0 +1,214 @@
+"""The operations on portfolios, as the description of the interface tells them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ibkit.service import portfolio_forms as forms
+from ibkit.service.operation import Operation, query
+
+__all__ = ["PORTFOLIOS"]
+
+_PORTFOLIO: Mapping[str, Any] = {
+    "name": "portfolio_id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+    "example": "7d1f0c7de2a94f6c8d5e7a9012bc34de",
+}
+_NAME: Mapping[str, Any] = {
+    "name": "name",
+    "in": "path",
+    "required": True,
+    "description": "Of the account, encoded: `My%20IRA%2F1` is `My IRA/1`.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+    "example": "Savings",
+}
+_CONNECTION = query(
+    "connection_id", {"type": "string", "minLength": 1, "maxLength": 64}, "Of this connection of yours alone."
+)
+_READ = (400, 401, 403, 404, 409, 422, 503)
+_WRITE = (400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 503, 507)
+_ACT = (400, 401, 403, 404, 409, 422, 429, 503, 507)
+_BROKER = (400, 401, 403, 404, 409, 422, 424, 429, 502, 503, 504, 507)
+_HOLDINGS = [{"symbol": "AAPL", "units": 1.5}, {"symbol": "GOLD", "units": 3}]
+_BOOK: Mapping[str, Any] = {
+    "name": "Savings",
+    "currency": "USD",
+    "accounts": [{"name": "My IRA/1", "holdings": _HOLDINGS}],
+    "securities": [{"symbol": "GOLD", "name": "Bars", "type": "commodity", "tags": ["metal"], "unit_price": 2000.1}],
+}
+_ONE = "/portfolio/{portfolio_id}"
+_ACCOUNT = f"{_ONE}/accounts/{{name}}"
+
+PORTFOLIOS: tuple[Operation, ...] = (
+    Operation(
+        path="/portfolio",
+        method="get",
+        name="listPortfolios",
+        summary="Your portfolios, by name",
+        answers={200: forms.PortfolioList},
+        errors=_READ,
+        also_under_api=True,
+    ),
+    Operation(
+        path="/portfolio",
+        method="post",
+        name="createPortfolio",
+        summary="A new portfolio, with its accounts and securities",
+        answers={201: forms.PortfolioInfo},
+        errors=_WRITE,
+        takes=forms.PortfolioForm,
+        examples={"savings": _BOOK},
+        also_under_api=True,
+    ),
+    Operation(
+        path=_ONE,
+        method="get",
+        name="showPortfolio",
+        summary="All of a portfolio, with the state of its syncs",
+        answers={200: forms.PortfolioInfo},
+        errors=_READ,
+        parameters=(_PORTFOLIO,),
+        also_under_api=True,
+    ),
+    Operation(
+        path=_ONE,
+        method="put",
+        name="changePortfolio",
+        summary="Write a portfolio; accounts and securities that are left out stay as they are",
+        answers={200: forms.PortfolioInfo},
+        errors=_WRITE,
+        takes=forms.PortfolioForm,
+        examples={"savings": _BOOK},
+        parameters=(_PORTFOLIO,),
+        also_under_api=True,
+    ),
+    Operation(
+        path=_ONE,
+        method="delete",
+        name="deletePortfolio",
+        summary="Delete a portfolio with all that is in it",
+        answers={200: forms.DeletedPortfolio},
+        errors=_ACT,
+        parameters=(_PORTFOLIO,),
+        also_under_api=True,
+    ),
+    Operation(
+        path=f"{_ONE}/accounts",
+        method="post",
+        name="addAccount",
+        summary="A new account of a portfolio, kept by hand",
+        answers={201: forms.PortfolioInfo},
+        errors=_WRITE,
+        takes=forms.AccountForm,
+        examples={"account": {"name": "Second", "holdings": _HOLDINGS}},
+        parameters=(_PORTFOLIO,),
+        also_under_api=True,
+    ),
+    Operation(
+        path=_ACCOUNT,
+        method="get",
+        name="showAccount",
+        summary="One account, with its holdings",
+        answers={200: forms.AccountInfo},
+        errors=_READ,
+        parameters=(_PORTFOLIO, _NAME),
+        also_under_api=True,
+    ),
+    Operation(
+        path=_ACCOUNT,
+        method="put",
+        name="changeAccount",
+        summary="Rename an account, or write its holdings; those that were synced cannot be edited",
+        answers={200: forms.PortfolioInfo},
+        errors=_WRITE,
+        takes=forms.AccountForm,
+        examples={"holdings": {"holdings": _HOLDINGS}},
+        parameters=(_PORTFOLIO, _NAME),
+        also_under_api=True,
+    ),
+    Operation(
+        path=_ACCOUNT,
+        method="delete",
+        name="deleteAccount",
+        summary="Delete an account with its holdings",
+        answers={200: forms.PortfolioInfo},
+        errors=_ACT,
+        parameters=(_PORTFOLIO, _NAME),
+        also_under_api=True,
+    ),
+    Operation(
+        path=f"{_ACCOUNT}/connect/ibkr",
+        method="post",
+        name="connectAccount",
+        summary="Link an account to one at IBKR, and sync it",
+        answers={200: forms.AccountInfo},
+        errors=(*_BROKER, 408, 413, 415),
+        takes=forms.ConnectForm,
+        examples={"paper": {"account_id": "DU1234567"}},
+        parameters=(_PORTFOLIO, _NAME),
+        also_under_api=True,
+    ),
+    Operation(
+        path=f"{_ACCOUNT}/sync-status",
+        method="get",
+        name="syncStatus",
+        summary="How the last sync ended, and when the next one is planned",
+        answers={200: forms.SyncStatusInfo},
+        errors=_READ,
+        parameters=(_PORTFOLIO, _NAME),
+        also_under_api=True,
+    ),
+    Operation(
+        path=f"{_ACCOUNT}/sync",
+        method="post",
+        name="syncAccount",
+        summary="Read all positions and cash now; whatever fails, the holdings stay as they were",
+        answers={200: forms.SyncAnswer},
+        errors=_BROKER,
+        parameters=(_PORTFOLIO, _NAME),
+        also_under_api=True,
+    ),
+    Operation(
+        path=f"{_ACCOUNT}/disconnect",
+        method="post",
+        name="disconnectAccount",
+        summary="Keep an account by hand again; its holdings stay as they were synced last",
+        answers={200: forms.AccountInfo},
+        errors=_ACT,
+        parameters=(_PORTFOLIO, _NAME),
+        also_under_api=True,
+    ),
+    Operation(
+        path=f"{_ACCOUNT}/restore",
+        method="post",
+        name="restoreAccount",
+        summary="Bring back the holdings of before the account was connected",
+        answers={200: forms.AccountInfo},
+        errors=_ACT,
+        parameters=(_PORTFOLIO, _NAME),
+        also_under_api=True,
+    ),
+    Operation(
+        path="/ibkr/test-connection",
+        method="get",
+        name="testPortfolioConnection",
+        summary="Whether accounts and positions can be read; a failure is told in the answer",
+        answers={200: forms.ConnectionTestAnswer},
+        errors=_READ,
+        parameters=(_CONNECTION,),
+        also_under_api=True,
+    ),
+    Operation(
+        path="/ibkr/accounts",
+        method="get",
+        name="brokerAccounts",
+        summary="The accounts at IBKR that your connections see, and what they are linked to",
+        answers={200: forms.BrokerAccounts},
+        errors=_BROKER,
+        parameters=(_CONNECTION,),
+        also_under_api=True,
+    ),
+)
