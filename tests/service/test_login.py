@@ -427,3 +427,17 @@ def test_a_service_that_is_about_to_end_takes_no_order(tmp_path: Path, monkeypat
         assert service.sent() == []
         made[0].stopping = False
         assert order(service).status == 201
+
+
+@pytest.mark.requirement("MON-09")
+def test_a_service_that_begins_read_only_says_so_in_the_audit_log(tmp_path: Path) -> None:
+    for value in ("true", "true", "false"):
+        with at_the_gateway(tmp_path, IBKR_READ_ONLY=value) as service:
+            settings = service.settings
+    assert settings is not None
+
+    async def told() -> list[str]:
+        async with audit_log(settings) as log:
+            return [each.details["value"] for each in await log.entries(action="settings.read_only")]
+
+    assert anyio.run(told) == ["false", "true"]

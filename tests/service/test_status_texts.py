@@ -16,6 +16,8 @@ from ibkit.settings import Settings
 from ibkit.sim.faults import SCENARIOS
 from ibkit.sim.serving.inprocess import Simulator
 from ibkit.sim.world import SimConfig
+from ibkit.users.principal import Role, Scope
+from people import People, person
 from programs import environ_of
 from service_desks import PACE, FastClock, Served, served, settings_of, unhurried, until
 from simulators import KEYS
@@ -68,7 +70,9 @@ def signing_in(folder: Path, method: str, *scenarios: str) -> Iterator[tuple[Ser
     edges = Edges(transport=transport, clock=simulator.clock)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ibkit.service.brokers.open_connection", unhurried)
-        with served(settings, wait=False, open_edges=edges) as service:
+        boss = person("boss", role=Role.OWNER, scopes=frozenset({Scope.ADMIN, Scope.READ}))
+        people = People(holders={"ada": person("ada"), "boss": boss})
+        with served(settings, people=people, wait=False, open_edges=edges) as service:
             yield service, simulator
 
 
@@ -106,3 +110,27 @@ def test_a_scenario_that_touches_no_sign_in_leaves_all_four(tmp_path: Path, meth
         assert answer.json["diagnostics"] == texts(4)
         assert answer.json["label"] in ("Connected", "Connected (limited)")
         assert without_secrets(answer, simulator)
+
+
+@pytest.mark.requirement("MON-11")
+def test_a_login_that_the_broker_refuses_stands_in_the_list_of_failures(tmp_path: Path) -> None:
+    with signing_in(tmp_path, "oauth1a", "invalid-consumer") as (service, _):
+
+        def failures() -> list[tuple[str, str]]:
+            return [
+                (each["kind"], each["address"])
+                for each in service.ask("GET", "/api/security/failures", token="boss").data
+            ]
+
+        until(lambda: ("broker", "local") in failures(), 60)
+        before = len(failures())
+        assert service.ask("POST", "/api/ibkr/test").json["success"] is False
+        assert failures()[: len(failures()) - before] != []
+        assert set(failures()) == {("broker", "local")}
+
+
+@pytest.mark.requirement("MON-11")
+def test_a_login_that_is_merely_not_there_is_no_failure_of_anybody(tmp_path: Path) -> None:
+    with signing_in(tmp_path, "gateway", "maintenance-503") as (service, _):
+        until(lambda: service.ask("GET", "/api/ibkr/status").json["lastError"] is not None, 60)
+        assert service.ask("GET", "/api/security/failures", token="boss").data == []

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 import anyio
 import uvicorn
@@ -22,7 +23,7 @@ from anyio.abc import TaskGroup
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from ibkit.bootstrap.alerting import beside, open_alerting
-from ibkit.bootstrap.auditing import AuditQueue
+from ibkit.bootstrap.auditing import AuditQueue, note_read_only
 from ibkit.bootstrap.clients import clock_of
 from ibkit.bootstrap.connections import Confirm, Connection
 from ibkit.bootstrap.credential_desk import CredentialDesk, open_credential_desk
@@ -49,7 +50,7 @@ from ibkit.service.health import Layers
 from ibkit.service.order_events import OrderEvents
 from ibkit.service.orders import Orders
 from ibkit.service.own_connections import OwnConnections
-from ibkit.service.people_desk import PeopleDesk, open_people
+from ibkit.service.people_desk import PeopleDesk, open_people, refused_by_broker
 from ibkit.service.quote_events import QuoteEvents
 from ibkit.service.rates import OrderRates, Rates, rates_of_reads
 from ibkit.settings import Settings
@@ -179,6 +180,8 @@ async def _open_logins(service: Service, tasks: TaskGroup) -> None:
     brokers, own = service.brokers, service.own
 
     def opened_one(key: str, login: Login) -> None:
+        if isinstance(login, Connection):
+            login.refused = partial(refused_by_broker, service.people, login.book.row.user_id)
         tasks.start_soon(_resume_left, service, key, login.clock.now())
 
     own.opened_one = opened_one
@@ -191,6 +194,7 @@ async def _open_logins(service: Service, tasks: TaskGroup) -> None:
 @asynccontextmanager
 async def _audit(settings: Settings) -> AsyncIterator[AuditQueue]:
     """For what is done to no open connection; opened at its first act."""
+    await note_read_only(settings)
     queue = AuditQueue(settings)
     try:
         yield queue
