@@ -104,7 +104,7 @@ async def test_a_change_that_raises_leaves_everything_as_it_was(users: Users) ->
 
 async def test_the_steps_of_the_database_are_done_once(url: str) -> None:
     assert upgrade_database(url)["users"] == (0, 2)
-    assert upgrade_database(url)["users"] == (1, 1)
+    assert upgrade_database(url)["users"] == (2, 2)
 
 
 async def test_revocations_of_tokens_that_are_over_go(users: Users) -> None:
