@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
-import anyio
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -29,8 +29,10 @@ from ibkit.portfolio.book import (
 )
 from ibkit.portfolio.kinds import SecurityKind
 from ibkit.portfolio.picture import RawPayload
+from ibkit.portfolio.ports import Claim
 from ibkit.store.database import SCHEMA, Database
-from ibkit.store.portfolios import CLAIM_S, SqlPortfolios
+from ibkit.store.portfolio_syncs import CLAIM_S, SqlSyncs
+from ibkit.store.portfolios import SqlPortfolios
 from ibkit.store.records import open_records
 from portfolio_room import ACCOUNT, NOW, make_cash, make_picture, make_portfolio, make_position
 
@@ -43,19 +45,21 @@ BY_HAND = PortfolioAccount(
 NAME = BY_HAND.name
 
 
-class StillClock(ManualClock):
-    """Whoever sleeps does not wake up: no claim is prolonged."""
-
-    async def sleep(self, seconds: float) -> None:
-        await anyio.sleep_forever()
-
-
 class Room:
     def __init__(self, database: Database, clock: ManualClock, *, on_server: bool) -> None:
         self.database = database
         self.clock = clock
         self.on_server = on_server
         self.books = SqlPortfolios(database, clock, lambda: uuid.uuid4().hex)
+        self.syncs = SqlSyncs(database, clock, lambda: uuid.uuid4().hex)
+
+    @asynccontextmanager
+    async def held(self, portfolio_id: str, account_name: str) -> AsyncIterator[Claim]:
+        claim = await self.syncs.claim(portfolio_id, account_name)
+        try:
+            yield claim
+        finally:
+            await self.syncs.let_go(claim)
 
     async def age_claims(self) -> None:
         """As if the holder of every claim had been silent for longer than it may."""
@@ -72,7 +76,7 @@ async def room(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     on_server = request.param == "postgresql"
     url = request.getfixturevalue("postgres_database") if on_server else f"sqlite:///{tmp_path}/a.db"
     database = open_records(Secret(url), parts=("portfolio",))
-    yield Room(database, StillClock(NOW), on_server=on_server)
+    yield Room(database, ManualClock(NOW), on_server=on_server)
     await database.close()
 
 
@@ -176,11 +180,11 @@ async def test_a_sync_is_written_at_once_and_a_second_one_writes_nothing(room: R
         cash=(make_cash(),),
         raw=(RawPayload(what="/positions", part=0, body=b"[1]"), RawPayload(what="/ledger", body=b"{}")),
     )
-    async with room.books.held(there.portfolio_id, NAME) as claim:
+    async with room.held(there.portfolio_id, NAME) as claim:
         running = await room.books.get("ada", there.portfolio_id)
         assert running.accounts[0].link is not None
         assert running.accounts[0].link.status is SyncStatus.SYNCING
-        first = await room.books.synced(claim, picture, with_cash=True)
+        first = await room.syncs.synced(claim, picture, with_cash=True)
     assert (first.holdings_count, first.added, first.changed, first.removed) == (3, 3, 0, 1)
     assert (first.new_securities, first.total_value, first.currency) == (3, Decimal("2102.5"), "USD")
     after = await room.books.get("ada", there.portfolio_id)
@@ -192,25 +196,25 @@ async def test_a_sync_is_written_at_once_and_a_second_one_writes_nothing(room: R
     link = after.accounts[0].link
     assert link is not None
     assert (link.status, link.last_sync, link.total_value) == (SyncStatus.SUCCESS, NOW, Decimal("2102.5"))
-    raw = await room.books.raw_of("ada", there.portfolio_id, first.run_id)
+    raw = await room.syncs.raw_of("ada", there.portfolio_id, first.run_id)
     assert [(each.what, each.body) for each in raw] == [("/positions", b"[1]"), ("/ledger", b"{}")]
 
     later = replace(picture, taken_at=NOW + timedelta(minutes=15))
-    async with room.books.held(there.portfolio_id, NAME) as claim:
-        second = await room.books.synced(claim, later, with_cash=True)
+    async with room.held(there.portfolio_id, NAME) as claim:
+        second = await room.syncs.synced(claim, later, with_cash=True)
     assert (second.added, second.changed, second.removed, second.new_securities) == (0, 0, 0, 0)
     again = await room.books.get("ada", there.portfolio_id)
     assert again.accounts[0].holdings == after.accounts[0].holdings
     assert again.securities == after.securities
-    await fails("E-NOT-FOUND", room.books.raw_of("ada", there.portfolio_id, second.run_id))
-    await fails("E-NOT-FOUND", room.books.raw_of("bob", there.portfolio_id, first.run_id))
+    await fails("E-NOT-FOUND", room.syncs.raw_of("ada", there.portfolio_id, second.run_id))
+    await fails("E-NOT-FOUND", room.syncs.raw_of("bob", there.portfolio_id, first.run_id))
 
 
 async def test_an_answer_is_kept_as_it_came(room: Room) -> None:
     there = await made(room, link=LINK)
-    async with room.books.held(there.portfolio_id, NAME) as claim:
+    async with room.held(there.portfolio_id, NAME) as claim:
         picture = make_picture(make_position(), raw=(RawPayload(what="/p", body=b"x" * 9),))
-        await room.books.synced(claim, picture, with_cash=True)
+        await room.syncs.synced(claim, picture, with_cash=True)
     prefix = f"{SCHEMA}." if room.on_server else ""
 
     def forge(connection) -> None:
@@ -224,17 +228,17 @@ async def test_an_answer_is_kept_as_it_came(room: Room) -> None:
 async def test_of_two_syncs_of_an_account_one_is_busy(room: Room) -> None:
     there = await made(room, BY_HAND, PortfolioAccount(name="B"), link=LINK)
     await room.books.connect("ada", there.portfolio_id, "B", replace(LINK, account_id="DU2"), at=NOW)
-    async with room.books.held(there.portfolio_id, NAME):
+    async with room.held(there.portfolio_id, NAME):
         with pytest.raises(TradingError) as caught:
-            async with room.books.held(there.portfolio_id, NAME):
+            async with room.held(there.portfolio_id, NAME):
                 pass
         assert caught.value.code == "E-SYNC-BUSY"
-        async with room.books.held(there.portfolio_id, "B"):
+        async with room.held(there.portfolio_id, "B"):
             pass
-    async with room.books.held(there.portfolio_id, NAME):
+    async with room.held(there.portfolio_id, NAME):
         pass
     with pytest.raises(TradingError) as caught:
-        async with room.books.held((await made(room)).portfolio_id, NAME):
+        async with room.held((await made(room)).portfolio_id, NAME):
             pass
     assert caught.value.code == "E-NOT-CONNECTED"
 
@@ -243,16 +247,19 @@ async def test_of_two_syncs_of_an_account_one_is_busy(room: Room) -> None:
 async def test_a_sync_that_was_overtaken_writes_nothing(room: Room) -> None:
     """As after a SIGKILL, or a machine that slept: the other one's fence is higher (faults F105, F112)."""
     there = await made(room, link=LINK)
-    async with room.books.held(there.portfolio_id, NAME) as slow:
+    async with room.held(there.portfolio_id, NAME) as slow:
         await room.age_claims()
         stopped = (await room.books.get("ada", there.portfolio_id)).accounts[0].link
         assert stopped is not None
         assert (stopped.status, stopped.error is not None) == (SyncStatus.ERROR, True)
-        async with room.books.held(there.portfolio_id, NAME) as quick:
-            await fails("E-SYNC-BUSY", room.books.synced(slow, make_picture(make_position()), with_cash=True))
+        await room.syncs.prolong(slow)
+        await room.age_claims()
+        async with room.held(there.portfolio_id, NAME) as quick:
+            await room.syncs.prolong(slow)
+            await fails("E-SYNC-BUSY", room.syncs.synced(slow, make_picture(make_position()), with_cash=True))
             error = SyncError(code="E-SYNC-FAILED", message="late", remedy="")
-            assert await room.books.sync_failed(slow, error, at=NOW) == 0
-            await room.books.synced(quick, make_picture(make_position(quantity="3")), with_cash=True)
+            assert await room.syncs.sync_failed(slow, error, at=NOW) == 0
+            await room.syncs.synced(quick, make_picture(make_position(quantity="3")), with_cash=True)
     after = await room.books.get("ada", there.portfolio_id)
     assert [(each.symbol, each.units) for each in after.accounts[0].holdings] == [("AAPL", Decimal(3))]
 
@@ -261,21 +268,21 @@ async def test_a_sync_that_was_overtaken_writes_nothing(room: Room) -> None:
 @pytest.mark.requirement("SYN-11")
 async def test_a_failed_sync_changes_the_status_alone_and_is_counted(room: Room) -> None:
     there = await made(room, link=LINK)
-    async with room.books.held(there.portfolio_id, NAME) as claim:
-        await room.books.synced(claim, make_picture(make_position()), with_cash=True)
+    async with room.held(there.portfolio_id, NAME) as claim:
+        await room.syncs.synced(claim, make_picture(make_position()), with_cash=True)
     good = await room.books.get("ada", there.portfolio_id)
     for number in (1, 2, 3):
-        async with room.books.held(there.portfolio_id, NAME) as claim:
+        async with room.held(there.portfolio_id, NAME) as claim:
             error = SyncError(code="E-SYNC-FAILED", message="x" * 600, remedy="again")
-            assert await room.books.sync_failed(claim, error, at=NOW) == number
+            assert await room.syncs.sync_failed(claim, error, at=NOW) == number
     bad = await room.books.get("ada", there.portfolio_id)
     assert bad.accounts[0].holdings == good.accounts[0].holdings
     link = bad.accounts[0].link
     assert link is not None
     assert (link.status, link.last_sync, link.failures) == (SyncStatus.ERROR, NOW, 3)
     assert link.error == SyncError(code="E-SYNC-FAILED", message="x" * 500, remedy="again")
-    async with room.books.held(there.portfolio_id, NAME) as claim:
-        await room.books.synced(claim, make_picture(make_position()), with_cash=True)
+    async with room.held(there.portfolio_id, NAME) as claim:
+        await room.syncs.synced(claim, make_picture(make_position()), with_cash=True)
     healed = (await room.books.get("ada", there.portfolio_id)).accounts[0].link
     assert healed is not None
     assert (healed.status, healed.error, healed.failures) == (SyncStatus.SUCCESS, None, 0)
@@ -292,8 +299,8 @@ async def test_manual_holdings_come_back_after_it_was_connected(room: Room, keep
     def held(portfolio: Portfolio) -> dict[str, Decimal]:
         return {each.symbol: each.units for each in portfolio.accounts[0].holdings}
 
-    async with room.books.held(portfolio_id, NAME) as claim:
-        await room.books.synced(claim, make_picture(make_position(quantity="12")), with_cash=True)
+    async with room.held(portfolio_id, NAME) as claim:
+        await room.syncs.synced(claim, make_picture(make_position(quantity="12")), with_cash=True)
     synced = await room.books.get("ada", portfolio_id)
     assert held(synced) == {"AAPL": Decimal(12)} | ({"GOLD": Decimal(3)} if keep_manual else {})
 
@@ -323,9 +330,9 @@ async def test_manual_holdings_come_back_after_it_was_connected(room: Room, keep
 @pytest.mark.requirement("SYN-13")
 async def test_disconnecting_while_a_sync_runs_ends_it_without_a_trace(room: Room) -> None:
     there = await made(room, link=LINK)
-    async with room.books.held(there.portfolio_id, NAME) as claim:
+    async with room.held(there.portfolio_id, NAME) as claim:
         await room.books.disconnect("ada", there.portfolio_id, NAME, at=NOW)
-        await fails("E-SYNC-BUSY", room.books.synced(claim, make_picture(make_position()), with_cash=True))
+        await fails("E-SYNC-BUSY", room.syncs.synced(claim, make_picture(make_position()), with_cash=True))
     after = await room.books.get("ada", there.portfolio_id)
     assert after.accounts[0].holdings == there.accounts[0].holdings
 

@@ -23,6 +23,7 @@ from ibkit.portfolio.syncing import Syncer
 from ibkit.sim.exchange import holdings as sim_holdings
 from ibkit.sim.handlers import portfolio as sim_portfolio
 from ibkit.sim.serving.inprocess import Simulator
+from ibkit.store.portfolio_syncs import SqlSyncs
 from ibkit.store.portfolios import SqlPortfolios
 from ibkit.store.records import open_records
 from portfolio_room import ACCOUNT, make_portfolio
@@ -51,14 +52,15 @@ TROUBLES: dict[str, dict[str, Any]] = {
 
 
 class Room:
-    def __init__(self, simulator: Simulator, books: SqlPortfolios, source: IbkrSource) -> None:
+    def __init__(self, simulator: Simulator, books: SqlPortfolios, syncs: SqlSyncs, source: IbkrSource) -> None:
         self.simulator = simulator
         self.books = books
+        self.syncs = syncs
         self.source = source
         self.failed: list[tuple[SyncError, int]] = []
         self.syncer = Syncer(
-            books=books,
-            claims=books,
+            books=syncs,
+            claims=syncs,
             clock=simulator.clock,
             failed=lambda claim, error, in_a_row: self.failed.append((error, in_a_row)),
         )
@@ -98,7 +100,8 @@ async def room_of(folder: Path, *scenarios: str, **given: Any) -> AsyncIterator[
     try:
         async with make_client(simulator, **given) as ib:
             books = SqlPortfolios(database, simulator.clock, lambda: uuid.uuid4().hex)
-            room = Room(simulator, books, IbkrSource(ib))
+            syncs = SqlSyncs(database, simulator.clock, lambda: uuid.uuid4().hex)
+            room = Room(simulator, books, syncs, IbkrSource(ib))
             await room.connect()
             yield room
     finally:
@@ -315,7 +318,7 @@ def test_a_sync_that_is_cancelled_says_so_and_lets_the_account_go(tmp_path: Path
 def test_cash_is_left_out_where_it_is_not_wanted(tmp_path: Path) -> None:
     async def run(with_cash: bool) -> None:
         async with room_of(tmp_path) as room:
-            room.syncer = Syncer(books=room.books, claims=room.books, clock=room.simulator.clock, with_cash=with_cash)
+            room.syncer = Syncer(books=room.syncs, claims=room.syncs, clock=room.simulator.clock, with_cash=with_cash)
             await room.sync()
             symbols = [each.symbol for each in (await room.portfolio()).accounts[0].holdings]
             assert symbols == (["USD"] if with_cash else [])

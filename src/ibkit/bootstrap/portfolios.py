@@ -18,6 +18,7 @@ from ibkit.portfolio.book import Link, Portfolio, PortfolioAccount
 from ibkit.portfolio.ports import SyncOutcome
 from ibkit.portfolio.syncing import Syncer, check_user
 from ibkit.settings import Settings
+from ibkit.store.portfolio_syncs import SqlSyncs
 from ibkit.store.portfolios import SqlPortfolios
 from ibkit.store.records import open_records
 
@@ -34,7 +35,7 @@ class PortfolioDesk:
     clock: Clock
 
     def new_id(self) -> str:
-        return edges().random(16).hex()
+        return _new_id()
 
     async def connect(
         self, user_id: str, portfolio_id: str, account_name: str, link: Link, ib: Core
@@ -81,13 +82,18 @@ class PortfolioDesk:
         return len((await IbkrSource(ib).picture(account_id)).positions)
 
 
+def _new_id() -> str:
+    return edges().random(16).hex()
+
+
 @asynccontextmanager
 async def open_portfolios(settings: Settings, clock: Clock) -> AsyncIterator[PortfolioDesk]:
     """clock: of the login, whose time the figures carry. StorageError."""
     database = await anyio.to_thread.run_sync(lambda: open_records(settings.database_url, parts=(PART,)))
     try:
-        books = SqlPortfolios(database, clock, lambda: edges().random(16).hex())
-        syncer = Syncer(books=books, claims=books, clock=clock, with_cash=settings.sync.cash)
+        books = SqlPortfolios(database, clock, _new_id)
+        syncs = SqlSyncs(database, clock, _new_id)
+        syncer = Syncer(books=syncs, claims=syncs, clock=clock, with_cash=settings.sync.cash)
         yield PortfolioDesk(books=books, syncer=syncer, clock=clock)
     finally:
         await database.close()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
 from ibkit.model import Account, AccountId
-from ibkit.portfolio.book import Holding, Link, Portfolio, PortfolioAccount, SyncError
+from ibkit.portfolio.book import Link, SyncError
 from ibkit.portfolio.picture import Picture
 
 __all__ = ["Books", "Claim", "Claims", "Source", "SyncOutcome"]
@@ -58,35 +56,27 @@ class Claim:
 
 
 class Claims(Protocol):
-    def held(self, portfolio_id: str, account_name: str) -> AbstractAsyncContextManager[Claim]:
-        """For as long as the block lasts, prolonged meanwhile.
+    """Of one account at a time one, over all processes. One that is not prolonged for half a minute ends by itself."""
 
-        NotFound; TradingError (E-NOT-CONNECTED, E-SYNC-BUSY).
-        """
+    async def claim(self, portfolio_id: str, account_name: str) -> Claim:
+        """NotFound; TradingError (E-NOT-CONNECTED, E-SYNC-BUSY)."""
         ...
+
+    async def prolong(self, claim: Claim) -> None: ...
+
+    async def let_go(self, claim: Claim) -> None: ...
 
 
 class Books(Protocol):
-    """Portfolios of users. NotFound (E-NOT-FOUND) for what is not there, or not theirs."""
-
-    async def get(self, user_id: str, portfolio_id: str) -> Portfolio: ...
-
-    async def of_user(self, user_id: str) -> tuple[Portfolio, ...]: ...
+    """What a sync writes into."""
 
     async def synced(self, claim: Claim, picture: Picture, *, with_cash: bool) -> SyncOutcome:
         """All of the picture in one transaction, or nothing. TradingError (E-SYNC-BUSY) for a claim that was lost."""
         ...
 
     async def sync_failed(self, claim: Claim, error: SyncError, *, at: datetime) -> int:
-        """Nothing but the account's status changes: how many syncs in a row have failed now."""
+        """Nothing but the account's status changes: how many syncs in a row have failed now.
+
+        0 where the claim is lost, or the account is connected no more.
+        """
         ...
-
-    async def connect(
-        self, user_id: str, portfolio_id: str, account_name: str, link: Link, *, at: datetime
-    ) -> PortfolioAccount: ...
-
-    async def disconnect(
-        self, user_id: str, portfolio_id: str, account_name: str, *, at: datetime
-    ) -> PortfolioAccount: ...
-
-    async def set_aside(self, user_id: str, portfolio_id: str, account_name: str) -> Sequence[Holding]: ...

@@ -10,7 +10,7 @@ from typing import Final
 import anyio
 
 from ibkit.clock import Clock
-from ibkit.errors import Effect, IbkitError, SessionUnavailable, UnexpectedAnswer
+from ibkit.errors import Effect, IbkitError, SessionUnavailable, StorageError, UnexpectedAnswer
 from ibkit.model import AccountId
 from ibkit.portfolio.book import Link, SyncError
 from ibkit.portfolio.ports import Books, Claim, Claims, Source, SyncOutcome
@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 FETCH_WITHIN_S: Final = 300.0
 """For all of the pages of one account."""
+PROLONG_EVERY_S: Final = 10.0
 _OWN: Final = frozenset({"E-SYNC-FAILED", "E-SYNC-BUSY", "E-NOT-CONNECTED", "E-SES-USER"})
 
 
@@ -43,31 +44,48 @@ class Syncer:
         NotFound; TradingError (E-NOT-CONNECTED, E-SYNC-BUSY). E-SES-USER and the sign-in's own errors as they are; any
         other is UnexpectedAnswer (E-SYNC-FAILED) with the reason. Of all but the first two the account tells the error.
         """
-        async with self.claims.held(portfolio_id, account_name) as claim:
-            try:
-                with anyio.fail_after(FETCH_WITHIN_S):
-                    source = source_of(claim.link)
-                    await check_user(source, claim.link)
-                    picture = await source.picture(AccountId(claim.link.account_id))
-                outcome = await self.books.synced(claim, picture, with_cash=self.with_cash)
-            except IbkitError as error:
-                told = as_sync_error(error)
-                await self._note(claim, told)
-                raise told from error
-            except TimeoutError as error:
-                slow = UnexpectedAnswer(
-                    f"Sync failed: not all of the account was told within {FETCH_WITHIN_S:g} s",
-                    code="E-SYNC-FAILED",
-                    effect=Effect.NONE,
-                )
-                await self._note(claim, slow)
-                raise slow from error
-            except BaseException:
-                with anyio.CancelScope(shield=True):
-                    await self._note(claim, _stopped())
-                raise
+        claim = await self.claims.claim(portfolio_id, account_name)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._prolong_for_ever, claim)
+                found = await self._carried_out(claim, source_of)
+                tasks.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self.claims.let_go(claim)
+        if isinstance(found, IbkitError):
+            raise found
         self.worked(claim)
-        return outcome
+        return found
+
+    async def _prolong_for_ever(self, claim: Claim) -> None:
+        while True:
+            await self.clock.sleep(PROLONG_EVERY_S)
+            try:
+                await self.claims.prolong(claim)
+            except StorageError as error:  # the claim ends by itself, and whoever writes under it finds it out
+                log.warning("the claim of a sync could not be prolonged", extra={"code": error.code})
+
+    async def _carried_out(self, claim: Claim, source_of: Callable[[Link], Source]) -> SyncOutcome | IbkitError:
+        """What it changed, or its error, which the account tells by then."""
+        try:
+            with anyio.fail_after(FETCH_WITHIN_S):
+                source = source_of(claim.link)
+                await check_user(source, claim.link)
+                picture = await source.picture(AccountId(claim.link.account_id))
+            return await self.books.synced(claim, picture, with_cash=self.with_cash)
+        except IbkitError as error:
+            told = as_sync_error(error)
+            told.__cause__ = error if told is not error else error.__cause__
+        except TimeoutError as error:
+            told = _failed(f"not all of the account was told within {FETCH_WITHIN_S:g} s")
+            told.__cause__ = error
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self._note(claim, _failed("it was stopped before its end"))
+            raise
+        await self._note(claim, told)
+        return told
 
     async def _note(self, claim: Claim, error: IbkitError) -> None:
         if error.code == "E-SYNC-BUSY":  # the claim went to another sync, whose status it is now
@@ -81,8 +99,8 @@ class Syncer:
         self.failed(claim, told, in_a_row)
 
 
-def _stopped() -> UnexpectedAnswer:
-    return UnexpectedAnswer("Sync failed: it was stopped before its end", code="E-SYNC-FAILED", effect=Effect.NONE)
+def _failed(why: str) -> UnexpectedAnswer:
+    return UnexpectedAnswer(f"Sync failed: {why}", code="E-SYNC-FAILED", effect=Effect.NONE)
 
 
 async def check_user(source: Source, link: Link) -> None:

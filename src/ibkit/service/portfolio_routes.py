@@ -5,8 +5,8 @@ The name of an account stands in the address as it is, encoded: blanks, slashes 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -24,27 +24,23 @@ from ibkit.portfolio.book import Link, Portfolio, PortfolioAccount, check_curren
 from ibkit.service.connection_documents import shown_id
 from ibkit.service.orders import Answer
 from ibkit.service.people import may_keep_books, may_read, may_read_books
-from ibkit.service.portfolio_forms import (
-    AccountForm,
+from ibkit.service.portfolio_documents import (
     BrokerAccount,
     BrokerAccounts,
-    ConnectForm,
     ConnectionProblem,
     ConnectionTestAnswer,
     ConnectionTestResult,
     DeletedPortfolio,
-    PortfolioForm,
     PortfolioList,
     SyncStatusInfo,
     account_info,
-    account_of,
     broker_account,
-    edited,
     link_info,
     portfolio_info,
     summary_of,
     sync_answer,
 )
+from ibkit.service.portfolio_forms import AccountForm, ConnectForm, PortfolioForm, account_of, edited
 from ibkit.service.reading import read_struct
 from ibkit.service.refusals import invalid
 from ibkit.service.requests import AnyRequest, address_of, once
@@ -55,6 +51,8 @@ if TYPE_CHECKING:
     from ibkit.service.app import Service
 
 __all__ = ["LARGEST_BOOK", "portfolio_routes"]
+
+log = logging.getLogger(__name__)
 
 LARGEST_BOOK = 8 * 1024 * 1024
 """Bytes of a portfolio that is written whole."""
@@ -284,8 +282,10 @@ def _connecting(service: Service) -> list[HTTPRouteHandler]:
         with room.noting(request, who)("portfolios.connect", portfolio_id, account_id=form.account_id):
             account = await room.desk.connect(who.user_id, portfolio_id, account.name, link, login.client)
         if form.sync_now:
-            with suppress(IbkitError):  # it is connected; its status tells why nothing was read yet
+            try:
                 await room.desk.sync(who.user_id, portfolio_id, account.name, lambda link: login.client)
+            except IbkitError as error:  # it is connected; its status tells why nothing was read yet
+                log.info("the first sync failed", extra={"code": error.code})
             account = await _account(room, who, request)
         return room.of_account(account)
 

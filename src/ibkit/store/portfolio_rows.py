@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -24,8 +24,12 @@ from sqlalchemy import (
     delete,
     insert,
     select,
+    text,
+    update,
 )
 
+from ibkit.clock import Clock
+from ibkit.errors import ConfigError, NotFound, TradingError
 from ibkit.portfolio.book import (
     Holding,
     HoldingSource,
@@ -43,6 +47,7 @@ from ibkit.store.database import SCHEMA
 __all__ = [
     "ACCOUNTS",
     "HOLDINGS",
+    "LONGEST_TEXT",
     "NO_LINK",
     "PORTFOLIOS",
     "RAW",
@@ -50,16 +55,24 @@ __all__ = [
     "SECURITIES",
     "AccountRow",
     "account_rows",
+    "accounts_of",
+    "changed_meanwhile",
+    "conflict",
+    "found_in",
     "holding_values",
     "holdings_by_account",
     "holdings_from_json",
     "holdings_to_json",
+    "link_of",
     "link_values",
+    "no_such",
+    "now_of",
     "portfolio_of",
     "put_holdings",
     "put_securities",
     "remove_holdings",
     "securities_of",
+    "update_account",
 ]
 
 LONGEST_TEXT = 500
@@ -402,3 +415,51 @@ def holdings_from_json(rows: Iterable[Mapping[str, Any]]) -> tuple[Holding, ...]
         Holding(symbol=row["symbol"], units=Decimal(row["units"]), currency=row["currency"], conid=row["conid"])
         for row in rows
     )
+
+
+def update_account(connection: Connection, row: AccountRow, values: Mapping[str, Any]) -> None:
+    connection.execute(update(ACCOUNTS).where(ACCOUNTS.c.account_key == row.account_key).values(dict(values)))
+
+
+def now_of(connection: Connection, clock: Clock) -> datetime:
+    """Of the server where processes of several machines meet (fault F103)."""
+    if connection.dialect.name == "postgresql":
+        found: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+        return found
+    return clock.now()
+
+
+def no_such(thing: str) -> NotFound:
+    """E-NOT-FOUND, in the same words for what is another user's."""
+    return NotFound(f"{thing} not found", code="E-NOT-FOUND", details={"thing": thing})
+
+
+def conflict(why: str, remedy: str) -> ConfigError:
+    return ConfigError(f"Not possible as it stands: {why}", code="E-CONFLICT", remedy=remedy)
+
+
+def changed_meanwhile(seen: int, there: int) -> ConfigError:
+    return conflict(
+        f"somebody changed the portfolio meanwhile (version {there}, you saw {seen})",
+        "Read it again, and make your change on what it is now.",
+    )
+
+
+def accounts_of(connection: Connection, portfolio_id: str, now: datetime, name: str | None = None) -> list[AccountRow]:
+    query = select(ACCOUNTS).where(ACCOUNTS.c.portfolio_id == portfolio_id)
+    if name is not None:
+        query = query.where(ACCOUNTS.c.name == name)
+    return account_rows(connection, query, now)
+
+
+def found_in(rows: Sequence[AccountRow]) -> AccountRow:
+    if not rows:
+        raise no_such("account")
+    return rows[0]
+
+
+def link_of(row: AccountRow) -> Link:
+    """TradingError (E-NOT-CONNECTED)."""
+    if row.link is None:
+        raise TradingError(code="E-NOT-CONNECTED", details={"account": row.name})
+    return row.link

@@ -1,0 +1,249 @@
+"""Syncs of portfolios in SQL: claims with a fence, pictures written at once, and the answers they were read from.
+
+Source: requirements SYN-06, SYN-11, SYN-15; faults F103, F105, F112.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, insert, select, update
+
+from ibkit.clock import Clock
+from ibkit.errors import TradingError
+from ibkit.portfolio.book import SyncError, SyncStatus
+from ibkit.portfolio.changes import Changes, changes_between
+from ibkit.portfolio.mapping import holdings_of, securities_with
+from ibkit.portfolio.picture import Picture, RawPayload
+from ibkit.portfolio.ports import Claim, SyncOutcome
+from ibkit.store.database import Database
+from ibkit.store.migrating import for_engine
+from ibkit.store.portfolio_rows import (
+    ACCOUNTS,
+    LONGEST_TEXT,
+    PORTFOLIOS,
+    RAW,
+    RUNS,
+    AccountRow,
+    account_rows,
+    accounts_of,
+    found_in,
+    holdings_by_account,
+    link_of,
+    no_such,
+    now_of,
+    put_holdings,
+    put_securities,
+    remove_holdings,
+    securities_of,
+    update_account,
+)
+
+__all__ = ["CLAIM_S", "SqlSyncs"]
+
+CLAIM_S = 30.0
+"""So long a sync may be silent before another takes its place."""
+
+T = TypeVar("T")
+
+
+class SqlSyncs:
+    """database: with the part `portfolio`. new_id: 32 hexadecimal digits, never twice the same. StorageError."""
+
+    def __init__(self, database: Database, clock: Clock, new_id: Callable[[], str]) -> None:
+        self._database = database
+        self._clock = clock
+        self._new_id = new_id
+
+    async def claim(self, portfolio_id: str, account_name: str) -> Claim:
+        """See `Claims`."""
+        return await self._write(lambda connection: self._claim(connection, portfolio_id, account_name))
+
+    def _claim(self, connection: Connection, portfolio_id: str, account_name: str) -> Claim:
+        now = now_of(connection, self._clock)
+        row = found_in(accounts_of(connection, portfolio_id, now, account_name))
+        link = link_of(row)
+        if row.claimed_until is not None and row.claimed_until > now:
+            raise TradingError(code="E-SYNC-BUSY", details={"account": account_name})
+        until = now + timedelta(seconds=CLAIM_S)
+        values = {"fence": row.fence + 1, "claimed_until": until, "status": SyncStatus.SYNCING.value}
+        update_account(connection, row, values)
+        return Claim(
+            account_key=row.account_key,
+            portfolio_id=portfolio_id,
+            account_name=account_name,
+            fence=row.fence + 1,
+            link=link,
+        )
+
+    async def prolong(self, claim: Claim) -> None:
+        def work(connection: Connection) -> None:
+            until = now_of(connection, self._clock) + timedelta(seconds=CLAIM_S)
+            connection.execute(update(ACCOUNTS).where(*_claimed(claim)).values(claimed_until=until))
+
+        await self._write(work)
+
+    async def let_go(self, claim: Claim) -> None:
+        this = update(ACCOUNTS).where(*_claimed(claim)).values(claimed_until=None)
+        await self._write(lambda connection: connection.execute(this))
+
+    def _of_claim(self, connection: Connection, claim: Claim) -> AccountRow:
+        query = select(ACCOUNTS).where(*_claimed(claim))
+        rows = account_rows(connection, query, now_of(connection, self._clock))
+        if not rows:
+            raise TradingError(
+                "Sync already running: another one took over from this one, or the account was disconnected",
+                code="E-SYNC-BUSY",
+                details={"account": claim.account_name},
+            )
+        return rows[0]
+
+    async def synced(self, claim: Claim, picture: Picture, *, with_cash: bool) -> SyncOutcome:
+        """See `Books`."""
+        run_id = self._new_id()
+        digests = [(raw, hashlib.sha256(raw.body).hexdigest(), zlib.compress(raw.body)) for raw in picture.raw]
+
+        def work(connection: Connection) -> SyncOutcome:
+            row = self._of_claim(connection, claim)
+            told = holdings_of(picture.positions, picture.cash, at=picture.taken_at, with_cash=with_cash)
+            before = holdings_by_account(connection, [row.account_key]).get(row.account_key, [])
+            keep_manual = row.link is not None and row.link.keep_manual
+            changes = changes_between(before, told, keep_manual=keep_manual)
+            remove_holdings(connection, row.account_key, changes.gone)
+            put_holdings(connection, row.account_key, changes.put, run_id)
+            known = securities_of(connection, row.portfolio_id)
+            securities, new = securities_with(known, picture.positions, picture.cash, with_cash=with_cash)
+            put_securities(connection, row.portfolio_id, securities)
+            at = picture.taken_at
+            update_account(
+                connection,
+                row,
+                {
+                    "status": SyncStatus.SUCCESS.value,
+                    "last_sync": at,
+                    "currency": picture.currency,
+                    "total_value": picture.net_liquidation,
+                    "error_code": "",
+                    "error_message": "",
+                    "error_remedy": "",
+                    "failures": 0,
+                },
+            )
+            self._keep_run(connection, row, run_id, picture, changes, new, digests)
+            return SyncOutcome(
+                holdings_count=len(changes.after),
+                added=changes.added,
+                changed=changes.changed,
+                removed=changes.removed,
+                new_securities=new,
+                total_value=picture.net_liquidation,
+                currency=picture.currency,
+                last_sync=at,
+                incomplete=picture.incomplete,
+                run_id=run_id,
+            )
+
+        return await self._write(work)
+
+    def _keep_run(
+        self,
+        connection: Connection,
+        row: AccountRow,
+        run_id: str,
+        picture: Picture,
+        changes: Changes,
+        new_securities: int,
+        digests: Sequence[tuple[RawPayload, str, bytes]],
+    ) -> None:
+        """A run that changed nothing leaves no row, but for the first one."""
+        raw = [[payload.what, payload.part, digest] for payload, digest, _ in digests]
+        if not changes.put and not changes.gone and row.link is not None and row.link.last_sync is not None:
+            return
+        there = set(
+            connection.execute(select(RAW.c.digest).where(RAW.c.digest.in_([each for _, each, _ in digests]))).scalars()
+        )
+        new = {
+            digest: {
+                "digest": digest,
+                "what": payload.what,
+                "received_at": picture.taken_at,
+                "size": len(payload.body),
+                "body": body,
+            }
+            for payload, digest, body in digests
+            if digest not in there
+        }
+        if new:
+            connection.execute(insert(RAW), list(new.values()))
+        connection.execute(
+            insert(RUNS).values(
+                run_id=run_id,
+                portfolio_id=row.portfolio_id,
+                account_key=row.account_key,
+                account_id=picture.account_id,
+                ended_at=picture.taken_at,
+                code="",
+                added=changes.added,
+                changed=changes.changed,
+                removed=changes.removed,
+                new_securities=new_securities,
+                raw=raw,
+            )
+        )
+
+    async def sync_failed(self, claim: Claim, error: SyncError, *, at: datetime) -> int:
+        """See `Books`. 0 where the claim is lost, or the account is connected no more."""
+
+        def work(connection: Connection) -> int:
+            rows = account_rows(connection, select(ACCOUNTS).where(*_claimed(claim)), now_of(connection, self._clock))
+            if not rows or rows[0].link is None:
+                return 0
+            failures = rows[0].link.failures + 1
+            update_account(
+                connection,
+                rows[0],
+                {
+                    "status": SyncStatus.ERROR.value,
+                    "error_code": error.code,
+                    "error_message": error.message[:LONGEST_TEXT],
+                    "error_remedy": error.remedy[:LONGEST_TEXT],
+                    "failures": failures,
+                },
+            )
+            return failures
+
+        return await self._write(work)
+
+    async def raw_of(self, user_id: str, portfolio_id: str, run_id: str) -> tuple[RawPayload, ...]:
+        """The answers that a sync read, as they came. NotFound."""
+
+        def work(connection: Connection) -> tuple[RawPayload, ...]:
+            owner = select(PORTFOLIOS.c.user_id).where(PORTFOLIOS.c.portfolio_id == portfolio_id)
+            if connection.execute(owner).scalar() != user_id:
+                raise no_such("portfolio")
+            query = select(RUNS.c.raw).where(RUNS.c.run_id == run_id, RUNS.c.portfolio_id == portfolio_id)
+            run = connection.execute(query).scalar()
+            if run is None:
+                raise no_such("sync")
+            these = RAW.c.digest.in_([digest for _, _, digest in run])
+            bodies = {each.digest: each.body for each in connection.execute(select(RAW).where(these))}
+            return tuple(
+                RawPayload(what=what, part=part, body=zlib.decompress(bodies[digest])) for what, part, digest in run
+            )
+
+        return await self._reading(work)
+
+    async def _write(self, work: Callable[[Connection], T]) -> T:
+        return await self._database.write(lambda connection: work(for_engine(connection)))
+
+    async def _reading(self, work: Callable[[Connection], T]) -> T:
+        return await self._database.read(lambda connection: work(for_engine(connection)))
+
+
+def _claimed(claim: Claim) -> tuple[Any, ...]:
+    """Its account, as long as no other sync, and no disconnecting, came after it."""
+    return ACCOUNTS.c.account_key == claim.account_key, ACCOUNTS.c.fence == claim.fence
