@@ -136,6 +136,33 @@ def test_what_is_wrong_with_a_portfolio_is_named(service: Served, body: dict[str
 
 
 @pytest.mark.requirement("SYN-01")
+@pytest.mark.parametrize(
+    ("form", "kind"), [("json", "application/json"), ("yaml", "application/yaml"), ("csv", "text/csv")]
+)
+def test_a_portfolio_goes_out_as_a_file_and_comes_back(service: Served, form: str, kind: str) -> None:
+    portfolio = made(service)
+    path = f"/portfolio/{portfolio['id']}/export"
+    file = ask(service, "GET", f"{path}?format={form}")
+    assert (file.status, file.headers["content-type"].partition(";")[0]) == (200, kind)
+    assert file.headers["content-disposition"].startswith("attachment; filename=")
+    back = ask(service, "POST", "/portfolio/import?name=Savings", raw=file.raw, headers={"Content-Type": kind})
+    assert back.status == 201, back.raw
+    assert units(back.json) == units(portfolio)
+    assert {each["symbol"]: each["name"] for each in back.json["securities"]}["GOLD"] == "Bars"
+    assert back.json["id"] != portfolio["id"]
+
+    before = ask(service, "GET", "/portfolio").raw
+    half = ask(
+        service, "POST", "/portfolio/import?name=X", raw=file.raw[: len(file.raw) // 2], headers={"Content-Type": kind}
+    )
+    odd = ask(service, "POST", "/portfolio/import?name=X", raw=file.raw, headers={"Content-Type": "application/pdf"})
+    assert (half.status, odd.status) == (422, 415), half.raw
+    assert ask(service, "GET", "/portfolio").raw == before
+    assert ask(service, "GET", f"{path}?format=pdf").fields == ["format"]
+    assert ask(service, "GET", path, token="bob").status == 404
+
+
+@pytest.mark.requirement("SYN-01")
 def test_who_may_only_read_changes_nothing(service: Served) -> None:
     service.people.holders["eve"] = person(name="eve", role=Role.VIEWER)
     assert ask(service, "GET", "/portfolio", token="eve").json == {"portfolios": []}

@@ -271,6 +271,7 @@ UNSAFE = [
     ("POST", "/api/settings/ibkr/{connection_id}/test"),
     ("POST", "/api/settings/ibkr/{connection_id}/activate"),
     ("POST", "/portfolio"),
+    ("POST", "/portfolio/import"),
     ("PUT", "/portfolio/00000000000000000000000000000000"),
     ("DELETE", "/portfolio/00000000000000000000000000000000"),
     ("POST", "/portfolio/00000000000000000000000000000000/accounts"),

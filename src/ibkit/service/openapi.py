@@ -378,7 +378,7 @@ def _described(operation: Operation, name: str) -> dict[str, Any]:
         "summary": operation.summary,
         "security": [{"bearer": []}, {"browser": []}] if operation.signed else [],
         "responses": {
-            **{str(status): _answer(status, kind) for status, kind in operation.answers.items()},
+            **{str(status): _answer(status, kind, operation) for status, kind in operation.answers.items()},
             **{str(status): _problem() for status in _errors(operation)},
         },
     }
@@ -394,6 +394,12 @@ def _described(operation: Operation, name: str) -> dict[str, Any]:
                 }
             },
         }
+    if operation.takes_file:
+        content: dict[str, dict[str, Any]] = {
+            each: {"schema": {"type": "object" if "json" in each else "string"}} for each in operation.takes_file
+        }
+        content["application/json"]["examples"] = {key: {"value": each} for key, each in operation.examples.items()}
+        told["requestBody"] = {"required": True, "content": content}
     return told
 
 
@@ -402,7 +408,10 @@ def _errors(operation: Operation) -> list[int]:
     return sorted({*operation.errors, *((429,) if reads else ())})
 
 
-def _answer(status: int, kind: type[msgspec.Struct] | None) -> dict[str, Any]:
+def _answer(status: int, kind: type[msgspec.Struct] | None, operation: Operation) -> dict[str, Any]:
+    if operation.gives_file:
+        content = {each: {"schema": {"type": "string"}} for each in operation.gives_file}
+        return {"description": "the file", "content": content}
     if kind is None:
         return {"description": "events", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
     placed = kind is OrderAnswer

@@ -16,6 +16,7 @@ class Operation:
     """answers: status → what is given. errors: statuses that are told as a problem. signed: needs who asks.
 
     counted: of a read, whether it counts for the rate of reads; then it may be answered with 429.
+    gives_file, takes_file: media types of a file in place of a document.
     """
 
     path: str
@@ -30,6 +31,8 @@ class Operation:
     signed: bool = True
     also_under_api: bool = False
     counted: bool = True
+    gives_file: Sequence[str] = ()
+    takes_file: Sequence[str] = ()
 
 
 def query(name: str, schema: Mapping[str, Any], description: str) -> Mapping[str, Any]:

@@ -40,6 +40,18 @@ _BOOK: Mapping[str, Any] = {
     "accounts": [{"name": "My IRA/1", "holdings": _HOLDINGS}],
     "securities": [{"symbol": "GOLD", "name": "Bars", "type": "commodity", "tags": ["metal"], "unit_price": 2000.1}],
 }
+_FILE: Mapping[str, Any] = {
+    "format": "ibkit-portfolio",
+    "version": 1,
+    "name": "Savings",
+    "currency": "USD",
+    "accounts": [{"name": "My IRA/1", "holdings": [{"symbol": "AAPL", "units": "1.5"}]}],
+}
+_FORM = query("format", {"enum": ["json", "yaml", "csv"], "default": "json"}, "Of the file.")
+_OF_TABLE = (
+    query("name", {"type": "string", "minLength": 1, "maxLength": 200}, "Of the portfolio, for a table."),
+    query("currency", {"type": "string", "pattern": "^[A-Za-z]{3,5}$", "default": "USD"}, "Its currency, for a table."),
+)
 _ONE = "/portfolio/{portfolio_id}"
 _ACCOUNT = f"{_ONE}/accounts/{{name}}"
 
@@ -94,6 +106,29 @@ PORTFOLIOS: tuple[Operation, ...] = (
         answers={200: documents.DeletedPortfolio},
         errors=_ACT,
         parameters=(_PORTFOLIO,),
+        also_under_api=True,
+    ),
+    Operation(
+        path=f"{_ONE}/export",
+        method="get",
+        name="exportPortfolio",
+        summary="A portfolio as a file",
+        answers={200: None},
+        errors=_READ,
+        parameters=(_PORTFOLIO, _FORM),
+        gives_file=("application/json", "application/yaml", "text/csv"),
+        also_under_api=True,
+    ),
+    Operation(
+        path="/portfolio/import",
+        method="post",
+        name="importPortfolio",
+        summary="A new portfolio from a file, read whole or not at all",
+        answers={201: documents.PortfolioInfo},
+        errors=_WRITE,
+        examples={"exported": _FILE},
+        parameters=_OF_TABLE,
+        takes_file=("application/json", "application/yaml", "text/csv"),
         also_under_api=True,
     ),
     Operation(

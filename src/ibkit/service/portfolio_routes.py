@@ -16,11 +16,13 @@ from litestar import Response, delete, get, post, put
 from litestar.handlers import HTTPRouteHandler
 
 from ibkit.bootstrap.connections import Connection
+from ibkit.bootstrap.portfolio_files import file_of, portfolio_of_file
 from ibkit.bootstrap.portfolios import PortfolioDesk
 from ibkit.client.core import Core
 from ibkit.errors import IbkitError, NotFound, TradingError
 from ibkit.model import AccountId
 from ibkit.portfolio.book import Link, Portfolio, PortfolioAccount, check_currency, check_name
+from ibkit.portfolio.files import FORMATS, LARGEST_FILE
 from ibkit.service.connection_documents import shown_id
 from ibkit.service.orders import Answer
 from ibkit.service.people import may_keep_books, may_read, may_read_books
@@ -54,8 +56,10 @@ __all__ = ["LARGEST_BOOK", "portfolio_routes"]
 
 log = logging.getLogger(__name__)
 
-LARGEST_BOOK = 8 * 1024 * 1024
+LARGEST_BOOK = LARGEST_FILE
 """Bytes of a portfolio that is written whole."""
+_TYPES = {"json": "application/json", "yaml": "application/yaml", "csv": "text/csv; charset=utf-8"}
+_KINDS = {"application/json": "json", "application/yaml": "yaml", "application/x-yaml": "yaml", "text/csv": "csv"}
 _ONE = ["/portfolio/{portfolio_id:str}", "/api/portfolio/{portfolio_id:str}"]
 _ACCOUNTS = [f"{path}/accounts" for path in _ONE]
 _ACCOUNT = [f"{path}/{{name:str}}" for path in _ACCOUNTS]
@@ -162,7 +166,40 @@ def _books(service: Service) -> list[HTTPRouteHandler]:
             await room.desk.books.delete(who.user_id, portfolio_id)
         return response(Answer(200, DeletedPortfolio(id=portfolio_id, deleted=True)))
 
-    return [listed, create, show, change, remove]
+    return [listed, create, show, change, remove, *_files(room)]
+
+
+def _files(room: _Room) -> list[HTTPRouteHandler]:
+    @get([f"{path}/export" for path in _ONE])
+    async def export(request: AnyRequest) -> Response[bytes]:
+        who = await room.reader(request)
+        given, problems = once(request.query_params.multi_items(), ("format",))
+        wanted = given.get("format", "json")
+        if wanted not in FORMATS:
+            problems.append(("format", f"it is one of {', '.join(FORMATS)}"))
+        if problems:
+            raise invalid(*problems)
+        portfolio = await room.desk.books.get(who.user_id, _portfolio_id(request))
+        headers = {"Content-Disposition": f'attachment; filename="portfolio-{portfolio.portfolio_id}.{wanted}"'}
+        return Response(file_of(portfolio, wanted), headers=headers, media_type=_TYPES[wanted])
+
+    @post(["/portfolio/import", "/api/portfolio/import"], status_code=201)
+    async def read_in(request: AnyRequest) -> Response[bytes]:
+        who = await room.keeper(request)
+        given, problems = once(request.query_params.multi_items(), ("name", "currency"))
+        kind, body = await room.service.asked.raw(request, tuple(_KINDS), largest=LARGEST_FILE)
+        if _KINDS[kind] == "csv" and not given.get("name"):
+            problems.append(("name", "a table has no place for the portfolio's name: give it in the address"))
+        if problems:
+            raise invalid(*problems)
+        named = {"name": given.get("name", ""), "currency": given.get("currency", "USD")}
+        ids = {"portfolio_id": room.desk.new_id(), "user_id": who.user_id}
+        portfolio = portfolio_of_file(body, _KINDS[kind], at=room.desk.clock.now(), **named, **ids)
+        with room.noting(request, who)("portfolios.create", portfolio.portfolio_id):
+            made = await room.desk.books.add(portfolio)
+        return room.answer(made, 201)
+
+    return [export, read_in]
 
 
 def _portfolio_id(request: AnyRequest) -> str:

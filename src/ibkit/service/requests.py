@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Protocol
@@ -80,11 +80,16 @@ class Asked:
 
     async def body(self, request: AnyRequest, *, largest: int = LARGEST_BODY) -> Any:
         """The JSON of the body. Refusal 415 where it is none by its type, 413 above `largest` bytes, 400 unreadable."""
-        kinds = headers_of(request, "content-type")
-        kind, _, more = (kinds[0] if len(kinds) == 1 else "").partition(";")
-        charset = more.strip().lower().replace('"', "")
-        if kind.strip().lower() != "application/json" or charset not in ("", "charset=utf-8"):
-            raise Refusal(415, _invalid("Content-Type", "it is not application/json", "Send JSON in UTF-8."))
+        return read_json((await self.raw(request, ("application/json",), largest=largest))[1])
+
+    async def raw(self, request: AnyRequest, kinds: Sequence[str], *, largest: int) -> tuple[str, bytes]:
+        """The type, one of `kinds`, and the bytes of the body. Refusal 415, 413, 408."""
+        given = headers_of(request, "content-type")
+        kind, _, more = (given[0] if len(given) == 1 else "").partition(";")
+        kind, charset = kind.strip().lower(), more.strip().lower().replace('"', "")
+        if kind not in kinds or charset not in ("", "charset=utf-8"):
+            wanted = " or ".join(kinds)
+            raise Refusal(415, _invalid("Content-Type", f"it is not {wanted}", f"Send {wanted} in UTF-8."))
         length = headers_of(request, "content-length")
         if length and length[0].isdigit() and int(length[0]) > largest:
             raise _too_large(largest)
@@ -99,7 +104,7 @@ class Asked:
         if limit.cancelled_caught:
             why = f"it did not arrive within {BODY_WITHIN_S:g} s"
             raise Refusal(408, _invalid("body", why, "Send it again, with the same key."))
-        return read_json(b"".join(parts))
+        return kind, b"".join(parts)
 
 
 def _too_large(largest: int) -> Refusal:
