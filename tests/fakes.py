@@ -459,7 +459,7 @@ class FakeBroker:
         """What others have read; nobody else reads here but where a test says so."""
         return tuple(read for at, read in self.read_by_others if at >= asked_at)
 
-    async def daily_pnl(self, account_id: AccountId) -> DailyPnl | None:
+    async def daily_pnl(self, account_id: AccountId, *, select: bool = False) -> DailyPnl | None:
         return DailyPnl(daily=Decimal(0), net_liquidation=self.net_liquidation, at=self.clock.now())
 
     async def trading_hours(self, contract: Contract) -> TradingHours | None:

@@ -251,12 +251,13 @@ class Broker:
         order = self.simulator.world.exchange.orders.get(int(order_id)) if order_id.isdigit() else None
         return None if order is None else order.total
 
-    def shown_since(self, moment: datetime) -> list[SimOrder]:
-        """Orders that work, and that the lists have shown since that moment at the latest."""
+    def shown_since(self, moment: datetime, account_id: str) -> list[SimOrder]:
+        """Orders of the account that work, and that the lists have shown since that moment at the latest."""
         return [
             order
             for order in self.simulator.world.exchange.orders.values()
             if order.state == "live"
+            and order.account == account_id
             and order.accepted_at is not None
             and order.accepted_at + timedelta(seconds=self._shown_after.get(order.id, 0.0)) < moment
             and self.visible(order)

@@ -62,7 +62,7 @@ class Callers:
         self._schedule.note(
             f"cancel all: complete {result.complete}, {len(result.cancelled)} cancelled, left {len(result.left)}"
         )
-        left = [str(order.id) for order in self._schedule.broker.shown_since(begun)]
+        left = [str(order.id) for order in self._schedule.broker.shown_since(begun, ACCOUNT)]
         if result.complete and left:
             self._schedule.breaches.append(f"S12: everything is called cancelled, while {', '.join(left)} works")
 
@@ -70,7 +70,7 @@ class Callers:
         gateway = process.gateway
         assert gateway is not None
         if wish.operation == "cancel":
-            return await gateway.cancel(ACCOUNT, OrderId(wish.target), key=wish.key)
+            return await gateway.cancel(wish.account, OrderId(wish.target), key=wish.key)
         assert ticket is not None
         if ticket.contract.sec_type in (SecType.OPTION, SecType.COMBO):
             # Nobody has an option's number without having asked for the chain in this session.

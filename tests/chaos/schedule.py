@@ -180,6 +180,8 @@ class Schedule:
             now=self.wall.now,
             aged=self.mode != "skew",
         )
+        if "multi-account" in self.troubles.scenarios:
+            self.workload.spread(self.fates.dice("accounts"))
         self._copied_at, self._restored_at = 0, 0
         self._copy = b""
         self.restored = False

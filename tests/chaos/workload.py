@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from ibkit.model import (
+    AccountId,
     Conid,
     Contract,
     Environment,
@@ -34,6 +35,7 @@ from .broker import Broker
 from .checker import Asked
 from .fates import Fates
 from .process import ACCOUNT
+from .troubles import OTHER_ACCOUNT
 
 __all__ = ["GROUPED", "KINDS", "SPY", "Wish", "Workload"]
 
@@ -58,6 +60,7 @@ class Wish:
     target: str = ""
     others: tuple[OrderTicket, ...] = ()
     group: GroupKind | None = None
+    account: AccountId = ACCOUNT
     followed: bool = False
     asked: int = 0
     done: bool = False
@@ -109,6 +112,16 @@ class Workload:
         if cancels_all and fates.roll("cancel all", cancels_all) is not None:
             self.wishes.append(Wish(Key(f"chaos-everything-{seed:08d}"), "cancel all", None))
 
+    def spread(self, dice: random.Random) -> None:
+        """Some of the orders are of the login's other account, whose figures IBKR tells once it is selected."""
+        for wish in self.wishes:
+            if wish.ticket is None or dice.random() < 0.5:
+                continue
+            wish.account = AccountId(OTHER_ACCOUNT)
+            wish.ticket = dataclasses.replace(wish.ticket, account_id=wish.account)
+            wish.others = tuple(dataclasses.replace(other, account_id=wish.account) for other in wish.others)
+            self._note(f"wish {wish.key}: of {wish.account}")
+
     def follow(self, outcome: Outcome, wish: Wish) -> None:
         """Sometimes an order that works is changed or cancelled, by an intent of its own."""
         if wish.operation != "place" or wish.followed or outcome.state.value != "acked" or outcome.order_id is None:
@@ -120,16 +133,16 @@ class Workload:
         draw = dice.random()
         if wish.group is not None:
             if draw < self._followed * 0.3:
-                self._wish("cancel", None, number, str(outcome.order_id))
+                self._wish("cancel", None, number, str(outcome.order_id), account=wish.account)
             return
         if draw < self._followed * 0.45:
-            self._wish("cancel", None, number, str(outcome.order_id))
+            self._wish("cancel", None, number, str(outcome.order_id), account=wish.account)
         elif draw < self._followed and price is not None and not wish.ticket.contract.legs:
             option = wish.ticket.contract.sec_type is SecType.OPTION
             quantity = Decimal(5 + number) if option else Decimal(50 + number)
             step = _CENT * 5 if option else Decimal(1)
             changed = dataclasses.replace(wish.ticket, quantity=quantity, limit_price=price - step)
-            self._wish("modify", changed, number, str(outcome.order_id))
+            self._wish("modify", changed, number, str(outcome.order_id), account=wish.account)
 
     def _draw(self, dice: random.Random, number: int) -> None:
         kind = dice.choice(self._kinds)
@@ -151,8 +164,10 @@ class Workload:
         *,
         others: tuple[OrderTicket, ...] = (),
         group: GroupKind | None = None,
+        account: AccountId = ACCOUNT,
     ) -> None:
-        wish = Wish(Key(f"chaos-{operation}-{number}-{self._seed:08d}"), operation, ticket, target, others, group)
+        key = Key(f"chaos-{operation}-{number}-{self._seed:08d}")
+        wish = Wish(key, operation, ticket, target, others, group, account)
         self.wishes.append(wish)
         name = target if operation == "cancel" else f"{float(ticket.quantity):g}" if ticket else ""
         self._broker.keys[(operation, name)] = wish.key

@@ -9,6 +9,7 @@ import pytest
 
 from clients import make_client
 from ibkit.client import IbkrBroker
+from ibkit.errors import IbkitError
 from ibkit.model import AccountId, AuthMethod, Conid, Contract, SecType
 from ibkit.wire.maintenance import nearest_window
 from simulators import make_simulator
@@ -104,3 +105,97 @@ async def test_the_nearest_reset_window(now, begins):
 
     assert start == datetime.fromisoformat(begins).replace(tzinfo=UTC)
     assert timedelta(0) < end - start <= timedelta(hours=2)
+
+
+FIRST, SECOND = AccountId("DU1000001"), AccountId("DU1000002")
+
+
+@pytest.fixture
+async def several():
+    """A login of two accounts, of which each has its own day: the second lost 250 USD."""
+    simulator = make_simulator("multi-account")
+    simulator.world.books[SECOND].day_start += 250
+    async with make_client(simulator, AuthMethod.GATEWAY) as ib:
+        yield simulator, IbkrBroker(ib)
+
+
+def switches(simulator):
+    found = [each for each in simulator.requests if (each.method, each.path) == ("POST", "/v1/api/iserver/account")]
+    return len(found)
+
+
+def brokerage(simulator):
+    return simulator.world.logins.gateway.brokerage
+
+
+@pytest.mark.requirement("CFG-09")
+async def test_profit_and_loss_of_another_account_needs_it_to_be_selected(several):
+    simulator, broker = several
+
+    assert (await broker.daily_pnl(FIRST)).daily == 0
+    assert await broker.daily_pnl(SECOND) is None
+    assert switches(simulator) == 0
+
+    told = await broker.daily_pnl(SECOND, select=True)
+    assert told.daily == -250
+    assert brokerage(simulator).selected_account == SECOND
+    assert switches(simulator) == 1
+
+    assert (await broker.daily_pnl(FIRST, select=True)).daily == 0  # of half a minute ago
+    assert switches(simulator) == 1
+    simulator.advance(31)
+    assert (await broker.daily_pnl(FIRST, select=True)).daily == 0
+    assert switches(simulator) == 2
+
+
+@pytest.mark.requirement("CFG-09")
+async def test_an_account_that_another_process_deselected_is_selected_again(several):
+    simulator, broker = several
+    await broker.daily_pnl(FIRST)
+    simulator.advance(31)
+    brokerage(simulator).selected_account = SECOND
+
+    assert await broker.daily_pnl(FIRST) is None
+    assert (await broker.daily_pnl(FIRST, select=True)).daily == 0
+    assert brokerage(simulator).selected_account == FIRST
+
+
+@pytest.mark.requirement("CFG-09")
+async def test_an_account_of_nobody_is_not_selected(several):
+    simulator, broker = several
+
+    assert await broker.daily_pnl(AccountId("DU9999999"), select=True) is None
+    assert switches(simulator) == 0
+
+
+@pytest.mark.requirement("CFG-09")
+async def test_a_selection_that_fails_tells_no_figure_of_the_other_account(several):
+    simulator, broker = several
+    simulator.control("POST", "faults", {"endpoint": "SWITCH_ACCOUNT", "fault": "status", "params": {"status": 500}})
+
+    with pytest.raises(IbkitError):
+        await broker.daily_pnl(SECOND, select=True)
+    assert await broker.daily_pnl(SECOND) is None
+
+
+@pytest.mark.requirement("CFG-09", "TRD-10")
+@pytest.mark.parametrize("first_list", ["unprimed", "empty", "kept"])
+async def test_lists_prove_nothing_at_first_after_another_account_was_selected(first_list):
+    simulator = make_simulator("multi-account", after_switch=first_list)
+    async with make_client(simulator, AuthMethod.GATEWAY) as ib:
+        broker = IbkrBroker(ib)
+        reads = [await broker.read_orders(FIRST) for _ in range(2)]
+        fills = [await broker.read_fills(FIRST) for _ in range(2)]
+        assert [(read.complete, read.first) for read in reads] == [(False, True), (True, False)]
+        assert [read.first for read in fills] == [True, False]
+
+        await broker.daily_pnl(SECOND, select=True)
+        reads = [await broker.read_orders(FIRST) for _ in range(2)]
+        fills = [await broker.read_fills(FIRST) for _ in range(2)]
+        assert [(read.complete, read.first) for read in reads] == [(False, True), (True, False)]
+        assert [read.first for read in fills] == [True, False]
+
+        # Another process, or another program of the same session.
+        brokerage(simulator).selected_account = FIRST
+        read = await broker.read_orders(FIRST)
+        assert (read.complete, read.first) == (False, True)

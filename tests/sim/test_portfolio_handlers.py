@@ -230,3 +230,26 @@ def test_answers_have_the_recorded_shapes(shared: Path) -> None:
     for (name, rows), (old_name, old_rows) in zip(by_conid.items(), like.items(), strict=True):
         assert name.endswith("C") == old_name.endswith("C")
         assert_same_shape(rows, old_rows)
+
+
+@pytest.mark.requirement("CFG-09")
+@pytest.mark.parametrize(("quirk", "first"), [("unprimed", ([], False)), ("empty", ([], True)), ("kept", ([1], True))])
+def test_after_a_switch_lists_and_profit_begin_anew(quirk, first) -> None:
+    desk = Desk("multi-account", after_switch=quirk)
+    other = desk.world.users_at_start[0].spare_accounts[0].id
+    desk.place(desk.stock(), "BUY", 1)
+    orders = f"/iserver/account/orders?accountId={desk.account}"
+    for _ in range(2):
+        before = desk.get(orders, wait=6), desk.get(f"/iserver/account/trades?accountId={desk.account}", wait=6)
+    assert (len(before[0]["orders"]), before[0]["snapshot"], len(before[1])) == (1, True, 1)
+    desk.get("/iserver/account/pnl/partitioned", wait=6)
+
+    desk.call("POST", "/iserver/account", {"acctId": other})
+
+    assert desk.get("/iserver/account/pnl/partitioned", wait=6) == {"upnl": {}}
+    assert list(desk.get("/iserver/account/pnl/partitioned", wait=6)["upnl"]) == [f"{other}.Core"]
+    listed = desk.get(orders, wait=6)
+    assert ([1 for _ in listed["orders"]], listed["snapshot"]) == first
+    trades = [len(desk.get(f"/iserver/account/trades?accountId={desk.account}", wait=6)) for _ in range(2)]
+    assert trades == ([1, 1] if quirk == "kept" else [0, 1])
+    assert len(desk.get(orders, wait=6)["orders"]) == 1

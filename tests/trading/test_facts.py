@@ -108,7 +108,7 @@ async def test_each_thing_is_asked_once(room):
     }
     assert [broker.asked[name] for name in ("positions", "daily_pnl", "quote")] == [
         (ACCOUNT,),
-        (ACCOUNT,),
+        (ACCOUNT, False),
         (SPY.conid,),
     ]
     assert broker.asked["recent_orders"] == (ACCOUNT, ORDERS_AGE_S)
@@ -344,7 +344,7 @@ async def test_what_the_caller_knows_of_a_contract_is_not_asked_for_its_twin(roo
 
 @pytest.mark.parametrize("silent", ["none", "error"])
 async def test_profit_and_loss_that_is_not_told_stays_unknown(room, silent):
-    async def daily_pnl(_account_id):
+    async def daily_pnl(_account_id, *, select=False):
         if silent == "error":
             raise Unreachable("no answer")
 

@@ -142,6 +142,7 @@ class AuditQueue:
         self._starting = threading.Lock()
         self._waiting: list[Act] = []
         self._lost = 0
+        self._here = ""
         self._problem = ""
         self._not_purged: IbkitError | None = None
         self._purged_on: date | None = None
@@ -171,10 +172,14 @@ class AuditQueue:
             lambda: Act(at=at, actor=by, action=action, object=object_, result=result, address=address, details=details)
         )
 
+    def act_here(self) -> None:
+        """Orders are placed by who runs this program, whosever they are."""
+        self._here = local_actor()
+
     def order(self, planned: Planned, found: Intent | IbkitError) -> None:
         """Fits `trading.telling.Teller`."""
-        at = self._clock.now()
-        self.tell(lambda: order_act(planned, found, at))
+        at, by = self._clock.now(), self._here
+        self.tell(lambda: order_act(planned, found, at, by=by))
 
     def asking(self, asker: Asker) -> Asker:
         """`asker`, whose persons' answers are told."""
@@ -294,8 +299,8 @@ async def _note_alert(settings: Settings, error: IbkitError) -> None:
         await alerting.incidents.note(happening, channels=await alerting.channels.all())
 
 
-def order_act(planned: Planned, found: Intent | IbkitError, at: datetime) -> Act:
-    """What became of an order, a change or a cancel."""
+def order_act(planned: Planned, found: Intent | IbkitError, at: datetime, *, by: str = "") -> Act:
+    """What became of an order, a change or a cancel. by: who asked for it in the name of its user."""
     from ibkit.trading.intent import Intent
 
     intent = found if isinstance(found, Intent) else Intent(planned=planned, updated_at=planned.at)
@@ -308,6 +313,8 @@ def order_act(planned: Planned, found: Intent | IbkitError, at: datetime) -> Act
         "api_key": planned.api_key,
         "strategy": planned.strategy,
     }
+    if by and planned.user:
+        details["user"] = planned.user
     if isinstance(found, IbkitError):
         result = result_of(found)
         details |= {"code": found.code, "reason": found.message}
@@ -322,7 +329,7 @@ def order_act(planned: Planned, found: Intent | IbkitError, at: datetime) -> Act
         }
     return Act(
         at=at,
-        actor=planned.user or local_actor(),
+        actor=by or planned.user or local_actor(),
         action=f"orders.{planned.operation.value}",
         object=planned.intent_id,
         result=result,

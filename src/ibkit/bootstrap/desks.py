@@ -80,7 +80,10 @@ class Books:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
-    """One account of one login, ready to trade. observe: told of each step, in order."""
+    """One account of one login, ready to trade. observe: told of each step, in order.
+
+    user_id: whose orders they are that name nobody, "" for nobody's.
+    """
 
     settings: Settings
     client: Client
@@ -89,6 +92,7 @@ class Desk:
     gateway: OrderGateway
     account_id: AccountId
     observe: Observer
+    user_id: str = ""
 
     @property
     def clock(self) -> Clock:
@@ -250,10 +254,12 @@ async def desk_of(
     asker: Asker = unasked,
     observe: Observer = unobserved,
     account_id: AccountId | None = None,
+    user_id: str = "",
 ) -> Desk:
     """A desk around what is open already.
 
     asker: whom to show questions that the policy alone would decline. account_id: before that of the settings.
+    user_id: as in `Desk`.
     """
     broker = IbkrBroker(client)
     await broker.identify()
@@ -276,6 +282,7 @@ async def desk_of(
         alerts=books.alerts,
         observe=observe,
         told=untold if audit is None else audit.order,
+        user=user_id,
     )
     return Desk(
         settings=settings,
@@ -285,6 +292,7 @@ async def desk_of(
         gateway=gateway,
         account_id=account_id,
         observe=observe,
+        user_id=user_id,
     )
 
 

@@ -23,15 +23,13 @@ import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from ibkit.bootstrap.clients import read_settings
-from ibkit.bootstrap.connection_desk import no_such_connection, open_connection_desk
+from ibkit.bootstrap.connection_desk import no_such_connection
 from ibkit.bootstrap.connection_opening import open_connection
 from ibkit.bootstrap.connections import Connection, logged_out
-from ibkit.bootstrap.credential_desk import Asker
 from ibkit.bootstrap.desks import Desk
 from ibkit.bootstrap.edge import edges
-from ibkit.bootstrap.multi_user import check_licence, without_own_login
 from ibkit.bootstrap.session_book import OF_SETTINGS
-from ibkit.bootstrap.users import trading_user
+from ibkit.bootstrap.user_login import login_of_user
 from ibkit.client.blocking import has_uvloop
 from ibkit.errors import ConfigError, IbkitError
 from ibkit.model import (
@@ -203,12 +201,9 @@ class AsyncIBKRSessionAuth:
             if not settings.mock:
                 _ = settings.method  # raises what is missing
             return settings, None
-        await check_licence(settings)
-        user = await trading_user(settings, self.user_id)
+        user, own, row = await login_of_user(settings, self.user_id, self.connection_id)
         self.user_id = user.user_id
-        async with open_connection_desk(without_own_login(settings)) as desk:
-            name = self.connection_id or await desk.default_of(user.user_id)
-            return await desk.login(Asker.here(user.user_id), name)
+        return own, row
 
     def _confirmed(self, account_id: AccountId, validated: bool) -> bool:
         return validated and account_id == self._live_account

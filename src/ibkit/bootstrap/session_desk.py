@@ -1,4 +1,5 @@
-"""The session of the settings' login for commands: asked now, its history, put away, logged out, wanted again.
+"""The session of a login for commands, of the settings or of a user's connection: asked now, its history, put away,
+logged out, wanted again.
 
 A running service or worker hears of it through the database, within two seconds. Source: requirements SES-06, SES-10,
 SES-11, SES-13, SES-14.
@@ -124,5 +125,6 @@ async def open_session_desk(settings: Settings) -> AsyncIterator[SessionDesk]:
     """StorageError, ConfigError."""
     clock = clock_of(settings)
     async with open_connection_rows(settings) as rows:
-        row = await rows.ensure(row_of(settings, clock.now()))
+        row = await rows.get(*settings.of_user) if settings.of_user is not None else None
+        row = row or await rows.ensure(row_of(settings, clock.now()))
         yield SessionDesk(settings=settings, rows=rows, clock=clock, row=row)

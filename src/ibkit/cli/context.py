@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ibkit.errors import ConfigError
 
 if TYPE_CHECKING:
+    from ibkit.cli.flags import UserLogin
     from ibkit.settings import Settings
 
 __all__ = ["Options", "current", "load_settings", "log_lines", "placing", "split", "under_way", "use"]
@@ -77,13 +78,18 @@ def split(arguments: list[str]) -> tuple[Options, list[str]]:
     return Options(env_file=env_file, json="--json" in rest), rest
 
 
-def load_settings(flags: Mapping[str, str | None] | None = None, *, require_method: bool = True) -> Settings:
+def load_settings(
+    flags: Mapping[str, str | None] | None = None, *, require_method: bool = True, by: UserLogin | None = None
+) -> Settings:
     """The settings of this run. flags: variable name to the value a flag gave (None: flag not used).
 
-    require_method: False for commands that need no sign-in.
+    require_method: False for commands that need no sign-in. by: the user's connection to act by, None for that of the
+    settings.
     """
     given = {name: value for name, value in (flags or {}).items() if value is not None}
-    if require_method:
+    if by is not None:
+        settings = _of_user(by, given)
+    elif require_method:
         from ibkit.bootstrap import read_settings
 
         settings = read_settings(flags=given, env_file=_current.env_file)
@@ -94,6 +100,27 @@ def load_settings(flags: Mapping[str, str | None] | None = None, *, require_meth
     if settings.runtime.log_level is not None:
         _log_at(settings.runtime.log_level.upper())
     return settings
+
+
+def _of_user(by: UserLogin, flags: Mapping[str, str]) -> Settings:
+    """flags: account and environment alone, for they are the connection's own, and are only compared."""
+    from ibkit.bootstrap.user_login import settings_of_user
+    from ibkit.cli.running import go
+    from ibkit.settings import load
+
+    user = by.user
+    if user is None:
+        raise ConfigError(
+            "Invalid request: --connection: it is a user's, and no --user is given",
+            code="E-VALIDATION",
+            remedy="Name the user, too; `ibkit connection list` shows whose it is.",
+        )
+    settings = load(env_file=_current.env_file, require_method=False)
+    account_id, environment = flags.get("IBKR_ACCOUNT_ID"), flags.get("IBKR_ENV")
+    _, own, _ = go(
+        lambda: settings_of_user(settings, user, by.connection, account_id=account_id, environment=environment)
+    )
+    return own
 
 
 def log_lines(settings: Settings) -> None:

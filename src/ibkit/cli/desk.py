@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from ibkit.cli import context, output
+from ibkit.cli.flags import ByUser
 from ibkit.cli.live import confirm_live, refuse_before_connecting
 from ibkit.cli.running import go
 from ibkit.errors import IbkitError
@@ -29,9 +30,10 @@ def at_desk(
     yes_live: str | None,
     compete: bool,
     json: bool,
+    by: ByUser = None,
 ) -> int:
-    """`work` at the desk of the settings' account: the frame of every command that changes something."""
-    settings = context.load_settings({"IBKR_ACCOUNT_ID": account})
+    """`work` at the desk of the settings' account or a user's: the frame of every command that changes something."""
+    settings = context.load_settings({"IBKR_ACCOUNT_ID": account}, by=by)
     refuse_before_connecting(settings, live=live)
 
     async def run() -> int:
@@ -79,7 +81,18 @@ async def enter_desk(
             raise
     from ibkit.cli.person import asker_of
 
-    return await desk_of(settings, client, books, live_confirmed=confirmed, asker=asker_of(json=json), observe=watch())
+    user_id, _ = settings.of_user or ("", "")
+    if books.audit is not None and user_id:
+        books.audit.act_here()
+    return await desk_of(
+        settings,
+        client,
+        books,
+        live_confirmed=confirmed,
+        asker=asker_of(json=json),
+        observe=watch(),
+        user_id=user_id,
+    )
 
 
 async def look_after_earlier(desk: Desk) -> None:
@@ -91,11 +104,14 @@ async def look_after_earlier(desk: Desk) -> None:
         output.warn(alert.message)
 
 
-def key_or_new(given: str | None) -> Key:
+def key_or_new(given: str | None, desk: Desk | None = None) -> Key:
+    """desk: whose orders it is for: at a user's connection the key is that user's own, as it is over HTTP."""
     from ibkit.bootstrap import edges
     from ibkit.trading import check_key, make_key
+    from ibkit.trading.ref import key_of_user
 
-    return check_key(given) if given is not None else make_key(edges().random)
+    key = check_key(given) if given is not None else make_key(edges().random)
+    return key_of_user(desk.user_id, key) if desk is not None and desk.user_id else key
 
 
 def watch() -> Observer:

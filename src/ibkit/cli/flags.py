@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
 from cyclopts import Parameter
 
-__all__ = ["Account", "AllowDelayed", "Compete", "Env", "Json", "Live", "Yes", "YesLive", "flag", "option"]
+__all__ = [
+    "Account",
+    "AllowDelayed",
+    "ByUser",
+    "Compete",
+    "Env",
+    "Json",
+    "Live",
+    "UserLogin",
+    "Yes",
+    "YesLive",
+    "flag",
+    "option",
+]
 
 
 def flag(meaning: str) -> Parameter:
@@ -29,5 +43,17 @@ YesLive: TypeAlias = Annotated[
     str | None, Parameter(help="The live account, repeated, where nobody can be asked to type it.")
 ]
 Compete: TypeAlias = Annotated[bool, flag("Take the session over from another login of this user name.")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserLogin:
+    """Whose connection a command acts by; without a user that of the settings."""
+
+    user: Annotated[str | None, Parameter(help="Act by a connection of this user (ENABLE_MULTI_USER).")] = None
+    connection: Annotated[str | None, Parameter(help="Which of theirs [default: their default one].")] = None
+
+
+ByUser: TypeAlias = UserLogin | None
 AllowDelayed: TypeAlias = Annotated[bool, flag("Accept delayed or frozen quotes.")]
 Yes: TypeAlias = Annotated[bool, flag("Do it without asking.")]

@@ -45,12 +45,14 @@ def _change(change: Any, after: Any) -> str | None:
 
 def placed(outcome: Outcome, *, json: bool) -> int:
     """Tell how it ended; the exit code."""
+    from ibkit.trading.ref import own_key
+
     intent = outcome.intent
     error = outcome.error
     if json:
         output.emit(
             {
-                "key": intent.key,
+                "key": own_key(intent.key),
                 "intent": intent.intent_id,
                 "what": intent.label,
                 "state": intent.state,
@@ -73,7 +75,7 @@ def placed(outcome: Outcome, *, json: bool) -> int:
         output.say(f"Order {intent.order_id}: {intent.ticket.label}: {status}{again}")
         for leg in outcome.legs:
             output.say(f"  with {leg.order_id}: {leg.status.value}")
-        output.say(f"Key {intent.key}: repeating it never places a second order.")
+        output.say(f"Key {own_key(intent.key)}: repeating it never places a second order.")
     if error is None:
         return 0
     output.report(error, json=json)

@@ -10,9 +10,10 @@ from typing import Any
 from ibkit.cli.preview_text import exit_time, preview_document, preview_text
 from ibkit.cli.selling import Leg, Sale, shown
 from ibkit.cli.tables import orders_table, positions_table
-from ibkit.model import AccountId, Trail, to_cents
+from ibkit.model import AccountId, Key, Trail, to_cents
 from ibkit.settings import Settings
 from ibkit.trading import TradeResult
+from ibkit.trading.ref import own_key
 
 __all__ = ["Plan", "banner", "document", "last_line", "leg_text", "tables"]
 
@@ -61,7 +62,7 @@ def banner(plan: Plan, settings: Settings, account_id: AccountId) -> str:
         *([("Exit", exit_time(plan.exit_at))] if plan.exit_at else []),
         ("Account", f"{account_id} ({settings.environment.value})"),
         ("Signed in", method),
-        ("Key", f"{plan.key} (--key repeats this sale and never sells twice)"),
+        ("Key", f"{own_key(Key(plan.key))} (--key repeats this sale and never sells twice)"),
     ]
     return "\n".join([title, *(f"  {name:<10}{value}" for name, value in rows)])
 
@@ -160,7 +161,7 @@ def document(plan: Plan, settings: Settings, account_id: AccountId, sale: Sale) 
         "trail": None if plan.trail is None else plan.trail.label,
         "take_profit": plan.take_profit,
         "exit_at": plan.exit_at,
-        "key": plan.key,
+        "key": own_key(Key(plan.key)),
         "dry_run": plan.dry_run,
         "interrupted": sale.interrupted,
         "legs": [_leg(leg, result) for leg, result in sale.results],
@@ -196,7 +197,7 @@ def _leg(leg: Leg, result: TradeResult) -> dict[str, Any]:
         "message": result.message,
         "code": result.code or None,
         "remedy": result.remedy or None,
-        "key": result.key,
+        "key": own_key(Key(result.key)) if result.key else result.key,
         "trade_id": result.trade_id,
         "warnings": result.warnings,
         "details": result.details,

@@ -14,8 +14,9 @@ import anyio
 
 from ibkit.error_catalogue import CATALOGUE
 from ibkit.errors import IbkitError
-from ibkit.model import Conid, Order, OrderId, OrderStatus, Position, Right
+from ibkit.model import Conid, Key, Order, OrderId, OrderStatus, Position, Right
 from ibkit.trading import TradeResult
+from ibkit.trading.ref import own_key
 from ibkit.trading.selling.structure import long_strike
 
 if TYPE_CHECKING:
@@ -225,10 +226,11 @@ async def _check_stops(desk: Desk, sale: Sale) -> None:
             message = f"{result.message}; but the stop has filled meanwhile: the position is closed"
             sale.results[index] = (leg, dataclasses.replace(result, closed=True, message=message))
             continue
+        key = own_key(Key(str(result.key).rpartition(":")[0]))
         error = IbkitError(
             f"CRITICAL: {result.message}; but now stop order {number} is {status}: the position has no working stop",
             code="E-STOP-FAILED",
-            remedy=f"Repeat with --key {str(result.key).rpartition(':')[0]}: it places a new stop and sells nothing.",
+            remedy=f"Repeat with --key {key}: it places a new stop and sells nothing.",
         )
         unsure = dataclasses.replace(
             result, success=False, message=error.message, code=error.code, remedy=error.remedy, unsure=True

@@ -75,6 +75,8 @@ class IbkrBroker:
         self._asked: set[QuestionId] = set()
         self._told: Username | None = None
         self._last_mark: SessionMark | None = None
+        self._selection: tuple[AccountId | None, int] | None = None
+        self._reselected = False
         self._reads = RiskReads(ib)
         self._complete: dict[AccountId, deque[_Complete]] = {}
 
@@ -102,7 +104,21 @@ class IbkrBroker:
         return mark
 
     def _marked(self, opening: Opening) -> SessionMark:
+        self._note_selection(opening)
         return SessionMark(session=opening.session or "", trading_day=self._ib.clock.now().astimezone(NEW_YORK).date())
+
+    def _note_selection(self, opening: Opening) -> None:
+        """After another account was selected the lists have to be asked for anew: a first one may be empty or partial.
+
+        Source: docs/facts/accounts-and-portfolio.md §1.2; docs/facts/orders.md §9 rule 4.
+        """
+        selection = (opening.selected, self._reads.selections)
+        if selection == self._selection:
+            return
+        self._reselected = self._reselected or self._selection is not None
+        self._selection = selection
+        self._orders_read.clear()
+        self._fills_read.clear()
 
     async def accounts(self) -> tuple[Account, ...]:
         return await self._ib.accounts()
@@ -177,10 +193,11 @@ class IbkrBroker:
         asked_at = self._ib.clock.monotonic()
         orders, snapshot = await self._ib.orders(account_id)
         mark = await self._mark_now()
+        new = _first(self._orders_read, mark, account_id)
         read = OrdersRead(
             orders=tuple(order for order in orders if order.account_id == account_id),
-            complete=snapshot and len(orders) < LIVE_ORDERS_ROWS,
-            first=_first(self._orders_read, mark, account_id) or mark != before,
+            complete=snapshot and len(orders) < LIVE_ORDERS_ROWS and not (new and self._reselected),
+            first=new or mark != before,
             mark=mark,
         )
         if read.complete:
@@ -226,8 +243,8 @@ class IbkrBroker:
     async def order(self, order_id: OrderId) -> Order | None:
         return await self._ib.order(order_id)
 
-    async def daily_pnl(self, account_id: AccountId) -> DailyPnl | None:
-        return await self._reads.daily_pnl(account_id)
+    async def daily_pnl(self, account_id: AccountId, *, select: bool = False) -> DailyPnl | None:
+        return await self._reads.daily_pnl(account_id, select=select)
 
     async def trading_hours(self, contract: Contract) -> TradingHours | None:
         return await self._reads.trading_hours(contract)

@@ -9,6 +9,7 @@ Source: docs/facts/auth-and-sessions.md §2.4, §3.6, §4.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -28,7 +29,7 @@ from ibkit.errors import (
     UnexpectedAnswer,
     Unreachable,
 )
-from ibkit.model import AuthMethod, Secret, Username
+from ibkit.model import AccountId, AuthMethod, Secret, Username
 from ibkit.wire.codec import hidden_error
 from ibkit.wire.endpoint import Endpoint, Needs, Resend
 from ibkit.wire.refusals import Cure, cure_of
@@ -177,15 +178,17 @@ class Keeper:
             await self._advance(upto.value)
         return self.opening
 
-    async def answered_by(self, session: str | None) -> Opening:
-        """Take down which brokerage session answers now. It may change without an error to tell of it, as when somebody
-        logs the gateway in anew; then it is opened in the old one's place."""
+    async def answered_by(self, session: str | None, selected: str | None = None) -> Opening:
+        """Take down which brokerage session answers now, and which account it has selected. It may change without an
+        error to tell of it, as when somebody logs the gateway in anew; then it is opened in the old one's place."""
         async with self._turn:
             if session is not None and session != self.opening.session and self.level >= Needs.PRIMED_ACCOUNTS.value:
                 log.warning("the brokerage session changed")
                 self._ib.caches.new_session()
                 await self.opener.ask_accounts(self.suppressed)
                 self.generation += 1
+            elif selected and selected != self.opening.selected:
+                self.opener.opening = dataclasses.replace(self.opening, selected=AccountId(selected))
         return self.opening
 
     async def ready_for(self, endpoint: Endpoint) -> None:

@@ -1,7 +1,8 @@
 """What the risk controls ask of IBKR beside quotes and positions, each answer kept for as long as it may be used.
 
-Profit and loss may be asked once in 5 s, so one answer serves the orders of half a minute. Source:
-docs/facts/accounts-and-portfolio.md §0, §1.6; docs/facts/contracts-and-market-data.md §1.10, §1.16.
+Profit and loss may be asked once in 5 s, so one answer serves the orders of half a minute. IBKR tells it of the account
+that the session has selected, so another one is selected first. Source: docs/facts/accounts-and-portfolio.md §0, §1.2,
+§1.6; docs/facts/contracts-and-market-data.md §1.10, §1.16.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+
+import anyio
 
 from ibkit.client.caches import HOUR_S, Shelf
 from ibkit.client.client import Client
@@ -34,28 +37,39 @@ _USD = "USD"
 
 
 class RiskReads:
-    """Reads of one open client."""
+    """Reads of one open client. selections: how often an account was selected for one of them."""
 
     def __init__(self, ib: Client) -> None:
         self._ib = ib
+        self.selections = 0
+        self._one_account = anyio.Lock()
         self._pnl: Shelf[DailyPnl | None] = Shelf(life_s=_HALF_MINUTE_S)
         self._hours: Shelf[TradingHours] = Shelf(life_s=HOUR_S)
         self._rates: Shelf[Decimal] = Shelf(life_s=_MINUTE_S)
         self._health: Shelf[SessionHealth] = Shelf(life_s=_HALF_MINUTE_S, most=1)
 
-    async def daily_pnl(self, account_id: AccountId, *, patient: bool = True) -> DailyPnl | None:
-        """The first answer of a session is empty, so an empty one is asked for again; not if `patient` is off."""
-        known = self._pnl.get(account_id, self._ib.clock.monotonic())
-        if known is not None:
-            return known
-        rows = await self._pnl_rows()
-        if not rows and patient:
-            rows = await self._pnl_rows()
-        row = next((row for key, row in rows.items() if key.split(".")[0] == account_id), None)
-        if not isinstance(row, Mapping):
-            return None
-        told = DailyPnl(daily=figure(row.get("dpl")), net_liquidation=figure(row.get("nl")), at=self._ib.clock.now())
-        return self._pnl.put(account_id, told, self._ib.clock.monotonic())
+    async def daily_pnl(self, account_id: AccountId, *, patient: bool = True, select: bool = False) -> DailyPnl | None:
+        """None where IBKR tells of other accounts alone; with `select` the account is selected first.
+
+        The first answer of a session, and after a selection, is empty: it is asked for again, unless `patient` is off.
+        """
+        async with self._one_account:
+            known = self._pnl.get(account_id, self._ib.clock.monotonic())
+            if known is not None:
+                return known
+            opening = await self._ib.brokerage_accounts()
+            elsewhere = select and account_id in opening.accounts and opening.selected != account_id
+            if elsewhere:
+                await self._select(account_id)
+            row = await self._pnl_row(account_id, patient=patient)
+            if row is None and select and not elsewhere and await self._deselected(account_id):
+                await self._select(account_id)
+                row = await self._pnl_row(account_id, patient=patient)
+            if row is None:
+                return None
+            now = self._ib.clock.now()
+            told = DailyPnl(daily=figure(row.get("dpl")), net_liquidation=figure(row.get("nl")), at=now)
+            return self._pnl.put(account_id, told, self._ib.clock.monotonic())
 
     async def trading_hours(self, contract: Contract) -> TradingHours | None:
         known = self._hours.get(contract.conid, self._ib.clock.monotonic())
@@ -102,6 +116,22 @@ class RiskReads:
             reset_until=end,
         )
         return self._health.put("", health, self._ib.clock.monotonic())
+
+    async def _select(self, account_id: AccountId) -> None:
+        self.selections += 1  # before the call: a lost answer may have selected it, too
+        await self._ib.switch_account(account_id)
+
+    async def _deselected(self, account_id: AccountId) -> bool:
+        """Whether another process of this login has selected another account since we looked."""
+        opening = await self._ib.brokerage_accounts_now()
+        return account_id in opening.accounts and opening.selected != account_id
+
+    async def _pnl_row(self, account_id: AccountId, *, patient: bool) -> Mapping[str, Any] | None:
+        rows = await self._pnl_rows()
+        if not rows and patient:
+            rows = await self._pnl_rows()
+        row = next((row for key, row in rows.items() if key.split(".")[0] == account_id), None)
+        return row if isinstance(row, Mapping) else None
 
     async def _pnl_rows(self) -> Mapping[str, Any]:
         told: dict[str, Any] = await self._ib.request(PNL_PARTITIONED)

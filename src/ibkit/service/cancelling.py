@@ -114,7 +114,7 @@ class Cancelling:
             work.runs = [_of(first, desk.account_id) for desk in desks]
             async with anyio.create_task_group() as tasks:
                 for run, desk in zip(work.runs, desks, strict=True):
-                    tasks.start_soon(self._cancel, run, login, desk)
+                    tasks.start_soon(self._cancel, run, login, desk, len(desks))
         except NotFound:  # it is another login's account
             work.runs = []
         except IbkitError as error:
@@ -125,10 +125,11 @@ class Cancelling:
         finally:
             work.done.set()
 
-    async def _cancel(self, run: CancelRun, login: Login, desk: OrderDesk) -> None:
+    async def _cancel(self, run: CancelRun, login: Login, desk: OrderDesk, sharing: int) -> None:
         try:
             key = make_key(self._random)
-            run.result = await desk.gateway.cancel_all(desk.account_id, key=key, user=run.by)
+            account_id = desk.account_id
+            run.result = await desk.gateway.cancel_all(account_id, key=key, user=run.by, sharing=sharing)
         except IbkitError as error:  # the disk
             await _failed(run, login, error)
 

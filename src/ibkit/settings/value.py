@@ -74,6 +74,12 @@ class Settings:
         return AccountId(self.general.account_id) if self.general.account_id else None
 
     @property
+    def of_user(self) -> tuple[str, str] | None:
+        """Id of the user and name of the connection that these settings are for; None for the settings' own login."""
+        user_id, known, connection_id = self.owner.partition("\0")
+        return (user_id, connection_id) if known else None
+
+    @property
     def mock(self) -> bool:
         return self.general.provider == "mock"
 

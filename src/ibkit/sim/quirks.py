@@ -259,6 +259,9 @@ class Quirks:
     """World seconds after which an execution is told again, with commission and order id. §5.5 [recorded], §9."""
     filters_silence_sor: bool = True
     """A filtered REST read of the orders silences `sor` until one with force=true. §5.4 (ibind#129) [client]."""
+    after_switch: Literal["unprimed", "empty", "kept"] = "unprimed"
+    """The first list of orders and of trades after another account was selected: as a session's first, empty though it
+    is called a snapshot, or as ever. docs/facts/accounts-and-portfolio.md §1.2 [advice], orders.md §9 rule 4."""
     sor_of_all_accounts: bool = True
     """`sor` and `str` tell of all accounts of the user, or of the selected one. Open [sim]."""
     spl_every_s: float = 30.0

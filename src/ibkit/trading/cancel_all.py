@@ -28,6 +28,9 @@ from ibkit.trading.timeline import Observer, Step, StepKind
 __all__ = ["CancelAllResult", "CancelEverything"]
 
 WITHIN_S = 30.0
+FURTHER_S = 60.0
+"""More for each further account of the login: its reads and those of whoever watches it wait in one queue, and the
+first of each after another account was selected proves nothing."""
 _READS = 3
 _PAUSE_S = 1.0
 _ROUND_S = 10.0
@@ -71,12 +74,13 @@ class CancelEverything:
     door: Canceller
     user: str = ""
 
-    async def run(self, account_id: AccountId, key: Key) -> CancelAllResult:
-        begun = self.clock.monotonic()
+    async def run(self, account_id: AccountId, key: Key, *, sharing: int = 1) -> CancelAllResult:
+        """sharing: of so many accounts of the login the orders are cancelled at once; they share the list."""
+        begun, within_s = self.clock.monotonic(), WITHIN_S + FURTHER_S * (sharing - 1)
         asked: dict[OrderId, float] = {}
         errors: dict[OrderId, str] = {}
         empty, left, counted = 0, tuple[Order, ...](), list[OrdersRead]()
-        while self.clock.monotonic() - begun < WITHIN_S:
+        while self.clock.monotonic() - begun < within_s:
             own = await self._read(account_id)
             # Whoever watches reads the same list, and takes every other turn: what is read there counts as well.
             others = self.broker.orders_read_since(account_id, begun)
@@ -95,7 +99,7 @@ class CancelEverything:
             await self.clock.sleep(_PAUSE_S)
         complete = empty >= _READS
         if not complete:
-            await self.door.raise_alert(self._alert(account_id, key, left))
+            await self.door.raise_alert(self._alert(account_id, key, left, within_s))
         numbers = {row.order_id for row in left}
         return CancelAllResult(
             account_id=account_id,
@@ -131,13 +135,13 @@ class CancelEverything:
         else:
             errors.pop(row.order_id, None)
 
-    def _alert(self, account_id: AccountId, key: Key, left: tuple[Order, ...]) -> Alert:
+    def _alert(self, account_id: AccountId, key: Key, left: tuple[Order, ...], within_s: float) -> Alert:
         what = ", ".join(f"{row.order_id} ({row.raw_status})" for row in left) or "IBKR showed no complete list"
         return Alert(
             kind=AlertKind.CANCEL_ALL,
             severity=Severity.CRITICAL,
             subject=account_id,
-            message=f"CRITICAL: {account_id}: not proven within {WITHIN_S:.0f} s that all orders are cancelled: {what}",
+            message=f"CRITICAL: {account_id}: not proven within {within_s:.0f} s that all orders are cancelled: {what}",
             at=self.clock.now(),
             details={"account": account_id, "key": key},
         )

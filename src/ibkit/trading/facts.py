@@ -45,6 +45,17 @@ _OPTIONS = (SecType.OPTION, SecType.FUTURE_OPTION)
 
 
 @dataclass(frozen=True, slots=True)
+class _Worth:
+    """Of an account, in its base currency. unknown: why the day's profit and loss is not known."""
+
+    net_liquidation: Decimal | None = None
+    daily: Decimal | None = None
+    at: datetime | None = None
+    currency: str | None = None
+    unknown: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class FactFinder:
     broker: Broker
     journal: Journal
@@ -57,8 +68,13 @@ class FactFinder:
         """What a cancel needs: whose login this is."""
         return Facts(broker_is_paper=await self.broker.is_paper(), live_confirmed=self.live_confirmed)
 
-    async def gather(self, planned: Planned, *, given: Facts | None) -> Facts:
-        """`given` completed for what is planned: what is missing or too old is asked of the broker."""
+    async def gather(self, planned: Planned, *, given: Facts | None, talking: bool = False) -> Facts:
+        """`given` completed for what is planned: what is missing or too old is asked of the broker.
+
+        talking: the caller holds the conversation that the intent is of, so its account may be selected
+        (`Broker.daily_pnl`). What was planned under another name of the login is talked about in that name's lane.
+        """
+        talking = talking and planned.username == self.broker.username
         assert planned.ticket is not None, "a cancel needs its login alone"
         tickets = (planned.ticket, *planned.others)
         facts = dataclasses.replace(
@@ -71,7 +87,7 @@ class FactFinder:
             return await self._with_grids(tickets, dataclasses.replace(facts, reduces=True))
         limits = await self.book.limits(scope_of(planned))
         facts = await self._with_orders(planned, facts)
-        facts = await self._with_account(planned.account_id, tickets, facts, limits)
+        facts = await self._with_account(planned.account_id, tickets, facts, limits, talking=talking)
         facts = await self._with_grids(tickets, facts)
         if limits.regular_hours:
             facts = await self._with_hours(tickets, facts)
@@ -155,14 +171,14 @@ class FactFinder:
         return known is not None and same_ref(known.ref, row.ref) and known.order_id in (None, row.order_id)
 
     async def _with_account(
-        self, account_id: AccountId, tickets: tuple[OrderTicket, ...], facts: Facts, limits: Limits
+        self, account_id: AccountId, tickets: tuple[OrderTicket, ...], facts: Facts, limits: Limits, *, talking: bool
     ) -> Facts:
         read_at = self.clock.now()
         positions = await self.broker.positions(account_id)
         wanted = {ticket.contract.currency for ticket in tickets} | {p.contract.currency for p in positions}
         needs_worth = limits.max_exposure is not None or limits.max_daily_loss_pct is not None
-        pnl = await self._pnl(account_id) if needs_worth else None
-        base = await self._currency(account_id) if pnl is not None else None
+        worth = await self._worth(account_id, select=talking) if needs_worth else _Worth()
+        base = worth.currency
         rates = await self._rates(wanted | ({base} if base else set()), facts.rates)
         rate = rates.get(base or "")
         held = sum((p.quantity for p in positions if p.contract.conid == tickets[0].contract.conid), Decimal(0))
@@ -173,18 +189,26 @@ class FactFinder:
             position=held,
             open_short_options=_short_options(positions),
             rates=rates,
-            net_liquidation=_times(None if pnl is None else pnl[0], rate),
-            daily_pnl=_times(None if pnl is None else pnl[1], rate),
-            pnl_at=None if pnl is None else pnl[2],
+            net_liquidation=_times(worth.net_liquidation, rate),
+            daily_pnl=_times(worth.daily, rate),
+            pnl_at=worth.at,
+            pnl_unknown=worth.unknown,
         )
 
-    async def _pnl(self, account_id: AccountId) -> tuple[Decimal | None, Decimal | None, datetime] | None:
-        """Net liquidation, the day's profit and loss, and of when. What cannot be read is not known."""
+    async def _worth(self, account_id: AccountId, *, select: bool) -> _Worth:
+        """What cannot be read is not known; net liquidation then stands in the account's own summary, too."""
         try:
-            told = await self.broker.daily_pnl(account_id)
+            told = await self.broker.daily_pnl(account_id, select=select)
+            why = f"IBKR tells it of the account that its session has selected, and did not of {account_id}"
+        except IbkitError as error:
+            told, why = None, f"asked of {account_id}, IBKR told nothing: {error.message}"
+        if told is not None:
+            return _Worth(told.net_liquidation, told.daily, told.at, await self._currency(account_id))
+        try:
+            summary = await self.broker.summary(account_id)
         except IbkitError:
-            return None
-        return None if told is None else (told.net_liquidation, told.daily, told.at)
+            return _Worth(unknown=why)
+        return _Worth(summary.net_liquidation, currency=summary.currency, unknown=why)
 
     async def _currency(self, account_id: AccountId) -> str | None:
         accounts = await self.broker.accounts()

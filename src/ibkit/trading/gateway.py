@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 
 from ibkit.clock import Clock
@@ -67,6 +67,7 @@ class OrderGateway:
     on_broken:       what to do about a bracket of which a child was refused.
     alerts:          where alerts are kept that belong to no single intent.
     told:            told of each intent once it is at rest, after its caller's part is done.
+    user:            who asks where a call names nobody; "" is nobody's.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class OrderGateway:
         alerts: Alerts | None = None,
         observe: Observer = unobserved,
         told: Teller = untold,
+        user: str = "",
     ) -> None:
         self._broker = broker
         self._told = told
@@ -100,7 +102,7 @@ class OrderGateway:
         self._forgotten_at: float | None = None
         self.tracker = Tracker(broker, journal, clock)
         self._facts = FactFinder(broker, journal, self.tracker, clock, risk, live_confirmed)
-        self.intake = Intake(journal=journal, clock=clock, tenant=tenant, environment=environment, risk=risk)
+        self.intake = Intake(journal=journal, clock=clock, tenant=tenant, environment=environment, risk=risk, user=user)
         self._groups = GroupKeeper(broker, journal, clock, observe, self, on_broken)
         self._recovery = Recovery(
             broker=broker,
@@ -191,13 +193,21 @@ class OrderGateway:
     ) -> tuple[Reading, ...]:
         """What each control says of an order that is only wished for; nothing is stored and nothing is sent."""
         planned = self.intake.order(
-            self._broker.username, ticket, key=_NO_KEY, others=others, group=group, asked=asked or Asked()
+            self._broker.username,
+            ticket,
+            key=_NO_KEY,
+            others=others,
+            group=group,
+            asked=asked or Asked(),
         )
         known = await self._facts.gather(planned, given=facts)
+        if known.pnl_unknown:  # an order finds its account selected, for it is in no other one's conversation
+            with suppress(InFlight):
+                async with self._conversation_of((self._broker.username,), TWIN_WAIT_S):
+                    known = await self._facts.gather(planned, given=known, talking=True)
         now = self._clock.now()
         state = await self._risk.state(scope_of(planned), now, read_at=known.read_at)
-        expires_at = now + timedelta(seconds=state.limits.max_age_s)
-        planned = dataclasses.replace(planned, at=now, expires_at=expires_at)
+        planned = dataclasses.replace(planned, at=now, expires_at=now + timedelta(seconds=state.limits.max_age_s))
         return assess(case_of(planned, known, state, stage=Stage.INTAKE, now=now))
 
     async def cancelling_all(self, account_id: AccountId) -> bool:
@@ -243,15 +253,14 @@ class OrderGateway:
         planned = self.intake.cancel(self._broker.username, account_id, order_id, key=key, user=user)
         return await self._run(planned, None)
 
-    async def cancel_all(self, account_id: AccountId, *, key: Key, user: str = "") -> CancelAllResult:
+    async def cancel_all(self, account_id: AccountId, *, key: Key, user: str = "", sharing: int = 1) -> CancelAllResult:
         """Cancel every working order of the account, also those of others, until the broker shows none any more.
 
         Protective stops are among them. It ends after three complete reads without a working order, or after 30 s with
-        an alert and what is left. Errors of single cancels are in the result.
+        an alert and what is left. Errors of single cancels are in the result. sharing: as in `CancelEverything.run`.
         """
-        return await CancelEverything(self._broker, self._journal, self._clock, self._observe, self, user).run(
-            account_id, check_key(key)
-        )
+        work = CancelEverything(self._broker, self._journal, self._clock, self._observe, self, user)
+        return await work.run(account_id, check_key(key), sharing=sharing)
 
     async def cancel_rest(self, intent: Intent, *, user: str = "") -> Intent:
         """`intent` after what is open of its order was cancelled; a cancel that came to nothing is tried anew.
@@ -469,7 +478,7 @@ class OrderGateway:
     async def _gather(self, planned: Planned, given: Facts | None) -> Facts:
         if planned.ticket is None:
             return await self._facts.login()
-        return await self._facts.gather(planned, given=given)
+        return await self._facts.gather(planned, given=given, talking=True)
 
     async def _store(self, planned: Planned) -> Intent:
         intent, new = await self.intake.store(planned)

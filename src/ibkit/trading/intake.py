@@ -46,13 +46,17 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intake:
-    """tenant: whose keys these are. risk: says how old an order may be when it is sent (control RC-26)."""
+    """tenant: whose keys these are. risk: says how old an order may be when it is sent (control RC-26).
+
+    user: who asks where a wish names nobody; "" is nobody's.
+    """
 
     journal: Journal
     clock: Clock
     tenant: str
     environment: Environment
     risk: RiskBook
+    user: str = ""
 
     def order(
         self,
@@ -135,7 +139,7 @@ class Intake:
             purpose=asked.purpose,
             reduces=asked.reduces,
             confirm=asked.confirm,
-            user=asked.user,
+            user=asked.user or self.user,
             api_key=asked.api_key,
             strategy=asked.strategy,
             allow_duplicate=asked.allow_duplicate,

@@ -119,7 +119,8 @@ class SessionMark:
 class OrdersRead:
     """One read of an account's live orders.
 
-    complete: the broker said `snapshot:true`, unfiltered, and the list was not cut (< 1,000 rows).
+    complete: the broker said `snapshot:true`, unfiltered, and the list was not cut (< 1,000 rows), and it is not the
+              first since another account was selected.
     first:    it was the session's first read, which proves nothing.
     """
 
@@ -243,8 +244,12 @@ class Broker(Protocol):
 
     async def read_fills(self, account_id: AccountId, *, days: int = 1) -> FillsRead: ...
 
-    async def daily_pnl(self, account_id: AccountId) -> DailyPnl | None:
-        """At most 30 s old; None where IBKR does not say (it tells of the selected account alone)."""
+    async def daily_pnl(self, account_id: AccountId, *, select: bool = False) -> DailyPnl | None:
+        """At most 30 s old; None where IBKR does not say: it tells of the account that the session has selected.
+
+        select: the account may be selected for it. Of a login's accounts only one is at a time, so this is for whoever
+        holds the conversation of its user name.
+        """
         ...
 
     async def trading_hours(self, contract: Contract) -> TradingHours | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cyclopts
 
 from ibkit.cli import context, output
-from ibkit.cli.flags import Compete, Json
+from ibkit.cli.flags import ByUser, Compete, Json
 from ibkit.cli.running import go, signed_in
 
 __all__ = ["app"]
@@ -14,9 +14,9 @@ app = cyclopts.App(name="accounts", help="The accounts of the login.")
 
 
 @app.command(name="list")
-def list_(*, compete: Compete = False, json: Json = False) -> None:
+def list_(*, compete: Compete = False, by: ByUser = None, json: Json = False) -> None:
     """The accounts of the login: id, kind, currency, environment."""
-    settings = context.load_settings()
+    settings = context.load_settings(by=by)
 
     async def work() -> None:
         async with signed_in(settings, compete=compete) as ib:
@@ -31,9 +31,9 @@ def list_(*, compete: Compete = False, json: Json = False) -> None:
 
 
 @app.command
-def show(account: str | None = None, /, *, compete: Compete = False, json: Json = False) -> None:
+def show(account: str | None = None, /, *, compete: Compete = False, by: ByUser = None, json: Json = False) -> None:
     """Balances and margins of one account; a dash is a figure that IBKR did not give."""
-    settings = context.load_settings({"IBKR_ACCOUNT_ID": account})
+    settings = context.load_settings({"IBKR_ACCOUNT_ID": account}, by=by)
 
     async def work() -> None:
         async with signed_in(settings, compete=compete) as ib:

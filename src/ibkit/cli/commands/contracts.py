@@ -8,7 +8,7 @@ import cyclopts
 
 from ibkit.cli import context, output
 from ibkit.cli.asking import day, right_of, today_in_new_york, wrong
-from ibkit.cli.flags import Compete, Json, option
+from ibkit.cli.flags import ByUser, Compete, Json, option
 from ibkit.cli.running import go, signed_in
 from ibkit.model import Contract, Right
 
@@ -24,10 +24,11 @@ def find(
     *,
     exchange: Annotated[str | None, option("The exchange, where a symbol is listed on several.")] = None,
     compete: Compete = False,
+    by: ByUser = None,
     json: Json = False,
 ) -> None:
     """The stock, ETF or index that a symbol means, on its American listing."""
-    settings = context.load_settings()
+    settings = context.load_settings(by=by)
 
     async def work() -> None:
         async with signed_in(settings, compete=compete) as ib:
@@ -49,10 +50,11 @@ def options(
     right: Annotated[str | None, option("P or C [default: both].")] = None,
     near: Annotated[int, option("How many strikes around the price; 0 for all.")] = 20,
     compete: Compete = False,
+    by: ByUser = None,
     json: Json = False,
 ) -> None:
     """The options of one expiry: strikes and contract ids."""
-    settings = context.load_settings()
+    settings = context.load_settings(by=by)
     if near < 0:
         raise wrong("--near", "use 0 or more")
     rights = [right_of("--right", right)] if right else [Right.PUT, Right.CALL]
@@ -79,9 +81,11 @@ def options(
 
 
 @app.command
-def expiries(symbol: str, /, *, count: int = 10, compete: Compete = False, json: Json = False) -> None:
+def expiries(
+    symbol: str, /, *, count: int = 10, compete: Compete = False, by: ByUser = None, json: Json = False
+) -> None:
     """The next days on which options of a symbol expire."""
-    settings = context.load_settings()
+    settings = context.load_settings(by=by)
 
     async def work() -> None:
         async with signed_in(settings, compete=compete) as ib:

@@ -10,7 +10,7 @@ import cyclopts
 
 from ibkit.cli import context, output
 from ibkit.cli.asking import confirmed, day, number, wrong
-from ibkit.cli.flags import Account, Compete, Json, Live, Yes, YesLive, flag, option
+from ibkit.cli.flags import Account, ByUser, Compete, Json, Live, Yes, YesLive, flag, option
 from ibkit.cli.running import go, signed_in
 from ibkit.cli.tables import orders_table
 from ibkit.cli.ticketing import ORDER_TYPES, Wish
@@ -33,10 +33,11 @@ def list_(
     account: Account = None,
     working: Annotated[bool, flag("Only those that still work.")] = False,
     compete: Compete = False,
+    by: ByUser = None,
     json: Json = False,
 ) -> None:
     """The orders of today and those still working, as the broker lists them."""
-    settings = context.load_settings({"IBKR_ACCOUNT_ID": account})
+    settings = context.load_settings({"IBKR_ACCOUNT_ID": account}, by=by)
 
     async def work() -> None:
         from ibkit.client import IbkrBroker
@@ -59,9 +60,11 @@ def list_(
 
 
 @app.command
-def show(order_id: str, /, *, account: Account = None, compete: Compete = False, json: Json = False) -> None:
+def show(
+    order_id: str, /, *, account: Account = None, compete: Compete = False, by: ByUser = None, json: Json = False
+) -> None:
     """One order in full."""
-    settings = context.load_settings({"IBKR_ACCOUNT_ID": account})
+    settings = context.load_settings({"IBKR_ACCOUNT_ID": account}, by=by)
 
     async def work() -> None:
         async with signed_in(settings, compete=compete) as ib:
@@ -117,6 +120,7 @@ def place(
     confirm: Annotated[tuple[str, ...], option("Message id of a question to answer with yes.")] = (),
     allow_duplicate: Annotated[bool, flag("Also where the same order was placed seconds ago.")] = False,
     compete: Compete = False,
+    by: ByUser = None,
     json: Json = False,
 ) -> int:
     """Place an order, or a bracket, at most once for its key.
@@ -146,6 +150,7 @@ def place(
         from ibkit.cli.desk import key_or_new
         from ibkit.cli.order_text import placed, previewed
         from ibkit.trading.groups import check_group
+        from ibkit.trading.ref import own_key
 
         ticket, others = await wish.tickets(desk)
         check_group(ticket, others, wish.group)
@@ -157,8 +162,8 @@ def place(
             if not confirmed("Send it? [y/N] "):
                 output.warn("Nothing was sent.")
                 return 5
-        named = key_or_new(key)
-        with context.placing(named):
+        named = key_or_new(key, desk)
+        with context.placing(own_key(named)):
             outcome = await desk.gateway.submit(
                 ticket,
                 key=named,
@@ -171,7 +176,7 @@ def place(
 
     from ibkit.cli.desk import at_desk
 
-    return at_desk(work, account=account, live=live, yes_live=yes_live, compete=compete, json=json)
+    return at_desk(work, account=account, live=live, yes_live=yes_live, compete=compete, json=json, by=by)
 
 
 @app.command
@@ -218,6 +223,7 @@ def cancel(
     yes: Yes = False,
     key: Annotated[str | None, option(_KEY)] = None,
     compete: Compete = False,
+    by: ByUser = None,
     json: Json = False,
 ) -> int:
     """Cancel an order and wait for its end: cancelled, or filled after all."""
@@ -231,7 +237,7 @@ def cancel(
             from ibkit.cli.desk import key_or_new
             from ibkit.cli.order_text import cancelled_all
 
-            return cancelled_all(await desk.gateway.cancel_all(desk.account_id, key=key_or_new(key)), json=json)
+            return cancelled_all(await desk.gateway.cancel_all(desk.account_id, key=key_or_new(key, desk)), json=json)
         result = await _cancel_one(desk, OrderId(order_id), key)
         if json:
             output.emit(result)
@@ -241,7 +247,7 @@ def cancel(
 
     from ibkit.cli.desk import at_desk
 
-    return at_desk(work, account=account, live=live, yes_live=yes_live, compete=compete, json=json)
+    return at_desk(work, account=account, live=live, yes_live=yes_live, compete=compete, json=json, by=by)
 
 
 @app.command
@@ -258,6 +264,7 @@ def modify(
     key: Annotated[str | None, option(_KEY)] = None,
     confirm: Annotated[tuple[str, ...], option("Message id of a question to answer with yes.")] = (),
     compete: Compete = False,
+    by: ByUser = None,
     json: Json = False,
 ) -> int:
     """Change the quantity or a price of a working order."""
@@ -276,7 +283,7 @@ def modify(
         if order is None:
             raise _unknown(order_id)
         ticket = await _changed(desk, order, given)
-        outcome = await desk.gateway.modify(order.order_id, ticket, key=key_or_new(key), confirm=confirm)
+        outcome = await desk.gateway.modify(order.order_id, ticket, key=key_or_new(key, desk), confirm=confirm)
         outcome.require()
         if json:
             output.emit({"order_id": order.order_id, "state": outcome.state.value, "ticket": ticket.label})
@@ -286,7 +293,7 @@ def modify(
 
     from ibkit.cli.desk import at_desk
 
-    return at_desk(work, account=account, live=live, yes_live=yes_live, compete=compete, json=json)
+    return at_desk(work, account=account, live=live, yes_live=yes_live, compete=compete, json=json, by=by)
 
 
 async def _changed(desk: Desk, order: Order, given: dict[str, Decimal]) -> OrderTicket:
@@ -327,7 +334,7 @@ async def _cancel_one(desk: Desk, order_id: OrderId, key: str | None) -> dict[st
     from ibkit.cli.desk import key_or_new
     from ibkit.trading import IntentState
 
-    outcome = await desk.gateway.cancel(desk.account_id, order_id, key=key_or_new(key))
+    outcome = await desk.gateway.cancel(desk.account_id, order_id, key=key_or_new(key, desk))
     outcome.require()
     intent = outcome.intent
     match outcome.state:

@@ -9,7 +9,7 @@ import cyclopts
 
 from ibkit.cli import context, output
 from ibkit.cli.asking import number, wrong
-from ibkit.cli.flags import Account, Compete, Json, Live, Yes, YesLive, flag, option
+from ibkit.cli.flags import Account, ByUser, Compete, Json, Live, Yes, YesLive, flag, option
 from ibkit.cli.running import go, signed_in
 from ibkit.cli.tables import positions_table
 from ibkit.errors import ConfigError, IbkitError
@@ -34,10 +34,11 @@ def list_(
     account: Account = None,
     zero: Annotated[bool, flag("Closed positions that IBKR still lists, too.")] = False,
     compete: Compete = False,
+    by: ByUser = None,
     json: Json = False,
 ) -> None:
     """All positions of an account, or an error; never a part of them."""
-    settings = context.load_settings({"IBKR_ACCOUNT_ID": account})
+    settings = context.load_settings({"IBKR_ACCOUNT_ID": account}, by=by)
 
     async def work() -> None:
         async with signed_in(settings, compete=compete) as ib:
@@ -64,6 +65,7 @@ def close(
     live: Live = False,
     yes_live: YesLive = None,
     compete: Compete = False,
+    by: ByUser = None,
     json: Json = False,
 ) -> int:
     """Close a position, whole; its stop and take profit are taken off first, and put back if it fails.
@@ -71,19 +73,20 @@ def close(
     A leg of a spread closes the spread.
     """
     from ibkit.cli.desk import at_desk, key_or_new, look_after_earlier
+    from ibkit.trading.ref import own_key
 
     limit = None if limit_price is None else number("--limit-price", limit_price)
     if limit is not None and limit <= 0:
         raise wrong("--limit-price", f"{limit} is not above 0")
-    own = key_or_new(key)
 
     async def work(desk: Desk) -> int:
-        output.warn(f"key {own}")
+        own = key_or_new(key, desk)
+        output.warn(f"key {own_key(own)}")
         await look_after_earlier(desk)
         result = await desk.closer().close_position(Conid(conid), key=own, limit_price=limit, confirm=confirm)
         return tell_close(result, json=json)
 
-    return at_desk(work, account=account, live=live, yes_live=yes_live, compete=compete, json=json)
+    return at_desk(work, account=account, live=live, yes_live=yes_live, compete=compete, json=json, by=by)
 
 
 @app.command
@@ -96,6 +99,7 @@ def close_all(
     live: Live = False,
     yes_live: YesLive = None,
     compete: Compete = False,
+    by: ByUser = None,
     json: Json = False,
 ) -> int:
     """Cancel the account's orders and close all of its options at market, one by one, each told."""
@@ -106,15 +110,15 @@ def close_all(
             remedy="Repeat with --yes.",
         )
     from ibkit.cli.desk import at_desk, key_or_new, look_after_earlier
-
-    own = key_or_new(key)
+    from ibkit.trading.ref import own_key
 
     async def work(desk: Desk) -> int:
-        output.warn(f"key {own}")
+        own = key_or_new(key, desk)
+        output.warn(f"key {own_key(own)}")
         await look_after_earlier(desk)
         return _tell_all(await desk.close_all().run(key=own, confirm=confirm), json=json)
 
-    return at_desk(work, account=account, live=live, yes_live=yes_live, compete=compete, json=json)
+    return at_desk(work, account=account, live=live, yes_live=yes_live, compete=compete, json=json, by=by)
 
 
 def tell_close(result: CloseResult, *, json: bool) -> int:

@@ -8,7 +8,7 @@ import cyclopts
 
 from ibkit.cli import context, output
 from ibkit.cli.asking import day, number, right_of, wrong
-from ibkit.cli.flags import Compete, Json, option
+from ibkit.cli.flags import ByUser, Compete, Json, option
 from ibkit.cli.running import go, signed_in
 from ibkit.model import Conid, Quote
 
@@ -27,10 +27,11 @@ def quote(
     right: Annotated[str | None, option("Of an option: P or C.")] = None,
     conid: Annotated[int | None, option("The contract by its number, instead of all that.")] = None,
     compete: Compete = False,
+    by: ByUser = None,
     json: Json = False,
 ) -> None:
     """Bid, ask and last of a stock, an index or an option."""
-    settings = context.load_settings()
+    settings = context.load_settings(by=by)
     of_option = (expiry, strike, right)
     if (symbol is None) == (conid is None):
         raise wrong("symbol", "give a symbol, or --conid")

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import cyclopts
 
 from ibkit.cli import context, output
-from ibkit.cli.asking import day, number
-from ibkit.cli.flags import Account, AllowDelayed, Compete, Env, Json, Live, Yes, YesLive, flag, option
+from ibkit.cli.asking import day, number, wrong
+from ibkit.cli.flags import Account, AllowDelayed, ByUser, Compete, Env, Json, Live, Yes, YesLive, flag, option
 from ibkit.cli.running import go
 from ibkit.cli.sale_flags import check_conflicts, profit_part, trail_of
 from ibkit.errors import IbkitError
-from ibkit.model import AccountId
+from ibkit.model import AccountId, Key
 from ibkit.settings import Settings
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ def sell_option(
         bool, flag("Record trades in a file instead of the database (`ibkit trades import-journal`).")
     ] = False,
     start_cleanup: Annotated[bool, flag("After a sale, start the worker in the background where none runs.")] = False,
+    by: ByUser = None,
     json: Json = False,
 ) -> int:
     """Sell a put, a call or both, each with a stop."""
@@ -149,7 +150,9 @@ def sell_option(
             start_cleanup=start_cleanup,
         )
     )
-    settings = context.load_settings({"IBKR_ACCOUNT_ID": account, "IBKR_ENV": env})
+    if by is not None and start_cleanup:
+        raise wrong("--start-cleanup", "a user's connection is watched by the service; no worker is started for it")
+    settings = context.load_settings({"IBKR_ACCOUNT_ID": account, "IBKR_ENV": env}, by=by)
     if not dry_run:
         from ibkit.cli.live import refuse_before_connecting
 
@@ -176,7 +179,7 @@ async def _sell(ask: Ask, settings: Settings) -> int:
             no_db=ask.no_db,
             changes=not ask.dry_run,
         )
-        plan, begun = await plan_of(ask, desk, key=key_or_new(ask.key))
+        plan, begun = await plan_of(ask, desk, key=key_or_new(ask.key, desk))
         keys = leg_keys(plan.key, ask.rights)
         _say_banner(ask, plan, settings, desk)
         if not ask.dry_run:
@@ -228,8 +231,13 @@ def _terms(ask: Ask, plan: Plan, *, dry_run: bool) -> dict[str, Any]:
 def _say_banner(ask: Ask, plan: Plan, settings: Settings, desk: Desk) -> None:
     from ibkit.bootstrap.worker import watches, worker_status
     from ibkit.cli.sale_text import banner
+    from ibkit.trading.ref import own_key
 
-    if plan.exit_at is not None and not settings.mock:  # the simulated broker ends with this process, and all it sold
+    if plan.exit_at is not None and settings.of_user is not None:
+        output.warn(
+            "note: only a service that runs (`ibkit serve`) watches a user's connection, and closes at the time"
+        )
+    elif plan.exit_at is not None and not settings.mock:  # the simulated broker ends with this process, and all it sold
         status = worker_status(settings)
         if status is None and not ask.start_cleanup:
             output.warn("note: no worker runs, which would close it at its time: start one with `ibkit worker`")
@@ -238,7 +246,7 @@ def _say_banner(ask: Ask, plan: Plan, settings: Settings, desk: Desk) -> None:
             output.warn(f"note: the worker that runs does not watch {account_id}, so it would not close it at its time")
     if ask.json:
         # A person who watches a JSON run still needs the key if it is cut short.
-        output.warn(f"key {plan.key}")
+        output.warn(f"key {own_key(Key(plan.key))}")
         return
     output.say(banner(plan, settings, desk.account_id))
     output.say()

@@ -10,7 +10,7 @@ import cyclopts
 from ibkit.cli import context, output
 from ibkit.cli.asking import wrong
 from ibkit.cli.auditing import audited
-from ibkit.cli.flags import Json, option
+from ibkit.cli.flags import ByUser, Json, option
 from ibkit.cli.running import go
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ T = TypeVar("T")
 
 
 @app.command
-def status(*, json: Json = False) -> None:
+def status(*, by: ByUser = None, json: Json = False) -> None:
     """Ask IBKR how the session is, and tell when it ends. Nothing is opened or taken over for it."""
-    settings = context.load_settings()
+    settings = context.load_settings(by=by)
     found = _at_desk(settings, lambda desk: desk.now())
     told = _status(found)
     if json:
@@ -69,11 +69,13 @@ def _status(found: SessionNow) -> dict[str, Any]:
 
 
 @app.command
-def history(*, days: Annotated[int, option("How far back, 1 to 90.")] = 7, json: Json = False) -> None:
+def history(
+    *, days: Annotated[int, option("How far back, 1 to 90.")] = 7, by: ByUser = None, json: Json = False
+) -> None:
     """Sessions, what happened to them, and how much of the time the login was connected."""
     if not 1 <= days <= 90:
         raise wrong("--days", f"{days}: 1 to 90")
-    found = _at_desk(context.load_settings(), lambda desk: desk.past(days))
+    found = _at_desk(context.load_settings(by=by), lambda desk: desk.past(days))
     percent = found.availability.percent
     if json:
         output.emit(_history(found))
@@ -136,10 +138,10 @@ def cleanup(*, json: Json = False) -> None:
 
 
 @app.command
-def logout(*, json: Json = False) -> int:
+def logout(*, by: ByUser = None, json: Json = False) -> int:
     """End the login. A service or worker of it sends nothing any more, until `ibkit session connect`."""
-    settings = context.load_settings()
-    with audited("sessions.logout", "default", settings=settings) as entry:
+    settings = context.load_settings(by=by)
+    with audited("sessions.logout", _name(settings), settings=settings) as entry:
         failure = _at_desk(settings, lambda desk: desk.log_out())
         if failure is not None:
             entry.details["code"] = failure.code
@@ -153,25 +155,30 @@ def logout(*, json: Json = False) -> int:
 
 
 @app.command
-def connect(*, json: Json = False) -> None:
+def connect(*, by: ByUser = None, json: Json = False) -> None:
     """Have the service or worker of this login connect again, after a log-out."""
-    _want(json, "sessions.connect", "Whoever keeps this login connects it now; `ibkit session history` shows it.")
+    _want(by, json, "sessions.connect", "Whoever keeps this login connects it now; `ibkit session history` shows it.")
 
 
 @app.command
-def reset(*, json: Json = False) -> None:
+def reset(*, by: ByUser = None, json: Json = False) -> None:
     """End the pause after failed sign-ins: the service or worker tries again at once."""
-    _want(json, "sessions.reset", "The pause is over; `ibkit session history` shows the next try.")
+    _want(by, json, "sessions.reset", "The pause is over; `ibkit session history` shows the next try.")
 
 
-def _want(json: bool, action: str, text: str) -> None:
-    settings = context.load_settings()
-    with audited(action, "default", settings=settings):
+def _want(by: ByUser, json: bool, action: str, text: str) -> None:
+    settings = context.load_settings(by=by)
+    with audited(action, _name(settings), settings=settings):
         _at_desk(settings, lambda desk: desk.want())
     if json:
         output.emit({"asked": True})
     else:
         output.say(text)
+
+
+def _name(settings: Settings) -> str:
+    """As the audit log names the connection: `default`, or the user's id and its name."""
+    return "default" if settings.of_user is None else "/".join(settings.of_user)
 
 
 def _at_desk(settings: Settings, work: Callable[[SessionDesk], Awaitable[T]]) -> T:

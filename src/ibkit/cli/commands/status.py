@@ -9,7 +9,7 @@ import cyclopts
 
 from ibkit.cli import context, output
 from ibkit.cli.causes import causes
-from ibkit.cli.flags import Compete, Json, flag
+from ibkit.cli.flags import ByUser, Compete, Json, flag
 from ibkit.cli.running import go
 from ibkit.errors import IbkitError
 from ibkit.settings import Settings
@@ -52,10 +52,11 @@ def status(
     *,
     connect: Annotated[bool, flag("Sign in and look; otherwise nothing is sent.")] = False,
     compete: Compete = False,
+    by: ByUser = None,
     json: Json = False,
 ) -> int:
     """What works, what is missing, what to do next."""
-    settings = context.load_settings()
+    settings = context.load_settings(by=by)
     report = Report(settings)
     _look_at_settings(report)
     if settings.mock:

@@ -13,7 +13,7 @@ import cyclopts
 from ibkit.cli import context, output
 from ibkit.cli.asking import day, number, right_of, today_in_new_york
 from ibkit.cli.auditing import audited
-from ibkit.cli.flags import Account, AllowDelayed, Compete, Json, Live, Yes, YesLive, flag, option
+from ibkit.cli.flags import Account, AllowDelayed, ByUser, Compete, Json, Live, Yes, YesLive, flag, option
 from ibkit.cli.running import go
 from ibkit.errors import IbkitError, TradingError
 from ibkit.model import Environment, Key, Right
@@ -48,10 +48,11 @@ def validate(
     stop_multiple: Annotated[str, option("The stop's price, as a multiple of the entry price.")] = "3.0",
     account: Account = None,
     compete: Compete = False,
+    by: ByUser = None,
     json: Json = False,
 ) -> int:
     """Sell one contract with its stop on a paper account, check all of it, and buy it back. Live trading needs this."""
-    settings = context.load_settings({"IBKR_ACCOUNT_ID": account})
+    settings = context.load_settings({"IBKR_ACCOUNT_ID": account}, by=by)
     if settings.environment is Environment.LIVE:
         raise TradingError(
             "The validation trades on paper only, but IBKR_ENV is live",
@@ -110,6 +111,7 @@ def roll(
     live: Live = False,
     yes_live: YesLive = None,
     compete: Compete = False,
+    by: ByUser = None,
     json: Json = False,
 ) -> int:
     """Close a trade and sell it anew further out or at another strike, with the same plan of exits.
@@ -120,6 +122,7 @@ def roll(
     from ibkit.cli.rolling import RollAsk
     from ibkit.cli.rolling import roll as work_of
     from ibkit.cli.sale_flags import check_conflicts
+    from ibkit.trading.ref import own_key
 
     check_conflicts({"--expiry": expiry, "--dte": dte, "--strike": strike, "--delta": delta})
     ask = RollAsk(
@@ -136,14 +139,14 @@ def roll(
         yes=yes,
         json=json,
     ).checked()
-    own = key_or_new(key)
 
     async def work(desk: Desk) -> int:
-        output.warn(f"key {own}")
+        own = key_or_new(key, desk)
+        output.warn(f"key {own_key(own)}")
         await look_after_earlier(desk)
         return await work_of(ask, desk, own)
 
-    return at_desk(work, account=account, live=live, yes_live=yes_live, compete=compete, json=json)
+    return at_desk(work, account=account, live=live, yes_live=yes_live, compete=compete, json=json, by=by)
 
 
 async def _validate(

@@ -43,13 +43,13 @@ async def brokerage_accounts(ib: Core) -> Opening:
 async def brokerage_accounts_now(ib: Core) -> Opening:
     """The same, asked again: another session may answer than the one that was opened."""
     told: BrokerageAccounts = await ib.request(ACCOUNTS)
-    return await ib.keeper.answered_by(told.sessionId)
+    return await ib.keeper.answered_by(told.sessionId, told.selectedAccount)
 
 
 async def switch_account(ib: Core, account_id: AccountId) -> None:
-    """Select the account of calls that name none."""
+    """Select the account of calls that name none; what they told of another is to be asked anew. Source: §1.2."""
     await ib.request(SWITCH_ACCOUNT, body=SwitchAccount(account_id))
-    await ib.request(ACCOUNTS)
+    await brokerage_accounts_now(ib)
 
 
 async def selected_account(ib: Core, account_id: AccountId | None = None) -> AccountId:

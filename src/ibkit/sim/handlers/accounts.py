@@ -43,8 +43,10 @@ def switch_account(call: Call) -> Reply:
     brokerage = brokerage_of(call)
     if brokerage.selected_account == wanted:
         return Reply({"success": "Account already set"})
-    brokerage.selected_account = wanted
+    brokerage.selected_account, brokerage.switched = wanted, True
     brokerage.pnl_primed = False
+    if call.world.quirks.after_switch != "kept":
+        brokerage.orders_primed = brokerage.trades_primed = False
     return Reply({"set": True, "acctId": wanted})
 
 

@@ -117,6 +117,8 @@ def live_orders(call: Call) -> Reply:
     if forced or words:
         # docs/facts/websocket.md §5.4, the trap.
         brokerage.sor_silenced = not forced and quirks.filters_silence_sor
+    if first and brokerage.switched and quirks.after_switch == "empty" and not forced:
+        return Reply({"orders": [], "snapshot": True})
     if forced or (first and not quirks.orders_first_call_rows):
         return Reply({"orders": [], "snapshot": False})
     if words and quirks.filtered_orders_empty:

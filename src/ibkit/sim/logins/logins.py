@@ -138,12 +138,14 @@ class Brokerage:
     """The session that can trade. It begins empty: priming, suppressions and subscriptions are gone with the last one.
 
     established_at: from this world time on the session is authenticated and established.
+    switched:       another account was selected than the one that it began with.
     """
 
     id: str
     opened_at: datetime
     established_at: datetime
     selected_account: str | None = None
+    switched: bool = False
     accounts_primed: bool = False
     orders_primed: bool = False
     trades_primed: bool = False

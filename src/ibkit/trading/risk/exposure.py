@@ -55,6 +55,8 @@ def gross_exposure(case: Case) -> Reading:
     if facts.net_liquidation is None or facts.positions is None or value is None:
         missing = "net liquidation" if facts.net_liquidation is None else "positions" if value is not None else "value"
         message = f"The account's exposure is not known: {missing} missing"
+        if missing == "net liquidation" and facts.pnl_unknown:
+            message += f" ({facts.pnl_unknown})"
         return case.refuses(control, name, "unknown", limit, message=message, known=False)
     total = value
     for holding in facts.positions.values():

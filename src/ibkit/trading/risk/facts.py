@@ -90,6 +90,7 @@ class Facts:
     others:             open orders of the account that are not ours, as the broker lists them.
     filled:             how much of our own open orders has been filled and so is in `positions` already.
     replaces:           of a change: the order as it stands.
+    pnl_unknown:        why `daily_pnl` is not known; "": it is, or no limit needs it.
     rates:              USD for one unit of a currency.
     """
 
@@ -114,5 +115,6 @@ class Facts:
     net_liquidation: Decimal | None = None
     daily_pnl: Decimal | None = None
     pnl_at: datetime | None = None
+    pnl_unknown: str = ""
     rates: Mapping[str, Decimal] = field(default_factory=lambda: {"USD": Decimal(1)})
     health: SessionHealth | None = None

@@ -25,6 +25,8 @@ def daily_loss(case: Case) -> Reading:
     facts, limit = case.facts, f"{most_pct:f} % of net liquidation"
     if facts.daily_pnl is None or facts.net_liquidation is None or not case.fresh(facts.pnl_at, case.limits.pnl_age_s):
         message = f"The day's profit and loss is not known (at most {case.limits.pnl_age_s:g} s old)"
+        if facts.pnl_unknown:
+            message += f": {facts.pnl_unknown}"
         return case.refuses(control, name, "unknown", limit, message=message, known=False)
     loss = max(-facts.daily_pnl, _ZERO)
     most = max(facts.net_liquidation, _ZERO) * most_pct / 100

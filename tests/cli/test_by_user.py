@@ -1,0 +1,195 @@
+"""`--user NAME --connection NAME`: looking and trading by a user's connection instead of the settings' login."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from cli.conftest import Bench
+from credential_desks import fields_for, put
+from ibkit.bootstrap import run, using
+from ibkit.bootstrap.credential_desk import Asker, open_credential_desk
+from ibkit.bootstrap.multi_user import accept_licence
+from ibkit.settings import Settings, load
+from ibkit.sim.serving.inprocess import CLOUD_URL
+from ibkit.store.records import open_records
+from ibkit.store.users import SqlUsers
+from ibkit.users import Role, User
+from programs import edges_of
+from simulators import make_simulator
+from vaults import OLD
+
+Make = Callable[..., Any]
+KEY = "a-key-of-sixteen-characters"
+pytestmark = pytest.mark.requirement("SES-15")
+
+
+class Firm(Bench):
+    """An installation of several users: anna has the simulator's first login, bob its second."""
+
+    @property
+    def settings(self) -> Settings:
+        return load(directory=self.home, require_method=False)
+
+    def user(self, name: str, role: Role = Role.TRADER, *, enabled: bool = True) -> str:
+        async def work() -> None:
+            database = open_records(self.settings.database_url, parts=("users",))
+            at = datetime(2026, 11, 1, tzinfo=UTC)
+            user = User(user_id=f"id-of-{name}", name=name, role=role, created_at=at, enabled=enabled)
+            await SqlUsers(database).add(user)
+            await database.close()
+
+        run(work)
+        return f"id-of-{name}"
+
+    def connection(self, user_id: str, name: str, login: int, *, pinned: bool = False) -> None:
+        """Credentials that have passed their test. pinned: to the first account of the login."""
+
+        async def work() -> None:
+            async with open_credential_desk(self.settings) as desk:
+                who = Asker.here(user_id)
+                account = {"account_id": str(self.account(login))} if pinned else {}
+                await put(desk, fields_for(self.simulator, user=login) | account, who=who, connection_id=name)
+                assert (await desk.test(who, name)).failure is None
+
+        run(work)
+
+    def account(self, login: int) -> str:
+        return str(self.simulator.users[login].user.accounts[0].id)
+
+    def ordered(self) -> list[str]:
+        """The accounts of the orders that left."""
+        return [path.split("/")[-2] for path in self.posted()]
+
+    def acts(self, action: str) -> list[dict[str, Any]]:
+        return list(self.run("audit", "list", "--action", action, "--json").json)
+
+
+@pytest.fixture
+def firm(ibkit: Make, home: Any) -> Iterator[Firm]:
+    simulator = make_simulator()
+    (home / ".env").write_text(
+        f"ENCRYPTION_KEY={OLD}\nENABLE_MULTI_USER=true\nSSO_SETTLE_SECONDS=0\nAPP_ENV=test\nIBKR_BASE_URL={CLOUD_URL}\n"
+    )
+    (home / ".env").chmod(0o600)
+    with ExitStack() as stack:
+        stack.enter_context(using(edges_of(simulator)))
+        made = Firm(ibkit, home, simulator)
+        at = datetime(2026, 11, 1, tzinfo=UTC)
+        run(lambda: accept_licence(made.settings, "IBKR letter 7", by="cli:tests", at=at))
+        yield made
+
+
+ORDER = ("orders", "place", "buy", "1", "AAPL", "--yes", "--json")
+
+
+def test_each_user_looks_and_trades_by_a_connection_of_their_own(firm: Firm) -> None:
+    anna, bob = firm.user("anna"), firm.user("bob")
+    firm.connection(anna, "main", 0)
+    firm.connection(bob, "first", 1, pinned=True)
+    assert [row["account_id"] for row in firm.run("accounts", "list", "--user", "anna", "--json").json] == [
+        firm.account(0)
+    ]
+    for user, name in (("anna", "main"), (bob, "first")):  # by name, or by id
+        told = firm.run(*ORDER, "--user", user, "--connection", name, "--key", KEY)
+        assert (told.code, told.json["key"]) == (0, KEY), told.err
+    assert firm.ordered() == [firm.account(0), firm.account(1)]  # one key, two users, two orders
+    again = firm.run(*ORDER, "--user", "anna", "--key", KEY)
+    assert (again.code, again.json["cached"], len(firm.ordered())) == (0, True, 2), again.err
+
+    for command in (("positions", "list"), ("orders", "list"), ("quote", "AAPL"), ("status",), ("session", "status")):
+        told = firm.run(*command, "--user", "bob", "--json")
+        assert told.code == 0, (command, told.err)
+    held = firm.run("positions", "list", "--user", "bob", "--json").json
+    assert {row["account_id"] for row in held} == {firm.account(1)}
+
+    orders = firm.acts("orders.")
+    assert {act["actor"].split(":")[0] for act in orders} == {"cli"}
+    assert [act["details"]["user"] for act in orders] == [bob, anna]
+    uses = {act["object"] for act in firm.acts("credentials.use")}
+    assert uses == {f"{anna}/main", f"{bob}/first"}
+
+
+def test_a_change_and_a_cancel_are_the_users_too(firm: Firm) -> None:
+    anna = firm.user("anna")
+    firm.connection(anna, "main", 0)
+    resting = firm.run(*ORDER, "--limit-price", "10", "--user", "anna").json
+    by = ("--user", "anna", "--json")
+    changed = firm.run("orders", "modify", resting["order_id"], "--limit-price", "11", *by)
+    assert changed.code == 0, changed.err
+    gone = firm.run("orders", "cancel", resting["order_id"], *by)
+    assert (gone.code, gone.json["state"]) == (0, "cancelled"), gone.err
+    told = [(act["action"], act["details"]["user"]) for act in firm.acts("orders.")]
+    assert told == [("orders.cancel", anna), ("orders.modify", anna), ("orders.place", anna)]
+
+
+def test_a_limit_of_the_user_holds_at_the_command_line(firm: Firm) -> None:
+    anna = firm.user("anna")
+    firm.connection(anna, "main", 0)
+    set_ = firm.run("risk", "set", "max_shares", "2", "--user", anna, "--note", "small", "--json")
+    assert set_.code == 0, set_.err
+    refused = firm.run("orders", "place", "buy", "3", "AAPL", "--yes", "--user", "anna", "--json")
+    assert refused.code == 5, refused.out
+    assert "max_quantity: 3 > 2" in refused.json["message"]
+    assert firm.ordered() == []
+
+
+def test_a_session_is_that_of_the_users_connection(firm: Firm) -> None:
+    anna = firm.user("anna")
+    firm.connection(anna, "main", 0)
+    assert firm.run("session", "logout", "--user", "anna", "--json").code == 0
+    assert [(act["action"], act["object"]) for act in firm.acts("sessions.")] == [("sessions.logout", f"{anna}/main")]
+    assert firm.run("session", "connect", "--user", "anna", "--connection", "main").code == 0
+    assert firm.run("session", "history", "--user", "anna", "--json").code == 0
+
+
+def test_what_is_not_theirs_is_refused_before_anything_is_sent(firm: Firm) -> None:
+    anna, bob = firm.user("anna"), firm.user("bob")
+    viewer, gone = firm.user("vera", Role.VIEWER), firm.user("gone", enabled=False)
+    firm.user("new")
+    firm.connection(anna, "main", 0, pinned=True)
+    firm.connection(bob, "first", 1)
+    for each in (viewer, gone):
+        firm.connection(each, "main", 0)
+    sent = len(firm.simulator.requests)
+    for flags, code, words in (
+        (("--user", "nobody"), "E-NOT-FOUND", "nobody"),
+        (("--user", "anna", "--connection", "first"), "E-NOT-FOUND", "connection"),
+        (("--user", "anna", "--account", firm.account(1)), "E-NOT-FOUND", "account"),
+        (("--user", "vera"), "E-FORBIDDEN", "viewer"),
+        (("--user", "gone"), "E-FORBIDDEN", "disabled"),
+        (("--user", "new"), "E-NOT-CONFIGURED", "no connection"),
+        (("--connection", "main"), "E-VALIDATION", "--user"),
+        (("--user", "anna", "--live"), "E-LIVE", "paper"),
+    ):
+        told = firm.run(*ORDER, *flags)
+        assert (told.error["code"], words in told.error["message"]) == (code, True), (flags, told.err)
+        assert told.code not in (0, 7)
+    sale = ("sell-option", "--side", "put", "--put-strike", "600", "--yes", "--json", "--user", "anna")
+    assert firm.run(*sale, "--env", "live").error["code"] == "E-CONFIG-CONFLICT"
+    assert firm.run(*sale, "--start-cleanup").error["code"] == "E-VALIDATION"
+    assert len(firm.simulator.requests) == sent
+
+
+def test_without_several_users_there_is_no_connection_of_a_user(bench: Callable[..., Bench]) -> None:
+    at = bench()
+    told = at.run("positions", "list", "--user", "anna", "--json")
+    assert (told.error["code"], "ENABLE_MULTI_USER" in told.error["message"]) == ("E-NOT-FOUND", True)
+    assert at.posted() == []
+
+
+def test_a_sale_is_the_users_with_its_stop(firm: Firm) -> None:
+    anna = firm.user("anna")
+    firm.connection(anna, "main", 0)
+    flags = ("--side", "put", "--delta", "0.2", "--yes", "--json", "--key", KEY, "--user", "anna")
+    sold = firm.run("sell-option", *flags)
+    assert (sold.code, sold.json["key"]) == (0, KEY), sold.err
+    assert {act["details"]["user"] for act in firm.acts("orders.place")} == {anna}
+    sent = firm.ordered()
+    assert set(sent) == {firm.account(0)}
+    again = firm.run("sell-option", *flags)
+    assert (again.code, firm.ordered()) == (0, sent), again.err
