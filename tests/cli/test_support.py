@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import os
 import stat
 import zipfile
+from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import anyio
 import pytest
 
 from ibkit.cli import gateway_logs
 from ibkit.cli.masking import Mask
 from ibkit.model import Secret
+from ibkit.notify.figures import Figures
+from ibkit.settings import load
+from ibkit.store.metric_minutes import SqlMinutes
+from ibkit.store.records import open_records
 from sign_ins import KEYS
 
 Make = Callable[..., Any]
@@ -275,3 +282,29 @@ def test_no_half_of_a_secret_is_left_where_a_long_line_is_cut(ibkit: Run, home: 
         first, second = archive.read("logs/worker.log").decode().splitlines()
     assert first.strip(".") == "[hidden]"[: len(first.strip("."))]
     assert len(second) == gateway_logs.LONGEST
+
+
+@pytest.mark.requirement("OPS-11", "MON-05")
+def test_the_figures_of_the_last_day_are_in_the_bundle(ibkit: Run, home: Path) -> None:
+    assert ibkit("support", "bundle", "before.zip", "--offline", "--yes").code == 0
+    assert json.loads(_texts(home / "before.zip")["metrics.json"]) == {"kept": False}
+    settings = load(environ={"HOME": str(home)}, directory=home, require_method=False)
+    figures = Figures(calls=3, errors=Counter({"E-TIMEOUT": 1}), attempts=4, retries=1)
+    row = {each.name: getattr(figures, each.name) for each in dataclasses.fields(figures)}
+    now = datetime.now(UTC)
+
+    async def put() -> None:
+        database = open_records(settings.database_url, parts=("metrics",))
+        minutes = SqlMinutes(database)
+        for at in (now - timedelta(hours=1), now - timedelta(hours=2), now - timedelta(days=3)):
+            await minutes.add(at, "worker 1", {("paper oauth1a", "GET /iserver/accounts"): row})
+        await database.close()
+
+    anyio.run(put)
+    assert ibkit("support", "bundle", "after.zip", "--offline", "--yes").code == 0
+    told = json.loads(_texts(home / "after.zip")["metrics.json"])
+    [calls] = told["calls"]
+    assert (calls["connection"], calls["endpoint"]) == ("paper oauth1a", "GET /iserver/accounts")
+    assert (calls["calls"], calls["errors"], calls["retries"]) == (6, {"E-TIMEOUT": 2}, 2), (
+        "not those of three days ago"
+    )

@@ -233,4 +233,5 @@ async def test_the_box_that_one_met_stops_the_others(tmp_path: Path) -> None:
             await other.request(ACCOUNT_SUMMARY, path=ACCOUNT)
         assert told.value.code == "E-PENALTY"
         assert told.value.retry_at is not None
+        assert other.paused_until is not None, "the status says until when (F23)"
         assert len(simulator.control("GET", "requests")) == before

@@ -148,6 +148,7 @@ async def test_a_database_from_before_plans_is_upgraded_with_its_trades(tmp_path
             )
         )
     engine.dispose()
+    assert upgrade_database(url)["trades"] == (1, TRADES[-1].version)
 
     async with open_trades(url) as opened:
         old = await opened.get("old")

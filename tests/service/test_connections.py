@@ -6,6 +6,7 @@ import http.client
 import itertools
 import json
 import threading
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -368,3 +369,20 @@ def test_the_mock_has_a_history_too(mock_service: Served) -> None:
     told = mock_service.ask("GET", "/api/ibkr/session/history").json
     assert "connected" in {each["state"] for each in told["events"]}, told
     assert told["availability_percent"] > 0
+
+
+@pytest.mark.requirement("LIM-03", "MON-01")
+def test_the_status_says_until_when_calls_pause_and_none_is_made_in_the_pause(tmp_path: Path) -> None:
+    with at_the_gateway(tmp_path) as service:
+        world = service.world
+        assert world is not None
+        until(lambda: stored(service).state == "connected")
+        assert service.ask("GET", "/api/ibkr/status").json["pausedUntil"] is None
+        scenario(service, "rate-429")
+        began = world.clock.now()
+        until(lambda: service.ask("GET", "/api/ibkr/status").json["pausedUntil"] is not None)
+        ends = datetime.fromisoformat(service.ask("GET", "/api/ibkr/status").json["pausedUntil"])
+        assert 0 < (ends - began).total_seconds() <= 660
+        sent = len(world.requests)
+        assert service.ask("GET", "/health/broker").status == 503
+        assert len(world.requests) == sent

@@ -29,6 +29,7 @@ def test_every_setting_of_the_requirements_is_there(shared: Path) -> None:
     assert VARIABLES.keys() - named == {
         "ALERT_WEBHOOK_SECRET",
         "APP_CLOCK",
+        "BACKUP_KEEP",
         "ENCRYPTION_KEYRING_NAME",
         "ENCRYPTION_KEY_FILE",
         "ENCRYPTION_KMS_ENDPOINT",

@@ -8,11 +8,13 @@ import pytest
 
 from fakes import START, USER
 from ibkit.clock import ManualClock
+from ibkit.errors import StorageError
 from ibkit.model import Key, OrderId
 from ibkit.store import open_journal
 from ibkit.store.columns import instant_text
 from ibkit.store.database import sqlite_file
 from ibkit.store.event_codec import encode_event
+from ibkit.store.journal_file import upgrade_file
 from ibkit.store.migrating import Migration, migrate, version_of
 from ibkit.store.migrations import JOURNAL, journal_0001
 from ibkit.trading.events import Doubted, Operation, TakenOver
@@ -65,8 +67,20 @@ def first_release(path):
     connection.close()
 
 
+@pytest.mark.requirement("OPS-07")
+async def test_a_journal_of_an_earlier_release_waits_for_an_upgrade_on_purpose(path):
+    first_release(path)
+    before = path.read_bytes()
+    with pytest.raises(StorageError, match="its journal have version 1") as told:
+        async with open_journal(path, clock=CLOCK):
+            pass
+    assert "ibkit db upgrade" in told.value.remedy
+    assert path.read_bytes() == before
+
+
 async def test_every_open_intent_of_the_first_release_is_read_and_can_be_taken_over(path):
     first_release(path)
+    assert upgrade_file(path) == (1, JOURNAL[-1].version)
 
     async with open_journal(path, clock=CLOCK) as journal:
         assert not journal.restored
@@ -93,6 +107,7 @@ async def test_every_open_intent_of_the_first_release_is_read_and_can_be_taken_o
 
 async def test_an_upgrade_is_done_once_and_a_second_opening_changes_nothing(path):
     first_release(path)
+    upgrade_file(path)
     async with open_journal(path, clock=CLOCK):
         pass
     before = path.read_bytes()
@@ -110,20 +125,21 @@ async def test_an_upgrade_that_breaks_off_leaves_the_first_release(path, monkeyp
 
     monkeypatch.setattr("ibkit.store.journal_file.JOURNAL", (JOURNAL[0], Migration(2, "breaks", breaks)))
     with pytest.raises(RuntimeError):
-        async with open_journal(path, clock=CLOCK):
-            pass
+        upgrade_file(path)
     monkeypatch.undo()
 
     engine = sqlite_file(path)
     with engine.begin() as connection:
         assert version_of(connection, "journal") == 1
     engine.dispose()
+    upgrade_file(path)
     async with open_journal(path, clock=CLOCK) as journal:
         assert len(await journal.unfinished(USER)) == 3
 
 
 async def test_what_a_new_and_an_upgraded_journal_hold_is_the_same(path, tmp_path):
     first_release(path)
+    upgrade_file(path)
     other = tmp_path / "new.sqlite"
     schemas = []
     for place in (path, other):
@@ -158,6 +174,7 @@ async def test_every_question_has_its_index(path, question, index):
 
 async def test_the_ids_of_an_old_claim_read_as_epoch_zero(path):
     first_release(path)
+    upgrade_file(path)
     async with open_journal(path, clock=CLOCK) as journal:
         (first, *_) = await journal.recent()
         assert first.epoch == 0

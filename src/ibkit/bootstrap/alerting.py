@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -26,6 +26,7 @@ from ibkit.store.incidents import SqlIncidents
 from ibkit.store.records import open_records
 from ibkit.trading.alert import Severity
 from ibkit.trading.alerting import Channel, ChannelKind
+from ibkit.trading.alerting.incident import Happening
 
 __all__ = [
     "PARTS",
@@ -54,6 +55,10 @@ class Alerting:
     services: Services
     guard: Guard
     clock: Clock
+
+    async def tell(self, happening: Happening) -> None:
+        """As one of now by the clock of the alerts, which may be a simulator's: one of another hour would wait."""
+        self.dispatcher.tell(replace(happening, at=self.clock.now()))
 
 
 def alerting_of(settings: Settings, database: Database, *, alerts: JournalAlerts | None, clock: Clock) -> Alerting:

@@ -15,6 +15,7 @@ import os
 import platform
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
@@ -26,7 +27,7 @@ from sqlalchemy import text
 from ibkit.bootstrap.auditing import audit_path
 from ibkit.bootstrap.desks import journal_path, trades_journal_path
 from ibkit.bootstrap.edge import edges
-from ibkit.errors import ConfigError, StorageError, discreet
+from ibkit.errors import ConfigError, IbkitError, StorageError, discreet
 from ibkit.model import Secret
 from ibkit.settings import VARIABLES, Settings
 from ibkit.store import backups, file_copies, table_lines
@@ -34,11 +35,25 @@ from ibkit.store.audit_key import trusted_files
 from ibkit.store.backups import Manifest
 from ibkit.store.database import SCHEMA, sqlite_path, to_engine
 from ibkit.store.failures import failures_of
+from ibkit.store.journal_file import upgrade_file
+from ibkit.store.locks import held
 from ibkit.store.migrations import JOURNAL, RECORDS
+from ibkit.store.records import upgrade_records_file
 from ibkit.store.users import end_sign_ins
 from ibkit.vault import open_with_passphrase, seal_with_passphrase
 
-__all__ = ["Restored", "backups_folder", "check_backup", "make_backup", "prune", "restore_backup", "secret_files"]
+__all__ = [
+    "Restored",
+    "back_up_daily",
+    "backups_folder",
+    "check_backup",
+    "last_backup",
+    "make_backup",
+    "one_at_a_time",
+    "prune",
+    "restore_backup",
+    "secret_files",
+]
 
 _PLACE = "ibkit backup"
 _SUFFIX = ".ibkit-backup"
@@ -133,10 +148,19 @@ def check_backup(path: Path, *, scratch: Path, passphrase: Secret[str] | None = 
 
 
 @discreet
-def restore_backup(settings: Settings, path: Path, *, now: datetime, passphrase: Secret[str] | None = None) -> Restored:
+def restore_backup(
+    settings: Settings,
+    path: Path,
+    *,
+    now: datetime,
+    passphrase: Secret[str] | None = None,
+    as_it_was: bool = False,
+) -> Restored:
     """Puts a backup in the place of what is there, once all of it is known to be good.
 
-    passphrase: put keys and tokens back, too. Blocks. InFlight while another ibkit uses the state; StorageError.
+    passphrase: put keys and tokens back, too.
+    as_it_was: with the versions that the databases had, for an earlier ibkit; else an older one is brought forward.
+    Blocks. InFlight while another ibkit uses the state; StorageError.
     """
     state = settings.state_dir
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -144,6 +168,8 @@ def restore_backup(settings: Settings, path: Path, *, now: datetime, passphrase:
         manifest = _checked(path, folder)
         _fits(settings, manifest)
         secrets = _secrets_in(folder, passphrase) if passphrase is not None else []
+        if not as_it_was:
+            _bring_forward(folder, manifest)
         if (folder / backups.JOURNAL).exists():
             file_copies.call_restored(folder / backups.JOURNAL)
         jump = 1_000 + int.from_bytes(edges().random(2))
@@ -160,7 +186,7 @@ def restore_backup(settings: Settings, path: Path, *, now: datetime, passphrase:
         aside = state / f"before-restore-{stamp}"
         databases = [place for name, place in places.items() if place and name != backups.TRADES]
         with file_copies.nobody_else(state, *databases), _swapped(moves, aside):
-            rows, schema, of_server = _load_rows(settings, folder, manifest, stamp, jump)
+            rows, schema, of_server = _load_rows(settings, folder, manifest, stamp, jump, newest=not as_it_was)
         written, kept = _put_secrets(secrets, aside)
         return Restored(
             manifest=manifest,
@@ -171,6 +197,44 @@ def restore_backup(settings: Settings, path: Path, *, now: datetime, passphrase:
             secrets=written,
             kept=kept,
         )
+
+
+def one_at_a_time(settings: Settings) -> AbstractContextManager[None]:
+    """Held while a backup is made, by whichever process; a restore takes it, too. InFlight where another has it."""
+    return held(
+        settings.state_dir / "worker" / "backup.lock", what="A backup", remedy="Let it come to its end, then repeat."
+    )
+
+
+def last_backup(settings: Settings) -> tuple[Path, Manifest] | None:
+    """The newest of the state directory that can be read; None where there is none. Those for a rollback do not count.
+
+    Its files are not looked at (`check_backup`).
+    """
+    for path in sorted(backups_folder(settings).glob(f"ibkit-*{_SUFFIX}"), reverse=True):
+        with contextlib.suppress(StorageError):
+            return path, backups.read_manifest(path)
+    return None
+
+
+def back_up_daily(settings: Settings, *, now: datetime, random: Callable[[int], bytes]) -> Path | None:
+    """The backup of this day (UTC), looked over; then those beyond BACKUP_KEEP go. None: there is one of the day.
+
+    One that turns out to be no good is removed, and no other with it. Blocks. InFlight, StorageError, ConfigError.
+    """
+    with one_at_a_time(settings):
+        last = last_backup(settings)
+        if last is not None and last[1].made_at.date() >= now.date():
+            return None
+        target = backups_folder(settings) / name_of(now)
+        make_backup(settings, target, now=now, random=random)
+        try:
+            check_backup(target, scratch=settings.state_dir)
+        except IbkitError:
+            target.unlink(missing_ok=True)  # or it would pass for the backup of the day
+            raise
+        prune(backups_folder(settings), keep=settings.database.backup_keep)
+        return target
 
 
 def prune(folder: Path, *, keep: int) -> list[Path]:
@@ -253,14 +317,26 @@ def _checked(path: Path, folder: Path) -> Manifest:
     """Unpacked into `folder`, with checksums, databases and versions looked at."""
     manifest = backups.extract(path, folder)
     _refuse_damage(folder)
-    known = {"journal": JOURNAL[-1].version} | {part: steps[-1].version for part, steps in RECORDS.items()}
-    newer = {part: had for part, had in manifest.versions.items() if had > known.get(part, 0)}
+    newer = {part: had for part, had in manifest.versions.items() if had > _known().get(part, 0)}
     if newer:
         raise StorageError(
             f"Database problem: the backup was made by a newer ibkit ({manifest.ibkit}; {', '.join(newer)})",
             remedy="Update ibkit, then restore it.",
         )
     return manifest
+
+
+def _bring_forward(folder: Path, manifest: Manifest) -> None:
+    """The copies that were unpacked, to the versions of this ibkit, where they are older."""
+    older = {part for part, had in manifest.versions.items() if had < _known()[part]}
+    if "journal" in older:
+        upgrade_file(folder / backups.JOURNAL)
+    if (folder / backups.RECORDS).exists() and older - {"journal"}:
+        upgrade_records_file(folder / backups.RECORDS)
+
+
+def _known() -> dict[str, int]:
+    return {"journal": JOURNAL[-1].version} | {part: steps[-1].version for part, steps in RECORDS.items()}
 
 
 def _fits(settings: Settings, manifest: Manifest) -> None:
@@ -280,7 +356,7 @@ def _fits(settings: Settings, manifest: Manifest) -> None:
 
 
 def _load_rows(
-    settings: Settings, folder: Path, manifest: Manifest, stamp: str, jump: int
+    settings: Settings, folder: Path, manifest: Manifest, stamp: str, jump: int, *, newest: bool
 ) -> tuple[int, str | None, int]:
     """How many rows, where the former ones are now, how many users."""
     if not (folder / backups.ROWS).exists():
@@ -290,7 +366,7 @@ def _load_rows(
     engine = to_engine(settings.database_url.reveal())
     try:
         with failures_of("database"), engine.begin() as connection, (folder / backups.ROWS).open("rb") as lines:
-            rows = table_lines.load(connection, lines, RECORDS, parts, aside=aside)
+            rows = table_lines.load(connection, lines, RECORDS, parts, aside=aside, newest=newest)
             users = end_sign_ins(lambda each: connection.execute(text(each)).rowcount, jump=jump, schema=f"{SCHEMA}.")
     finally:
         engine.dispose()

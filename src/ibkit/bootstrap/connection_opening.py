@@ -15,6 +15,7 @@ from ibkit.bootstrap.connections import Confirm, Connection, nobody_asked
 from ibkit.bootstrap.desks import open_books
 from ibkit.bootstrap.edge import edges
 from ibkit.bootstrap.measuring import Measuring
+from ibkit.bootstrap.pauses import waiting_in
 from ibkit.bootstrap.session_book import PART, open_session_book
 from ibkit.model import Environment
 from ibkit.settings import Settings
@@ -55,6 +56,7 @@ async def open_connection(
         book = await stack.enter_async_context(
             open_session_book(settings, books.records, alerting, client.clock, row=row)
         )
+        book.waiting = waiting_in(books.trades, books.alerts)
         yield Connection(
             settings=settings,
             client=client,

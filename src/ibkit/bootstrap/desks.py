@@ -53,6 +53,7 @@ __all__ = [
     "journal_path",
     "open_books",
     "open_desk",
+    "paper_validated",
     "trades_journal_path",
 ]
 
@@ -73,9 +74,12 @@ class Books:
     audit: AuditQueue | None = None
 
     async def paper_validated(self) -> bool:
-        """Whether this installation has once sold, protected and closed on paper, all the way."""
-        done = await self.trades.trades(status=TradeStatus.CLOSED)
-        return any(_is_validation(trade) for trade in done)
+        return await paper_validated(self.trades)
+
+
+async def paper_validated(trades: Trades) -> bool:
+    """Whether this installation has once sold, protected and closed on paper, all the way."""
+    return any(_is_validation(trade) for trade in await trades.trades(status=TradeStatus.CLOSED))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import anyio.to_thread
 
 from ibkit.bootstrap.edge import edges
+from ibkit.bootstrap.users import user_called, users_now
 from ibkit.client.core import Core
 from ibkit.client.holdings import IbkrSource
 from ibkit.clock import Clock
-from ibkit.errors import InvalidRequest
+from ibkit.errors import ConfigError, InvalidRequest, NotFound
 from ibkit.model import Account, AccountId
 from ibkit.portfolio.book import Link, Portfolio, PortfolioAccount
 from ibkit.portfolio.ports import SyncOutcome
 from ibkit.portfolio.syncing import Syncer, check_user
 from ibkit.settings import Settings
 from ibkit.store.portfolio_syncs import SqlSyncs
-from ibkit.store.portfolios import SqlPortfolios
+from ibkit.store.portfolios import NOBODY, SqlPortfolios
 from ibkit.store.records import open_records
 
-__all__ = ["PART", "PortfolioDesk", "open_portfolios"]
+__all__ = ["PART", "PortfolioDesk", "named_in", "open_portfolios", "owner_of"]
 
 PART = "portfolio"
 """Part of the database that this room keeps."""
@@ -84,6 +85,42 @@ class PortfolioDesk:
 
 def _new_id() -> str:
     return edges().random(16).hex()
+
+
+async def owner_of(settings: Settings, name: str | None, desk: PortfolioDesk) -> str:
+    """Whose portfolios a command means: of the user named, or of the only one there is, or of the installation.
+
+    NotFound; ConfigError (E-VALIDATION) where there are several users and none is named.
+    """
+    if name is not None:
+        return (await user_called(settings, name)).user_id
+    users = await users_now(settings)
+    if len(users) > 1:
+        names = ", ".join(user.name for user in users[:10])
+        raise ConfigError(
+            f"Invalid request: --user: there are several users ({names})",
+            code="E-VALIDATION",
+            remedy="Name whose portfolio it is with --user.",
+        )
+    if not users:
+        return NOBODY
+    await desk.books.adopt(users[0].user_id)
+    return users[0].user_id
+
+
+def named_in(portfolios: Sequence[Portfolio], name: str) -> Portfolio:
+    """The one of that id or name. NotFound; ConfigError (E-VALIDATION) for a name of several."""
+    found = [each for each in portfolios if name in (each.portfolio_id, each.name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        ids = ", ".join(each.portfolio_id for each in found)
+        raise ConfigError(
+            f"Invalid request: {name[:80]}: several portfolios are called so ({ids})",
+            code="E-VALIDATION",
+            remedy="Give the id instead of the name.",
+        )
+    raise NotFound("portfolio not found", code="E-NOT-FOUND", details={"thing": "portfolio"})
 
 
 @asynccontextmanager

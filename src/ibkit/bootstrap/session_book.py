@@ -21,6 +21,7 @@ import anyio.to_thread
 
 from ibkit.bootstrap.alerting import Alerting, connection_of
 from ibkit.bootstrap.edge import edges
+from ibkit.bootstrap.pauses import Waiting, nothing_waits
 from ibkit.clock import Clock
 from ibkit.errors import IbkitError, InFlight, StorageError
 from ibkit.model import AuthMethod, Environment
@@ -97,6 +98,7 @@ class SessionBook:
     clock: Clock
     random: Callable[[int], bytes]
     tell_all: Callable[[Iterable[Happening]], None]
+    waiting: Waiting = nothing_waits
     standing: Standing = field(default_factory=Standing)
     session: SessionRecord | None = None
     asked_anew: bool = False
@@ -230,7 +232,7 @@ class SessionBook:
                 self._event(EventName.EXPIRED, now, was=before, error=error)
                 self._end_session(EXPIRED, now)
         self._move(event, now, error)
-        self.tell(self.signs.failed(error, now))
+        self.tell(self.signs.failed(error, now, await self.waiting(error, self.row.accounts)))
         await self._store()
 
     def beaten(self, error: IbkitError | None) -> None:

@@ -42,6 +42,7 @@ __all__ = [
     "second_steps_by_key",
     "trading_user",
     "user_called",
+    "user_store",
     "users_now",
     "users_of",
 ]
@@ -127,7 +128,7 @@ def users_of(
 async def user_called(settings: Settings, user: str) -> User:
     """The user of that id or name; neither a password's hash nor JWT_SECRET is needed. NotFound, StorageError."""
     name = kept_name(user)
-    async with _store(settings) as store:
+    async with user_store(settings) as store:
         found = await store.get(user) or (None if name is None else await store.named(name))
     if found is None:
         raise NotFound(
@@ -138,12 +139,13 @@ async def user_called(settings: Settings, user: str) -> User:
 
 async def users_now(settings: Settings) -> tuple[User, ...]:
     """All of them, by name. StorageError."""
-    async with _store(settings) as store:
+    async with user_store(settings) as store:
         return tuple(await store.users())
 
 
 @asynccontextmanager
-async def _store(settings: Settings) -> AsyncIterator[SqlUsers]:
+async def user_store(settings: Settings) -> AsyncIterator[SqlUsers]:
+    """The users in the database of the settings, to look at; no password is checked with it. StorageError."""
     database = await anyio.to_thread.run_sync(lambda: open_records(settings.database_url, parts=(_PART,)))
     try:
         yield SqlUsers(database)
@@ -170,7 +172,7 @@ async def reseal_second_steps(settings: Settings, *, clock: Clock) -> tuple[int,
     JWT_SECRET is not needed.
     """
     random = edges().random
-    async with _store(settings) as store:
+    async with user_store(settings) as store:
         sealing = _sealing_of(settings, clock)
         keeper = UserKeeper(store, Hasher(random, None), sealing, clock=clock, random=random)
         return await keeper.reseal()

@@ -26,9 +26,11 @@ import anyio
 from ibkit.bootstrap.alerting import PARTS, Alerting, alerting_of, beside, connection_of
 from ibkit.bootstrap.auditing import note_read_only
 from ibkit.bootstrap.clients import client_of
+from ibkit.bootstrap.daily_backups import DailyBackups
 from ibkit.bootstrap.desks import Books, Desk, desk_of, open_books
-from ibkit.bootstrap.edge import edges
+from ibkit.bootstrap.edge import edges, machine_clock
 from ibkit.bootstrap.measuring import Measuring
+from ibkit.bootstrap.pauses import paused_until, waiting_in
 from ibkit.bootstrap.session_book import CHECK_EVERY_S, PART, WISH_EVERY_S, SessionBook, open_session_book
 from ibkit.bootstrap.session_look import DataLook, login_of, look
 from ibkit.bootstrap.worker_loop import Outage, WorkerLoop
@@ -234,6 +236,7 @@ class Worker:
         """What `ibkit worker status` shows."""
         standing = self.loop.standing
         reports = standing.reports
+        paused = paused_until(self.book.standing, self.client)
         return {
             "pid": os.getpid(),
             "since": self.since.isoformat(),
@@ -245,6 +248,7 @@ class Worker:
             "rounds": standing.rounds,
             "last_round_at": standing.last_round_at.isoformat() if standing.last_round_at else None,
             "session": self.client.state.name.lower().replace("_", " "),
+            "paused_until": paused.isoformat() if paused else None,
             "stream": standing.stream,
             "stream_since": standing.stream_since.isoformat() if standing.stream_since else None,
             "alerts": sorted({alert.message for report in reports.values() for alert in report.open_alerts}),
@@ -293,6 +297,9 @@ async def open_worker(
         if patient and edges().keep_alive:
             await stack.enter_async_context(beside(alerting.dispatcher.run))
             await stack.enter_async_context(beside(measuring.recorder(settings, books, clock).run))
+            daily = DailyBackups(settings=settings, clock=machine_clock(), tell=alerting.tell)
+            await stack.enter_async_context(beside(daily.run))
+        book.waiting = waiting_in(books.trades, books.alerts)
         client.keeper.beaten = book.beaten
         client.keeper.beats = lambda: book.keeps
         await stack.enter_async_context(client)

@@ -1,6 +1,6 @@
 """What of an installation is weaker than it need be: findings, each with its remedy. Nothing is sent. SEC-06.
 
-Of the users of a service nothing is known here; their review is the service's (OPS-09).
+Of the users of a service: `audit_users.py`.
 """
 
 from __future__ import annotations

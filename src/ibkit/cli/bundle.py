@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 from collections.abc import Mapping
+from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ _GATEWAY_LINES = 200
 _WHOLE = 8_000
 """Characters of a line that are masked before what is too long of it goes."""
 _INTENTS = 200
+_FIGURES_OF = timedelta(days=1)
 _PACKAGES = ("aiohttp", "anyio", "cryptography", "cyclopts", "msgspec", "picows", "pyreqwest", "sqlalchemy", "uvloop")
 
 _README = """\
@@ -37,6 +39,7 @@ doctor.json     what `ibkit doctor` found
 settings.json   the settings in force: of secrets and identities only whether they are set
 schema.json     versions of the databases
 journal.json    how many orders in which state, which alerts stand{terms}
+metrics.json    calls to IBKR of the last day: how many, how long they took, what failed
 logs/           the last lines of the worker's logs and of the gateway's
 
 [hidden], [account], [identity] and [mail] stand for what was taken out.
@@ -52,6 +55,7 @@ def contents(settings: Settings, checks: list[Check], *, with_terms: bool) -> Ma
         "settings.json": _settings(settings),
         "schema.json": _schema(settings),
         "journal.json": _journal(settings, with_terms=with_terms),
+        "metrics.json": _metrics(settings),
     }
     files = {
         "README.txt": _README.format(terms=", and what they were" if with_terms else "; not what they were"),
@@ -173,6 +177,60 @@ def _journal(settings: Settings, *, with_terms: bool) -> dict[str, Any]:
         said["alerts"] = [dataclasses.asdict(each) for each in look.alerts]
         said["intents"] = _intents(path)
     return said
+
+
+def _metrics(settings: Settings) -> dict[str, Any]:
+    """The figures that worker and service keep, added up by connection and endpoint; nothing is made there."""
+    from ibkit.cli.running import go
+    from ibkit.store.database import sqlite_path
+    from ibkit.store.journal_look import versions_there
+
+    url = settings.database_url.reveal()
+    try:
+        file = sqlite_path(url)
+        if (file is not None and not file.exists()) or "metrics" not in versions_there(url):
+            return {"kept": False}
+        return go(lambda: _figures(settings))
+    except IbkitError as error:
+        return {"error": f"{error.code}: {error.message}"}
+
+
+async def _figures(settings: Settings) -> dict[str, Any]:
+    import anyio.to_thread
+
+    from ibkit.bootstrap.clients import clock_of
+    from ibkit.notify.minutes import total
+    from ibkit.store.metric_minutes import SqlMinutes
+    from ibkit.store.records import open_records
+
+    until = clock_of(settings).now()
+    since = until - _FIGURES_OF
+    database = await anyio.to_thread.run_sync(lambda: open_records(settings.database_url, parts=("metrics",)))
+    try:
+        rows = total(await SqlMinutes(database).rows(since, until))
+    finally:
+        await database.close()
+    return {
+        "kept": True,
+        "since": since.isoformat(),
+        "until": until.isoformat(),
+        "calls": [
+            {
+                "connection": connection,
+                "endpoint": endpoint,
+                "calls": each.calls,
+                "errors": dict(sorted(each.errors.items())),
+                "attempts": each.attempts,
+                "retries": each.retries,
+                "mean_s": each.mean_s,
+                "p50_s": each.quantile_s(0.5),
+                "p95_s": each.quantile_s(0.95),
+                "waits": each.waits,
+                "waited_s": each.waited_s,
+            }
+            for (connection, endpoint), each in sorted(rows.items())
+        ],
+    }
 
 
 def _intents(path: Path) -> list[dict[str, Any]]:

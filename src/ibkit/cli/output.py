@@ -169,6 +169,9 @@ def _plain(value: object) -> Any:
             return [_plain(item) for item in value]
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        case _ if hasattr(type(value), "__struct_encode_fields__"):  # of msgspec, as the service tells it
+            names = zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True)  # type: ignore[attr-defined]
+            return {told: _plain(getattr(value, name)) for told, name in names}
         case _:
             # Secret lands here too, and shows its stars.
             return str(value)

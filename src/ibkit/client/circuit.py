@@ -8,7 +8,7 @@ answers again; it waits for another call that does.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from ibkit.clock import Clock
 from ibkit.errors import IbkitError, OutcomeUnknown, Unreachable
@@ -30,6 +30,12 @@ class Circuit:
     @property
     def tripped(self) -> bool:
         return self._breaker.tripped
+
+    @property
+    def paused_until(self) -> datetime | None:
+        """When the next call is tried; None where that may be now."""
+        pause = self._breaker.opens_in(self._clock.monotonic())
+        return self._clock.now() + timedelta(seconds=pause) if pause else None
 
     def gate(self, endpoint: Endpoint) -> bool:
         """Whether this call is the one that tries, and `over` is to be called after it. Unreachable (E-CIRCUIT)."""

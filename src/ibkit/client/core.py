@@ -6,9 +6,9 @@ Every call to IBKR goes through `Core.exchange`; whether it is repeated, `outcom
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from datetime import timedelta
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime, timedelta
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
@@ -23,7 +23,7 @@ from ibkit.client.keeper import GrantStore, Keeper
 from ibkit.client.metering import Meter
 from ibkit.client.one_door import harmless, refuse_orders, too_late
 from ibkit.client.opening import Opening, Step
-from ibkit.client.outcomes import Verdict, in_maintenance, moved, nobody_answered, verdict
+from ibkit.client.outcomes import Verdict, before_sending, in_maintenance, moved, nobody_answered, verdict
 from ibkit.client.pacing import lanes_of
 from ibkit.client.shared_slots import SharedSlots
 from ibkit.client.transport import USER_AGENT, Socket, Transport
@@ -198,7 +198,7 @@ class Core:
     @asynccontextmanager
     async def conversation(self) -> AsyncIterator[None]:
         """Around an order and its questions: the sign-in is renewed before, not within. AUTH-10."""
-        with _before_sending():
+        with before_sending():
             await self.keeper.renew_if_due()
         self.keeper.conversations += 1
         try:
@@ -289,7 +289,7 @@ class Core:
         if permit is None and request.method != "GET":
             refuse_orders(endpoint, request)
         if keeper.level < route.level or keeper.due:
-            with _before_sending():
+            with before_sending():
                 await keeper.ready_for(endpoint)
         began = self.clock.monotonic()
         attempt = 1
@@ -422,6 +422,12 @@ class Core:
         return route
 
     @property
+    def paused_until(self) -> datetime | None:
+        """Until when every call waits: the penalty box, or ten calls in a row that nobody answered. LIM-03, LIM-08."""
+        ends = [end for end in (self._lanes.boxed_until, self._circuit.paused_until) if end is not None]
+        return max(ends, default=None)
+
+    @property
     def region(self) -> str:
         """Whose reset windows hold for this login (wire/maintenance.py)."""
         return self._region
@@ -488,13 +494,3 @@ def _timeout_s(endpoint: Endpoint) -> float:
     if endpoint.resend is Resend.NEVER and endpoint.lane is Lane.ORDERS:
         return ORDER_TIMEOUT_S
     return TICKLE_TIMEOUT_S if endpoint is TICKLE else READ_TIMEOUT_S
-
-
-@contextmanager
-def _before_sending() -> Iterator[None]:
-    """A failed sign-in says nothing of the call that it was for: of that, no byte has left."""
-    try:
-        yield
-    except IbkitError as error:
-        error.details["unsent"] = True
-        raise

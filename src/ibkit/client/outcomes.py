@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from urllib.parse import urlsplit
 
@@ -12,7 +14,7 @@ from ibkit.wire.endpoint import Endpoint, Resend
 from ibkit.wire.http import Response
 from ibkit.wire.refusals import Cure, cure_of
 
-__all__ = ["Verdict", "in_maintenance", "moved", "nobody_answered", "verdict"]
+__all__ = ["Verdict", "before_sending", "in_maintenance", "moved", "nobody_answered", "verdict"]
 
 
 class Verdict(enum.Enum):
@@ -101,3 +103,13 @@ def _unreachable_message(code: str, place: str, reason: str) -> str:
     if code == "E-GW-TLS":
         return f"Gateway certificate problem at {place}: {reason}"
     return f"Failed to connect to Interactive Brokers API at {place}: {reason}"
+
+
+@contextmanager
+def before_sending() -> Iterator[None]:
+    """A failed sign-in says nothing of the call that it was for: of that, no byte has left."""
+    try:
+        yield
+    except IbkitError as error:
+        error.details["unsent"] = True
+        raise

@@ -57,6 +57,12 @@ class Lanes:
     def boxed(self) -> bool:
         return self._boxed_for(self._clock.monotonic()) > 0
 
+    @property
+    def boxed_until(self) -> datetime | None:
+        """When IBKR's penalty box ends; None outside it."""
+        boxed = self._boxed_for(self._clock.monotonic())
+        return self._clock.now() + timedelta(seconds=boxed) if boxed else None
+
     def free_at(self, endpoint: Endpoint) -> datetime:
         """When this endpoint may be called again, as a wall clock's instant."""
         now = self._clock.monotonic()

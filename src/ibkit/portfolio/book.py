@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Final
@@ -172,13 +172,9 @@ class Portfolio:
     version: int = 1
     created_at: datetime
     updated_at: datetime
-    _by_name: dict[str, PortfolioAccount] = field(init=False, repr=False, compare=False, hash=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_by_name", {each.name: each for each in self.accounts})
 
     def account(self, name: str) -> PortfolioAccount | None:
-        return self._by_name.get(name)
+        return next((each for each in self.accounts if each.name == name), None)
 
 
 def check_name(name: str, field: str = "name") -> str:

@@ -10,6 +10,7 @@ import anyio
 import msgspec
 
 from ibkit.bootstrap.connections import Connection, was_refused
+from ibkit.bootstrap.pauses import paused_until
 from ibkit.client.opening import Step
 from ibkit.errors import IbkitError
 from ibkit.settings import Settings
@@ -45,7 +46,10 @@ class LastError(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class ConnectionStatus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """connected: all four steps hold and the last check, at most 90 s old, worked. missing: settings, by name."""
+    """connected: all four steps hold and the last check, at most 90 s old, worked. missing: settings, by name.
+
+    paused_until: when IBKR is asked again: penalty box, nobody answers, its maintenance, failed sign-ins. LIM-03.
+    """
 
     configured: bool
     connected: bool
@@ -63,6 +67,7 @@ class ConnectionStatus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     last_success: datetime | None
     last_error: LastError | None
     checked_at: datetime | None
+    paused_until: datetime | None
     message: str | None
     missing: list[str]
 
@@ -116,6 +121,7 @@ def status_document(settings: Settings, connection: Connection | None) -> Connec
         last_success=held.succeeded_at if held else None,
         last_error=_last_error(held),
         checked_at=held.checked_at if held else None,
+        paused_until=paused_until(connection.health, connection.client) if connection is not None else None,
         message=None if configured else "Not Configured",
         missing=[] if configured else list(dict.fromkeys(missing)),
     )

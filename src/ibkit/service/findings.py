@@ -1,10 +1,12 @@
-"""Ten failed sign-ins within a quarter of an hour become an alert to administrators. Source: requirement MON-11."""
+"""What happened to the service itself becomes an alert to administrators: ten failed sign-ins in a quarter of an hour.
+
+Source: requirement MON-11.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 
 from ibkit.bootstrap.alerting import Alerting, open_alerting
 from ibkit.errors import IbkitError
@@ -40,14 +42,17 @@ class Findings:
         """Fits `users.ports.TellFinding`. Nobody's sign-in fails because an alert cannot be told."""
         happening = happening_of_finding(finding)
         log.warning("security finding", extra={"subject": happening.subject, "count": finding.count})
+        await self.tell_of(happening)
+
+    async def tell_of(self, happening: Happening) -> None:
+        """What happened to the service itself, and to no login of it."""
         open_already = self._alerting()
         if open_already is not None:
-            # By the clock of the alerts, which may be a simulator's: one of another hour would wait for that hour.
-            open_already.dispatcher.tell(replace(happening, at=open_already.clock.now()))
+            await open_already.tell(happening)
             return
         try:  # a service without a login: delivered at once, at most ten channels' time limits
             async with open_alerting(self._settings) as alerting:
-                alerting.dispatcher.tell(replace(happening, at=alerting.clock.now()))
+                await alerting.tell(happening)
                 await alerting.dispatcher.once()
         except IbkitError as error:
-            log.warning("a finding could not be told", extra={"code": error.code})
+            log.warning("an alert could not be told", extra={"event": happening.event.value, "code": error.code})

@@ -27,6 +27,7 @@ from ibkit.bootstrap.auditing import AuditQueue, note_read_only
 from ibkit.bootstrap.clients import clock_of
 from ibkit.bootstrap.connections import Confirm, Connection
 from ibkit.bootstrap.credential_desk import CredentialDesk, open_credential_desk
+from ibkit.bootstrap.daily_backups import DailyBackups
 from ibkit.bootstrap.edge import edges, machine_clock
 from ibkit.bootstrap.multi_user import check_licence, earlier_owner_of, without_own_login
 from ibkit.bootstrap.portfolios import open_portfolios
@@ -148,6 +149,7 @@ async def open_service(
             credentials=credentials,
         )
         await _open_logins(service, tasks)
+        _back_up(settings, findings, tasks, watch=watch)
         try:
             yield Running(service, make_app(service), carrying, stop)
         finally:
@@ -189,6 +191,12 @@ async def _open_logins(service: Service, tasks: TaskGroup) -> None:
     if not brokers.adapters[name].missing() and (service.settings.mock or not own.of_users):
         opened_one(name, await brokers.login(name))
     tasks.start_soon(own.keep, lambda: service.stopping)
+
+
+def _back_up(settings: Settings, findings: Findings, tasks: TaskGroup, *, watch: bool) -> None:
+    """Every day, unless a worker beside the service does."""
+    if watch and edges().keep_alive:
+        tasks.start_soon(DailyBackups(settings=settings, clock=machine_clock(), tell=findings.tell_of).run)
 
 
 @asynccontextmanager

@@ -317,6 +317,9 @@ class Database:
     password: Secret[str] | None = variable(
         "DB_PASSWORD", "", secret, "PostgreSQL: password (there is no default)", hidden=True
     )
+    backup_keep: int = variable(
+        "BACKUP_KEEP", "30", integer(0, 1000), "Backups of the worker that are kept, one a day; 0: it makes none"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,11 +10,11 @@ from ibkit.errors import StorageError
 from ibkit.store.database import sqlite_file
 from ibkit.store.failures import failures_of
 from ibkit.store.mark import Mark, MarkFile
-from ibkit.store.migrating import migrate
+from ibkit.store.migrating import follow, migrate
 from ibkit.store.migrations import JOURNAL
 from ibkit.store.transactions import driver_of
 
-__all__ = ["name_of", "open_file"]
+__all__ = ["name_of", "open_file", "upgrade_file"]
 
 COMPONENT = "journal"
 
@@ -46,6 +46,16 @@ def open_file(path: Path, mark_file: MarkFile) -> tuple[Engine, Mark, bool]:
     return engine, mark, restored
 
 
+def upgrade_file(path: Path) -> tuple[int, int]:
+    """Bring the journal `path`, which nobody has open, to the newest version: (before, after). StorageError."""
+    engine = sqlite_file(path)
+    try:
+        with failures_of(name_of(path)), engine.begin() as connection:
+            return migrate(connection, COMPONENT, JOURNAL)
+    finally:
+        engine.dispose()
+
+
 def _stand(engine: Engine, path: Path) -> tuple[Mark, bool]:
     with engine.begin() as connection:
         driver = driver_of(connection)
@@ -55,7 +65,7 @@ def _stand(engine: Engine, path: Path) -> tuple[Mark, bool]:
                 f"Database problem: {name_of(path)}: damaged ({damage})",
                 remedy="Do not delete it: move it aside, check `ibkit orders list` at IBKR, then start anew.",
             )
-        migrate(connection, COMPONENT, JOURNAL)
+        follow(connection, COMPONENT, JOURNAL)
         stand = "SELECT journal_id, changes, restored FROM lineage WHERE id = 1"
         journal_id, changes, restored = driver.execute(stand).fetchone()
         return Mark(journal_id, changes), bool(restored)

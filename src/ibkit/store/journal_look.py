@@ -11,7 +11,14 @@ from pathlib import Path
 from ibkit.store.failures import storage_error
 from ibkit.store.mark import Mark, MarkFile
 
-__all__ = ["JournalLook", "OpenAlert", "look_at_journal", "versions_there", "versions_wanted"]
+__all__ = [
+    "JournalLook",
+    "OpenAlert",
+    "accounts_with_orders",
+    "look_at_journal",
+    "versions_there",
+    "versions_wanted",
+]
 
 _UNKNOWN = "state = 'unknown_needs_human' AND resolved = 0"
 
@@ -53,6 +60,15 @@ def look_at_journal(path: Path, *, thorough: bool = True) -> JournalLook:
         if look.damage is None:
             return look  # else somebody may have opened it just now: look again as at one in use
     return _look_at(path, "mode=ro", told, thorough)
+
+
+def accounts_with_orders(path: Path) -> frozenset[str]:
+    """Accounts that any order of the journal was for. StorageError."""
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=2)) as connection:
+            return frozenset(account for (account,) in connection.execute("SELECT DISTINCT account_id FROM intents"))
+    except sqlite3.Error as error:
+        raise storage_error(error, f"order journal {path}") from error
 
 
 def _look_at(path: Path, how: str, told: Mark | None, thorough: bool) -> JournalLook:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from ibkit.clock import Clock
 from ibkit.errors import InFlight, StorageError
 
-__all__ = ["file_lock", "take"]
+__all__ = ["file_lock", "held", "take"]
 
 _POLL_S = 0.05
 
@@ -42,16 +42,7 @@ async def file_lock(path: Path, *, wait_s: float, clock: Clock, what: str) -> As
     A file lock instead of a lease row: it needs no renewing, no clock that two processes agree on, and no
     cleaning up after a SIGKILL.
     """
-    try:
-        # `parents` alone would leave the state directory open to others
-        path.parent.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.parent.mkdir(exist_ok=True, mode=0o700)
-        handle = os.open(path, os.O_CREAT | os.O_RDWR | getattr(os, "O_CLOEXEC", 0), 0o600)
-    except OSError as error:
-        raise StorageError(
-            f"Database problem: {path}: {error.strerror or error}",
-            remedy="Check that the folder is writable by this user.",
-        ) from error
+    handle = _opened(path)
     try:
         deadline = clock.monotonic() + wait_s
         while not take(handle):
@@ -61,3 +52,28 @@ async def file_lock(path: Path, *, wait_s: float, clock: Clock, what: str) -> As
         yield
     finally:
         os.close(handle)
+
+
+@contextmanager
+def held(path: Path, *, what: str, remedy: str) -> Iterator[None]:
+    """The same for work in a thread, which outlives its task. InFlight at once where another has it. StorageError."""
+    handle = _opened(path)
+    try:
+        if not take(handle):
+            raise InFlight(f"{what} is under way in another process", remedy=remedy)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _opened(path: Path) -> int:
+    try:
+        # `parents` alone would leave the state directory open to others
+        path.parent.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.parent.mkdir(exist_ok=True, mode=0o700)
+        return os.open(path, os.O_CREAT | os.O_RDWR | getattr(os, "O_CLOEXEC", 0), 0o600)
+    except OSError as error:
+        raise StorageError(
+            f"Database problem: {path}: {error.strerror or error}",
+            remedy="Check that the folder is writable by this user.",
+        ) from error

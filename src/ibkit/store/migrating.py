@@ -14,7 +14,7 @@ from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, fun
 from ibkit.errors import StorageError
 from ibkit.store.database import SCHEMA
 
-__all__ = ["Migration", "for_engine", "migrate", "version_of"]
+__all__ = ["Migration", "follow", "for_engine", "migrate", "version_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,17 @@ def migrate(connection: Connection, component: str, steps: tuple[Migration, ...]
                 )
             )
     return before, newest
+
+
+def follow(connection: Connection, component: str, steps: tuple[Migration, ...]) -> None:
+    """The tables of an empty database. StorageError where it is older: that is upgraded on purpose, after a backup."""
+    present, newest = version_of(connection, component), steps[-1].version
+    if 0 < present < newest:
+        raise StorageError(
+            f"Database problem: its {component} have version {present}, this ibkit needs {newest}",
+            remedy="Stop what runs, then `ibkit db upgrade`: it makes a backup first (docs/runbooks/maintenance.md).",
+        )
+    migrate(connection, component, steps)
 
 
 def for_engine(connection: Connection) -> Connection:

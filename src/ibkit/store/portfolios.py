@@ -49,8 +49,10 @@ from ibkit.store.portfolio_rows import (
     update_account,
 )
 
-__all__ = ["MOST_PORTFOLIOS", "SqlPortfolios"]
+__all__ = ["MOST_PORTFOLIOS", "NOBODY", "SqlPortfolios"]
 
+NOBODY = ""
+"""Whose portfolios are those of an installation that has no users."""
 MOST_PORTFOLIOS = 1_000
 """Of one user."""
 
@@ -144,6 +146,15 @@ class SqlPortfolios:
             _delete(connection, portfolio_id)
 
         await self._write(work)
+
+    async def adopt(self, user_id: str) -> int:
+        """What was kept before there was a user becomes theirs: how many."""
+        this = update(PORTFOLIOS).where(PORTFOLIOS.c.user_id == NOBODY).values(user_id=user_id)
+
+        def work(connection: Connection) -> int:
+            return int(connection.execute(this).rowcount)
+
+        return await self._write(work)
 
     async def delete_of_user(self, user_id: str) -> int:
         """All of who was removed: how many."""

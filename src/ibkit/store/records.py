@@ -6,15 +6,19 @@ SQLite by default, PostgreSQL where it is set. One process opens it once: SQLite
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
+
+from sqlalchemy import Engine
 
 from ibkit.errors import StorageError, discreet
 from ibkit.model import Secret
-from ibkit.store.database import Database, to_engine
+from ibkit.store.database import Database, sqlite_file, to_engine
 from ibkit.store.failures import failures_of
-from ibkit.store.migrating import migrate, version_of
+from ibkit.store.migrating import follow, migrate
 from ibkit.store.migrations import RECORDS
+from ibkit.store.table_lines import refuse_others
 
-__all__ = ["open_records", "upgrade_records"]
+__all__ = ["open_records", "upgrade_records", "upgrade_records_file"]
 
 _NAME = "database"
 
@@ -26,14 +30,7 @@ def open_records(url: Secret[str], *, parts: Collection[str] = tuple(RECORDS), n
     try:
         with failures_of(name), engine.begin() as connection:
             for part in parts:
-                present, newest = version_of(connection, part), RECORDS[part][-1].version
-                # A local file follows the program; a server that others may share is upgraded on purpose.
-                if present not in (0, newest) and present < newest and engine.dialect.name != "sqlite":
-                    raise StorageError(
-                        f"Database problem: its {part} have version {present}, this ibkit needs {newest}",
-                        remedy="Run `ibkit db upgrade`.",
-                    )
-                migrate(connection, part, RECORDS[part])
+                follow(connection, part, RECORDS[part])
     except StorageError:
         engine.dispose()
         raise
@@ -41,11 +38,24 @@ def open_records(url: Secret[str], *, parts: Collection[str] = tuple(RECORDS), n
 
 
 @discreet
-def upgrade_records(url: str) -> dict[str, tuple[int, int]]:
-    """Bring every part to its newest version: (before, after) of each. What `ibkit db upgrade` does."""
-    engine = to_engine(url)
+def upgrade_records(url: str, *, alone: bool = False) -> dict[str, tuple[int, int]]:
+    """Bring every part to its newest version: (before, after) of each. What `ibkit db upgrade` does.
+
+    alone: InFlight while another ibkit is connected to the server. StorageError.
+    """
+    return _upgraded(to_engine(url), alone=alone)
+
+
+def upgrade_records_file(path: Path) -> None:
+    """The same of a SQLite file that nobody has open. StorageError."""
+    _upgraded(sqlite_file(path))
+
+
+def _upgraded(engine: Engine, *, alone: bool = False) -> dict[str, tuple[int, int]]:
     try:
         with failures_of(_NAME), engine.begin() as connection:
+            if alone and engine.dialect.name != "sqlite":
+                refuse_others(connection)
             return {part: migrate(connection, part, steps) for part, steps in RECORDS.items()}
     finally:
         engine.dispose()

@@ -21,7 +21,7 @@ from ibkit.errors import InFlight, StorageError
 from ibkit.store.database import SCHEMA
 from ibkit.store.migrating import Migration, migrate, version_of
 
-__all__ = ["dump", "load", "versions"]
+__all__ = ["dump", "load", "refuse_others", "versions"]
 
 _VERSIONS = "schema_versions"
 _AT_ONCE = 500
@@ -66,23 +66,15 @@ def load(
     had: Mapping[str, int],
     *,
     aside: str,
+    newest: bool = True,
 ) -> int:
     """Puts a dump in place of what is there, in the caller's transaction: how many rows.
 
-    had:   the version of each part in the dump; newer steps are done after the rows are in.
-    aside: the schema that what is there is renamed to. InFlight while another ibkit is connected. StorageError.
+    had:    the version of each part in the dump.
+    newest: do newer steps after the rows are in; False for an earlier ibkit, which would not know them.
+    aside:  the schema that what is there is renamed to. InFlight while another ibkit is connected. StorageError.
     """
-    others = connection.execute(
-        text(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-            " AND application_name = 'ibkit' AND pid <> pg_backend_pid()"
-        )
-    ).scalar_one()
-    if others:
-        raise InFlight(
-            f"The database is in use by ibkit ({others} connection(s))",
-            remedy="Stop the service, the worker and every command that uses it, then repeat.",
-        )
+    refuse_others(connection)
     if connection.execute(text("SELECT 1 FROM pg_namespace WHERE nspname = :name"), {"name": SCHEMA}).scalar():
         connection.execute(text(f'ALTER SCHEMA {SCHEMA} RENAME TO "{aside}"'))
     for part, version in had.items():
@@ -95,9 +87,25 @@ def load(
     for table in tables.values():
         connection.execute(text(f"ALTER TABLE {_quoted(table)} ENABLE TRIGGER USER"))
         _go_on_counting(connection, table)
-    for part, steps in parts.items():
-        migrate(connection, part, steps)
+    if newest:
+        for part, steps in parts.items():
+            migrate(connection, part, steps)
     return count
+
+
+def refuse_others(connection: Connection) -> None:
+    """InFlight while another ibkit is connected to the database of this server."""
+    others = connection.execute(
+        text(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND application_name = 'ibkit' AND pid <> pg_backend_pid()"
+        )
+    ).scalar_one()
+    if others:
+        raise InFlight(
+            f"The database is in use by ibkit ({others} connection(s))",
+            remedy="Stop the service, the worker and every command that uses it, then repeat.",
+        )
 
 
 def _tables(connection: Connection) -> list[Table]:

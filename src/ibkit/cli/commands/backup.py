@@ -37,7 +37,7 @@ def create(
     """Write a backup: the order journal, the database, the settings without secrets."""
     import secrets
 
-    from ibkit.bootstrap.backups import backups_folder, make_backup, name_of, prune
+    from ibkit.bootstrap.backups import backups_folder, check_backup, make_backup, name_of, one_at_a_time, prune
     from ibkit.cli.passphrases import passphrase_of
 
     if keep is not None and keep < 1:
@@ -48,10 +48,14 @@ def create(
     if target.is_dir():
         target = target / name_of(now)
     passphrase = passphrase_of(passphrase_file, twice=True) if with_secrets else None
+    gone: list[Path] = []
     with audited("backup.create", str(target), settings=settings, with_secrets="yes") as entry:
         entry.skipped = not with_secrets  # nothing is changed, and no secret used
-        manifest = make_backup(settings, target, now=now, random=secrets.token_bytes, passphrase=passphrase)
-    gone = prune(backups_folder(settings), keep=keep) if keep is not None else []
+        with one_at_a_time(settings):
+            manifest = make_backup(settings, target, now=now, random=secrets.token_bytes, passphrase=passphrase)
+            if keep is not None:
+                check_backup(target, scratch=settings.state_dir)  # no old one goes before the new one is known good
+                gone = prune(backups_folder(settings), keep=keep)
     if json:
         output.emit({"path": target, "manifest": described(manifest), "removed": gone})
         return

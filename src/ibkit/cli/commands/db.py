@@ -17,19 +17,45 @@ app = cyclopts.App(name="db", help="Prepare or bring up to date the database.")
 
 @app.command
 def upgrade(*, json: Json = False) -> None:
-    """Make the tables of an empty database, or bring an older one up to date. Twice does no harm."""
-    from ibkit.store import upgrade_database
+    """Make the tables of an empty database, or bring older ones up to date, after a backup of what lasts.
+
+    `ibkit rollback` puts that backup back. With something older in it nothing may run meanwhile. Twice does no harm.
+    """
+    import secrets
+
+    from ibkit.bootstrap.upgrading import upgrade as bring_forward
+    from ibkit.clock import SystemClock
 
     settings = context.load_settings(require_method=False)
-    done = upgrade_database(settings.database_url.reveal())
+    done = bring_forward(settings, now=SystemClock().now(), random=secrets.token_bytes)
     if json:
-        output.emit({part: {"before": before, "after": after} for part, (before, after) in done.items()})
+        parts = {part: {"before": before, "after": after} for part, (before, after) in done.parts.items()}
+        output.emit({"parts": parts, "backup": done.backup})
         return
-    for part, (before, after) in done.items():
+    if done.backup is not None:
+        output.say(f"Backed up before: {done.backup} (`ibkit rollback` puts it back).")
+    for part, (before, after) in done.parts.items():
         if before == after:
             output.say(f"{part}: up to date (version {after}).")
         else:
             output.say(f"{part}: brought from version {before} to {after}.")
+
+
+@app.command
+def status(*, json: Json = False) -> int:
+    """The version of the journal and of each part of the database; exit code 1 where `ibkit db upgrade` is needed."""
+    from ibkit.bootstrap.upgrading import present_versions
+    from ibkit.store.journal_look import versions_wanted
+
+    there, wanted = present_versions(context.load_settings(require_method=False)), versions_wanted()
+    rows = [(part, there.get(part), needed) for part, needed in wanted.items()]
+    differ = any(version is not None and version != needed for _, version, needed in rows)
+    if json:
+        output.emit({part: {"version": version, "needed": needed} for part, version, needed in rows})
+    else:
+        shown = [(part, "made when needed" if version is None else version, needed) for part, version, needed in rows]
+        output.say(output.table(("Part", "Version", "This ibkit needs"), shown, right=(2,)))
+    return 1 if differ else 0
 
 
 @app.command(name="accept-restored")

@@ -11,7 +11,9 @@ import cyclopts
 
 from ibkit.cli import context, output
 from ibkit.cli.flags import Json, flag
+from ibkit.cli.running import go
 from ibkit.clock import SystemClock
+from ibkit.errors import IbkitError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -51,13 +53,19 @@ def scan(
 
 @app.command
 def audit(*, json: Json = False) -> int:
-    """What is weaker than it need be: modes, secrets, keys, reach, libraries. Exit code 1 where something is."""
+    """What is weaker than it need be: modes, secrets, keys, reach, libraries, users. Exit code 1 where something is."""
+    from ibkit.bootstrap.edge import machine_clock
     from ibkit.cli import audit as auditing
+    from ibkit.cli.audit_users import audit_users
     from ibkit.settings import load
 
     settings = load(env_file=context.current().env_file, require_method=False, strict=False)
     now = SystemClock().now()
     found = auditing.audit(settings, now=now, folder=Path())
+    try:
+        found += go(lambda: audit_users(settings, now=machine_clock().now()))
+    except IbkitError as error:  # a database that is away is no weakness, and says nothing of modes and keys
+        output.warn(f"note: users and their connections were not looked at: {error.message}")
     points = auditing.score(found)
     _remember(last_audit_path(settings.state_dir), now, points, len(found))
     if json:

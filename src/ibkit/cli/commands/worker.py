@@ -17,10 +17,13 @@ from ibkit.cli.flags import Account, Compete, Json, Live, YesLive, flag, option
 from ibkit.cli.live import confirm_live, refuse_before_connecting
 from ibkit.cli.running import go
 from ibkit.cli.watching import Log
+from ibkit.clock import SystemClock
 from ibkit.errors import ConfigError, NotFound
 from ibkit.model import AccountId
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from ibkit.bootstrap.worker import Worker
     from ibkit.trading.watching.rounds import RoundReport
 
@@ -83,15 +86,20 @@ def worker(
 @app.command
 def status(*, json: Json = False) -> int:
     """Whether a worker runs, and how it is doing; exit code 2 where none does."""
+    from ibkit.bootstrap.backups import last_backup
     from ibkit.bootstrap.worker import worker_status
 
-    said = worker_status(context.load_settings())
+    settings = context.load_settings()
+    said = worker_status(settings)
+    last = last_backup(settings)
     if json:
-        output.emit({"running": said is not None, **(said or {})})
+        backup = None if last is None else {"path": last[0], "made_at": last[1].made_at}
+        output.emit({"running": said is not None, **(said or {}), "last_backup": backup})
     elif said is None:
         output.say("No worker runs for this login. `ibkit worker` starts one.")
     else:
         output.say(_status_text(said))
+        output.say(f"Backup:     {'none yet' if last is None else _backup_text(last[1].made_at)}")
     return 0 if said is not None else 2
 
 
@@ -184,6 +192,11 @@ def _round_text(reports: tuple[RoundReport, ...]) -> str:
     return "\n".join(lines or ["Every sold option is protected, no order is in an unknown state."])
 
 
+def _backup_text(made_at: datetime) -> str:
+    hours = (SystemClock().now() - made_at).total_seconds() / 3600
+    return f"{made_at:%Y-%m-%d %H:%M} UTC, {max(hours, 0):.0f} h old"
+
+
 def _status_text(said: Mapping[str, Any]) -> str:
     accounts = ", ".join(said.get("accounts", [])) or "-"
     lines = [
@@ -193,6 +206,8 @@ def _status_text(said: Mapping[str, Any]) -> str:
         f"Session:    {said.get('session', '-')}",
         f"Stream:     {said.get('stream', '-')} since {said.get('stream_since') or '-'}",
     ]
+    if said.get("paused_until"):
+        lines.append(f"Paused:     IBKR is not asked until {said['paused_until']}")
     for name, title in (
         ("alerts", "Alert"),
         ("unmanaged", "Unmanaged"),

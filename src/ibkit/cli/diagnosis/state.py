@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from ibkit.settings import Settings
     from ibkit.store.journal_look import JournalLook
 
-__all__ = ["check_state"]
+__all__ = ["check_backups", "check_state"]
 
 _LATE = timedelta(minutes=3)
 """A round is made each minute; where `ibkit worker --poll` says otherwise, two of those and a minute."""
-_OLD_BACKUP = timedelta(days=7)
+_OLD_BACKUP = timedelta(days=2)
+"""The worker makes one each day."""
 
 
 def check_state(settings: Settings, *, now: datetime) -> Iterator[Check]:
@@ -44,7 +45,7 @@ def check_state(settings: Settings, *, now: datetime) -> Iterator[Check]:
     yield _tokens(settings)
     yield from _worker(settings, look, now)
     yield from _locks(settings.state_dir)
-    yield _backups(settings, has_journal=path.exists(), now=now)
+    yield check_backups(settings, has_journal=path.exists(), now=now)
     yield _security_audit(settings, now=now)
 
 
@@ -73,8 +74,11 @@ def _journal(path: Path, look: JournalLook) -> Iterator[Check]:
         yield Check(name, Mark.FAIL, said, "E-DB", "Update ibkit: a newer one has written it.")
         return
     orders = sum(look.states.values())
-    older = "" if look.version == wanted else f" (an older one: the next order brings it to {wanted})"
-    yield Check(name, Mark.OK, f"whole, {orders} intents, version {look.version}{older}")
+    if look.version < wanted:
+        said = f"version {look.version}, this ibkit needs {wanted}"
+        yield Check(name, Mark.FAIL, said, "E-DB", "`ibkit db upgrade`, which makes a backup first.")
+    else:
+        yield Check(name, Mark.OK, f"whole, {orders} intents, version {look.version}")
     if look.restored:
         remedy = (
             "Compare with `ibkit orders list`, then `ibkit db accept-restored` (docs/runbooks/journal-restored.md)."
@@ -117,14 +121,13 @@ def _database(settings: Settings) -> Check:
         return Check(name, Mark.FAIL, error.message, error.code, f"{error.remedy} See docs/runbooks/database-down.md.")
     wanted = {part: version for part, version in versions_wanted().items() if part != "journal"}
     newer = [part for part in there if there[part] > wanted.get(part, 0)]
-    older = [part for part in wanted if there.get(part, 0) < wanted[part]]
+    older = [part for part, version in there.items() if version < wanted[part]]
     if newer:
         said = f"{', '.join(newer)}: written by a newer ibkit"
         return Check(name, Mark.FAIL, said, "E-DB", "Update ibkit, or restore the backup of before the update.")
     if older:
-        return Check(
-            name, Mark.WARN, f"not up to date: {', '.join(older)}", None, "`ibkit backup`, then `ibkit db upgrade`"
-        )
+        said = f"not up to date: {', '.join(older)}"
+        return Check(name, Mark.FAIL, said, "E-DB", "`ibkit db upgrade`, which makes a backup first")
     return Check(name, Mark.OK, ", ".join(f"{part} {version}" for part, version in there.items()))
 
 
@@ -233,24 +236,23 @@ def _pid(path: Path) -> int | None:
     return pid if isinstance(pid, int) else None
 
 
-def _backups(settings: Settings, *, has_journal: bool, now: datetime) -> Check:
-    from ibkit.bootstrap.backups import backups_folder
+def check_backups(settings: Settings, *, has_journal: bool, now: datetime) -> Check:
+    from ibkit.bootstrap.backups import backups_folder, last_backup
 
-    folder = backups_folder(settings)
-    found = sorted(folder.glob("*.ibkit-backup"))
-    if not found:
-        said = f"none in {folder}"
-        return (
-            Check("backups", Mark.WARN, said, None, "`ibkit backup --keep 30`, daily")
-            if has_journal
-            else Check("backups", Mark.OK, f"{said}; there is nothing to back up yet")
-        )
-    age = now.timestamp() - max(path.stat().st_mtime for path in found)
-    said = f"{len(found)}, the newest {max(0.0, age) / 86_400:.0f} days old"
-    late = age > _OLD_BACKUP.total_seconds()
-    return Check(
-        "backups", Mark.WARN if late else Mark.OK, said, None, "`ibkit backup --keep 30`, daily" if late else None
-    )
+    folder, name = backups_folder(settings), "backups"
+    kept = settings.database.backup_keep
+    remedy = "`ibkit backup`; a worker that runs makes one each day" if kept else "`ibkit backup --keep 30`, daily"
+    found = len(list(folder.glob("*.ibkit-backup")))
+    last = last_backup(settings)
+    if last is None:
+        if has_journal or found:
+            said = f"none of {found} in {folder} can be read" if found else f"none in {folder}"
+            return Check(name, Mark.WARN, said, None, remedy)
+        return Check(name, Mark.OK, f"none in {folder}; there is nothing to back up yet")
+    age = now - last[1].made_at
+    said = f"{found}, the newest of {last[1].made_at:%Y-%m-%d %H:%M} UTC ({max(age.days, 0)} days old)"
+    late = age > _OLD_BACKUP
+    return Check(name, Mark.WARN if late else Mark.OK, said, None, remedy if late else None)
 
 
 def _security_audit(settings: Settings, *, now: datetime) -> Check:

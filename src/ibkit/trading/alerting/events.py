@@ -1,6 +1,6 @@
 """Every event that somebody is told of, with its weight, who hears of it and what helps.
 
-Source: requirement MON-07, which lists them; MON-08, MON-11 and MON-06 for the last ones.
+Source: requirement MON-07, which lists them; MON-08, MON-11, MON-06 and OPS-03 for the last ones.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ class EventKind(enum.Enum):
     PERSISTENT_ISSUE = "persistent.issue"
     DATA_USAGE = "data.usage"
     """Four fifths of a limit on market data are used (MON-06)."""
+    BACKUP_FAILED = "backup.failed"
+    """The worker's daily backup; another event tells that it works again."""
+    BACKUP_MADE = "backup.made"
     CHANNEL_TEST = "channel.test"
     """What `ibkit alerts test` sends; it is about nothing."""
 
@@ -203,6 +206,21 @@ ABOUT: Mapping[EventKind, About] = {
         severity=Severity.WARNING,
         remedy="Ask for fewer quotes, or raise the limit; IBKR charges subscriptions per user.",
         runbook="data-usage",
+    ),
+    EventKind.BACKUP_FAILED: About(
+        title="Daily backup failed",
+        severity=Severity.WARNING,
+        remedy="`ibkit backup` shows why; it is tried again every hour.",
+        runbook="backup-failed",
+        audience=Audience.ADMINISTRATORS,
+    ),
+    EventKind.BACKUP_MADE: About(
+        title="Daily backup made",
+        severity=Severity.INFO,
+        remedy="Nothing is to be done.",
+        runbook="backup-failed",
+        audience=Audience.ADMINISTRATORS,
+        ends=(EventKind.BACKUP_FAILED,),
     ),
     EventKind.CHANNEL_TEST: About(
         title="Test of an alert channel",

@@ -22,6 +22,7 @@ from ibkit.trading.connection.states import (
     event_of,
     heals,
     move,
+    pause_of,
     retry_after,
 )
 
@@ -45,6 +46,7 @@ __all__ = [
     "event_of",
     "heals",
     "move",
+    "pause_of",
     "retry_after",
     "warning_name",
 ]

@@ -17,11 +17,22 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Final
 
 from ibkit.errors import ConfigError, CredentialsRejected, IbkitError, RateLimited, SessionExpired, SessionTaken
 
-__all__ = ["LABELS", "MOVES", "ConnectionEvent", "ConnectionState", "event_of", "heals", "move", "retry_after"]
+__all__ = [
+    "LABELS",
+    "MOVES",
+    "ConnectionEvent",
+    "ConnectionState",
+    "event_of",
+    "heals",
+    "move",
+    "pause_of",
+    "retry_after",
+]
 
 
 class ConnectionState(enum.StrEnum):
@@ -150,6 +161,16 @@ LONGEST_RETRY_S: Final = 30.0
 """SES-07 allows 60; a look is due every 30 s anyway (MON-04)."""
 PASSIVE_S: Final = 25.0
 """With what a look takes itself, a completed login is noticed within the 35 s of SES-07."""
+
+
+def pause_of(error: IbkitError) -> datetime | None:
+    """Until when this failure says that calls pause: penalty box, circuit, maintenance, failed sign-ins. Else None."""
+    if event_of(error) is not ConnectionEvent.HELD_UP:
+        return None
+    if isinstance(error, RateLimited) and error.retry_at is not None:
+        return error.retry_at
+    until = error.details.get("until")
+    return datetime.fromisoformat(until) if isinstance(until, str) else None
 
 
 def retry_after(error: IbkitError, attempt: int, chance: float) -> float:

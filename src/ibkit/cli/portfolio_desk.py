@@ -1,0 +1,182 @@
+"""What the commands of `ibkit portfolio` share: the desk, the login, and how things are told."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ibkit.cli import context, output
+from ibkit.cli.asking import wrong
+from ibkit.cli.auditing import audited
+from ibkit.cli.running import go
+from ibkit.errors import NotFound, TradingError
+
+if TYPE_CHECKING:
+    from ibkit.bootstrap.portfolios import PortfolioDesk
+    from ibkit.client import Client
+    from ibkit.portfolio.book import Holding, Link, Portfolio, PortfolioAccount
+    from ibkit.settings import Settings
+
+__all__ = [
+    "account_document",
+    "account_in",
+    "at_desk",
+    "edit_portfolio",
+    "holdings_table",
+    "link_in",
+    "login_by",
+    "login_given",
+    "named",
+    "portfolio_document",
+    "standing",
+    "tell",
+    "tell_account",
+]
+
+T = TypeVar("T")
+
+
+def at_desk(work: Callable[[PortfolioDesk, str], Awaitable[T]], user: str | None, *, sign_in: bool = False) -> T:
+    from ibkit.bootstrap.clients import clock_of
+    from ibkit.bootstrap.portfolios import open_portfolios, owner_of
+
+    settings = context.load_settings(require_method=False)
+
+    async def inside() -> T:
+        clock = clock_of(settings) if sign_in else _wall_clock()
+        async with open_portfolios(settings, clock) as desk:
+            return await work(desk, await owner_of(settings, user, desk))
+
+    return go(inside)
+
+
+def _wall_clock() -> Any:
+    from ibkit.bootstrap.edge import machine_clock
+
+    return machine_clock()
+
+
+def login_by(desk: PortfolioDesk, user: str | None, connection: str | None) -> Any:
+    """A signed-in client and the name of its connection: the user's own, or that of the settings."""
+    from contextlib import asynccontextmanager
+
+    @asynccontextmanager
+    async def opened() -> Any:
+        from ibkit.bootstrap.session_book import OF_SETTINGS
+        from ibkit.bootstrap.user_login import settings_of_user
+        from ibkit.cli.running import signed_in
+
+        base = context.load_settings(require_method=False)
+        if base.general.multi_user and not base.mock:
+            if user is None:
+                raise wrong("--user", "name whose connection it is")
+            _, settings, row = await settings_of_user(base, user, connection, account_id=None, environment=None)
+            name = row.connection_id
+        else:
+            settings, name = context.load_settings(), OF_SETTINGS
+        async with signed_in(settings) as ib:
+            yield ib, name
+
+    return opened()
+
+
+def login_given(ib: Client) -> Callable[[Link], Client]:
+    return lambda link: ib
+
+
+async def named(desk: PortfolioDesk, owner: str, name: str) -> Portfolio:
+    from ibkit.bootstrap.portfolios import named_in
+
+    return named_in(await desk.books.of_user(owner), name)
+
+
+def account_in(portfolio: Portfolio, name: str) -> PortfolioAccount:
+    found = portfolio.account(name)
+    if found is None:
+        names = ", ".join(each.name for each in portfolio.accounts) or "none"
+        raise NotFound(
+            f"account {name} not found in {portfolio.name}",
+            code="E-NOT-FOUND",
+            remedy=f"There are: {names}. Names are case-sensitive.",
+        )
+    return found
+
+
+def link_in(account: PortfolioAccount) -> Link:
+    if account.link is None:
+        raise TradingError(code="E-NOT-CONNECTED", details={"account": account.name})
+    return account.link
+
+
+def edit_portfolio(portfolio: str, edit: Callable[[Portfolio], Portfolio], user: str | None) -> Portfolio:
+    async def work(desk: PortfolioDesk, owner: str) -> Portfolio:
+        found = await named(desk, owner, portfolio)
+        return await desk.books.change(owner, found.portfolio_id, edit)
+
+    with audited("portfolios.change", portfolio):
+        return at_desk(work, user)
+
+
+def _sync_pause(settings: Settings) -> timedelta | None:
+    minutes = settings.sync.interval_minutes
+    return timedelta(minutes=minutes) if minutes else None
+
+
+def _now() -> datetime:
+    found: datetime = _wall_clock().now()
+    return found
+
+
+def portfolio_document(portfolio: Portfolio) -> Any:
+    from ibkit.service.portfolio_documents import portfolio_info
+
+    return portfolio_info(portfolio, now=_now(), every=_sync_pause(context.load_settings(require_method=False)))
+
+
+def account_document(account: PortfolioAccount) -> Any:
+    from ibkit.service.portfolio_documents import account_info
+
+    return account_info(account, now=_now(), every=_sync_pause(context.load_settings(require_method=False)))
+
+
+def tell(portfolio: Portfolio, text: str, json: bool) -> None:
+    if json:
+        output.emit(portfolio_document(portfolio))
+    else:
+        output.say(text)
+
+
+def tell_account(account: PortfolioAccount, json: bool) -> None:
+    if json:
+        output.emit(account_document(account))
+        return
+    output.say(f"{account.name} ({standing(account)})")
+    output.say(holdings_table(account.holdings) if account.holdings else "  nothing")
+
+
+def standing(account: PortfolioAccount) -> str:
+    link = account.link
+    if link is None:
+        return "by hand"
+    last = "never synced" if link.last_sync is None else f"synced {link.last_sync:%Y-%m-%d %H:%M} UTC"
+    trouble = f", {link.status.value}" if link.status.value in ("error", "syncing") else ""
+    return f"IBKR {link.account_id}, {last}{trouble}"
+
+
+def holdings_table(holdings: tuple[Holding, ...]) -> str:
+    rows = [
+        (
+            each.symbol,
+            each.units.normalize(),
+            None if each.kind is None else each.kind.value,
+            each.average_cost,
+            each.market_price,
+            each.market_value,
+            each.unrealized_pnl,
+            each.currency,
+        )
+        for each in holdings
+    ]
+    head = ("Holding", "Units", "Type", "Cost", "Price", "Value", "Unrealised", "")
+    return output.table(head, rows, right={1, 3, 4, 5, 6})

@@ -1,0 +1,129 @@
+"""`ibkit portfolio`: books by hand, files, and what comes from IBKR."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.conftest import Bench
+
+Run = Callable[..., Any]
+Make = Callable[..., Bench]
+
+
+def holdings(ibkit: Run, name: str = "Savings", account: str = "Vault") -> dict[str, str]:
+    found = ibkit("portfolio", "show", name, account, "--json")
+    assert found.code == 0, found.err
+    return {each["symbol"]: each["units"] for each in found.json["holdings"]}
+
+
+def said(ibkit: Run, *words: str) -> str:
+    ran = ibkit("portfolio", *words)
+    assert ran.code == 0, ran.err
+    return str(ran.out)
+
+
+@pytest.mark.requirement("SYN-01")
+def test_books_are_kept_by_hand(ibkit: Run, home: Path) -> None:
+    assert "There is no portfolio" in said(ibkit, "list")
+    assert "Made Savings (" in said(ibkit, "create", "Savings", "--currency", "eur")
+    assert "Added Vault to Savings." in said(ibkit, "account", "add", "Savings", "Vault")
+    assert "Vault holds 1.5 GOLD now." in said(ibkit, "set", "Savings", "Vault", "GOLD", "1.5")
+    said(ibkit, "set", "Savings", "Vault", "SHORT", "-2")
+    assert holdings(ibkit) == {"GOLD": "1.5", "SHORT": "-2"}
+    said(ibkit, "set", "Savings", "Vault", "SHORT", "0")
+    assert holdings(ibkit) == {"GOLD": "1.5"}
+    shown = said(ibkit, "show", "Savings")
+    assert "Vault (by hand)" in shown
+    assert "GOLD" in shown
+    said(ibkit, "account", "rename", "Savings", "Vault", "Safe")
+    missing = ibkit("portfolio", "show", "Savings", "Vault")
+    assert (missing.code, "There are: Safe" in missing.err) == (2, True)
+    assert ibkit("portfolio", "account", "delete", "Savings", "Safe").code == 2  # it holds something
+    said(ibkit, "account", "delete", "Savings", "Safe", "--yes")
+    row = ibkit("portfolio", "list", "--json").json["portfolios"][0]
+    assert (row["name"], row["currency"], row["accounts"]) == ("Savings", "EUR", 0)
+    assert ibkit("portfolio", "delete", "Savings").code == 2
+    assert "Deleted Savings." in said(ibkit, "delete", row["id"], "--yes")
+    gone = ibkit("portfolio", "show", "Savings", "--json")
+    assert (gone.code, gone.error["code"] if hasattr(gone, "error") else "E-NOT-FOUND") == (2, "E-NOT-FOUND")
+
+
+@pytest.mark.requirement("SYN-01")
+@pytest.mark.parametrize("form", ["json", "yaml", "csv"])
+def test_a_portfolio_goes_out_as_a_file_and_comes_back(ibkit: Run, home: Path, form: str) -> None:
+    said(ibkit, "create", "Savings")
+    said(ibkit, "account", "add", "Savings", "Vault")
+    said(ibkit, "set", "Savings", "Vault", "GOLD", "0.10000000000000000001")
+    file = home / f"Copy.{form}"
+    assert f"Wrote {file}." in said(ibkit, "export", "Savings", "--format", form, "--to", str(file))
+    assert "with 1 accounts and 1 holdings" in said(ibkit, "import", str(file))
+    names = {each["name"] for each in ibkit("portfolio", "list", "--json").json["portfolios"]}
+    assert names == ({"Savings", "Copy"} if form == "csv" else {"Savings"})
+    file.write_bytes(b"{")
+    before = ibkit("portfolio", "list", "--json").out
+    assert ibkit("portfolio", "import", str(file)).code == 2
+    assert ibkit("portfolio", "import", str(home / "none.json")).code == 2
+    assert ibkit("portfolio", "import", str(home / "none.pdf")).code == 2
+    assert ibkit("portfolio", "list", "--json").out == before
+
+
+@pytest.mark.requirement("SYN-04")
+@pytest.mark.requirement("SYN-06")
+@pytest.mark.requirement("SYN-13")
+def test_an_account_is_connected_synced_and_disconnected(
+    ibkit: Run, bench: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulator = bench().simulator
+    ibkit("orders", "place", "SPY", "BUY", "3", "--market", "--yes")
+    said(ibkit, "create", "Savings")
+    said(ibkit, "account", "add", "Savings", "Vault")
+    said(ibkit, "set", "Savings", "Vault", "GOLD", "1")
+    wrong = ibkit("portfolio", "connect", "Savings", "Vault", "--to", "U999", "--json")
+    assert wrong.code == 2
+    assert "DU1000001" in wrong.err
+    connected = said(ibkit, "connect", "Savings", "Vault", "--to", "DU1000001")
+    assert "IBKR DU1000001, synced 20" in connected
+    assert "cash" in connected
+    assert "GOLD" not in holdings(ibkit)
+    assert "nothing changed" in said(ibkit, "sync", "Savings")
+    edit = ibkit("portfolio", "set", "Savings", "Vault", "GOLD", "2")
+    assert (edit.code, "E-CONFLICT" in edit.err) == (5, True)
+    assert "IBKR DU1000001, synced" in said(ibkit, "list")
+
+    simulator.control(
+        "POST", "faults", {"fault": "html", "endpoint": "POSITIONS", "times": 50, "params": {"status": 200}}
+    )
+    before = holdings(ibkit)
+    failed = ibkit("portfolio", "sync", "Savings", "Vault")
+    assert (failed.code, "E-SYNC-FAILED" in failed.err) == (5, True)
+    assert holdings(ibkit) == before
+    status = said(ibkit, "status", "Savings")
+    assert "error" in status
+    assert "-> Holdings were left unchanged." in status
+
+    said(ibkit, "disconnect", "Savings", "Vault")
+    assert holdings(ibkit) == before
+    assert ibkit("portfolio", "disconnect", "Savings", "Vault").code == 5
+    said(ibkit, "restore", "Savings", "Vault")
+    assert holdings(ibkit) == {"GOLD": "1"}
+
+
+@pytest.mark.requirement("SYN-01")
+def test_what_was_kept_before_there_was_a_user_is_theirs_and_of_two_one_is_named(
+    ibkit: Run, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said(ibkit, "create", "Savings")
+    for name in ("anna", "bob"):
+        monkeypatch.setattr("sys.stdin", io.StringIO("violet lamps near the harbour\n"))
+        assert ibkit("user", "add", name, "--role", "trader").code == 0
+        if name == "anna":
+            assert "Savings" in said(ibkit, "list")
+    several = ibkit("portfolio", "list")
+    assert (several.code, "--user" in several.err) == (2, True)
+    assert "Savings" in said(ibkit, "list", "--user", "anna")
+    assert "There is no portfolio" in said(ibkit, "list", "--user", "bob")
