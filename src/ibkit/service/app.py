@@ -73,7 +73,6 @@ class Service:
     order_events: OrderEvents
     quote_events: QuoteEvents
     layers: Layers
-    order_rates: OrderRates
     rates: Rates
     reads: Rates
     clock: Clock
@@ -87,6 +86,10 @@ class Service:
     credentials: CredentialDesk | None = None
     stopping: bool = False
     tests: dict[str, SignInTest] = field(default_factory=dict)
+    order_rates: OrderRates = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.order_rates = OrderRates(self.rates, self.people.users.store, self.people.users.clock)
 
     @property
     def connection(self) -> Connection | None:

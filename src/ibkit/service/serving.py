@@ -53,7 +53,7 @@ from ibkit.service.orders import Orders
 from ibkit.service.own_connections import OwnConnections
 from ibkit.service.people_desk import PeopleDesk, open_people, refused_by_broker
 from ibkit.service.quote_events import QuoteEvents
-from ibkit.service.rates import OrderRates, Rates, rates_of_reads
+from ibkit.service.rates import Rates, rates_of_reads
 from ibkit.settings import Settings
 from ibkit.users.principal import Authenticator
 
@@ -124,7 +124,6 @@ async def open_service(
     ):
         brokers = Brokers(known, default=default, tasks=tasks, stop=stop, watch=watch)
         carrying = Carrying(tasks)
-        rates = Rates(monotonic)
         own = OwnConnections(settings, brokers, rows, clock, desk=credentials, confirm=confirm, audit=audit)
         service = Service(
             settings=settings,
@@ -135,8 +134,7 @@ async def open_service(
             order_events=OrderEvents(brokers, SystemClock(), lambda: service.stopping),
             quote_events=QuoteEvents(brokers, lambda: service.stopping),
             layers=_layers(lambda: service, settings, people, credentials, watch=watch),
-            order_rates=OrderRates(rates, people.users.store, people.users.clock),
-            rates=rates,
+            rates=Rates(monotonic),
             reads=rates_of_reads(monotonic),
             clock=clock,
             random=edges().random,
