@@ -410,3 +410,61 @@ def test_who_is_disabled_may_only_look_or_has_no_connection_does_not_sign_in(fir
             ibkit.create_ibkr_session_auth(name).submit_order("AAPL", "buy", 1)
         assert caught.value.code == code, name
     assert len(firm.simulator.requests) == sent
+
+
+# -- what a user holds ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("SYN-16")
+def test_a_user_holds_what_all_of_their_connections_hold_and_one_that_is_down_is_told_inside(firm: Firm) -> None:
+    run(lambda: accept_licence(firm.settings, "IBKR letter 7", by="cli:tests", at=datetime(2026, 11, 1, tzinfo=UTC)))
+    firm.user("anna")
+    firm.connection("anna", "one", 0)
+    firm.connection("anna", "two", 1)
+    with ibkit.create_ibkr_session_auth("anna", "one") as session:
+        session.submit_order("AAPL", "buy", 2, key=KEY)
+    whole = ibkit.get_portfolio("anna")
+    assert (whole.user_id, whole.complete) == ("id-of-anna", True)
+    assert [each.connection_id for each in whole.connections] == ["one", "two"]
+    (first,) = whole.connections[0].accounts
+    assert [(each.contract.symbol, each.quantity) for each in first.positions] == [("AAPL", 2)]
+    assert first.summary is not None
+    assert first.summary.net_liquidation
+    assert [each.currency for each in first.cash] == ["USD"]
+    assert whole.connections[1].accounts[0].positions == ()
+    assert not placed(firm.simulator)[1:]
+
+    opened = [each.endpoint for each in firm.simulator.requests].count("SSODH_INIT")
+    ibkit.get_portfolio("anna")
+    assert [each.endpoint for each in firm.simulator.requests].count("SSODH_INIT") == opened, "looking opens no session"
+
+    second = firm.simulator.users[1].user.accounts[0].id
+    firm.simulator.control(
+        "POST",
+        "faults",
+        {"fault": "html", "path": f"*/{second}/summary", "times": 9, "params": {"status": 200}},
+    )
+    part = ibkit.get_portfolio("id-of-anna")
+    errors = [account.error for each in part.connections for account in each.accounts]
+    assert len([error for error in errors if error is None]) == len(errors) - 1
+    (failed,) = [error for error in errors if error is not None]
+    assert failed.remedy
+    assert not part.complete
+
+    firm.simulator.up = False
+    gone = ibkit.get_portfolio("anna")
+    assert [each.accounts for each in gone.connections] == [(), ()]
+    assert all(each.error is not None and each.error.code.startswith("E-") for each in gone.connections)
+
+
+@pytest.mark.requirement("SYN-16")
+def test_with_one_user_it_is_the_login_of_the_settings(gateway: Simulator) -> None:
+    (only,) = ibkit.get_portfolio("me").connections
+    assert only.error is None
+    assert [account.account.account_id for account in only.accounts] == ["DU1000001"]
+    with pytest.raises(ConfigError):
+        ibkit.get_portfolio(" ")
+    gateway.up = False
+    (down,) = ibkit.get_portfolio("me").connections
+    assert down.error is not None
+    assert down.error.code == "E-GW-DOWN"

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
         connect,
         create_async_ibkr_session_auth,
         create_ibkr_session_auth,
+        get_async_portfolio,
+        get_portfolio,
         test_connection,
     )
     from ibkit.client import Client
@@ -98,6 +100,8 @@ _HOMES = {
         "connect",
         "create_async_ibkr_session_auth",
         "create_ibkr_session_auth",
+        "get_async_portfolio",
+        "get_portfolio",
         "test_connection",
     ),
     "ibkit.client": ("Client",),
@@ -228,6 +232,8 @@ __all__ = [
     "connect",
     "create_async_ibkr_session_auth",
     "create_ibkr_session_auth",
+    "get_async_portfolio",
+    "get_portfolio",
     "test_connection",
 ]
 

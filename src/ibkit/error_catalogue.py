@@ -741,6 +741,66 @@ _ROWS = (
         exit=5,
     ),
     Entry(
+        code="E-FLEX-STATEMENT",
+        when="a Flex statement is cut off, broken, too long, or no Flex statement at all",
+        message="The Flex statement cannot be read: <reason>",
+        remedy=(
+            "Nothing of it was kept. Fetch it again; if that does not help, look whether the query's format is XML "
+            "(Client Portal, Performance & Reports, Flex Queries, edit the query)."
+        ),
+        http=502,
+        exit=5,
+    ),
+    Entry(
+        code="E-FLEX-ACCOUNT",
+        when="a Flex statement tells of an account that it should not",
+        message="The Flex statement is of another account: <account>",
+        remedy=(
+            "Nothing of it was kept. Choose the account in the query (Client Portal, Performance & Reports, Flex "
+            "Queries), or add the account here."
+        ),
+        http=409,
+        exit=5,
+    ),
+    Entry(
+        code="E-FLEX-SECTIONS",
+        when="a Flex query leaves out a section or an attribute that is needed",
+        message="The Flex query leaves out what is needed: <missing>",
+        remedy="Switch it on: Client Portal, Performance & Reports, Flex Queries, edit the query. Then fetch again.",
+        http=409,
+        exit=3,
+    ),
+    Entry(
+        code="E-FLEX-TOKEN",
+        when="IBKR refuses the token of the Flex Web Service: expired (1012), other address (1013), invalid (1015)",
+        message="IBKR refuses the Flex token: <reason>",
+        remedy=(
+            "Create a new one in Client Portal, Performance & Reports, Flex Queries, Flex Web Service Configuration "
+            "(it ends the old one), and set it here. Nothing is asked with the old one any more."
+        ),
+        http=409,
+        exit=3,
+    ),
+    Entry(
+        code="E-FLEX-QUERY",
+        when="IBKR refuses the Flex query or has no data for it (1003, 1010, 1011, 1014, 1016, 1020)",
+        message="IBKR refuses the Flex query: <reason>",
+        remedy=(
+            "Compare the query id with the one in Client Portal, Performance & Reports, Flex Queries. A query that was "
+            "just made may be refused for a while."
+        ),
+        http=409,
+        exit=3,
+    ),
+    Entry(
+        code="E-FLEX-PENDING",
+        when="IBKR has not made the Flex statement in the time that we wait",
+        message="IBKR is still making the Flex statement",
+        remedy="Go on later with the reference that is kept; at weekends it can take hours.",
+        http=503,
+        exit=8,
+    ),
+    Entry(
         code="E-LICENCE",
         when="multi-user mode switched on without recorded approval",
         message="Multi-user mode needs IBKR approval",

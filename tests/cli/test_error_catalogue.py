@@ -204,6 +204,12 @@ ELSEWHERE = {
     "E-SYNC-FAILED": "portfolio/test_syncing.py",
     "E-MAINT": "conformance/test_sign_ins.py",
     "E-INTERNAL": "cli/test_root.py",
+    "E-FLEX-ACCOUNT": "wire/test_flex_statements.py",
+    "E-FLEX-PENDING": "client/test_flex_client.py",
+    "E-FLEX-QUERY": "client/test_flex_client.py",
+    "E-FLEX-SECTIONS": "wire/test_flex_statements.py",
+    "E-FLEX-STATEMENT": "wire/test_flex_statements.py",
+    "E-FLEX-TOKEN": "client/test_flex_client.py",
 }
 """Codes whose trouble takes more than one command: the test that makes it."""
 

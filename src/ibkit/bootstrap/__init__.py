@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         create_ibkr_session_auth,
     )
     from ibkit.bootstrap.trading_client import TradingClient
+    from ibkit.bootstrap.user_portfolio import get_async_portfolio, get_portfolio
     from ibkit.bootstrap.vaults import key_source_of, open_vault, ring_of
 
 __all__ = [
@@ -48,6 +49,8 @@ __all__ = [
     "create_async_ibkr_session_auth",
     "create_ibkr_session_auth",
     "edges",
+    "get_async_portfolio",
+    "get_portfolio",
     "key_source_of",
     "open_books",
     "open_client",
@@ -87,6 +90,7 @@ _HOMES = {
     "probing": ("ConnectionTest", "probe", "test_connection"),
     "worker": ("start_worker_if_none",),
     "trading_client": ("TradingClient",),
+    "user_portfolio": ("get_async_portfolio", "get_portfolio"),
     "vaults": ("key_source_of", "open_vault", "ring_of"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -75,7 +75,7 @@ def login_by(desk: PortfolioDesk, user: str | None, connection: str | None) -> A
             name = row.connection_id
         else:
             settings, name = context.load_settings(), OF_SETTINGS
-        async with signed_in(settings) as ib:
+        async with signed_in(settings, looking=True) as ib:
             yield ib, name
 
     return opened()

@@ -25,14 +25,19 @@ def go(work: Callable[[], Awaitable[T]]) -> T:
 
 
 @asynccontextmanager
-async def signed_in(settings: Settings, *, compete: bool = False) -> AsyncIterator[Client]:
-    """A client that is signed in; a failure tells what was looked at (OPT-09)."""
+async def signed_in(settings: Settings, *, compete: bool = False, looking: bool = False) -> AsyncIterator[Client]:
+    """A client that is signed in; a failure tells what was looked at (OPT-09).
+
+    looking: without a brokerage session, which another program of the user name may have.
+    """
     from ibkit.bootstrap import open_client
     from ibkit.cli.causes import causes
+    from ibkit.wire.endpoint import Needs
 
     opened = False
     try:
-        async with open_client(settings, compete=compete or None) as ib:
+        upto = Needs.OUTER_SESSION if looking else Needs.PRIMED_ACCOUNTS
+        async with open_client(settings, compete=compete or None, upto=upto) as ib:
             opened = True
             yield ib
     except IbkitError as error:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ibkit.client.blocking import BlockingClient
     from ibkit.client.broker import IbkrBroker
     from ibkit.client.client import Client
+    from ibkit.client.flex import FlexClient, FlexFetched, FlexPending, FlexTicket, open_flex_transport
     from ibkit.client.keeper import GrantStore
     from ibkit.client.opening import Opening, Step
     from ibkit.client.stream import Stream
@@ -20,6 +21,10 @@ __all__ = [
     "Auth",
     "BlockingClient",
     "Client",
+    "FlexClient",
+    "FlexFetched",
+    "FlexPending",
+    "FlexTicket",
     "Grant",
     "GrantStore",
     "IbkrBroker",
@@ -29,6 +34,7 @@ __all__ = [
     "Step",
     "Stream",
     "Transport",
+    "open_flex_transport",
     "open_transport",
 ]
 
@@ -37,6 +43,10 @@ _HOMES = {
     "Auth": "auth.grant",
     "BlockingClient": "blocking",
     "Client": "client",
+    "FlexClient": "flex",
+    "FlexFetched": "flex",
+    "FlexPending": "flex",
+    "FlexTicket": "flex",
     "Grant": "auth.grant",
     "GrantStore": "keeper",
     "IbkrBroker": "broker",
@@ -46,6 +56,7 @@ _HOMES = {
     "Step": "opening",
     "Stream": "stream",
     "Transport": "transport",
+    "open_flex_transport": "flex",
     "open_transport": "transports",
 }
 

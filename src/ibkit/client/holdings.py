@@ -82,6 +82,7 @@ class IbkrSource:
             currency=summary.currency or next((each.currency for each in seen if each.account_id == account_id), ""),
             positions=positions,
             cash=ledger,
+            summary=summary,
             net_liquidation=summary.net_liquidation,
             position_value=_position_value(summary.raw),
             taken_at=self._ib.clock.now(),

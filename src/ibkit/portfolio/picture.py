@@ -12,7 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from ibkit.errors import Effect, UnexpectedAnswer
-from ibkit.model import AccountId, CashBalance, Position
+from ibkit.model import AccountId, AccountSummary, CashBalance, Position
 
 __all__ = ["Picture", "RawPayload", "sizes_of", "told_alike"]
 
@@ -37,6 +37,7 @@ class Picture:
     currency: str
     positions: tuple[Position, ...]
     cash: tuple[CashBalance, ...]
+    summary: AccountSummary | None = None
     net_liquidation: Decimal | None
     position_value: Decimal | None
     taken_at: datetime

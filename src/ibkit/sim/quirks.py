@@ -196,12 +196,34 @@ class Quirks:
     # --- accounts and portfolio: docs/facts/accounts-and-portfolio.md ---------------------------------------------
     portfolio_cache_s: float = 60.0
     """Age that positions, summary and ledger of /portfolio may reach; 0 is live. §3.3 [sim]."""
+    income: bool = False
+    """Cash earns interest and stocks pay dividends by themselves; off, so that books change by orders alone. [sim]"""
+    dividend_tax_pct: Decimal = Decimal(15)
+    """Withheld of those dividends. [sim]"""
     portfolio_gate: bool = True
     """/portfolio/{account} answers as for an unknown account before GET /portfolio/accounts. §0 [sim]."""
     positions_sparse_first: bool = True
     """The first read of positions in a session lacks names and rules. §3.1 [recorded]."""
     empty_position: Literal["array", "nothing"] = "array"
     """Position by conid where none is held: `[]`, or an empty body. §3.2 [recorded: both]."""
+
+    # --- Flex Web Service: docs/facts/accounts-and-portfolio.md §6 ------------------------------------------------
+    flex_polls: int = 2
+    """So many GetStatements of a reference are answered 1019 before the statement is there. §8 row 13 [sim]."""
+    flex_hang: bool = False
+    """1019 never ends. §6.3 [client]."""
+    flex_reference_s: float = 900.0
+    """World seconds that a reference lives. §8 row 13 [sim]."""
+    flex_token_s: float = 31_536_000.0
+    """World seconds that a user's first token lives. §6.1 [spec: 6 h to 1 year]."""
+    flex_reference_once: bool = False
+    """A statement can be got once only. Undocumented, §6.3 [sim]."""
+    flex_pacing: bool = True
+    """More than one request in a second or ten in a minute of one token are answered 1018. §6.2 [spec]."""
+    flex_data: Literal["closed", "now"] = "closed"
+    """Activity ends with the last trading day that is over, or now. §6.3 [spec]; now is for tests."""
+    flex_confirm_delay_s: float = 300.0
+    """World seconds until an execution is among the confirmations. §6.3 [spec: 5 to 10 min]."""
 
     # --- contracts and market data: docs/facts/contracts-and-market-data.md ---------------------------------------
     strict_priming: bool = False

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ibkit.sim.faults import Faults
+from ibkit.sim.flex.queries import SimFlexQuery
 from ibkit.sim.logins.logins import Logins, SimAccount, User
 from ibkit.sim.logins.sessions import advance_sessions, lose_all_brokerage
 from ibkit.sim.quirks import Quirks
@@ -16,6 +17,7 @@ from ibkit.sim.serving.maintenance import resets_between
 if TYPE_CHECKING:
     from ibkit.sim.exchange.books import Books
     from ibkit.sim.exchange.exchange import Exchange
+    from ibkit.sim.flex.service import FlexService
     from ibkit.sim.market.calendar import Calendar
     from ibkit.sim.market.instruments import Instruments
     from ibkit.sim.market.market import Market
@@ -25,12 +27,16 @@ __all__ = ["SimConfig", "World"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimConfig:
-    """start: the world's first moment, aware. scenarios: names of `faults.SCENARIOS`."""
+    """start: the world's first moment, aware. scenarios: names of `faults.SCENARIOS`.
+
+    flex_queries: saved Flex queries besides those that each user has.
+    """
 
     start: datetime
     seed: int = 7
     scenarios: tuple[str, ...] = ("ok",)
     quirks: Quirks = field(default_factory=Quirks)
+    flex_queries: tuple[SimFlexQuery, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -49,6 +55,7 @@ class World:
     market: Market
     books: Books = field(init=False)
     exchange: Exchange = field(init=False)
+    flex: FlexService = field(init=False)
     now: datetime = field(init=False)
     users_at_start: tuple[User, ...] = field(init=False)
     request_id: int = 0
@@ -63,6 +70,7 @@ class World:
         # numpy and the trading calendar are heavy: they load when a world is made, not when `ibkit --help` runs.
         from ibkit.sim.exchange.books import Books
         from ibkit.sim.exchange.exchange import Exchange
+        from ibkit.sim.flex.service import FlexService
         from ibkit.sim.market.calendar import Calendar
         from ibkit.sim.market.instruments import Instruments
         from ibkit.sim.market.market import Market
@@ -82,6 +90,7 @@ class World:
         world.users_at_start = tuple(logins.users.values())
         world.books = Books(world)
         world.exchange = Exchange(world)
+        world.flex = FlexService(world)
         return world
 
     @property

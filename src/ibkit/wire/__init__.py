@@ -1,7 +1,8 @@
 """IBKR's protocol with no I/O, read by client and simulator alike: endpoints, structs, codec, pacing, refusals.
 
 The signing schemes stay in their own modules (`oauth1`, `oauth2`, `dh`, `keys`): they load cryptography. So do the
-WebSocket's topics (`stream`), whose words are too common to stand beside all others.
+WebSocket's topics (`stream`) and the statements of the Flex Web Service (`flex`), whose words are too common to stand
+beside all others.
 """
 
 from __future__ import annotations

@@ -190,3 +190,25 @@ def test_closing_leaves_nothing_open(serving, authority: trustme.CA) -> None:
     pem = authority.cert_pem.bytes()
     anyio.run(run, lambda url: PyreqwestTransport(ca=pem, direct=True))
     anyio.run(run, lambda url: AiohttpTransport(url, ca=pem))
+
+
+@pytest.mark.requirement("FUT-08")
+@pytest.mark.parametrize("kind", [PyreqwestTransport, AiohttpTransport])
+def test_a_transport_for_long_answers_takes_them_and_cuts_off_the_rest(serving, authority, kind) -> None:
+    """A Flex statement may be longer than any other answer."""
+    pem = authority.cert_pem.bytes()
+
+    async def run(limit: int) -> int:
+        async with serving() as server:
+            options = {"ca": pem, "body_limit": limit}
+            transport = kind(server.url, **options) if kind is AiohttpTransport else kind(direct=True, **options)
+            try:
+                answer = await transport.send(Request("GET", server.url + "/bomb"), timeout_s=30)
+                return len(answer.body)
+            finally:
+                await transport.aclose()
+
+    assert anyio.run(run, 80 * 1024 * 1024) == 64 * 1024 * 1024
+    with pytest.raises(OutcomeUnknown) as caught:
+        anyio.run(run, 1024 * 1024)
+    assert caught.value.details["cause"] == "cut"

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from ibkit.client.transport import Transport
 from ibkit.client.transports.pins import PinFile, fingerprint_of
 from ibkit.errors import ConfigError
+from ibkit.wire.codec import BODY_LIMIT
 
 __all__ = ["PinFile", "fingerprint_of", "is_ibkr_host", "is_loopback", "open_transport"]
 
@@ -44,6 +45,7 @@ def open_transport(
     fingerprint: str | None = None,
     pins: PinFile | None = None,
     pool_size: int = 10,
+    body_limit: int = BODY_LIMIT,
     kind: str = "auto",
 ) -> Transport:
     """A transport for one address; nothing is opened before the first request.
@@ -51,6 +53,7 @@ def open_transport(
     ca:          PEM of the only authority to trust.
     fingerprint: SHA-256 of the server's certificate, hex, with or without colons.
     pins:        remembers a loopback gateway's certificate at its first use.
+    body_limit:  bytes of an answer; a longer one is cut off.
     kind:        "auto", "pyreqwest" or "aiohttp"; a pinned certificate needs aiohttp.
 
     Raises ConfigError: E-CONFIG, or E-GW-REMOTE for a host that nothing was given to trust by.
@@ -66,7 +69,9 @@ def open_transport(
     if (ca is None and not is_ibkr_host(host)) or kind == "aiohttp":
         from ibkit.client.transports.aiohttp import AiohttpTransport
 
-        return AiohttpTransport(base_url, ca=ca, fingerprint=fingerprint, pins=pins, pool_size=pool_size)
+        return AiohttpTransport(
+            base_url, ca=ca, fingerprint=fingerprint, pins=pins, pool_size=pool_size, body_limit=body_limit
+        )
     from ibkit.client.transports.pyreqwest import PyreqwestTransport
 
-    return PyreqwestTransport(ca=ca, pool_size=pool_size, direct=is_loopback(host))
+    return PyreqwestTransport(ca=ca, pool_size=pool_size, body_limit=body_limit, direct=is_loopback(host))

@@ -38,6 +38,7 @@ class AiohttpTransport:
         fingerprint: str | None = None,
         pins: PinFile | None = None,
         pool_size: int = 10,
+        body_limit: int = BODY_LIMIT,
     ) -> None:
         place = urlsplit(base_url)
         self._host, self._port = place.hostname or "", place.port or 443
@@ -45,6 +46,7 @@ class AiohttpTransport:
         self._fingerprint = normal_fingerprint(fingerprint) if fingerprint else None
         self._pins = pins
         self._pool_size = pool_size
+        self._body_limit = body_limit
         self._trust: ssl.SSLContext | aiohttp.Fingerprint | None = None
         self._kept: aiohttp.ClientSession | None = None
         self._once: aiohttp.ClientSession | None = None
@@ -67,7 +69,7 @@ class AiohttpTransport:
                 middlewares=(_FirstCopyOnly(),),
                 timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_TIMEOUT_S),
             ) as answer:
-                body = await _read(answer)
+                body = await _read(answer, self._body_limit)
                 return Response(answer.status, {name.lower(): value for name, value in answer.headers.items()}, body)
         except (aiohttp.ClientError, OSError) as error:
             raise _mapped(error, timeout_s) from frameless(error)
@@ -156,13 +158,13 @@ class _FirstCopyOnly:
         return await handler(request)
 
 
-async def _read(answer: aiohttp.ClientResponse) -> bytes:
+async def _read(answer: aiohttp.ClientResponse, limit: int) -> bytes:
     """The body, cut off where it grows beyond the limit."""
     pieces: list[bytes] = []
     size = 0
     async for piece in answer.content.iter_any():
         size += len(piece)
-        if size > BODY_LIMIT:
+        if size > limit:
             answer.close()
             raise OutcomeUnknown(
                 "IBKR's answer is too long and was cut off", code="E-UPSTREAM", details={"cause": "cut"}

@@ -32,11 +32,18 @@ class PyreqwestTransport:
     """ca: PEM of the only authority to trust, or None for the system's. direct: never through a proxy."""
 
     def __init__(
-        self, *, ca: bytes | None = None, pool_size: int = 10, direct: bool = False, connect_timeout_s: float = 5.0
+        self,
+        *,
+        ca: bytes | None = None,
+        pool_size: int = 10,
+        body_limit: int = BODY_LIMIT,
+        direct: bool = False,
+        connect_timeout_s: float = 5.0,
     ) -> None:
         self._ca = ca
         self._connect_timeout = timedelta(seconds=connect_timeout_s)
         self._pool_size = pool_size
+        self._body_limit = body_limit
         self._direct = direct
         self._client: Client | None = None
         self._timeouts: dict[float, timedelta] = {}
@@ -54,8 +61,8 @@ class PyreqwestTransport:
                 # Not sent by itself for an empty body, and IBKR answers 411 without. Source: §0.2.
                 builder = builder.header("Content-Length", "0")
             async with builder.build_streamed() as answer:
-                body = await answer.body_reader.read(BODY_LIMIT + 1)
-                if body is not None and len(body) > BODY_LIMIT:
+                body = await answer.body_reader.read(self._body_limit + 1)
+                if body is not None and len(body) > self._body_limit:
                     # Leaving closes the connection; the rest is not drained.
                     raise OutcomeUnknown(
                         "IBKR's answer is too long and was cut off", code="E-UPSTREAM", details={"cause": "cut"}

@@ -88,9 +88,10 @@ def summary_row(seen: Portfolio) -> dict[str, Any]:
     """GET /iserver/account/{A}/summary: floats in whole units (§1.4)."""
     values = seen.values
     cash, available = _whole(values.cash), _whole(values.available_funds)
+    named = [(balance.currency, _whole(balance.cash)) for balance in seen.balances] or [(seen.currency, cash)]
     balances = [
-        {"currency": name, "balance": cash, "settledCash": cash}
-        for name in (seen.currency, f"Total (in {seen.currency})")
+        {"currency": name, "balance": amount, "settledCash": amount}
+        for name, amount in (*named, (f"Total (in {seen.currency})", cash))
     ]
     return {
         "accountType": "",

@@ -2,9 +2,10 @@
 
 One identity holds at every moment, to the last digit:
 
-    cash = starting cash + all that was realized - the cost of what is held + holdings transferred in
+    cash = starting cash + all that was realized - the cost of what is held + holdings transferred in + other flows
 
-where the cost of a short position is negative (what its sale brought, less commission).
+where the cost of a short position is negative (what its sale brought, less commission), and the other flows are
+dividends, deposits, interest, fees and what was converted. What happened stands in `history`.
 Source: docs/facts/accounts-and-portfolio.md §1.4, §2.3, §2.4, §3.1.
 """
 
@@ -19,19 +20,32 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from ibkit.model import portion, to_cents
+from ibkit.sim.exchange.history import HistoryEntry
 from ibkit.sim.exchange.margin import Held, margin_of
+from ibkit.sim.market.universe import FX_RATES
 
 if TYPE_CHECKING:
     from ibkit.sim.exchange.tickets import Side
     from ibkit.sim.market.instruments import Instrument
     from ibkit.sim.world import World
 
-__all__ = ["AccountBook", "AccountValues", "Books", "Holding", "Portfolio", "PositionView", "commission", "trade_day"]
+__all__ = [
+    "AccountBook",
+    "AccountValues",
+    "Books",
+    "CurrencyBalance",
+    "Holding",
+    "Portfolio",
+    "PositionView",
+    "commission",
+    "trade_day",
+]
 
 _NEW_YORK = ZoneInfo("America/New_York")
 _ZERO = Decimal(0)
 _RATES = {"OPT": Decimal("0.65"), "STK": Decimal("0.005")}
 _MINIMUM = Decimal("1.00")
+_RATE = Decimal("0.00001")
 _BUYING_POWER = 4
 """Times available funds: the recorded summary's ratio (994831 to 3979324)."""
 
@@ -63,7 +77,10 @@ class Holding:
 
 @dataclass(slots=True, eq=False)
 class AccountBook:
-    """transfers: cost of holdings that came in without a trade. day_start: net liquidation at the last close."""
+    """transfers: cost of holdings that came in without a trade. day_start: net liquidation at the last close.
+
+    flows: cash of the account's currency that moved without a trade. foreign: cash in other currencies.
+    """
 
     id: str
     currency: str
@@ -75,6 +92,9 @@ class AccountBook:
     commissions: Decimal = _ZERO
     combos: dict[tuple[tuple[int, int], ...], Decimal] = field(default_factory=dict)
     """What was traded as one, net: see `combo_positions.py`."""
+    flows: Decimal = _ZERO
+    foreign: dict[str, Decimal] = field(default_factory=dict)
+    history: list[HistoryEntry] = field(default_factory=list)
 
     def quantity(self, conid: int) -> Decimal:
         holding = self.holdings.get(conid)
@@ -118,12 +138,32 @@ class AccountBook:
         holding.cost += cost
         self.transfers += cost
 
+    def move_cash(self, currency: str, amount: Decimal) -> None:
+        """Cash comes in (or, negative, goes out) without a trade."""
+        if currency == self.currency:
+            self.cash += amount
+            self.flows += amount
+        else:
+            self.foreign[currency] = self.foreign.get(currency, _ZERO) + amount
+
+    def split(self, conid: int, new: int, old: int) -> Decimal:
+        """`new` shares for `old` at the same cost; gives what came or went. Raises ValueError for parts of a share."""
+        holding = self.holdings.get(conid)
+        if holding is None or holding.quantity == 0:
+            return _ZERO
+        whole, rest = divmod(holding.quantity * new, old)
+        if rest:
+            raise ValueError(f"{holding.quantity} shares of {self.id} split {new} for {old} leave parts of a share")
+        change = whole - holding.quantity
+        holding.quantity = whole
+        return change
+
     @property
     def balanced(self) -> bool:
         """The identity of this module."""
         realized = sum((sum(h.realized.values(), _ZERO) for h in self.holdings.values()), _ZERO)
         cost = sum((h.cost for h in self.holdings.values()), _ZERO)
-        return self.cash == self.started_with + realized - cost + self.transfers
+        return self.cash == self.started_with + realized - cost + self.transfers + self.flows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,14 +216,24 @@ class AccountValues:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CurrencyBalance:
+    """Cash in one currency; rate: units of the account's currency for one."""
+
+    currency: str
+    cash: Decimal
+    rate: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Portfolio:
-    """Positions and values of one account, seen at the same moment."""
+    """Positions and values of one account, seen at the same moment. balances: the account's own currency first."""
 
     account: str
     currency: str
     at: datetime
     positions: tuple[PositionView, ...]
     values: AccountValues
+    balances: tuple[CurrencyBalance, ...] = ()
 
 
 class Books:
@@ -192,6 +242,8 @@ class Books:
     def __init__(self, world: World) -> None:
         self._world = world
         self._cached: dict[str, Portfolio] = {}
+        self._rates: list[tuple[datetime, str, Decimal]] = []
+        self._numbers = 0
         self.accounts: dict[str, AccountBook] = {
             account.id: AccountBook(
                 id=account.id,
@@ -227,7 +279,44 @@ class Books:
             at=at,
             positions=positions,
             values=self._values(book, positions, at),
+            balances=(
+                CurrencyBalance(currency=book.currency, cash=to_cents(book.cash), rate=Decimal(1)),
+                *(
+                    CurrencyBalance(currency=currency, cash=to_cents(cash), rate=self.rate(currency, at))
+                    for currency, cash in sorted(book.foreign.items())
+                    if cash
+                ),
+            ),
         )
+
+    # --- currencies and history ----------------------------------------------------------------------------------
+
+    def rate(self, currency: str, at: datetime, base: str = "USD") -> Decimal:
+        """Units of `base` for one of `currency`; constant unless set. Raises ValueError for an unknown currency."""
+        if currency == base:
+            return Decimal(1)
+        if currency not in FX_RATES or base != "USD":
+            raise ValueError(f"no rate of {currency} in {base}; there are: {', '.join(FX_RATES)}")
+        told = [rate for since, name, rate in self._rates if name == currency and since <= at]
+        return told[-1] if told else portion(Decimal(1), Decimal(1), FX_RATES[currency]).quantize(_RATE)
+
+    def set_rate(self, currency: str, rate: Decimal, at: datetime) -> None:
+        """From `at` on a currency is worth that much. Raises ValueError for what cannot be."""
+        self.rate(currency, at)
+        if currency == "USD" or not rate.is_finite() or rate <= 0:
+            raise ValueError(f"{currency} cannot be worth {rate}")
+        self._rates.append((at, currency, rate))
+        self._cached.clear()
+
+    def next_number(self) -> int:
+        """The number of the next entry in any history."""
+        self._numbers += 1
+        return self._numbers
+
+    def _cash(self, book: AccountBook, at: datetime) -> Decimal:
+        """All of an account's cash in its own currency."""
+        foreign = ((cash, self.rate(currency, at)) for currency, cash in book.foreign.items() if cash)
+        return book.cash + sum((cash * rate for cash, rate in foreign), _ZERO)
 
     def cached_portfolio(self, account_id: str, at: datetime) -> Portfolio:
         """As /portfolio shows it: up to `portfolio_cache_s` old. Source: accounts-and-portfolio.md §3.3."""
@@ -250,8 +339,8 @@ class Books:
         book = self.accounts[account_id]
         quantities = {conid: h.quantity for conid, h in book.holdings.items() if h.quantity != 0}
         instruments = {conid: h.instrument for conid, h in book.holdings.items()}
-        now_equity, now_margin = self._equity_and_margin(book.cash, quantities, instruments, at)
-        cash = book.cash
+        now_equity, now_margin = self._equity_and_margin(self._cash(book, at), quantities, instruments, at)
+        cash = self._cash(book, at)
         for instrument, signed, price, fee in trades:
             instruments[instrument.conid] = instrument
             quantities[instrument.conid] = quantities.get(instrument.conid, _ZERO) + signed
@@ -276,6 +365,7 @@ class Books:
             "net_liquidation": seen.values.net_liquidation,
             "margin": seen.values.margin,
             "commissions": self.accounts[account_id].commissions,
+            "foreign": dict(self.accounts[account_id].foreign),
             "positions": [
                 {
                     "conid": view.instrument.conid,
@@ -307,7 +397,7 @@ class Books:
         return to_cents(cash + value), to_cents(margin_of(held))
 
     def _values(self, book: AccountBook, positions: tuple[PositionView, ...], at: datetime) -> AccountValues:
-        cash = to_cents(book.cash)
+        cash = to_cents(self._cash(book, at))
         stock = sum((p.market_value for p in positions if p.instrument.sec_type != "OPT"), _ZERO)
         option = sum((p.market_value for p in positions if p.instrument.sec_type == "OPT"), _ZERO)
         margin = to_cents(margin_of(self._held(p.instrument, p.quantity, at) for p in positions))

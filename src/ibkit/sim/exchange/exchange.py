@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from ibkit.sim.exchange import groups, matching, settlement
+from ibkit.sim.exchange.account_events import AccountEvents
 from ibkit.sim.exchange.books import trade_day
 from ibkit.sim.exchange.desk import OrderDesk
 from ibkit.sim.exchange.fills import Fills, shown
@@ -34,7 +35,8 @@ _TICK = timedelta(seconds=1)
 
 
 class Exchange:
-    """Orders by id, newest last. `desk` takes them in, `holdings` keeps the scenarios' accounts and positions."""
+    """Orders by id, newest last. `desk` takes them in, `holdings` keeps the scenarios' positions,
+    `events` is what happens to accounts without an order."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -46,6 +48,7 @@ class Exchange:
         self.orders: dict[int, SimOrder] = {}
         self.desk = OrderDesk(world, self)
         self.holdings = Holdings(world)
+        self.events = AccountEvents(world)
         self.holdings.apply()
 
     # --- time ------------------------------------------------------------------------------------------------------
@@ -348,6 +351,7 @@ class Exchange:
             elif order.state in ("parked", "saved"):
                 self.desk.forget(order, at)
         settlement.settle_at_close(self._world, at)
+        self.events.at_close(at)
         self._world.books.close_day(at)
 
     def _trade_at_close(self, order: SimOrder, at: datetime) -> None:

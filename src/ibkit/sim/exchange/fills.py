@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ibkit.model import portion
 from ibkit.sim.exchange.books import commission, trade_day
 from ibkit.sim.exchange.combo_positions import remember
+from ibkit.sim.exchange.history import Traded
 from ibkit.sim.exchange.order import Execution, SimOrder
 from ibkit.sim.market.combos import leg_prices
 
@@ -68,9 +69,29 @@ class Fills:
         for part in execution.legs or (execution,):
             book = self._world.books[order.account]
             book.trade(part.instrument, part.side, part.quantity, part.price, part.commission, trade_day(at))
+            book.history.append(self._entry(part))
         if instrument.legs:
             remember(self._world.books[order.account], instrument, quantity if order.ticket.buys else -quantity)
         return execution
+
+    def _entry(self, part: Execution) -> Traded:
+        order = part.order
+        return Traded(
+            number=self._world.books.next_number(),
+            account=order.account,
+            at=part.at,
+            instrument=part.instrument,
+            side=part.side,
+            quantity=part.quantity,
+            price=part.price,
+            fee=part.commission,
+            execution_id=part.id,
+            order_id=order.id,
+            ref=order.ref,
+            order_type=order.ticket.order_type,
+            ordered_at=order.placed_at,
+            exchange=part.exchange,
+        )
 
     def _id(self, head: str) -> str:
         self._number += 1

@@ -10,7 +10,8 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from ibkit.sim.exchange.books import trade_day
+from ibkit.sim.exchange.books import AccountBook, trade_day
+from ibkit.sim.exchange.history import TransferredIn
 
 if TYPE_CHECKING:
     from ibkit.sim.market.instruments import Instrument
@@ -55,7 +56,7 @@ class Holdings:
             if instrument.conid in taken:
                 continue
             price = self._world.market.quote(instrument.conid, self._world.now).mark or Decimal(0)
-            book.transfer(instrument, Decimal(1), price)
+            self._transfer(book, instrument, Decimal(1), price)
             self._seeded[instrument.conid] = (instrument, price)
             taken.add(instrument.conid)
         book.day_start = self._world.books.portfolio(account, self._world.now).values.net_liquidation
@@ -65,8 +66,22 @@ class Holdings:
         for conid, (instrument, price) in self._seeded.items():
             # One that was traded meanwhile is somebody's own doing, and stays.
             if book.quantity(conid) == 1 and book.holdings[conid].cost == price * instrument.multiplier:
-                book.transfer(instrument, Decimal(-1), price)
+                self._transfer(book, instrument, Decimal(-1), price)
         self._seeded.clear()
+
+    def _transfer(self, book: AccountBook, instrument: Instrument, quantity: Decimal, price: Decimal) -> None:
+        book.transfer(instrument, quantity, price)
+        number = self._world.books.next_number()
+        book.history.append(
+            TransferredIn(
+                number=number,
+                account=book.id,
+                at=self._world.now,
+                instrument=instrument,
+                quantity=quantity,
+                price=price,
+            )
+        )
 
     def _candidates(self) -> Iterator[Instrument]:
         instruments, today = self._world.instruments, trade_day(self._world.now)

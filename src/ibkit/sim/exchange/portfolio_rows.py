@@ -138,7 +138,7 @@ def _figures(seen: Portfolio) -> dict[str, Decimal]:
 
 
 def ledger_rows(seen: Portfolio) -> dict[str, Any]:
-    """GET /portfolio/{A}/ledger: the account's currency, and BASE (§2.4)."""
+    """GET /portfolio/{A}/ledger: each currency with cash, the account's own first, and BASE (§2.4)."""
     values = seen.values
     zero = (
         *("commoditymarketvalue", "futuremarketvalue", "corporatebondsmarketvalue", "warrantsmarketvalue", "interest"),
@@ -162,8 +162,28 @@ def ledger_rows(seen: Portfolio) -> dict[str, Any]:
         "stockoptionmarketvalue": float(values.option_value),
         "endofbundle": 1,
     }
+    if len(seen.balances) < 2:
+        own, others = row, {}
+    else:
+        cash = seen.balances[0].cash
+        value = values.net_liquidation - values.cash + cash
+        own = {**row, "cashbalance": float(cash), "settledcash": float(cash), "netliquidationvalue": float(value)}
+        others = {
+            balance.currency: {
+                **dict.fromkeys((key for key, value in row.items() if isinstance(value, float)), 0.0),
+                **{key: value for key, value in row.items() if not isinstance(value, float)},
+                "cashbalance": float(balance.cash),
+                "settledcash": float(balance.cash),
+                "netliquidationvalue": float(balance.cash),
+                "exchangerate": float(balance.rate),
+                "currency": balance.currency,
+                "secondkey": balance.currency,
+            }
+            for balance in seen.balances[1:]
+        }
     return {
-        seen.currency: {**row, "currency": seen.currency, "secondkey": seen.currency},
+        seen.currency: {**own, "currency": seen.currency, "secondkey": seen.currency},
+        **others,
         "BASE": {**row, "currency": "BASE", "secondkey": "BASE"},
     }
 

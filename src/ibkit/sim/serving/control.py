@@ -1,12 +1,14 @@
 """The control endpoints under /__sim/: look at the world, move its clock, make trouble. They are no part of IBKR's API.
 
-GET  requests | ledger | world | clock | quirks | faults
+GET  requests | ledger | history | world | clock | quirks | faults | flex
 POST clock {"advance": s}           POST scenario {"scenario": name | [names]}      POST reset {}
 POST faults {"endpoint" | "path", "fault", "times", "after", "method", "params"} (or a list; DELETE clears)
 POST market {"symbol", "price"} or {"conid", "bid", "ask", "bid_size", "ask_size"} (null: nobody bids, offers) or
             {"conid", "release": true} or {"symbol", "halted": true|false}, or {"moves": [these, each with "after"]}
 POST order {"account", "ticket"}  an order typed into TWS: no cOID, no question; the ticket as on the wire
 POST fill {"order_id", "price", "quantity"}  fill a working order whatever the market says (quantity: all of it)
+POST events {"event", …}  deposits, dividends, splits, conversions, exercises (`event_moves.py`)
+POST flex {"token" | "query" | "fail": {…}}  tokens, queries, failures of the Flex Web Service (`flex/service.py`)
 POST quirks {name: value}           POST login {"username", "logged_in"}
 POST faults {"fault", "topic", "user", "times", "after", "params"} for the frames of WebSockets
 POST notice {"username", "id", "text"}  a notice on the user's WebSockets
@@ -30,6 +32,7 @@ from ibkit.sim.exchange.tickets import BadTicket, read_ticket
 from ibkit.sim.faults import FAULTS, SCENARIOS, STREAM_FAULTS, RequestFault, StreamFault
 from ibkit.sim.logins import sessions
 from ibkit.sim.market.calendar import LAST_DAY
+from ibkit.sim.serving.event_moves import history_of, move_account
 from ibkit.sim.serving.market_moves import move_market
 from ibkit.sim.serving.server import SimServer
 
@@ -51,9 +54,11 @@ class Control:
         self._gets: dict[str, Callable[[], Any]] = {
             "requests": lambda: server.log.entries(),
             "ledger": lambda: server.world.exchange.ledger_rows(),
+            "history": lambda: history_of(server.world),
             "world": self._world,
             "clock": self._clock,
             "quirks": lambda: server.world.quirks,
+            "flex": lambda: server.world.flex.as_dict(),
             "faults": self._faults,
         }
         self._posts: dict[str, Callable[[Any], Any]] = {
@@ -64,6 +69,8 @@ class Control:
             "market": self._set_market,
             "order": self._enter_order,
             "fill": self._fill_order,
+            "events": self._account_event,
+            "flex": self._set_flex,
             "quirks": self._set_quirks,
             "login": self._login,
             "competing": self._competing,
@@ -189,6 +196,19 @@ class Control:
         except (LookupError, TypeError, ValueError) as error:
             raise _BadRequest(f"fill: {error}") from error
         return ledger_row(order)
+
+    def _account_event(self, body: Mapping[str, Any]) -> Any:
+        try:
+            return move_account(self._server.world, body)
+        except ValueError as error:
+            raise _BadRequest(f"events: {error}") from error
+
+    def _set_flex(self, body: Mapping[str, Any]) -> Any:
+        try:
+            self._server.world.flex.change(body)
+        except ValueError as error:
+            raise _BadRequest(f"flex: {error}") from error
+        return self._server.world.flex.as_dict()
 
     def _set_quirks(self, body: Mapping[str, Any]) -> Any:
         try:

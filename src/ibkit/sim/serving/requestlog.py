@@ -13,7 +13,8 @@ from urllib.parse import parse_qsl
 __all__ = ["Entry", "RequestLog"]
 
 _KEPT = 20_000
-_HIDDEN = frozenset({"oauth_token", "oauth_verifier", "bearer_token", "sessionToken"})
+_HIDDEN = frozenset({"oauth_token", "oauth_verifier", "bearer_token", "sessionToken", "t"})
+"""t: the token of the Flex Web Service."""
 
 
 @dataclass(slots=True)

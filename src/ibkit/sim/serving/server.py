@@ -22,6 +22,7 @@ import msgspec
 
 from ibkit.sim import handlers
 from ibkit.sim.faults import RequestFault
+from ibkit.sim.flex.service import is_flex
 from ibkit.sim.handlers.session import gone
 from ibkit.sim.logins import credentials, sessions
 from ibkit.sim.logins.logins import Session
@@ -296,6 +297,9 @@ class SimServer:
             raise ApiError(404, "Access Denied", content_type="")
         if incoming.face == "gateway" and incoming.method == "OPTIONS":
             return Reply("", 204, content_type="")
+        if incoming.face == "cloud" and is_flex(incoming.path):
+            # Another host of IBKR's, with rules of its own; here it shares the cloud's port.
+            return self._flex(incoming)
         self._check_maintenance(incoming)
         self._check_transport(incoming)
         if incoming.match is None:
@@ -308,6 +312,16 @@ class SimServer:
         if incoming.endpoint.needs is Needs.NOTHING:
             return self._token_call(incoming)
         return self._api_call(incoming)
+
+    def _flex(self, incoming: _Incoming) -> Reply:
+        return self.world.flex.answer(
+            incoming.path,
+            dict(parse_qsl(incoming.query, keep_blank_values=True)),
+            incoming.headers,
+            peer=incoming.peer,
+            monotonic=self.clock.monotonic(),
+            base=self.bases[0],
+        )
 
     def _check_maintenance(self, incoming: _Incoming) -> None:
         gateway = self.world.logins.gateway
