@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,7 +139,16 @@ def test_with_json_the_error_is_one_object_on_stderr(bench: Make, case: Case) ->
     assert ib.posted(whatif=True) == []
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C interrupts, although whoever runs the tests in the background has them ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.requirement("OPT-06")
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_while_an_order_is_placed_says_what_to_look_at(bench: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bytes may have left: exit 7, and the key under which the answer will be found."""
     ib = bench()
@@ -160,6 +169,7 @@ def test_ctrl_c_while_an_order_is_placed_says_what_to_look_at(bench: Make, monke
     assert "SPY" in ib.run("intents", "show", "ctrl-c-0123456789").out
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_where_nothing_was_placed_leaves_nothing_in_doubt(bench: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     ib = bench()
 

@@ -99,7 +99,9 @@ def test_cancel_all_is_proven_for_each_account_of_a_login(tmp_path: Path) -> Non
     with at_the_gateway(tmp_path, "multi-account", people=people, pace=4.0) as service:
         until(lambda: service.ask("GET", "/health/broker").status == 200)
         for account_id in accounts:
-            assert order(service, account_id=account_id, **resting).status == 201
+            placed = order(service, account_id=account_id, **resting)
+            at = f"/broker-order/{placed.data['id']}"
+            until(lambda at=at: service.ask("GET", at).data["status"] == "submitted")
         pressed = service.ask("POST", "/api/kill", {"note": "stop", "mode": "cancel-all"}, token="owner")
         assert pressed.status in (200, 202), pressed.raw
 
