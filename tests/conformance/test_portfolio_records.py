@@ -167,7 +167,11 @@ async def test_an_account_is_linked_once(room: Room) -> None:
     error = await fails("E-CONFLICT", room.books.connect("ada", there.portfolio_id, "B", LINK, at=NOW))
     assert "DU1000001 is linked to account" in error.message
     await room.books.connect("ada", there.portfolio_id, "B", replace(LINK, account_id="DU2"), at=NOW)
-    assert [each[2:] for each in await room.books.linked()] == [(NAME, LINK), ("B", replace(LINK, account_id="DU2"))]
+    expected = [(NAME, LINK), ("B", replace(LINK, account_id="DU2"))]
+    assert [(each.account, each.link) for each in await room.books.linked("ada")] == expected
+    assert await room.books.linked("bob") == ()
+    (summary,) = await room.books.summaries("ada")
+    assert (summary.accounts, summary.holdings) == (2, 2)
 
 
 @pytest.mark.requirement("SYN-06")

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from clients import make_client
-from ibkit.client import holdings
+from ibkit.client.api import portfolio
 from ibkit.client.holdings import IbkrSource
 from ibkit.errors import IbkitError, UnexpectedAnswer
 from ibkit.model import AuthMethod, Secret
@@ -131,7 +131,7 @@ def test_all_pages_are_synced_and_again_nothing_changes(tmp_path: Path, method: 
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three pages of two rows in place of a hundred, at the simulator and here: to quote 230 contracts takes long."""
-    monkeypatch.setattr(holdings, "POSITIONS_PAGE_ROWS", 2)
+    monkeypatch.setattr(portfolio, "POSITIONS_PAGE_ROWS", 2)
     monkeypatch.setattr(sim_portfolio, "PAGE", 2)
     monkeypatch.setattr(sim_holdings, "MANY", 5)
 

@@ -258,6 +258,14 @@ def test_the_test_of_the_connection_counts_what_it_sees(service: Served) -> None
 
 
 @pytest.mark.requirement("SYN-02")
+def test_a_gateway_that_nobody_is_logged_in_at_is_told_with_what_to_do(tmp_path: Path) -> None:
+    with at_the_gateway(tmp_path, "not-authenticated") as service:
+        test = ask(service, "GET", "/ibkr/test-connection").json["connection_test"]
+    assert (test["authenticated"], test["error"], test["code"]) == (False, "Not authenticated with IBKR", "E-GW-NOAUTH")
+    assert all(word in " ".join(test["remedy"]) for word in ("in a browser", "2FA", "timed out"))
+
+
+@pytest.mark.requirement("SYN-02")
 @pytest.mark.requirement("SYN-06")
 @pytest.mark.requirement("SYN-13")
 def test_a_broker_that_is_gone_changes_no_holding(tmp_path: Path) -> None:
@@ -280,8 +288,9 @@ def test_a_broker_that_is_gone_changes_no_holding(tmp_path: Path) -> None:
         assert gone.code == "E-GW-DOWN"
         told = ask(service, "GET", "/ibkr/test-connection")
         test = told.json["connection_test"]
-        assert (told.status, test["success"], test["code"]) == (200, False, "E-GW-DOWN")
-        assert test["remedy"]
+        assert (told.status, test["success"], test["code"]) == (200, False, "E-API-CONNECT")
+        assert test["error"] == "Failed to connect to Interactive Brokers API"
+        assert all(word in " ".join(test["remedy"]) for word in ("installed and running", "port is right", "firewall"))
         link = ask(service, "GET", f"{path}/sync-status").json["connection"]
         assert (link["sync_status"], link["failures"], link["last_sync"]) == (
             "error",

@@ -47,7 +47,6 @@ class PortfolioDesk:
         accounts there are. Nothing is changed by one of these.
         """
         source = IbkrSource(ib)
-        await self.books.get(user_id, portfolio_id)
         await check_user(source, link)
         seen = await source.accounts()
         if link.account_id not in {account.account_id for account in seen}:
@@ -64,17 +63,8 @@ class PortfolioDesk:
         self, user_id: str, portfolio_id: str, account_name: str, login_of: Callable[[Link], Core]
     ) -> SyncOutcome:
         """See `Syncer.sync`. NotFound for what is not theirs."""
-        await self.books.get(user_id, portfolio_id)
+        await self.books.account(user_id, portfolio_id, account_name)
         return await self.syncer.sync(portfolio_id, account_name, lambda link: IbkrSource(login_of(link)))
-
-    async def linked_to(self, user_id: str) -> dict[str, tuple[Portfolio, PortfolioAccount]]:
-        """By account at IBKR: what of this user it is linked to."""
-        return {
-            account.link.account_id: (portfolio, account)
-            for portfolio in await self.books.of_user(user_id)
-            for account in portfolio.accounts
-            if account.link is not None
-        }
 
     async def seen_by(self, ib: Core) -> tuple[Account, ...]:
         return await IbkrSource(ib).accounts()

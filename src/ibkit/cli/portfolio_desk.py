@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -57,28 +58,23 @@ def _wall_clock() -> Any:
     return machine_clock()
 
 
-def login_by(desk: PortfolioDesk, user: str | None, connection: str | None) -> Any:
-    """A signed-in client and the name of its connection: the user's own, or that of the settings."""
-    from contextlib import asynccontextmanager
+@asynccontextmanager
+async def login_by(user: str | None, connection: str | None) -> AsyncIterator[tuple[Client, str]]:
+    """A client that is signed in to look, and the name of its connection: the user's own, or that of the settings."""
+    from ibkit.bootstrap.session_book import OF_SETTINGS
+    from ibkit.bootstrap.user_login import settings_of_user
+    from ibkit.cli.running import signed_in
 
-    @asynccontextmanager
-    async def opened() -> Any:
-        from ibkit.bootstrap.session_book import OF_SETTINGS
-        from ibkit.bootstrap.user_login import settings_of_user
-        from ibkit.cli.running import signed_in
-
-        base = context.load_settings(require_method=False)
-        if base.general.multi_user and not base.mock:
-            if user is None:
-                raise wrong("--user", "name whose connection it is")
-            _, settings, row = await settings_of_user(base, user, connection, account_id=None, environment=None)
-            name = row.connection_id
-        else:
-            settings, name = context.load_settings(), OF_SETTINGS
-        async with signed_in(settings, looking=True) as ib:
-            yield ib, name
-
-    return opened()
+    settings, name = context.load_settings(require_method=False), OF_SETTINGS
+    if settings.general.multi_user and not settings.mock:
+        if user is None:
+            raise wrong("--user", "name whose connection it is")
+        _, settings, row = await settings_of_user(settings, user, connection, account_id=None, environment=None)
+        name = row.connection_id
+    else:
+        settings = context.load_settings()
+    async with signed_in(settings, looking=True) as ib:
+        yield ib, name
 
 
 def login_given(ib: Client) -> Callable[[Link], Client]:
@@ -151,12 +147,11 @@ def tell_account(account: PortfolioAccount, json: bool) -> None:
     if json:
         output.emit(account_document(account))
         return
-    output.say(f"{account.name} ({standing(account)})")
+    output.say(f"{account.name} ({standing(account.link)})")
     output.say(holdings_table(account.holdings) if account.holdings else "  nothing")
 
 
-def standing(account: PortfolioAccount) -> str:
-    link = account.link
+def standing(link: Link | None) -> str:
     if link is None:
         return "by hand"
     last = "never synced" if link.last_sync is None else f"synced {link.last_sync:%Y-%m-%d %H:%M} UTC"

@@ -6,13 +6,13 @@ again where IBKR's uncached list tells another one. Source: docs/facts/accounts-
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from ibkit.client.api.accounts import accounts
-from ibkit.errors import NotPermitted, UnexpectedAnswer
-from ibkit.model import Account, AccountId, Position
+from ibkit.client.api.portfolio import POSITIONS_SORT, all_pages, read_positions
+from ibkit.errors import NotPermitted
+from ibkit.model import Account, AccountId
 from ibkit.portfolio.mapping import DERIVED
 from ibkit.portfolio.picture import Picture, RawPayload, told_alike, torn
 from ibkit.wire.accounts import (
@@ -21,10 +21,8 @@ from ibkit.wire.accounts import (
     PORTFOLIO_SUMMARY,
     POSITIONS,
     POSITIONS_NOW,
-    POSITIONS_PAGE_ROWS,
     PositionRow,
     ledger_from_wire,
-    position_from_wire,
     summary_from_wire,
 )
 from ibkit.wire.codec import decode
@@ -35,14 +33,11 @@ if TYPE_CHECKING:
     from ibkit.client.core import Core
     from ibkit.wire.endpoint import Endpoint
 
-__all__ = ["MOST_PAGES", "IbkrSource"]
+__all__ = ["IbkrSource"]
 
-MOST_PAGES: Final = 1000
 TRIES: Final = 4
 """Reads of the whole list until two of IBKR's lists agree."""
 _AGAIN_AFTER_S: Final = 1.0
-_SORT: Final = {"sort": "position", "direction": "a", "waitForSecDef": "true"}
-"""Paging is stable only with an explicit sort. Source: §3.1."""
 
 
 class IbkrSource:
@@ -76,7 +71,7 @@ class IbkrSource:
         summary = summary_from_wire(account_id, await self._read(PORTFOLIO_SUMMARY, account_id, raw))
         rows = await self._agreed(account_id, raw)
         ledger = ledger_from_wire(await self._read(LEDGER, account_id, raw))
-        positions = _positions(rows, account_id)
+        positions = read_positions(rows, account_id, zero=False)
         return Picture(
             account_id=account_id,
             currency=summary.currency or next((each.currency for each in seen if each.account_id == account_id), ""),
@@ -99,7 +94,9 @@ class IbkrSource:
             pages: list[RawPayload] = []
             rows = await self._pages(account_id, pages)
             uncached = await self._read(POSITIONS_NOW, account_id, pages)
-            alike = told_alike(_positions(rows, account_id), _positions(uncached, account_id))
+            alike = told_alike(
+                read_positions(rows, account_id, zero=False), read_positions(uncached, account_id, zero=False)
+            )
             # A first read of a session names nothing beyond the conid; the next one does. Source: §3.1.
             if alike and (attempt == TRIES - 1 or not any(_is_sparse(row) for row in rows)):
                 raw += pages
@@ -107,33 +104,18 @@ class IbkrSource:
         raise torn("IBKR's two lists of positions do not agree")
 
     async def _pages(self, account_id: AccountId, raw: list[RawPayload]) -> list[PositionRow]:
-        rows: list[PositionRow] = []
-        for page in range(MOST_PAGES):
-            found = await self._read(POSITIONS, account_id, raw, page=page)
-            rows += found
-            if len(found) < POSITIONS_PAGE_ROWS:
-                return rows
-        raise torn(f"there are more than {MOST_PAGES} pages of positions")
+        async def page_of(number: int) -> list[PositionRow]:
+            rows: list[PositionRow] = await self._read(POSITIONS, account_id, raw, page=number)
+            return rows
+
+        return await all_pages(page_of)
 
     async def _read(self, endpoint: Endpoint, account_id: AccountId, raw: list[RawPayload], page: int = 0) -> Any:
         paged = endpoint is POSITIONS
         path = {"account_id": account_id, "page": page} if paged else {"account_id": account_id}
-        response = await self._ib.exchange(endpoint, path=path, query=_SORT if paged else None)
+        response = await self._ib.exchange(endpoint, path=path, query=POSITIONS_SORT if paged else None)
         raw.append(RawPayload(what=endpoint.path, part=page, body=response.body))
         return decode(endpoint, response)
-
-
-def _positions(rows: Sequence[PositionRow], account_id: AccountId) -> tuple[Position, ...]:
-    """Rows of zero stay out: closed ones, which the cache keeps for a while (§3.1)."""
-    try:
-        found = tuple(position_from_wire(row, account_id) for row in rows)
-    except ValueError as error:
-        raise _unreadable(error) from error
-    return tuple(position for position in found if position.quantity != 0)
-
-
-def _unreadable(error: ValueError) -> UnexpectedAnswer:
-    return torn(f"IBKR told {error}")
 
 
 def _is_sparse(row: PositionRow) -> bool:

@@ -25,8 +25,10 @@ __all__ = [
     "Holding",
     "HoldingSource",
     "Link",
+    "LinkedAccount",
     "Portfolio",
     "PortfolioAccount",
+    "PortfolioSummary",
     "Security",
     "SyncError",
     "SyncStatus",
@@ -175,6 +177,30 @@ class Portfolio:
 
     def account(self, name: str) -> PortfolioAccount | None:
         return next((each for each in self.accounts if each.name == name), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortfolioSummary:
+    """accounts, holdings: how many."""
+
+    portfolio_id: str
+    name: str
+    currency: str
+    accounts: int
+    holdings: int
+    version: int
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkedAccount:
+    """portfolio, account: their names."""
+
+    user_id: str
+    portfolio_id: str
+    portfolio: str
+    account: str
+    link: Link
 
 
 def check_name(name: str, field: str = "name") -> str:

@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from ibkit.model import Account
+from ibkit.portfolio import book
 from ibkit.portfolio.book import Holding, HoldingSource, Link, Portfolio, PortfolioAccount
 from ibkit.portfolio.ports import SyncOutcome
 
@@ -299,15 +300,15 @@ def portfolio_info(portfolio: Portfolio, *, now: datetime, every: timedelta | No
     )
 
 
-def summary_of(portfolio: Portfolio) -> PortfolioSummary:
+def summary_of(there: book.PortfolioSummary) -> PortfolioSummary:
     return PortfolioSummary(
-        id=portfolio.portfolio_id,
-        name=portfolio.name,
-        currency=portfolio.currency,
-        accounts=len(portfolio.accounts),
-        holdings=sum(len(account.holdings) for account in portfolio.accounts),
-        version=portfolio.version,
-        updated_at=portfolio.updated_at,
+        id=there.portfolio_id,
+        name=there.name,
+        currency=there.currency,
+        accounts=there.accounts,
+        holdings=there.holdings,
+        version=there.version,
+        updated_at=there.updated_at,
     )
 
 
@@ -329,13 +330,10 @@ def sync_answer(outcome: SyncOutcome) -> SyncAnswer:
     )
 
 
-def broker_account(
-    account: Account, connection_id: str, linked: tuple[Portfolio, PortfolioAccount] | None
-) -> BrokerAccount:
+def broker_account(account: Account, connection_id: str, linked: book.LinkedAccount | None) -> BrokerAccount:
     to = None
     if linked is not None:
-        portfolio, own = linked
-        to = LinkedTo(portfolio_id=portfolio.portfolio_id, portfolio=portfolio.name, account=own.name)
+        to = LinkedTo(portfolio_id=linked.portfolio_id, portfolio=linked.portfolio, account=linked.account)
     return BrokerAccount(
         id=account.account_id,
         account_id=account.account_id,

@@ -19,7 +19,7 @@ from ibkit.bootstrap.connections import Connection
 from ibkit.bootstrap.portfolio_files import file_of, portfolio_of_file
 from ibkit.bootstrap.portfolios import PortfolioDesk
 from ibkit.client.core import Core
-from ibkit.errors import IbkitError, NotFound, TradingError
+from ibkit.errors import AuthError, IbkitError, NotFound, TradingError, Unreachable
 from ibkit.model import AccountId
 from ibkit.portfolio.book import Link, Portfolio, PortfolioAccount, check_currency, check_name
 from ibkit.portfolio.files import FORMATS, LARGEST_FILE
@@ -63,7 +63,6 @@ _KINDS = {"application/json": "json", "application/yaml": "yaml", "application/x
 _ONE = ["/portfolio/{portfolio_id:str}", "/api/portfolio/{portfolio_id:str}"]
 _ACCOUNTS = [f"{path}/accounts" for path in _ONE]
 _ACCOUNT = [f"{path}/{{name:str}}" for path in _ACCOUNTS]
-_NOT_AUTHENTICATED = frozenset({"E-GW-NOAUTH", "E-SES-EXPIRED", "E-SES-USER", "E-SES-COMPETING", "E-SES-INIT"})
 
 
 def _below(tail: str) -> list[str]:
@@ -125,7 +124,7 @@ def _books(service: Service) -> list[HTTPRouteHandler]:
         who = await room.reader(request)
         if who.role is Role.OWNER:  # what was kept by commands before there was a user
             await room.desk.books.adopt(who.user_id)
-        found = await room.desk.books.of_user(who.user_id)
+        found = await room.desk.books.summaries(who.user_id)
         return response(Answer(200, PortfolioList(portfolios=[summary_of(each) for each in found])))
 
     @post(["/portfolio", "/api/portfolio"], status_code=201)
@@ -261,7 +260,7 @@ def _accounts(service: Service) -> list[HTTPRouteHandler]:
 
 async def _account(room: _Room, who: Principal, request: AnyRequest) -> PortfolioAccount:
     """NotFound."""
-    return _named(await room.desk.books.get(who.user_id, _portfolio_id(request)), _name(request))
+    return await room.desk.books.account(who.user_id, _portfolio_id(request), _name(request))
 
 
 def _name(request: AnyRequest) -> str:
@@ -397,7 +396,7 @@ async def _seen(room: _Room, who: Principal, request: AnyRequest) -> BrokerAccou
     named = _connection_id(request)
     own = room.service.own
     wanted: list[str | None] = [named] if named else [shown_id(row) for row in await own.listed(who)]
-    linked = await room.desk.linked_to(who.user_id)
+    linked = {each.link.account_id: each for each in await room.desk.books.linked(who.user_id)}
     found: list[BrokerAccount] = []
     failed: list[ConnectionProblem] = []
     first: IbkitError | None = None
@@ -419,7 +418,10 @@ async def _seen(room: _Room, who: Principal, request: AnyRequest) -> BrokerAccou
 
 
 async def _tested(room: _Room, who: Principal, request: AnyRequest) -> ConnectionTestResult:
-    """Every failure is an answer: the step that failed, and what to do. SYN-02."""
+    """Every failure is an answer: the step that failed, and what to do.
+
+    Whatever kept us from reaching IBKR is told by one code, whose remedy goes through all of them. SYN-02.
+    """
     authenticated = accessible = False
     found = counted = 0
     try:
@@ -430,10 +432,11 @@ async def _tested(room: _Room, who: Principal, request: AnyRequest) -> Connectio
         accessible = True
         for account in seen:
             counted += await room.desk.count_positions(ib, AccountId(account.account_id))
-    except IbkitError as error:
+    except IbkitError as failed:
+        error = IbkitError(code="E-API-CONNECT") if isinstance(failed, Unreachable) else failed
         return ConnectionTestResult(
             success=False,
-            authenticated=authenticated and error.code not in _NOT_AUTHENTICATED,
+            authenticated=authenticated and not isinstance(error, AuthError),
             accounts_accessible=accessible,
             positions_accessible=False,
             accounts_found=found,

@@ -16,8 +16,10 @@ from ibkit.portfolio.book import (
     Holding,
     HoldingSource,
     Link,
+    LinkedAccount,
     Portfolio,
     PortfolioAccount,
+    PortfolioSummary,
     check_portfolio,
 )
 from ibkit.store.database import Database
@@ -100,6 +102,36 @@ class SqlPortfolios:
 
         return await self._reading(work)
 
+    async def account(self, user_id: str, portfolio_id: str, name: str) -> PortfolioAccount:
+        """One account with its holdings, and no more of the portfolio. NotFound."""
+        return await self._reading(lambda connection: self._one(connection, user_id, portfolio_id, name))
+
+    async def summaries(self, user_id: str) -> tuple[PortfolioSummary, ...]:
+        """What there is, by name, without what is in it."""
+        accounts = select(func.count()).where(ACCOUNTS.c.portfolio_id == PORTFOLIOS.c.portfolio_id)
+        held = select(func.count()).select_from(
+            ACCOUNTS.join(HOLDINGS, HOLDINGS.c.account_key == ACCOUNTS.c.account_key)
+        )
+        held = held.where(ACCOUNTS.c.portfolio_id == PORTFOLIOS.c.portfolio_id)
+        query = select(PORTFOLIOS, accounts.scalar_subquery().label("accounts"), held.scalar_subquery().label("held"))
+        query = query.where(PORTFOLIOS.c.user_id == user_id).order_by(PORTFOLIOS.c.name, PORTFOLIOS.c.portfolio_id)
+
+        def work(connection: Connection) -> tuple[PortfolioSummary, ...]:
+            return tuple(
+                PortfolioSummary(
+                    portfolio_id=row.portfolio_id,
+                    name=row.name,
+                    currency=row.currency,
+                    accounts=row.accounts,
+                    holdings=row.held,
+                    version=row.version,
+                    updated_at=row.updated_at,
+                )
+                for row in connection.execute(query)
+            )
+
+        return await self._reading(work)
+
     async def change(
         self, user_id: str, portfolio_id: str, edit: Callable[[Portfolio], Portfolio], *, seen: int | None = None
     ) -> Portfolio:
@@ -179,13 +211,12 @@ class SqlPortfolios:
         """
 
         def work(connection: Connection) -> PortfolioAccount:
-            portfolio = self._read(connection, user_id, portfolio_id)
             row = self._account(connection, user_id, portfolio_id, account_name)
             if row.link is not None:
                 raise conflict(
                     f"account {account_name} is connected to {row.link.account_id} already", "Disconnect it first."
                 )
-            for other in portfolio.accounts:
+            for other in accounts_of(connection, portfolio_id, now_of(connection, self._clock)):
                 if other.link is not None and other.link.account_id == link.account_id:
                     raise conflict(
                         f"IBKR account {link.account_id} is linked to account {other.name} of this portfolio already",
@@ -194,7 +225,7 @@ class SqlPortfolios:
             held = holdings_by_account(connection, [row.account_key]).get(row.account_key, [])
             values = link_values(link) | {"set_aside": holdings_to_json(held) or None}
             update_account(connection, row, values)
-            self._touched(connection, user_id, portfolio_id, at)
+            self._touch(connection, portfolio_id, at)
             return self._one(connection, user_id, portfolio_id, account_name)
 
         return await self._write(work)
@@ -212,7 +243,7 @@ class SqlPortfolios:
                 .where(HOLDINGS.c.account_key == row.account_key)
                 .values(source=HoldingSource.MANUAL.value)
             )
-            self._touched(connection, user_id, portfolio_id, at)
+            self._touch(connection, portfolio_id, at)
             return self._one(connection, user_id, portfolio_id, account_name)
 
         return await self._write(work)
@@ -238,7 +269,7 @@ class SqlPortfolios:
             connection.execute(delete(HOLDINGS).where(HOLDINGS.c.account_key == row.account_key))
             put_holdings(connection, row.account_key, holdings_from_json(row.set_aside))
             update_account(connection, row, {"set_aside": None})
-            self._touched(connection, user_id, portfolio_id, at)
+            self._touch(connection, portfolio_id, at)
             return self._one(connection, user_id, portfolio_id, account_name)
 
         return await self._write(work)
@@ -252,21 +283,31 @@ class SqlPortfolios:
             row = self._account(connection, user_id, portfolio_id, account_name)
             link_of(row)
             update_account(connection, row, settings)
-            self._touched(connection, user_id, portfolio_id, at)
+            self._touch(connection, portfolio_id, at)
             return self._one(connection, user_id, portfolio_id, account_name)
 
         return await self._write(work)
 
-    async def linked(self) -> tuple[tuple[str, str, str, Link], ...]:
-        """Every connected account of every user: user, portfolio, name and link."""
+    async def linked(self, user_id: str | None = None) -> tuple[LinkedAccount, ...]:
+        """Every connected account, of a user or of all."""
 
-        def work(connection: Connection) -> tuple[tuple[str, str, str, Link], ...]:
-            owners = {each.portfolio_id: each.user_id for each in connection.execute(select(PORTFOLIOS))}
+        def work(connection: Connection) -> tuple[LinkedAccount, ...]:
+            theirs = select(PORTFOLIOS)
+            theirs = theirs if user_id is None else theirs.where(PORTFOLIOS.c.user_id == user_id)
+            owners = {each.portfolio_id: each for each in connection.execute(theirs)}
             query = select(ACCOUNTS).where(ACCOUNTS.c.account_id.is_not(None))
             query = query.order_by(ACCOUNTS.c.portfolio_id, ACCOUNTS.c.place)
             rows = account_rows(connection, query, now_of(connection, self._clock))
             return tuple(
-                (owners[row.portfolio_id], row.portfolio_id, row.name, row.link) for row in rows if row.link is not None
+                LinkedAccount(
+                    user_id=owners[row.portfolio_id].user_id,
+                    portfolio_id=row.portfolio_id,
+                    portfolio=owners[row.portfolio_id].name,
+                    account=row.name,
+                    link=row.link,
+                )
+                for row in rows
+                if row.link is not None and row.portfolio_id in owners
             )
 
         return await self._reading(work)
@@ -302,18 +343,19 @@ class SqlPortfolios:
         return found_in(accounts_of(connection, portfolio_id, now_of(connection, self._clock), name))
 
     def _one(self, connection: Connection, user_id: str, portfolio_id: str, name: str) -> PortfolioAccount:
-        account = self._read(connection, user_id, portfolio_id).account(name)
-        assert account is not None, "it was just written"
-        return account
+        row = self._account(connection, user_id, portfolio_id, name)
+        held = holdings_by_account(connection, [row.account_key]).get(row.account_key, ())
+        return PortfolioAccount(name=row.name, holdings=tuple(held), link=row.link, set_aside=bool(row.set_aside))
 
-    def _touched(
-        self, connection: Connection, user_id: str, portfolio_id: str, at: datetime | None = None
-    ) -> Portfolio:
+    def _touch(self, connection: Connection, portfolio_id: str, at: datetime | None = None) -> None:
         connection.execute(
             update(PORTFOLIOS)
             .where(PORTFOLIOS.c.portfolio_id == portfolio_id)
             .values(version=PORTFOLIOS.c.version + 1, updated_at=at or self._clock.now())
         )
+
+    def _touched(self, connection: Connection, user_id: str, portfolio_id: str) -> Portfolio:
+        self._touch(connection, portfolio_id)
         return self._read(connection, user_id, portfolio_id)
 
     def _put_account(self, connection: Connection, portfolio_id: str, account: PortfolioAccount, place: int) -> None:

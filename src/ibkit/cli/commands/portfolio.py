@@ -31,7 +31,7 @@ from ibkit.errors import TradingError
 
 if TYPE_CHECKING:
     from ibkit.bootstrap.portfolios import PortfolioDesk
-    from ibkit.portfolio.book import Portfolio, PortfolioAccount
+    from ibkit.portfolio.book import LinkedAccount, Portfolio, PortfolioAccount, PortfolioSummary
 
 __all__ = ["app"]
 
@@ -49,10 +49,10 @@ _Which = Annotated[str | None, option("By which of their connections [default: t
 def list_(*, user: _User = None, json: Json = False) -> None:
     """Your portfolios, with how their syncs stand."""
 
-    async def work(desk: PortfolioDesk, owner: str) -> tuple[Portfolio, ...]:
-        return await desk.books.of_user(owner)
+    async def work(desk: PortfolioDesk, owner: str) -> tuple[tuple[PortfolioSummary, ...], tuple[LinkedAccount, ...]]:
+        return await desk.books.summaries(owner), await desk.books.linked(owner)
 
-    found = at_desk(work, user)
+    found, linked = at_desk(work, user)
     if json:
         from ibkit.service.portfolio_documents import PortfolioList, summary_of
 
@@ -61,16 +61,19 @@ def list_(*, user: _User = None, json: Json = False) -> None:
     if not found:
         output.say("There is no portfolio. `ibkit portfolio create NAME` makes one.")
         return
+    standings: dict[str, list[str]] = {}
+    for each in linked:
+        standings.setdefault(each.portfolio_id, []).append(f"{each.account}: {standing(each.link)}")
     rows = [
         (
-            each.name,
-            each.currency,
-            len(each.accounts),
-            sum(len(account.holdings) for account in each.accounts),
-            "; ".join(f"{account.name}: {standing(account)}" for account in each.accounts if account.link) or "by hand",
-            each.portfolio_id,
+            there.name,
+            there.currency,
+            there.accounts,
+            there.holdings,
+            "; ".join(standings.get(there.portfolio_id, ())) or "by hand",
+            there.portfolio_id,
         )
-        for each in found
+        for there in found
     ]
     output.say(output.table(("Portfolio", "", "Accounts", "Holdings", "IBKR", "Id"), rows, right={2, 3}))
 
@@ -84,7 +87,7 @@ def show(portfolio: str, account: str | None = None, /, *, user: _User = None, j
         output.emit(portfolio_document(found) if account is None else account_document(wanted[0]))
         return
     for each in wanted:
-        output.say(f"{each.name} ({standing(each)})")
+        output.say(f"{each.name} ({standing(each.link)})")
         output.say(holdings_table(each.holdings) if each.holdings else "  nothing")
         output.say()
 
@@ -293,7 +296,7 @@ def connect(
     async def work(desk: PortfolioDesk, owner: str) -> Portfolio:
         found = await named(desk, owner, portfolio)
         account_in(found, account)
-        async with login_by(desk, user, connection) as (ib, name):
+        async with login_by(user, connection) as (ib, name):
             link = Link(account_id=to.strip(), connection_id=name, username=username.strip(), keep_manual=keep_manual)
             await desk.connect(owner, found.portfolio_id, account, link, ib)
             if sync:
@@ -322,7 +325,7 @@ def sync_(portfolio: str, account: str | None = None, /, *, user: _User = None, 
         for each in linked:
             link = link_in(each)
             try:
-                async with login_by(desk, user, link.connection_id) as (ib, _):
+                async with login_by(user, link.connection_id) as (ib, _):
                     results.append((each.name, await desk.sync(owner, found.portfolio_id, each.name, login_given(ib))))
             except IbkitError as error:
                 if len(linked) == 1:
@@ -361,7 +364,7 @@ def status(portfolio: str, /, *, user: _User = None, json: Json = False) -> None
         return
     for each in linked:
         link = link_in(each)
-        output.say(f"{each.name}: {standing(each)}")
+        output.say(f"{each.name}: {standing(each.link)}")
         if link.error is not None:
             output.say(f"  {link.error.code}: {link.error.message}")
             output.say(f"  -> {link.error.remedy}")

@@ -5,7 +5,7 @@ Source: docs/facts/accounts-and-portfolio.md §2.3, §2.4, §3.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from ibkit.client.api.accounts import accounts, selected_account
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ibkit.client.core import Core
 
 MOST_PAGES: Final = 1000
-_SORT: Final = {"sort": "position", "direction": "a", "waitForSecDef": "true"}
+POSITIONS_SORT: Final = {"sort": "position", "direction": "a", "waitForSecDef": "true"}
 """Paging is stable only with an explicit sort. Source: §3.1."""
 
 
@@ -55,19 +55,30 @@ async def positions(
     account = await _opened(ib, account_id)
     if fresh:
         await ib.request(INVALIDATE_POSITIONS, path={"account_id": account}, body={})
+
+    async def page_of(number: int) -> list[PositionRow]:
+        path = {"account_id": account, "page": number}
+        rows: list[PositionRow] = await ib.request(POSITIONS, path=path, query=POSITIONS_SORT)
+        return rows
+
+    return read_positions(await all_pages(page_of), account, zero=zero)
+
+
+async def all_pages(page_of: Callable[[int], Awaitable[list[PositionRow]]]) -> list[PositionRow]:
+    """The rows of every page, to the first one that is not full. UnexpectedAnswer above `MOST_PAGES`."""
     rows: list[PositionRow] = []
-    for page in range(MOST_PAGES):
-        found = await ib.request(POSITIONS, path={"account_id": account, "page": page}, query=_SORT)
+    for number in range(MOST_PAGES):
+        found = await page_of(number)
         rows += found
         if len(found) < POSITIONS_PAGE_ROWS:
-            return _read(rows, account, zero=zero)
+            return rows
     raise UnexpectedAnswer(f"more than {MOST_PAGES} pages of positions", effect=Effect.NONE)
 
 
 async def positions_now(ib: Core, account_id: AccountId | None = None, *, zero: bool = False) -> tuple[Position, ...]:
     """Positions from the uncached call: no pages, but no terms of a contract beyond its description."""
     account = await _opened(ib, account_id)
-    return _read(await ib.request(POSITIONS_NOW, path={"account_id": account}), account, zero=zero)
+    return read_positions(await ib.request(POSITIONS_NOW, path={"account_id": account}), account, zero=zero)
 
 
 async def _opened(ib: Core, account_id: AccountId | None) -> AccountId:
@@ -76,7 +87,7 @@ async def _opened(ib: Core, account_id: AccountId | None) -> AccountId:
     return await selected_account(ib, account_id)
 
 
-def _read(rows: Iterable[PositionRow], account: AccountId, *, zero: bool) -> tuple[Position, ...]:
+def read_positions(rows: Iterable[PositionRow], account: AccountId, *, zero: bool) -> tuple[Position, ...]:
     try:
         found = tuple(position_from_wire(row, account) for row in rows)
     except ValueError as error:
