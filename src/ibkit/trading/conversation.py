@@ -346,9 +346,10 @@ class Conversation:
     async def _unsent(self, intent: Intent, error: IbkitError, *, replied: bool) -> Intent:
         """Surely no byte left. What our own side forbids is an end; anything else may be tried again, and is raised."""
         not_sent = NotSent(at=self.clock.now(), reason=error.message)
-        forbidden = isinstance(error, TradingError | ConfigError) or error.code == "E-READONLY"
-        if isinstance(error, Fenced):  # who holds the lane now decides about it
-            forbidden = False
+        ours = isinstance(error, TradingError | ConfigError) and not isinstance(
+            error, Fenced
+        )  # the lane's holder decides
+        forbidden = ours or error.code == "E-READONLY"
         if forbidden and not replied:
             ended = RefusedLocally(at=self.clock.now(), code=error.code, control="", reason=error.message)
             return await self.journal.append(intent, not_sent, ended)
