@@ -46,11 +46,15 @@ class Lease:
                 f"{what} is with {who} already", remedy="`ibkit worker status` shows it, `ibkit worker stop` ends it."
             ) from error
         try:
+            self._forget()  # of a holder that was killed: its number may be another program's by now
             yield
         finally:
-            with contextlib.suppress(OSError):
-                self._said.unlink(missing_ok=True)
+            self._forget()
             await lock.__aexit__(None, None, None)
+
+    def _forget(self) -> None:
+        with contextlib.suppress(OSError):
+            self._said.unlink(missing_ok=True)
 
     def held(self) -> bool:
         """Whether anybody holds it, by asking for it."""
