@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import anyio
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -45,13 +47,18 @@ BY_HAND = PortfolioAccount(
 NAME = BY_HAND.name
 
 
+def new_id() -> str:
+    return uuid.uuid4().hex
+
+
 class Room:
-    def __init__(self, database: Database, clock: ManualClock, *, on_server: bool) -> None:
+    def __init__(self, database: Database, clock: ManualClock, url: Secret[str], *, on_server: bool) -> None:
         self.database = database
+        self.url = url
         self.clock = clock
         self.on_server = on_server
-        self.books = SqlPortfolios(database, clock, lambda: uuid.uuid4().hex)
-        self.syncs = SqlSyncs(database, clock, lambda: uuid.uuid4().hex)
+        self.books = SqlPortfolios(database, clock, new_id)
+        self.syncs = SqlSyncs(database, clock, new_id)
 
     @asynccontextmanager
     async def held(self, portfolio_id: str, account_name: str) -> AsyncIterator[Claim]:
@@ -76,7 +83,7 @@ async def room(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     on_server = request.param == "postgresql"
     url = request.getfixturevalue("postgres_database") if on_server else f"sqlite:///{tmp_path}/a.db"
     database = open_records(Secret(url), parts=("portfolio",))
-    yield Room(database, ManualClock(NOW), on_server=on_server)
+    yield Room(database, ManualClock(NOW), Secret(url), on_server=on_server)
     await database.close()
 
 
@@ -248,6 +255,37 @@ async def test_of_two_syncs_of_an_account_one_is_busy(room: Room) -> None:
 
 
 @pytest.mark.requirement("SYN-15")
+async def test_of_many_claims_of_many_processes_one_is_granted_and_of_many_edits_none_is_lost(room: Room) -> None:
+    """Each process has a connection of its own, as two services on one server do."""
+    there = await made(room, link=LINK)
+    databases = [open_records(room.url, parts=("portfolio",)) for _ in range(4)]
+    granted: list[Claim] = []
+
+    async def claims(database: Database) -> None:
+        with contextlib.suppress(TradingError):  # busy
+            granted.append(await SqlSyncs(database, room.clock, new_id).claim(there.portfolio_id, NAME))
+
+    async def adds(database: Database, number: int) -> None:
+        books = SqlPortfolios(database, room.clock, new_id)
+
+        def edit(portfolio: Portfolio) -> Portfolio:
+            return replace(portfolio, accounts=(*portfolio.accounts, PortfolioAccount(name=f"No {number}")))
+
+        await books.change("ada", there.portfolio_id, edit)
+
+    async with anyio.create_task_group() as tasks:
+        for number, database in enumerate(databases * 3):
+            tasks.start_soon(claims, database)
+            tasks.start_soon(adds, database, number)
+    for database in databases:
+        await database.close()
+    assert len(granted) == 1
+    after = await room.books.get("ada", there.portfolio_id)
+    assert {each.name for each in after.accounts} == {NAME, *(f"No {number}" for number in range(12))}
+    assert after.version == there.version + 12
+
+
+@pytest.mark.requirement("SYN-15")
 async def test_a_sync_that_was_overtaken_writes_nothing(room: Room) -> None:
     """As after a SIGKILL, or a machine that slept: the other one's fence is higher (faults F105, F112)."""
     there = await made(room, link=LINK)
@@ -329,6 +367,37 @@ async def test_manual_holdings_come_back_after_it_was_connected(room: Room, keep
     await room.books.restore("ada", portfolio_id, NAME, at=NOW)
     assert held(await room.books.get("ada", portfolio_id)) == {"AAPL": Decimal(10), "GOLD": Decimal(3)}
     await fails("E-CONFLICT", room.books.restore("ada", portfolio_id, NAME, at=NOW))
+
+
+@pytest.mark.requirement("SYN-14")
+async def test_what_was_put_aside_outlives_a_second_connection(room: Room) -> None:
+    """Connected, disconnected and connected again without bringing it back: it is still there, with what came since."""
+    there = await made(room, link=LINK)
+    portfolio_id = there.portfolio_id
+    async with room.held(portfolio_id, NAME) as claim:
+        await room.syncs.synced(claim, make_picture(make_position(quantity="12")), with_cash=True)
+    await room.books.disconnect("ada", portfolio_id, NAME, at=NOW)
+
+    def edit(portfolio: Portfolio) -> Portfolio:
+        account = portfolio.accounts[0]
+        more = Holding(symbol="SILVER", units=Decimal(7))
+        return replace(portfolio, accounts=(replace(account, holdings=(*account.holdings, more)),))
+
+    await room.books.change("ada", portfolio_id, edit)
+    await room.books.connect("ada", portfolio_id, NAME, LINK, at=NOW)
+    kept = {each.symbol: each.units for each in await room.books.set_aside("ada", portfolio_id, NAME)}
+    assert kept == {"AAPL": Decimal(10), "GOLD": Decimal("1.5"), "SILVER": Decimal(7)}
+
+
+@pytest.mark.requirement("SYN-01")
+async def test_a_new_name_that_is_taken_leaves_the_holdings_as_they_were(room: Room) -> None:
+    there = await made(room, BY_HAND, PortfolioAccount(name="B"))
+
+    def edit(portfolio: Portfolio) -> Portfolio:
+        return replace(portfolio, accounts=(PortfolioAccount(name=NAME), portfolio.accounts[1]))
+
+    await fails("E-CONFLICT", room.books.change("ada", there.portfolio_id, edit, rename=(NAME, "B")))
+    assert await room.books.get("ada", there.portfolio_id) == there
 
 
 @pytest.mark.requirement("SYN-13")

@@ -154,7 +154,14 @@ def _same_or_new(form: HoldingForm, old: dict[tuple[str, int], Holding]) -> Hold
     if there.units == holding.units and holding.currency in ("", there.currency):
         return there
     if there.source is HoldingSource.MANUAL:
-        return replace(there, units=holding.units, currency=holding.currency or there.currency, market_value=None)
+        return replace(
+            there,
+            units=holding.units,
+            currency=holding.currency or there.currency,
+            market_value=None,
+            unrealized_pnl=None,
+            synced_at=None,
+        )
     return replace(holding, conid=there.conid)
 
 

@@ -236,16 +236,19 @@ def _accounts(service: Service) -> list[HTTPRouteHandler]:
         books = room.desk.books
         wanted = AccountForm(name=name, holdings=form.holdings)
         new_name = name if form.name is None else check_name(form.name)
+
+        def edit(there: Portfolio) -> Portfolio:
+            _named(there, name)
+            return there if form.holdings is None else _replaced(there, name, wanted)
+
         with room.noting(request, who)("portfolios.change", portfolio_id):
-            changed = await books.get(who.user_id, portfolio_id)
-            _named(changed, name)
-            if form.holdings is not None:
-                changed = await books.change(
-                    who.user_id, portfolio_id, lambda there: _replaced(there, name, wanted), seen=form.version
-                )
-            if new_name != name:
-                seen = form.version if form.holdings is None else None
-                changed = await books.rename_account(who.user_id, portfolio_id, name, new_name, seen=seen)
+            changed = await books.change(
+                who.user_id,
+                portfolio_id,
+                edit,
+                seen=form.version,
+                rename=(name, new_name) if new_name != name else None,
+            )
         return room.answer(changed)
 
     @delete(_ACCOUNT, status_code=200)

@@ -65,6 +65,7 @@ __all__ = [
     "holdings_to_json",
     "link_of",
     "link_values",
+    "lock_portfolio",
     "no_such",
     "now_of",
     "portfolio_of",
@@ -419,6 +420,12 @@ def holdings_from_json(rows: Iterable[Mapping[str, Any]]) -> tuple[Holding, ...]
 
 def update_account(connection: Connection, row: AccountRow, values: Mapping[str, Any]) -> None:
     connection.execute(update(ACCOUNTS).where(ACCOUNTS.c.account_key == row.account_key).values(dict(values)))
+
+
+def lock_portfolio(connection: Connection, portfolio_id: str) -> None:
+    """Whoever else changes it waits. A file has one writer anyway; on a server this holds processes apart."""
+    this = select(PORTFOLIOS.c.portfolio_id).where(PORTFOLIOS.c.portfolio_id == portfolio_id)
+    connection.execute(this.with_for_update())
 
 
 def now_of(connection: Connection, clock: Clock) -> datetime:

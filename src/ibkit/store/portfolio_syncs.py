@@ -34,6 +34,7 @@ from ibkit.store.portfolio_rows import (
     found_in,
     holdings_by_account,
     link_of,
+    lock_portfolio,
     no_such,
     now_of,
     put_holdings,
@@ -64,6 +65,7 @@ class SqlSyncs:
         return await self._write(lambda connection: self._claim(connection, portfolio_id, account_name))
 
     def _claim(self, connection: Connection, portfolio_id: str, account_name: str) -> Claim:
+        lock_portfolio(connection, portfolio_id)
         now = now_of(connection, self._clock)
         row = found_in(accounts_of(connection, portfolio_id, now, account_name))
         link = link_of(row)
@@ -108,6 +110,7 @@ class SqlSyncs:
         digests = [(raw, hashlib.sha256(raw.body).hexdigest(), zlib.compress(raw.body)) for raw in picture.raw]
 
         def work(connection: Connection) -> SyncOutcome:
+            lock_portfolio(connection, claim.portfolio_id)
             row = self._of_claim(connection, claim)
             told = holdings_of(picture.positions, picture.cash, at=picture.taken_at, with_cash=with_cash)
             before = holdings_by_account(connection, [row.account_key]).get(row.account_key, [])

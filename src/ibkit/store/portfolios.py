@@ -1,4 +1,4 @@
-"""Portfolios in SQL. Each change is one transaction, of which only one runs at a time.
+"""Portfolios in SQL. Each change is one transaction; of one portfolio only one of them runs at a time.
 
 Source: requirements SYN-01, SYN-04, SYN-06, SYN-13, SYN-14, SYN-15.
 """
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from ibkit.clock import Clock
 from ibkit.portfolio.book import (
@@ -42,6 +42,7 @@ from ibkit.store.portfolio_rows import (
     holdings_to_json,
     link_of,
     link_values,
+    lock_portfolio,
     no_such,
     now_of,
     portfolio_of,
@@ -133,48 +134,46 @@ class SqlPortfolios:
         return await self._reading(work)
 
     async def change(
-        self, user_id: str, portfolio_id: str, edit: Callable[[Portfolio], Portfolio], *, seen: int | None = None
+        self,
+        user_id: str,
+        portfolio_id: str,
+        edit: Callable[[Portfolio], Portfolio],
+        *,
+        seen: int | None = None,
+        rename: tuple[str, str] | None = None,
     ) -> Portfolio:
         """What `edit` makes of it, written whole.
 
-        edit: may be called twice. Accounts keep what connects them; they are told apart by their names.
-        seen: the version that the caller changed; ConfigError (E-CONFLICT) where there is a newer one.
+        edit:   may be called twice. Accounts keep what connects them; they are told apart by their names.
+        seen:   the version that the caller changed; ConfigError (E-CONFLICT) where there is a newer one.
+        rename: an account of it afterwards, from one name to another.
 
-        NotFound; ConfigError (E-VALIDATION; E-CONFLICT for synced holdings that were edited).
+        NotFound; ConfigError (E-VALIDATION; E-CONFLICT for synced holdings that were edited, and names there are).
         """
 
         def work(connection: Connection) -> Portfolio:
+            lock_portfolio(connection, portfolio_id)
             before = self._read(connection, user_id, portfolio_id)
             if seen is not None and seen != before.version:
                 raise changed_meanwhile(seen, before.version)
             after = check_portfolio(edit(before))
             self._bring(connection, before, after)
+            if rename is not None:
+                self._rename(connection, user_id, portfolio_id, *rename)
             return self._touched(connection, user_id, portfolio_id)
 
         return await self._write(work)
 
-    async def rename_account(
-        self, user_id: str, portfolio_id: str, name: str, new_name: str, *, seen: int | None = None
-    ) -> Portfolio:
-        """It keeps its holdings and what connects it. NotFound; ConfigError (E-CONFLICT) where one has that name."""
-
-        def work(connection: Connection) -> Portfolio:
-            before = self._read(connection, user_id, portfolio_id)
-            if seen is not None and seen != before.version:
-                raise changed_meanwhile(seen, before.version)
-            row = self._account(connection, user_id, portfolio_id, name)
-            if new_name != name and before.account(new_name) is not None:
-                raise conflict(f"there is an account {new_name} already", "Choose another name.")
-            connection.execute(update(ACCOUNTS).where(ACCOUNTS.c.account_key == row.account_key).values(name=new_name))
-            return self._touched(connection, user_id, portfolio_id)
-
-        return await self._write(work)
+    async def rename_account(self, user_id: str, portfolio_id: str, name: str, new_name: str) -> Portfolio:
+        """See `change`."""
+        return await self.change(user_id, portfolio_id, lambda there: there, rename=(name, new_name))
 
     async def delete(self, user_id: str, portfolio_id: str) -> None:
         """With its accounts, holdings, securities and the record of its syncs. NotFound."""
 
         def work(connection: Connection) -> None:
-            self._row(connection, user_id, portfolio_id)
+            lock_portfolio(connection, portfolio_id)
+            self._check_owner(connection, user_id, portfolio_id)
             _delete(connection, portfolio_id)
 
         await self._write(work)
@@ -211,6 +210,7 @@ class SqlPortfolios:
         """
 
         def work(connection: Connection) -> PortfolioAccount:
+            lock_portfolio(connection, portfolio_id)
             row = self._account(connection, user_id, portfolio_id, account_name)
             if row.link is not None:
                 raise conflict(
@@ -223,7 +223,10 @@ class SqlPortfolios:
                         "Disconnect that one first.",
                     )
             held = holdings_by_account(connection, [row.account_key]).get(row.account_key, [])
-            values = link_values(link) | {"set_aside": holdings_to_json(held) or None}
+            # The user's own: what no sync told, and what was put aside once and never brought back.
+            own = {each.key: each for each in holdings_from_json(row.set_aside or ())}
+            own |= {each.key: each for each in held if each.synced_at is None}
+            values = link_values(link) | {"set_aside": holdings_to_json(own.values()) or None}
             update_account(connection, row, values)
             self._touch(connection, portfolio_id, at)
             return self._one(connection, user_id, portfolio_id, account_name)
@@ -234,6 +237,7 @@ class SqlPortfolios:
         """Manual again; what was synced last stays as it is, to be edited. TradingError (E-NOT-CONNECTED). SYN-13."""
 
         def work(connection: Connection) -> PortfolioAccount:
+            lock_portfolio(connection, portfolio_id)
             row = self._account(connection, user_id, portfolio_id, account_name)
             link_of(row)
             # A sync that runs meanwhile finds another fence, and writes nothing.
@@ -261,6 +265,7 @@ class SqlPortfolios:
         """The holdings of before the connection in place of those there. NotFound; ConfigError (E-CONFLICT)."""
 
         def work(connection: Connection) -> PortfolioAccount:
+            lock_portfolio(connection, portfolio_id)
             row = self._account(connection, user_id, portfolio_id, account_name)
             if row.link is not None:
                 raise conflict(f"account {account_name} is connected to IBKR", "Disconnect it, then restore.")
@@ -280,6 +285,7 @@ class SqlPortfolios:
         """settings: `sync_enabled`, `read_only`, `keep_manual`, `username`. TradingError (E-NOT-CONNECTED)."""
 
         def work(connection: Connection) -> PortfolioAccount:
+            lock_portfolio(connection, portfolio_id)
             row = self._account(connection, user_id, portfolio_id, account_name)
             link_of(row)
             update_account(connection, row, settings)
@@ -293,9 +299,11 @@ class SqlPortfolios:
 
         def work(connection: Connection) -> tuple[LinkedAccount, ...]:
             theirs = select(PORTFOLIOS)
-            theirs = theirs if user_id is None else theirs.where(PORTFOLIOS.c.user_id == user_id)
-            owners = {each.portfolio_id: each for each in connection.execute(theirs)}
             query = select(ACCOUNTS).where(ACCOUNTS.c.account_id.is_not(None))
+            if user_id is not None:
+                theirs = theirs.where(PORTFOLIOS.c.user_id == user_id)
+                query = query.where(ACCOUNTS.c.portfolio_id.in_(theirs.with_only_columns(PORTFOLIOS.c.portfolio_id)))
+            owners = {each.portfolio_id: each for each in connection.execute(theirs)}
             query = query.order_by(ACCOUNTS.c.portfolio_id, ACCOUNTS.c.place)
             rows = account_rows(connection, query, now_of(connection, self._clock))
             return tuple(
@@ -307,7 +315,7 @@ class SqlPortfolios:
                     link=row.link,
                 )
                 for row in rows
-                if row.link is not None and row.portfolio_id in owners
+                if row.link is not None and row.portfolio_id in owners  # one that was made this moment has none yet
             )
 
         return await self._reading(work)
@@ -320,15 +328,6 @@ class SqlPortfolios:
     async def _reading(self, work: Callable[[Connection], T]) -> T:
         return await self._database.read(lambda connection: work(for_engine(connection)))
 
-    def _row(self, connection: Connection, user_id: str, portfolio_id: str) -> Row[Any]:
-        query = select(PORTFOLIOS).where(PORTFOLIOS.c.portfolio_id == portfolio_id, PORTFOLIOS.c.user_id == user_id)
-        if connection.dialect.name == "postgresql":
-            query = query.with_for_update()
-        row = connection.execute(query).one_or_none()
-        if row is None:
-            raise no_such("portfolio")
-        return row
-
     def _read(self, connection: Connection, user_id: str, portfolio_id: str) -> Portfolio:
         query = select(PORTFOLIOS).where(PORTFOLIOS.c.portfolio_id == portfolio_id, PORTFOLIOS.c.user_id == user_id)
         row = connection.execute(query).one_or_none()
@@ -336,10 +335,13 @@ class SqlPortfolios:
             raise no_such("portfolio")
         return portfolio_of(connection, row, now_of(connection, self._clock))
 
-    def _account(self, connection: Connection, user_id: str, portfolio_id: str, name: str) -> AccountRow:
+    def _check_owner(self, connection: Connection, user_id: str, portfolio_id: str) -> None:
         query = select(PORTFOLIOS.c.user_id).where(PORTFOLIOS.c.portfolio_id == portfolio_id)
         if connection.execute(query).scalar() != user_id:
             raise no_such("portfolio")
+
+    def _account(self, connection: Connection, user_id: str, portfolio_id: str, name: str) -> AccountRow:
+        self._check_owner(connection, user_id, portfolio_id)
         return found_in(accounts_of(connection, portfolio_id, now_of(connection, self._clock), name))
 
     def _one(self, connection: Connection, user_id: str, portfolio_id: str, name: str) -> PortfolioAccount:
@@ -420,6 +422,7 @@ class SqlPortfolios:
         """Connected or not: its holdings and the record of its syncs go with it. NotFound."""
 
         def work(connection: Connection) -> Portfolio:
+            lock_portfolio(connection, portfolio_id)
             before = self._read(connection, user_id, portfolio_id)
             if seen is not None and seen != before.version:
                 raise changed_meanwhile(seen, before.version)
@@ -427,6 +430,12 @@ class SqlPortfolios:
             return self._touched(connection, user_id, portfolio_id)
 
         return await self._write(work)
+
+    def _rename(self, connection: Connection, user_id: str, portfolio_id: str, name: str, new_name: str) -> None:
+        row = self._account(connection, user_id, portfolio_id, name)
+        if new_name != name and accounts_of(connection, portfolio_id, now_of(connection, self._clock), new_name):
+            raise conflict(f"there is an account {new_name} already", "Choose another name.")
+        update_account(connection, row, {"name": new_name})
 
     def _remove_account(self, connection: Connection, row: AccountRow) -> None:
         for table in (HOLDINGS, RUNS, ACCOUNTS):

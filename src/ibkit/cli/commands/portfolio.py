@@ -149,7 +149,9 @@ def put(portfolio: str, account: str, symbol: str, units: str, /, *, user: _User
         kept = tuple(each for each in own.holdings if each.symbol != symbol.strip())
         old = next((each for each in own.holdings if each.symbol == symbol.strip()), None)
         new = (
-            Holding(symbol=symbol.strip(), units=count) if old is None else replace(old, units=count, market_value=None)
+            Holding(symbol=symbol.strip(), units=count)
+            if old is None
+            else replace(old, units=count, market_value=None, unrealized_pnl=None, synced_at=None)
         )
         changed = replace(own, holdings=kept if count == 0 else (*kept, new))
         return replace(there, accounts=tuple(changed if each is own else each for each in there.accounts))
