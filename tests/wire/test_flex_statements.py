@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import gc
 import re
 import tracemalloc
 from collections.abc import Iterator
@@ -263,9 +264,14 @@ def long_statement(rows: int) -> Iterator[bytes]:
 
 @pytest.mark.slow
 def test_memory_stays_flat_while_a_long_statement_is_read() -> None:
-    """Ten times as long takes no more: 20 MB here, 200 MB are only more of the same."""
+    """Five times as long takes no more: 10 MB here, 200 MB are only more of the same.
+
+    What other tests of this process left to the collector comes and goes: the limit is far above that, and far below
+    the 10 MB that a reader which keeps its rows would take.
+    """
 
     def peak(rows: int) -> tuple[int, int]:
+        gc.collect()
         tracemalloc.start()
         found = sum(
             counts(event.section, event.row) for event in read_flex(long_statement(rows)) if isinstance(event, RowRead)
@@ -274,9 +280,9 @@ def test_memory_stays_flat_while_a_long_statement_is_read() -> None:
         tracemalloc.stop()
         return found, most
 
-    short, long = peak(1_920), peak(19_200)
-    assert (short[0], long[0]) == (1_920, 19_200)
-    assert long[1] < 1.2 * short[1] + 100_000
+    short, long = peak(1_920), peak(9_600)
+    assert (short[0], long[0]) == (1_920, 9_600)
+    assert long[1] < short[1] + 1_500_000
 
 
 # --- the checklist --------------------------------------------------------------------------------------------------
