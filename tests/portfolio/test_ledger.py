@@ -31,7 +31,7 @@ from ibkit.portfolio.transactions import (
     kind_of_transaction,
 )
 
-pytestmark = pytest.mark.requirement("FUT-08", "FUT-05")
+pytestmark = pytest.mark.requirement("FUT-08")
 
 ACCOUNT = "DU1000001"
 START = datetime(2026, 11, 20, 15, 0, tzinfo=UTC)

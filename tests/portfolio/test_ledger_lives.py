@@ -26,7 +26,7 @@ from ledger_lives import (
     trade,
 )
 
-pytestmark = pytest.mark.requirement("FUT-08", "FUT-05")
+pytestmark = pytest.mark.requirement("FUT-08")
 
 EACH = 10
 
