@@ -1,0 +1,102 @@
+"""A statement of an account as we keep it: what it says of a period, and what the account was at its end."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+from ibkit.portfolio.ledger import Opening
+from ibkit.portfolio.transactions import Listed, Origin, Transaction
+
+__all__ = ["CashTold", "PositionTold", "StatementTold", "covered", "gaps", "opening_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CashTold:
+    """starting: before the first day, None where it is not told. ending: after the last one."""
+
+    currency: str
+    starting: Decimal | None
+    ending: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionTold:
+    """At the end of the period. price: of one unit; cost, value: of all of it."""
+
+    listed: Listed
+    quantity: Decimal
+    cost: Decimal | None = None
+    price: Decimal | None = None
+    value: Decimal | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatementTold:
+    """One account, one period, both days inclusive.
+
+    base:     its own currency, "" where the statement does not say.
+    sections: those that are there, with rows or without. missing: what the query leaves out, in words.
+    unbooked: rows that no ledger can be made of yet, in words.
+    rates:    in the base currency on the first day that has one, by currency.
+    """
+
+    account_id: str
+    origin: Origin
+    digest: str
+    number: int
+    first: date
+    last: date
+    made_at: datetime | None = None
+    base: str = ""
+    transactions: tuple[Transaction, ...] = ()
+    cash: tuple[CashTold, ...] = ()
+    positions: tuple[PositionTold, ...] = ()
+    sections: frozenset[str] = frozenset()
+    missing: tuple[str, ...] = ()
+    unbooked: tuple[str, ...] = ()
+    rates: Mapping[str, Decimal] = field(default_factory=dict)
+
+    @property
+    def tells_holdings(self) -> bool:
+        return self.origin is Origin.ACTIVITY and {"OpenPositions", "CashReport"} <= self.sections
+
+
+def opening_of(statements: Sequence[StatementTold]) -> Opening:
+    """Cash before the first of them; nothing where none tells it."""
+    told = [each for each in statements if each.cash]
+    if not told:
+        return Opening()
+    first = min(told, key=lambda each: (each.first, each.last))
+    return Opening(
+        cash={row.currency: row.starting for row in first.cash if row.starting is not None}, rates=first.rates
+    )
+
+
+def covered(statements: Sequence[StatementTold]) -> list[tuple[date, date]]:
+    """Periods of which activity is told, joined where they touch; a weekend between two is no gap."""
+    periods: list[tuple[date, date]] = []
+    for each in sorted((s for s in statements if s.origin is Origin.ACTIVITY), key=lambda s: (s.first, s.last)):
+        if periods and each.first <= _next_weekday(periods[-1][1]):
+            periods[-1] = periods[-1][0], max(periods[-1][1], each.last)
+        else:
+            periods.append((each.first, each.last))
+    return periods
+
+
+def gaps(statements: Sequence[StatementTold]) -> list[tuple[date, date]]:
+    """Days between the periods that no statement tells of."""
+    periods = covered(statements)
+    day = timedelta(days=1)
+    return [(before[1] + day, after[0] - day) for before, after in itertools.pairwise(periods)]
+
+
+def _next_weekday(day: date) -> date:
+    following = day + timedelta(days=1)
+    while following.weekday() > 4:
+        following += timedelta(days=1)
+    return following
