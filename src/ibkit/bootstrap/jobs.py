@@ -28,14 +28,14 @@ import os
 import socket
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -44,16 +44,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ibkit.bootstrap.alerting import beside
 from ibkit.bootstrap.edge import edges
-from ibkit.clock import Clock, SystemClock
+from ibkit.clock import Clock, SystemClock, slot_of
 from ibkit.errors import ConfigError, IbkitError, InFlight, StorageError
 from ibkit.settings import Settings
 from ibkit.store.database import sqlite_path, to_engine
 from ibkit.store.locks import held
 
-__all__ = ["JobEngine", "missing", "slot_of"]
+__all__ = ["JobEngine", "missing"]
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Work = Callable[[str], Awaitable[None]]
 
 _VERSION: Final = "1"
@@ -91,12 +92,6 @@ def missing() -> str:
     return "" if find_spec("dbos") else "pip install 'ibkit[jobs]'"
 
 
-def slot_of(now: datetime, every: timedelta, offset: timedelta = timedelta(0)) -> datetime:
-    """The beginning of the stretch of `every` that `now` lies in, counted from 1970 in UTC, `offset` later."""
-    began = datetime(1970, 1, 1, tzinfo=UTC) + offset
-    return began + (now.astimezone(UTC) - began) // every * every
-
-
 class JobEngine:
     """clock: of what is due by `every`. One engine at a time is running in a process."""
 
@@ -127,7 +122,12 @@ class JobEngine:
         self._jobs[name] = _Job(work, at_once)
 
     def every(
-        self, name: str, every: timedelta, work: Callable[[datetime], Awaitable[None]], *, offset: timedelta | None = None
+        self,
+        name: str,
+        every: timedelta,
+        work: Callable[[datetime], Awaitable[None]],
+        *,
+        offset: timedelta | None = None,
     ) -> None:
         """Carry `work` out once in each stretch of `every`, in one of the processes that register it.
 
@@ -200,7 +200,7 @@ class JobEngine:
             "sys_db_pool_size": 5,
             "max_executor_threads": _MOST_THREADS,
         }
-        try:
+        with _failures():
             DBOS(config=config)
             DBOS.listen_queues(list(self._jobs))
             DBOS.launch()
@@ -212,8 +212,6 @@ class JobEngine:
                     polling_interval_sec=_POLL_S,
                     on_conflict="always_update",
                 )
-        except Exception as error:
-            raise _failure(error) from None  # its own text may hold the database's address
 
     async def _end(self) -> None:
         self._ending = True
@@ -255,7 +253,7 @@ class JobEngine:
         assert locks is not None, "the engine runs"
         locks.check()
         found = 0
-        try:
+        with _failures():
             pending = DBOS.list_workflows(
                 status="PENDING", app_version=_VERSION, queue_name=list(self._jobs), load_input=False, load_output=False
             )
@@ -265,15 +263,15 @@ class JobEngine:
                         continue
                     # Asked again under the lock: another survivor may have taken them over meanwhile.
                     left = DBOS.list_workflows(
-                        status="PENDING", executor_id=str(dead), queue_name=list(self._jobs), load_output=False
+                        status="PENDING",
+                        executor_id=str(dead),
+                        queue_name=list(self._jobs),
+                        load_input=False,
+                        load_output=False,
                     )
                     for each in left:
                         DBOS.resume_workflows([each.workflow_id], queue_name=each.queue_name)
                     found += len(left)
-        except IbkitError:
-            raise
-        except Exception as error:
-            raise _failure(error) from None
         if found:
             log.warning("jobs of a process that ended are carried out again", extra={"count": found})
         return found
@@ -344,19 +342,16 @@ def _workflow() -> Any:
 def _put(name: str, argument: str, job_id: str, partition: str) -> None:
     from dbos import DBOS, SetEnqueueOptions, SetWorkflowID
 
-    try:
-        with SetWorkflowID(job_id), SetEnqueueOptions(queue_partition_key=partition or "-"):
-            DBOS.enqueue_workflow(name, _workflow(), name, argument)
-    except Exception as error:
-        raise _failure(error) from None
+    with _failures(), SetWorkflowID(job_id), SetEnqueueOptions(queue_partition_key=partition or "-"):
+        DBOS.enqueue_workflow(name, _workflow(), name, argument)
 
 
 def _clean() -> None:
     from dbos import DBOS
 
-    try:
-        before = (datetime.now(UTC) - _KEPT_FOR).isoformat()
-        while True:
+    before, more = (datetime.now(UTC) - _KEPT_FOR).isoformat(), True
+    with _failures():
+        while more:
             ended = DBOS.list_workflows(
                 status=["SUCCESS", "ERROR", "CANCELLED"],
                 completed_before=before,
@@ -366,16 +361,24 @@ def _clean() -> None:
             )
             if ended:
                 DBOS.delete_workflows([each.workflow_id for each in ended])
-            if len(ended) < _CLEAN_AT_ONCE:
-                return
-    except Exception as error:
-        raise _failure(error) from None
+            more = len(ended) == _CLEAN_AT_ONCE
 
 
 def _destroy() -> None:
     from dbos import DBOS
 
     DBOS.destroy()
+
+
+@contextlib.contextmanager
+def _failures() -> Iterator[None]:
+    """What the library fails by is StorageError; without its own text, which may hold the database's address."""
+    try:
+        yield
+    except IbkitError:
+        raise
+    except Exception as error:  # noqa: BLE001  - the library's own kinds of errors change from release to release
+        raise _failure(error) from None
 
 
 def _failure(error: Exception) -> StorageError:
@@ -385,12 +388,12 @@ def _failure(error: Exception) -> StorageError:
     )
 
 
-async def _in_a_thread(work: Callable[[], Any]) -> Any:
+async def _in_a_thread(work: Callable[[], T]) -> T:
     """To its end, whoever is cancelled meanwhile: half of it would be worse."""
     return await anyio.to_thread.run_sync(work)
 
 
-# -- where jobs are kept, and who lives ---------------------------------------------------------------------------------
+# -- where jobs are kept, and who lives --------------------------------------------------------------------------------
 
 
 def _folder_of(settings: Settings) -> Path:
@@ -433,7 +436,7 @@ class _Locks:
         """That our own is still held."""
 
     @contextlib.contextmanager
-    def of_dead(self, executor_id: str) -> Any:
+    def of_dead(self, executor_id: str) -> Iterator[bool]:
         """Whether it was free: then it is held meanwhile."""
         try:
             lock = self._held(executor_id)
@@ -487,7 +490,7 @@ class _ServerLocks(_Locks):
             self.keep(self._own)
 
     @contextlib.contextmanager
-    def of_dead(self, executor_id: str) -> Any:
+    def of_dead(self, executor_id: str) -> Iterator[bool]:
         try:
             with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 free = self._locked(connection, executor_id)
