@@ -322,23 +322,32 @@ async def open_worker(
         worker.loop.heard = lambda failure: book.tell(book.signs.heard(failure, clock.now()))
         measuring.watch(worker.loop.standing, desks[0].broker.username)
         if patient and edges().keep_alive:
-            desk = await stack.enter_async_context(open_portfolios(settings, clock, tell=alerting.tell))
-
-            def logins() -> tuple[KeptLogin, ...]:
-                kept = KeptLogin(
-                    user_id="",
-                    connection_id=OF_SETTINGS,
-                    client=client,
-                    up=book.standing.state.is_up,
-                    metrics=measuring.metrics,
-                    name=connection_of(settings),
-                )
-                return (kept,)
-
-            engine = JobEngine(settings, machine_clock())
-            syncs = AutomaticSyncs(settings, desk, clock, logins, of_users=False, engine=engine)
-            await stack.enter_async_context(beside(syncs.run))
+            await stack.enter_async_context(_syncing(settings, client, book, alerting, measuring))
         yield worker
+
+
+@asynccontextmanager
+async def _syncing(
+    settings: Settings, client: Client, book: SessionBook, alerting: Alerting, measuring: Measuring
+) -> AsyncIterator[None]:
+    """By the clock, the accounts of this login, while the block runs."""
+
+    def logins() -> tuple[KeptLogin, ...]:
+        kept = KeptLogin(
+            user_id="",
+            connection_id=OF_SETTINGS,
+            client=client,
+            up=book.standing.state.is_up,
+            metrics=measuring.metrics,
+            name=connection_of(settings),
+        )
+        return (kept,)
+
+    async with open_portfolios(settings, client.clock, tell=alerting.tell) as desk:
+        engine = JobEngine(settings, machine_clock())
+        syncs = AutomaticSyncs(settings, desk, client.clock, logins, of_users=False, engine=engine)
+        async with beside(syncs.run):
+            yield
 
 
 async def _patiently(
