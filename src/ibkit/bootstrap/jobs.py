@@ -34,21 +34,18 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import anyio
 import anyio.to_thread
-from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import SQLAlchemyError
 
 from ibkit.bootstrap.alerting import beside
 from ibkit.bootstrap.edge import edges
+from ibkit.bootstrap.job_locks import Locks, job_failure, jobs_folder, locks_of
 from ibkit.clock import Clock, SystemClock, slot_of
 from ibkit.errors import ConfigError, IbkitError, InFlight, StorageError
 from ibkit.settings import Settings
 from ibkit.store.database import sqlite_path, to_engine
-from ibkit.store.locks import held
 
 __all__ = ["JobEngine", "missing"]
 
@@ -108,7 +105,7 @@ class JobEngine:
         self._ending = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._context = contextvars.copy_context()
-        self._locks: _Locks | None = None
+        self._locks: Locks | None = None
         self.executor_id = ""
         """Of this run, never of another: two with one id would carry each job out twice."""
 
@@ -167,7 +164,7 @@ class JobEngine:
             async with AsyncExitStack() as stack:
                 self.executor_id = f"{socket.gethostname()}-{os.getpid()}-{edges().random(6).hex()}"
                 self._loop, self._context, self._ending = asyncio.get_running_loop(), contextvars.copy_context(), False
-                self._locks = locks = _locks_of(self._settings)
+                self._locks = locks = locks_of(self._settings)
                 stack.push_async_callback(_in_a_thread, locks.close)
                 await _in_a_thread(lambda: locks.keep(self.executor_id))
                 stack.push_async_callback(self._end)
@@ -378,14 +375,7 @@ def _failures() -> Iterator[None]:
     except IbkitError:
         raise
     except Exception as error:  # noqa: BLE001  - the library's own kinds of errors change from release to release
-        raise _failure(error) from None
-
-
-def _failure(error: Exception) -> StorageError:
-    return StorageError(
-        f"Database problem: jobs: {type(error).__name__}",
-        remedy="Check the database of DATABASE_URL, and that the folder `jobs` of the state directory is writable.",
-    )
+        raise job_failure(error) from None
 
 
 async def _in_a_thread(work: Callable[[], T]) -> T:
@@ -393,11 +383,7 @@ async def _in_a_thread(work: Callable[[], T]) -> T:
     return await anyio.to_thread.run_sync(work)
 
 
-# -- where jobs are kept, and who lives --------------------------------------------------------------------------------
-
-
-def _folder_of(settings: Settings) -> Path:
-    return settings.state_dir / "jobs"
+# -- where jobs are kept -----------------------------------------------------------------------------------------------
 
 
 def _address_of(settings: Settings) -> str:
@@ -405,7 +391,7 @@ def _address_of(settings: Settings) -> str:
     url = settings.database_url.reveal()
     if sqlite_path(url) is None and not url.startswith("sqlite"):
         return to_engine(url).url.render_as_string(hide_password=False)
-    file = _folder_of(settings) / "jobs.sqlite"
+    file = jobs_folder(settings) / "jobs.sqlite"
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         file.touch(mode=0o600)
@@ -416,106 +402,5 @@ def _address_of(settings: Settings) -> str:
         finally:
             connection.close()
     except (OSError, sqlite3.Error) as error:
-        raise _failure(error) from None
+        raise job_failure(error) from None
     return f"sqlite:///{file}"
-
-
-class _Locks:
-    """A lock for each process, which the operating system drops with it: by files beside the database."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._stack = contextlib.ExitStack()
-        self._own = ""
-
-    def keep(self, executor_id: str) -> None:
-        self._stack.enter_context(self._held(executor_id))
-        self._own = executor_id
-
-    def check(self) -> None:
-        """That our own is still held."""
-
-    @contextlib.contextmanager
-    def of_dead(self, executor_id: str) -> Iterator[bool]:
-        """Whether it was free: then it is held meanwhile."""
-        try:
-            lock = self._held(executor_id)
-            lock.__enter__()
-        except InFlight:
-            yield False
-            return
-        try:
-            yield True
-            self._place(executor_id).unlink(missing_ok=True)  # its id is never used again
-        finally:
-            lock.__exit__(None, None, None)
-
-    def close(self) -> None:
-        if self._own:
-            self._place(self._own).unlink(missing_ok=True)
-        self._stack.close()
-
-    def _place(self, executor_id: str) -> Path:
-        return self._folder / f"{executor_id}.lock"
-
-    def _held(self, executor_id: str) -> contextlib.AbstractContextManager[None]:
-        return held(self._place(executor_id), what=f"process {executor_id}", remedy="")
-
-
-class _ServerLocks(_Locks):
-    """By PostgreSQL, over machines: of a session, which ends with its process."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._connection: Connection | None = None
-        self._own = ""
-
-    def keep(self, executor_id: str) -> None:
-        self._own = executor_id
-        try:
-            self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-            if not self._locked(self._connection, executor_id):
-                raise InFlight(f"process {executor_id} is there already")
-        except SQLAlchemyError as error:
-            raise _failure(error) from None
-
-    def check(self) -> None:
-        """A session that was lost is opened anew; who took us for dead meanwhile meets the fences of the claims."""
-        assert self._connection is not None
-        try:
-            self._connection.execute(text("SELECT 1"))
-        except SQLAlchemyError:
-            with contextlib.suppress(SQLAlchemyError):
-                self._connection.close()
-            self.keep(self._own)
-
-    @contextlib.contextmanager
-    def of_dead(self, executor_id: str) -> Iterator[bool]:
-        try:
-            with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                free = self._locked(connection, executor_id)
-                try:
-                    yield free
-                finally:
-                    if free:
-                        query = text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))")
-                        connection.execute(query, {"name": f"ibkit jobs {executor_id}"})
-        except SQLAlchemyError as error:
-            raise _failure(error) from None
-
-    def close(self) -> None:
-        if self._connection is not None:
-            with contextlib.suppress(SQLAlchemyError):
-                self._connection.close()
-        self._engine.dispose()
-
-    def _locked(self, connection: Connection, executor_id: str) -> bool:
-        query = text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
-        return bool(connection.execute(query, {"name": f"ibkit jobs {executor_id}"}).scalar())
-
-
-def _locks_of(settings: Settings) -> _Locks:
-    url = settings.database_url.reveal()
-    if url.startswith("sqlite"):
-        return _Locks(_folder_of(settings))
-    return _ServerLocks(to_engine(url))
