@@ -11,7 +11,13 @@ from typing import Protocol
 import anyio
 import anyio.lowlevel
 
-__all__ = ["Clock", "ManualClock", "OffsetClock", "SystemClock"]
+__all__ = ["Clock", "ManualClock", "OffsetClock", "SystemClock", "slot_of"]
+
+
+def slot_of(now: datetime, every: timedelta, offset: timedelta = timedelta(0)) -> datetime:
+    """The beginning of the stretch of `every` that `now` lies in, counted from 1970 in UTC, `offset` later."""
+    began = datetime(1970, 1, 1, tzinfo=UTC) + offset
+    return began + (now.astimezone(UTC) - began) // every * every
 
 
 class Clock(Protocol):

@@ -62,9 +62,12 @@ class Room:
             books=syncs,
             claims=syncs,
             clock=simulator.clock,
-            failed=lambda claim, error, in_a_row: self.failed.append((error, in_a_row)),
+            failed=self._note,
         )
         self.portfolio_id = ""
+
+    async def _note(self, claim: object, error: SyncError, in_a_row: int) -> None:
+        self.failed.append((error, in_a_row))
 
     async def connect(self, **link: Any) -> None:
         there = await self.books.add(make_portfolio(PortfolioAccount(name=NAME), portfolio_id=uuid.uuid4().hex))

@@ -2,36 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
 
 import anyio.to_thread
 
+from ibkit.bootstrap.alerting import open_alerting
 from ibkit.bootstrap.edge import edges
+from ibkit.bootstrap.jobs import missing
 from ibkit.bootstrap.users import user_called, users_now
 from ibkit.client.core import Core
 from ibkit.client.holdings import IbkrSource
 from ibkit.clock import Clock
-from ibkit.errors import ConfigError, InvalidRequest, NotFound
+from ibkit.errors import ConfigError, IbkitError, InvalidRequest, NotFound
 from ibkit.model import Account, AccountId
-from ibkit.portfolio.book import Link, Portfolio, PortfolioAccount
-from ibkit.portfolio.ports import SyncOutcome
+from ibkit.portfolio.book import Link, Portfolio, PortfolioAccount, SyncError
+from ibkit.portfolio.ports import Claim, SyncOutcome
 from ibkit.portfolio.syncing import Syncer, check_user
 from ibkit.settings import Settings
 from ibkit.store.portfolio_syncs import SqlSyncs
 from ibkit.store.portfolios import NOBODY, SqlPortfolios
 from ibkit.store.records import open_records
+from ibkit.trading.alerting.events import EventKind
+from ibkit.trading.alerting.incident import Happening
 
-__all__ = ["PART", "PortfolioDesk", "named_in", "open_portfolios", "owner_of"]
+__all__ = [
+    "ALERT_AFTER",
+    "PART",
+    "PortfolioDesk",
+    "named_in",
+    "open_portfolios",
+    "owner_of",
+    "pause_between",
+    "told_beside",
+]
 
 PART = "portfolio"
 """Part of the database that this room keeps."""
+ALERT_AFTER: Final = 3
+"""Failures of an account in a row, after which its user is told; once, until a sync is good again. SYN-12."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortfolioDesk:
     books: SqlPortfolios
+    syncs: SqlSyncs
     syncer: Syncer
     clock: Clock
 
@@ -77,6 +98,22 @@ def _new_id() -> str:
     return edges().random(16).hex()
 
 
+def pause_between(settings: Settings) -> timedelta | None:
+    """Between two syncs by the clock; None where there are none: SYNC_INTERVAL_MINUTES=0, or no library for it."""
+    minutes = settings.sync.interval_minutes
+    return None if not minutes or missing() else timedelta(minutes=minutes)
+
+
+def told_beside(settings: Settings) -> Callable[[Happening], Awaitable[None]]:
+    """For a command: noted in the database, and delivered by whichever process delivers alerts."""
+
+    async def tell(happening: Happening) -> None:
+        async with open_alerting(settings) as alerting:
+            await alerting.incidents.note(happening, channels=await alerting.channels.all())
+
+    return tell
+
+
 async def owner_of(settings: Settings, name: str | None, desk: PortfolioDesk) -> str:
     """Whose portfolios a command means: of the user named, or of the only one there is, or of the installation.
 
@@ -113,14 +150,63 @@ def named_in(portfolios: Sequence[Portfolio], name: str) -> Portfolio:
     raise NotFound("portfolio not found", code="E-NOT-FOUND", details={"thing": "portfolio"})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Telling:
+    """of_users: alerts are told to the account's owner, and not to that of the installation."""
+
+    tell: Callable[[Happening], Awaitable[None]]
+    clock: Clock
+    of_users: bool
+
+    async def failed(self, claim: Claim, error: SyncError, in_a_row: int) -> None:
+        if in_a_row == ALERT_AFTER:
+            # Without the error's own text, which may name an account at IBKR.
+            message = f"Portfolio account {claim.account_name}: {in_a_row} syncs in a row failed: {error.code}"
+            await self._tell(claim, EventKind.SYNC_FAILED, message, {"code": error.code})
+
+    async def worked(self, claim: Claim) -> None:
+        if claim.link.failures >= ALERT_AFTER:
+            message = f"Portfolio account {claim.account_name} is synced again"
+            await self._tell(claim, EventKind.SYNC_RESTORED, message, {})
+
+    async def _tell(self, claim: Claim, event: EventKind, message: str, details: Mapping[str, str]) -> None:
+        happening = Happening(
+            event=event,
+            subject=f"portfolio account {claim.account_key}",
+            message=message,
+            at=self.clock.now(),
+            user=claim.user_id if self.of_users else "",
+            details=details,
+            only_ends=event is EventKind.SYNC_RESTORED,
+        )
+        try:
+            await self.tell(happening)
+        except IbkitError as error:  # the sync itself is what counts
+            log.warning("an alert could not be told", extra={"event": event.value, "code": error.code})
+
+
+async def _untold(happening: Happening) -> None:
+    """Nobody is told."""
+
+
 @asynccontextmanager
-async def open_portfolios(settings: Settings, clock: Clock) -> AsyncIterator[PortfolioDesk]:
-    """clock: of the login, whose time the figures carry. StorageError."""
+async def open_portfolios(
+    settings: Settings, clock: Clock, *, tell: Callable[[Happening], Awaitable[None]] = _untold
+) -> AsyncIterator[PortfolioDesk]:
+    """clock: of the login, whose time the figures carry. tell: how people hear of syncs that fail. StorageError."""
     database = await anyio.to_thread.run_sync(lambda: open_records(settings.database_url, parts=(PART,)))
+    telling = _Telling(tell=tell, clock=clock, of_users=settings.general.multi_user)
     try:
         books = SqlPortfolios(database, clock, _new_id)
         syncs = SqlSyncs(database, clock, _new_id)
-        syncer = Syncer(books=syncs, claims=syncs, clock=clock, with_cash=settings.sync.cash)
-        yield PortfolioDesk(books=books, syncer=syncer, clock=clock)
+        syncer = Syncer(
+            books=syncs,
+            claims=syncs,
+            clock=clock,
+            with_cash=settings.sync.cash,
+            failed=telling.failed,
+            worked=telling.worked,
+        )
+        yield PortfolioDesk(books=books, syncs=syncs, syncer=syncer, clock=clock)
     finally:
         await database.close()

@@ -25,13 +25,16 @@ import anyio
 
 from ibkit.bootstrap.alerting import PARTS, Alerting, alerting_of, beside, connection_of
 from ibkit.bootstrap.auditing import note_read_only
+from ibkit.bootstrap.automatic_syncs import AutomaticSyncs, KeptLogin
 from ibkit.bootstrap.clients import client_of
 from ibkit.bootstrap.daily_backups import DailyBackups
 from ibkit.bootstrap.desks import Books, Desk, desk_of, open_books
 from ibkit.bootstrap.edge import edges, machine_clock
+from ibkit.bootstrap.jobs import JobEngine
 from ibkit.bootstrap.measuring import Measuring
 from ibkit.bootstrap.pauses import paused_until, waiting_in
-from ibkit.bootstrap.session_book import CHECK_EVERY_S, PART, WISH_EVERY_S, SessionBook, open_session_book
+from ibkit.bootstrap.portfolios import open_portfolios
+from ibkit.bootstrap.session_book import CHECK_EVERY_S, OF_SETTINGS, PART, WISH_EVERY_S, SessionBook, open_session_book
 from ibkit.bootstrap.session_look import DataLook, login_of, look
 from ibkit.bootstrap.worker_loop import Outage, WorkerLoop
 from ibkit.client import Client
@@ -318,7 +321,33 @@ async def open_worker(
         )
         worker.loop.heard = lambda failure: book.tell(book.signs.heard(failure, clock.now()))
         measuring.watch(worker.loop.standing, desks[0].broker.username)
+        if patient and edges().keep_alive:
+            await stack.enter_async_context(_syncing(settings, client, book, alerting, measuring))
         yield worker
+
+
+@asynccontextmanager
+async def _syncing(
+    settings: Settings, client: Client, book: SessionBook, alerting: Alerting, measuring: Measuring
+) -> AsyncIterator[None]:
+    """By the clock, the accounts of this login, while the block runs."""
+
+    def logins() -> tuple[KeptLogin, ...]:
+        kept = KeptLogin(
+            user_id="",
+            connection_id=OF_SETTINGS,
+            client=client,
+            up=book.standing.state.is_up,
+            metrics=measuring.metrics,
+            name=connection_of(settings),
+        )
+        return (kept,)
+
+    async with open_portfolios(settings, client.clock, tell=alerting.tell) as desk:
+        engine = JobEngine(settings, machine_clock())
+        syncs = AutomaticSyncs(settings, desk, client.clock, logins, of_users=False, engine=engine)
+        async with beside(syncs.run):
+            yield
 
 
 async def _patiently(

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from ibkit.bootstrap.portfolios import PortfolioDesk
     from ibkit.client import Client
     from ibkit.portfolio.book import Holding, Link, Portfolio, PortfolioAccount
-    from ibkit.settings import Settings
 
 __all__ = [
     "account_document",
@@ -40,13 +39,13 @@ T = TypeVar("T")
 
 def at_desk(work: Callable[[PortfolioDesk, str], Awaitable[T]], user: str | None, *, sign_in: bool = False) -> T:
     from ibkit.bootstrap.clients import clock_of
-    from ibkit.bootstrap.portfolios import open_portfolios, owner_of
+    from ibkit.bootstrap.portfolios import open_portfolios, owner_of, told_beside
 
     settings = context.load_settings(require_method=False)
 
     async def inside() -> T:
         clock = clock_of(settings) if sign_in else _wall_clock()
-        async with open_portfolios(settings, clock) as desk:
+        async with open_portfolios(settings, clock, tell=told_beside(settings)) as desk:
             return await work(desk, await owner_of(settings, user, desk))
 
     return go(inside)
@@ -114,9 +113,10 @@ def edit_portfolio(portfolio: str, edit: Callable[[Portfolio], Portfolio], user:
         return at_desk(work, user)
 
 
-def _sync_pause(settings: Settings) -> timedelta | None:
-    minutes = settings.sync.interval_minutes
-    return timedelta(minutes=minutes) if minutes else None
+def _sync_pause() -> timedelta | None:
+    from ibkit.bootstrap.portfolios import pause_between
+
+    return pause_between(context.load_settings(require_method=False))
 
 
 def _now() -> datetime:
@@ -127,13 +127,13 @@ def _now() -> datetime:
 def portfolio_document(portfolio: Portfolio) -> Any:
     from ibkit.service.portfolio_documents import portfolio_info
 
-    return portfolio_info(portfolio, now=_now(), every=_sync_pause(context.load_settings(require_method=False)))
+    return portfolio_info(portfolio, now=_now(), every=_sync_pause())
 
 
 def account_document(account: PortfolioAccount) -> Any:
     from ibkit.service.portfolio_documents import account_info
 
-    return account_info(account, now=_now(), every=_sync_pause(context.load_settings(require_method=False)))
+    return account_info(account, now=_now(), every=_sync_pause())
 
 
 def tell(portfolio: Portfolio, text: str, json: bool) -> None:

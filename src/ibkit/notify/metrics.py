@@ -56,6 +56,12 @@ METRICS: Mapping[str, Metric] = {
         "gauge", "When the worker's last whole round ended", ("connection",), joined=min
     ),
     "ibkit_unprotected_positions": Metric("gauge", "Sold options without a working stop", ("connection",)),
+    "ibkit_syncs_total": Metric(
+        "counter", "Portfolio syncs by the clock, by what became of them", ("connection", "outcome")
+    ),
+    "ibkit_oldest_sync_age_seconds": Metric(
+        "gauge", "Age of the last good sync, of the account where it is oldest", ("connection",), joined=max
+    ),
     "ibkit_open_alerts": Metric("gauge", "Open alerts of the order journal", ("severity",)),
 }
 """Every number that is told. Dashboards and rules name no other (a test compares)."""

@@ -11,7 +11,7 @@ from ibkit.model import Account, AccountId
 from ibkit.portfolio.book import Link, SyncError
 from ibkit.portfolio.picture import Picture
 
-__all__ = ["Books", "Claim", "Claims", "Source", "SyncOutcome"]
+__all__ = ["Books", "Claim", "Claims", "LinkedAccount", "Source", "SyncOutcome"]
 
 
 class Source(Protocol):
@@ -53,6 +53,16 @@ class Claim:
     account_name: str
     fence: int
     link: Link
+    user_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkedAccount:
+    """An account of `user_id` that is connected to one at IBKR. account_key: its own, whatever it is called."""
+
+    account_key: str
+    user_id: str
+    link: Link
 
 
 class Claims(Protocol):
@@ -60,6 +70,13 @@ class Claims(Protocol):
 
     async def claim(self, portfolio_id: str, account_name: str) -> Claim:
         """NotFound; TradingError (E-NOT-CONNECTED, E-SYNC-BUSY)."""
+        ...
+
+    async def claim_due(self, account_key: str, since: datetime) -> Claim | None:
+        """None for one that a good sync of `since` or later has, and for one that is not synced by the clock.
+
+        TradingError (E-SYNC-BUSY).
+        """
         ...
 
     async def prolong(self, claim: Claim) -> None: ...

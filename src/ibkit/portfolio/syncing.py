@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import anyio
@@ -25,16 +26,23 @@ PROLONG_EVERY_S: Final = 10.0
 _OWN: Final = frozenset({"E-SYNC-FAILED", "E-SYNC-BUSY", "E-NOT-CONNECTED", "E-SES-USER"})
 
 
+async def _untold(*_: object) -> None:
+    """Nobody asked to be told."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Syncer:
-    """with_cash: whether cash becomes holdings (SYNC_CASH). failed: told of each failure, and how many in a row."""
+    """with_cash: whether cash becomes holdings (SYNC_CASH).
+
+    failed: told of each failure, and how many in a row. worked: of each good sync, with the link as it was before.
+    """
 
     books: Books
     claims: Claims
     clock: Clock
     with_cash: bool = True
-    failed: Callable[[Claim, SyncError, int], None] = lambda claim, error, in_a_row: None
-    worked: Callable[[Claim], None] = lambda claim: None
+    failed: Callable[[Claim, SyncError, int], Awaitable[None]] = _untold
+    worked: Callable[[Claim], Awaitable[None]] = _untold
 
     async def sync(self, portfolio_id: str, account_name: str, source_of: Callable[[Link], Source]) -> SyncOutcome:
         """What changed.
@@ -44,7 +52,16 @@ class Syncer:
         NotFound; TradingError (E-NOT-CONNECTED, E-SYNC-BUSY). E-SES-USER and the sign-in's own errors as they are; any
         other is UnexpectedAnswer (E-SYNC-FAILED) with the reason. Of all but the first two the account tells the error.
         """
-        claim = await self.claims.claim(portfolio_id, account_name)
+        return await self._under(await self.claims.claim(portfolio_id, account_name), source_of)
+
+    async def sync_due(
+        self, account_key: str, since: datetime, source_of: Callable[[Link], Source]
+    ) -> SyncOutcome | None:
+        """The same by the clock; None where it is not to be synced, or was since `since`."""
+        claim = await self.claims.claim_due(account_key, since)
+        return None if claim is None else await self._under(claim, source_of)
+
+    async def _under(self, claim: Claim, source_of: Callable[[Link], Source]) -> SyncOutcome:
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._prolong_for_ever, claim)
@@ -55,7 +72,7 @@ class Syncer:
                 await self.claims.let_go(claim)
         if isinstance(found, IbkitError):
             raise found
-        self.worked(claim)
+        await self.worked(claim)
         return found
 
     async def _prolong_for_ever(self, claim: Claim) -> None:
@@ -96,7 +113,7 @@ class Syncer:
         except IbkitError as worse:  # the reason itself is what has to be told
             log.warning("the failure of a sync could not be written down", extra={"code": worse.code})
             return
-        self.failed(claim, told, in_a_row)
+        await self.failed(claim, told, in_a_row)
 
 
 def _failed(why: str) -> UnexpectedAnswer:

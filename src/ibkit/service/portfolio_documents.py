@@ -12,6 +12,8 @@ from ibkit.model import Account
 from ibkit.portfolio import book
 from ibkit.portfolio.book import Holding, HoldingSource, Link, Portfolio, PortfolioAccount
 from ibkit.portfolio.ports import SyncOutcome
+from ibkit.portfolio.schedule import next_sync
+from ibkit.wire import maintenance_until
 
 __all__ = [
     "AccountInfo",
@@ -238,10 +240,8 @@ def _holding_info(holding: Holding) -> HoldingInfo:
 
 
 def link_info(link: Link, *, now: datetime, every: timedelta | None) -> LinkInfo:
-    """every: between two syncs by the clock; None where they are off."""
-    planned = None
-    if link.sync_enabled and every is not None:
-        planned = now if link.last_sync is None else max(now, link.last_sync + every)
+    """every: between two syncs by the clock; None where there are none."""
+    planned = None if every is None else next_sync(link, now, every, maintenance_until)
     error = link.error
     return LinkInfo(
         provider=PROVIDER,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -17,7 +16,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from ibkit.bootstrap.connections import Connection
 from ibkit.bootstrap.portfolio_files import file_of, portfolio_of_file
-from ibkit.bootstrap.portfolios import PortfolioDesk
+from ibkit.bootstrap.portfolios import PortfolioDesk, pause_between
 from ibkit.client.core import Core
 from ibkit.errors import AuthError, IbkitError, NotFound, TradingError, Unreachable
 from ibkit.model import AccountId
@@ -78,8 +77,7 @@ class _Room:
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        minutes = service.settings.sync.interval_minutes
-        self.every = timedelta(minutes=minutes) if minutes else None
+        self.every = pause_between(service.settings)
 
     @property
     def desk(self) -> PortfolioDesk:

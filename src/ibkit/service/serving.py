@@ -22,13 +22,15 @@ import uvicorn
 from anyio.abc import TaskGroup
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from ibkit.bootstrap.alerting import beside, open_alerting
+from ibkit.bootstrap.alerting import beside, connection_of, open_alerting
 from ibkit.bootstrap.auditing import AuditQueue, note_read_only
+from ibkit.bootstrap.automatic_syncs import AutomaticSyncs, KeptLogin
 from ibkit.bootstrap.clients import clock_of
 from ibkit.bootstrap.connections import Confirm, Connection
 from ibkit.bootstrap.credential_desk import CredentialDesk, open_credential_desk
 from ibkit.bootstrap.daily_backups import DailyBackups
 from ibkit.bootstrap.edge import edges, machine_clock
+from ibkit.bootstrap.jobs import JobEngine
 from ibkit.bootstrap.multi_user import check_licence, earlier_owner_of, without_own_login
 from ibkit.bootstrap.portfolios import open_portfolios
 from ibkit.bootstrap.processes import ending_by_force
@@ -42,6 +44,7 @@ from ibkit.service.app import Service, make_app
 from ibkit.service.brokers import Adapter, Brokers, IbkrAdapter, Login, MockAdapter
 from ibkit.service.cancelling import Cancelling
 from ibkit.service.carrying import Carrying
+from ibkit.service.connection_documents import shown_id
 from ibkit.service.connection_events import ConnectionEvents
 from ibkit.service.door import Addresses, App, check_binding, origins_of
 from ibkit.service.events import LONGEST_MESSAGE
@@ -119,7 +122,7 @@ async def open_service(
         open_connection_rows(settings) as rows,
         _credentials(settings) as credentials,
         _audit(settings) as audit,
-        open_portfolios(settings, clock) as portfolios,
+        open_portfolios(settings, clock, tell=findings.tell_of) as portfolios,
         anyio.create_task_group() as tasks,
     ):
         brokers = Brokers(known, default=default, tasks=tasks, stop=stop, watch=watch)
@@ -148,6 +151,7 @@ async def open_service(
         )
         await _open_logins(service, tasks)
         _back_up(settings, findings, tasks, watch=watch)
+        _sync(service, tasks)
         try:
             yield Running(service, make_app(service), carrying, stop)
         finally:
@@ -189,6 +193,33 @@ async def _open_logins(service: Service, tasks: TaskGroup) -> None:
     if not brokers.adapters[name].missing() and (service.settings.mock or not own.of_users):
         opened_one(name, await brokers.login(name))
     tasks.start_soon(own.keep, lambda: service.stopping)
+
+
+def _sync(service: Service, tasks: TaskGroup) -> None:
+    """By the clock, the accounts of every login that is kept here."""
+    if not edges().keep_alive:
+        return
+
+    def logins() -> tuple[KeptLogin, ...]:
+        there = service.brokers.opened.values() if service.own.of_users else (service.connection,)
+        return tuple(
+            KeptLogin(
+                user_id=each.book.row.user_id,
+                connection_id=shown_id(each.book.row),
+                client=each.client,
+                up=each.wanted and not each.idleness.now and each.state.is_up,
+                metrics=each.measuring.metrics,
+                name=connection_of(each.settings),
+            )
+            for each in there
+            if isinstance(each, Connection)
+        )
+
+    engine = JobEngine(service.settings, machine_clock())
+    syncs = AutomaticSyncs(
+        service.settings, service.portfolios, service.clock, logins, of_users=service.own.of_users, engine=engine
+    )
+    tasks.start_soon(syncs.run)
 
 
 def _back_up(settings: Settings, findings: Findings, tasks: TaskGroup, *, watch: bool) -> None:

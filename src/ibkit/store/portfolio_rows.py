@@ -54,6 +54,7 @@ __all__ = [
     "RUNS",
     "SECURITIES",
     "AccountRow",
+    "account_of",
     "account_rows",
     "accounts_of",
     "changed_meanwhile",
@@ -203,10 +204,10 @@ def link_values(link: Link) -> dict[str, Any]:
 
 def account_rows(connection: Connection, query: Any, now: datetime) -> list[AccountRow]:
     """now: a sync that has not been prolonged until then runs no more, whatever its row says."""
-    return [_account(row, now) for row in connection.execute(query)]
+    return [account_of(row, now) for row in connection.execute(query)]
 
 
-def _account(row: Row[Any], now: datetime) -> AccountRow:
+def account_of(row: Row[Any], now: datetime) -> AccountRow:
     return AccountRow(
         account_key=row.account_key,
         portfolio_id=row.portfolio_id,

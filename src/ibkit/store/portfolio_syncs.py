@@ -19,7 +19,7 @@ from ibkit.portfolio.book import SyncError, SyncStatus
 from ibkit.portfolio.changes import Changes, changes_between
 from ibkit.portfolio.mapping import holdings_of, securities_with
 from ibkit.portfolio.picture import Picture, RawPayload
-from ibkit.portfolio.ports import Claim, SyncOutcome
+from ibkit.portfolio.ports import Claim, LinkedAccount, SyncOutcome
 from ibkit.store.database import Database
 from ibkit.store.migrating import for_engine
 from ibkit.store.portfolio_rows import (
@@ -29,6 +29,7 @@ from ibkit.store.portfolio_rows import (
     RAW,
     RUNS,
     AccountRow,
+    account_of,
     account_rows,
     accounts_of,
     found_in,
@@ -67,19 +68,51 @@ class SqlSyncs:
     def _claim(self, connection: Connection, portfolio_id: str, account_name: str) -> Claim:
         lock_portfolio(connection, portfolio_id)
         now = now_of(connection, self._clock)
-        row = found_in(accounts_of(connection, portfolio_id, now, account_name))
-        link = link_of(row)
+        return self._claimed(connection, found_in(accounts_of(connection, portfolio_id, now, account_name)), now)
+
+    async def claim_due(self, account_key: str, since: datetime) -> Claim | None:
+        """See `Claims`."""
+
+        def work(connection: Connection) -> Claim | None:
+            now = now_of(connection, self._clock)
+            rows = account_rows(connection, select(ACCOUNTS).where(ACCOUNTS.c.account_key == account_key), now)
+            link = rows[0].link if rows else None
+            if link is None or not link.sync_enabled or (link.last_sync is not None and link.last_sync >= since):
+                return None
+            return self._claimed(connection, rows[0], now)
+
+        return await self._write(work)
+
+    async def enabled(self) -> tuple[LinkedAccount, ...]:
+        """Every account that is to be synced by the clock, of all users."""
+        owner = ACCOUNTS.join(PORTFOLIOS, PORTFOLIOS.c.portfolio_id == ACCOUNTS.c.portfolio_id)
+        wanted = (ACCOUNTS.c.account_id.is_not(None), ACCOUNTS.c.sync_enabled.is_(True))
+        query = select(ACCOUNTS, PORTFOLIOS.c.user_id).select_from(owner).where(*wanted)
+
+        def work(connection: Connection) -> tuple[LinkedAccount, ...]:
+            now = now_of(connection, self._clock)
+            return tuple(
+                LinkedAccount(account_key=row.account_key, user_id=row.user_id, link=link_of(account_of(row, now)))
+                for row in connection.execute(query)
+            )
+
+        return await self._reading(work)
+
+    def _claimed(self, connection: Connection, row: AccountRow, now: datetime) -> Claim:
+        link, account_name = link_of(row), row.name
         if row.claimed_until is not None and row.claimed_until > now:
             raise TradingError(code="E-SYNC-BUSY", details={"account": account_name})
         until = now + timedelta(seconds=CLAIM_S)
         values = {"fence": row.fence + 1, "claimed_until": until, "status": SyncStatus.SYNCING.value}
         update_account(connection, row, values)
+        owner = select(PORTFOLIOS.c.user_id).where(PORTFOLIOS.c.portfolio_id == row.portfolio_id)
         return Claim(
             account_key=row.account_key,
-            portfolio_id=portfolio_id,
+            portfolio_id=row.portfolio_id,
             account_name=account_name,
             fence=row.fence + 1,
             link=link,
+            user_id=connection.execute(owner).scalar_one(),
         )
 
     async def prolong(self, claim: Claim) -> None:

@@ -28,6 +28,8 @@ class EventKind(enum.Enum):
     STOP_FAILED = "stop.failed"
     POSITION_UNPROTECTED = "position.unprotected"
     SYNC_FAILED = "sync.failed"
+    """Three syncs of an account in a row (SYN-12); another event tells that one worked again."""
+    SYNC_RESTORED = "sync.restored"
     KEY_ROTATION_DUE = "key.rotation_due"
     CREDENTIAL_OLD = "credential.old"
     STORAGE_PROBLEM = "storage.problem"
@@ -154,6 +156,13 @@ ABOUT: Mapping[EventKind, About] = {
         severity=Severity.WARNING,
         remedy="Holdings shown are old until a sync succeeds; look at the connection first.",
         runbook="sync-failed",
+    ),
+    EventKind.SYNC_RESTORED: About(
+        title="Portfolio is synced again",
+        severity=Severity.INFO,
+        remedy="Nothing is to be done.",
+        runbook="sync-failed",
+        ends=(EventKind.SYNC_FAILED,),
     ),
     EventKind.KEY_ROTATION_DUE: About(
         title="Keys are due for a change",
