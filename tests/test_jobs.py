@@ -46,7 +46,7 @@ class Work:
 
 
 async def comes(done: list[str], count: int) -> None:
-    with anyio.fail_after(30):
+    with anyio.fail_after(90):
         while len(done) < count:  # noqa: ASYNC110  - threads of the library are waited for
             await anyio.sleep(0.02)
 
