@@ -12,6 +12,7 @@ from ibkit.store.migrations import (
     journal_0003,
     metrics_0001,
     portfolio_0001,
+    portfolio_0003,
     trades_0001,
     trades_0002,
     users_0001,
@@ -39,7 +40,10 @@ ALERTS = (Migration(1, "alerts, deliveries, acknowledgements, channels", alerts_
 METRICS = (Migration(1, "figures of each minute", metrics_0001.upgrade),)
 AUDIT = (Migration(1, "entries, anchors", audit_0001.upgrade),)
 CONNECTIONS = (Migration(1, "connections, their sessions, their history", connections_0001.upgrade),)
-PORTFOLIO = (Migration(1, "portfolios, holdings, securities, syncs, answers as they came", portfolio_0001.upgrade),)
+PORTFOLIO = (
+    Migration(1, "portfolios, holdings, securities, syncs, answers as they came", portfolio_0001.upgrade),
+    Migration(3, "daily snapshots of accounts, flows between them", portfolio_0003.upgrade),
+)
 RECORDS = {
     "trades": TRADES,
     "users": USERS,
