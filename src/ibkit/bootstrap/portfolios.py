@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import date
 
 import anyio.to_thread
 
 from ibkit.bootstrap.edge import edges
+from ibkit.bootstrap.portfolio_figures import figures_now
 from ibkit.bootstrap.users import user_called, users_now
 from ibkit.client.core import Core
 from ibkit.client.holdings import IbkrSource
 from ibkit.clock import Clock
 from ibkit.errors import ConfigError, InvalidRequest, NotFound
 from ibkit.model import Account, AccountId
+from ibkit.portfolio.analytics.figures import Analytics
 from ibkit.portfolio.book import Link, Portfolio, PortfolioAccount
 from ibkit.portfolio.ports import SyncOutcome
 from ibkit.portfolio.syncing import Syncer, check_user
 from ibkit.settings import Settings
+from ibkit.store.portfolio_days import SqlDays
 from ibkit.store.portfolio_syncs import SqlSyncs
 from ibkit.store.portfolios import NOBODY, SqlPortfolios
 from ibkit.store.records import open_records
@@ -32,6 +36,7 @@ PART = "portfolio"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortfolioDesk:
     books: SqlPortfolios
+    days: SqlDays
     syncer: Syncer
     clock: Clock
 
@@ -66,6 +71,31 @@ class PortfolioDesk:
         """See `Syncer.sync`. NotFound for what is not theirs."""
         await self.books.get(user_id, portfolio_id)
         return await self.syncer.sync(portfolio_id, account_name, lambda link: IbkrSource(login_of(link)))
+
+    async def figures(
+        self,
+        user_id: str,
+        portfolio_id: str,
+        *,
+        as_of: date | None = None,
+        since: date | None = None,
+        until: date | None = None,
+        currency: str | None = None,
+        benchmark: Mapping[date, float] | None = None,
+    ) -> Analytics:
+        """See `figures_now`."""
+        return await figures_now(
+            self.books,
+            self.days,
+            self.clock,
+            user_id,
+            portfolio_id,
+            as_of=as_of,
+            since=since,
+            until=until,
+            currency=currency,
+            benchmark=benchmark,
+        )
 
     async def linked_to(self, user_id: str) -> dict[str, tuple[Portfolio, PortfolioAccount]]:
         """By account at IBKR: what of this user it is linked to."""
@@ -131,6 +161,6 @@ async def open_portfolios(settings: Settings, clock: Clock) -> AsyncIterator[Por
         books = SqlPortfolios(database, clock, _new_id)
         syncs = SqlSyncs(database, clock, _new_id)
         syncer = Syncer(books=syncs, claims=syncs, clock=clock, with_cash=settings.sync.cash)
-        yield PortfolioDesk(books=books, syncer=syncer, clock=clock)
+        yield PortfolioDesk(books=books, days=SqlDays(database, clock), syncer=syncer, clock=clock)
     finally:
         await database.close()

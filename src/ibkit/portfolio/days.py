@@ -2,7 +2,7 @@
 
 The day is the trading day in New York: of a sync on a Saturday or Sunday it is the Friday before, whose prices it
 shows. What happens on a weekend IBKR books on the trading day after: a snapshot of the Friday itself is not replaced by
-one of its weekend. Source: requirement FUT-05; docs/facts/accounts-and-portfolio.md (`reportDate` of a Sunday's deposit).
+one of its weekend. Source: requirement FUT-05; docs/facts/accounts-and-portfolio.md (`reportDate`).
 """
 
 from __future__ import annotations

@@ -19,7 +19,6 @@ from sqlalchemy import (
     Date,
     LargeBinary,
     MetaData,
-    Row,
     String,
     Table,
     delete,
@@ -208,7 +207,7 @@ def _flows(connection: Connection, account_key: str) -> Flows:
     return Flows(known=tuple((row.since, row.until) for row in spans), amounts={row.day: row.amount for row in amounts})
 
 
-def _worth(row: Row[Any]) -> Worth:
+def _worth(row: Any) -> Worth:
     return Worth(
         day=row.day,
         account_id=row.account_id,
@@ -218,7 +217,7 @@ def _worth(row: Row[Any]) -> Worth:
     )
 
 
-def _day(row: Row[Any]) -> AccountDay:
+def _day(row: Any) -> AccountDay:
     return AccountDay(
         worth=_worth(row),
         taken_at=row.taken_at,
@@ -252,7 +251,7 @@ def _packed(holding: Holding) -> dict[str, Any]:
 
 
 def _unpacked(row: Mapping[str, Any], at: datetime) -> Holding:
-    numbers = {name: Decimal(row[name]) for name in _NUMBERS if name in row}
+    numbers: dict[str, Any] = {name: Decimal(row[name]) for name in _NUMBERS if name in row}
     manual = "manual" in row
     return Holding(
         **{name: row[name] for name in _TEXTS if name in row},

@@ -14,7 +14,7 @@ __all__ = ["upgrade"]
 
 _METADATA = MetaData(schema=SCHEMA)
 
-# rates, cash: by currency, as texts. body: the holdings, compressed with zlib; last, so that the rest is read without it.
+# rates, cash: by currency, as texts. body: the holdings, compressed with zlib, and last: the rest is read without it.
 Table(
     "portfolio_days",
     _METADATA,
