@@ -47,10 +47,12 @@ async def figures_now(
     day = trading_day(now) if as_of is None else as_of
     if day > today:
         raise _invalid("as_of", f"{day} has not come yet in New York")
-    last = day if until is None else until
+    # Of now the newest snapshot counts, also at a simulator whose day is another.
+    newest = date.max if as_of is None else as_of
+    last = newest if until is None else until
     if since is not None and since > last:
         raise _invalid("from", f"{since} comes after {last}")
-    kept = await days.as_of(user_id, portfolio_id, day)
+    kept = await days.as_of(user_id, portfolio_id, newest)
     history = await days.worths(user_id, portfolio_id, since or date.min, last)
     linked = {each.name for each in portfolio.accounts if each.link is not None}
     accounts = [_account(each, kept.get(each.name), past=as_of is not None) for each in portfolio.accounts]

@@ -28,7 +28,6 @@ def analytics_routes(service: Service) -> list[HTTPRouteHandler]:
     async def analytics(request: AnyRequest) -> Response[bytes]:
         who = await service.asked.who(request)
         may_read_books(who)
-        service.rates.take(who.user_id)
         given, problems = once(request.query_params.multi_items(), (*_DAYS, "currency"))
         days: dict[str, date | None] = {}
         for name in _DAYS:

@@ -54,16 +54,12 @@ _OF_TABLE = (
     query("currency", {"type": "string", "pattern": "^[A-Za-z]{3,5}$", "default": "USD"}, "Its currency, for a table."),
 )
 _DAY = {"type": "string", "format": "date"}
+_CODE = {"type": "string", "pattern": "^[A-Za-z]{3,5}$"}
 _OF_FIGURES = (
     {**query("as_of", _DAY, "What was held at the end of this day, in place of now."), "example": "2026-11-20"},
     {**query("from", _DAY, "First day of the performance [default: all there are]."), "example": "2026-01-02"},
     {**query("to", _DAY, "Its last day [default: `as_of`, or today]."), "example": "2026-11-20"},
-    {
-        **query(
-            "currency", {"type": "string", "pattern": "^[A-Za-z]{3,5}$"}, "Of all money [default: the portfolio's]."
-        ),
-        "example": "USD",
-    },
+    {**query("currency", _CODE, "Of all money [default: the portfolio's]."), "example": "USD"},
 )
 _ONE = "/portfolio/{portfolio_id}"
 _ACCOUNT = f"{_ONE}/accounts/{{name}}"
