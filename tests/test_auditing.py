@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 import sqlite3
 import threading
@@ -15,9 +16,9 @@ import pytest
 from fakes import ACCOUNT, START, Plan, stock_ticket
 from ibkit.bootstrap import Edges, using
 from ibkit.bootstrap.alerting import open_alerting
-from ibkit.bootstrap.auditing import AuditQueue, audit_log, local_actor, order_act, trusted_keys
+from ibkit.bootstrap.auditing import AuditQueue, audit_log, local_actor, note_read_only, order_act, trusted_keys
 from ibkit.clock import ManualClock
-from ibkit.errors import ConfigError, LimitExceeded, OutcomeUnknown, Unreachable
+from ibkit.errors import ConfigError, LimitExceeded, OutcomeUnknown, StorageError, Unreachable
 from ibkit.model import Key, Question, QuestionId, Secret
 from ibkit.settings import load
 from ibkit.store.audit import AuditLog
@@ -276,3 +277,24 @@ async def test_an_order_that_ended_in_an_error_is_told_by_its_kind(error, result
 
     assert (act.result, act.details["code"], act.details["reason"]) == (result, error.code, error.message)
     assert act.details["terms"].startswith("BUY 10 SPY")
+
+
+async def test_a_change_of_read_only_is_told_once_by_whoever_begins_next(settings):
+    def given(value: bool):
+        return dataclasses.replace(settings, general=dataclasses.replace(settings.general, read_only=value))
+
+    for value in (False, True, True, False, False, True):
+        await note_read_only(given(value))
+
+    found = await listed(settings, action="settings.read_only")
+    assert [each.details["value"] for each in reversed(found)] == ["true", "false", "true"]
+    assert {(each.actor, each.object) for each in found} == {(local_actor(), "IBKR_READ_ONLY")}
+
+
+async def test_a_database_that_is_away_keeps_nobody_from_beginning(settings, monkeypatch, caplog):
+    async def away(*_, **__):
+        raise StorageError("away")
+
+    monkeypatch.setattr(AuditLog, "entries", away)
+    await note_read_only(settings)
+    assert "does not know of IBKR_READ_ONLY" in caplog.text

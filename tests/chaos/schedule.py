@@ -446,14 +446,16 @@ class Schedule:
         # The next commands of the day, each a new process and a new brokerage session: one looks and is asked for
         # everything again, one looks. Perhaps a night lies between them.
         await self._look_again(700.0)
-        sent = len(self.broker.deliveries)
+        sent, seen = len(self.broker.deliveries), self._order_states()
         for wish in list(self.wishes):
             if wish.asked and wish.operation == "place":
                 await self._living(self._ask, wish)
         if self.mode == "overnight":
             self.seen["overnight"] += 1
             await self._look_again(OVERNIGHT_S)
-        if self.mode in LOOKED_AT_AGAIN or len(self.broker.deliveries) > sent:
+            seen = self._order_states()
+        # What the market filled while everything was asked for again nobody has had a chance to see yet.
+        if self.mode in LOOKED_AT_AGAIN or len(self.broker.deliveries) > sent or self._order_states() != seen:
             await self._look_again(700.0)
         await self._bury()
 
@@ -467,6 +469,10 @@ class Schedule:
             self.clock.advance(10.0)
             await self._living(self._recover)
         self.clock.advance(60.0)
+
+    def _order_states(self) -> dict[int, tuple[str, object]]:
+        orders = self.simulator.world.exchange.orders
+        return {order_id: (order.state, order.filled) for order_id, order in orders.items()}
 
     def _all_at_rest(self) -> bool:
         return not PENDING & set(self.states.now().values())
@@ -503,7 +509,10 @@ class Schedule:
                 places=self.broker.places,
                 hidden=hidden,
                 marks=marks,
-                calm=not self.weather.fired and not self.mortality.crashes and not self.mortality.left,
+                calm=not self.weather.fired
+                and not self.mortality.crashes
+                and not self.mortality.left
+                and not self.seen["stopped"],
             )
             judge_externals(verdict, ledger=ledger, journal=journal, hidden=hidden, marks=marks)
         self._count(journal)

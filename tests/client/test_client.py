@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Awaitable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -696,3 +697,28 @@ def test_a_session_that_changes_without_an_error_is_seen_before_its_lists_are_be
             assert not ib.caches.searched
 
     anyio.run(run)
+
+
+@pytest.mark.requirement("LIM-05", "SES-02")
+@pytest.mark.parametrize("method", [AuthMethod.GATEWAY, AuthMethod.OAUTH1A, AuthMethod.OAUTH2])
+def test_against_a_slow_server_a_tickle_ends_within_ten_seconds_and_a_read_within_sixteen(method) -> None:
+    """Answers take a minute (scenario `slow`); the limit holds for all tries of a call together."""
+    simulator = make_simulator("ok")
+
+    async def took(call: Awaitable[object]) -> float:
+        began = simulator.clock.monotonic()
+        with pytest.raises(IbkitError) as caught:
+            await call
+        assert caught.value.code == "E-TIMEOUT"
+        return simulator.clock.monotonic() - began
+
+    async def run() -> tuple[float, float]:
+        async with make_client(simulator, method) as ib:
+            simulator.control("POST", "scenario", {"scenario": ["slow"]})
+            simulator.advance(30)  # as between two keep-alives: no slot is waited for
+            return await took(ib.keeper.beat()), await took(ib.request(PORTFOLIO_ACCOUNTS))
+
+    tickled, read = anyio.run(run)
+    assert 9 < tickled <= 10
+    assert 14 < read <= 16
+    assert sum(row["path"].endswith("/tickle") for row in simulator.control("GET", "requests")) >= 1

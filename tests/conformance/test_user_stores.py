@@ -6,6 +6,7 @@ import base64
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -102,8 +103,8 @@ async def test_a_change_that_raises_leaves_everything_as_it_was(users: Users) ->
 
 
 async def test_the_steps_of_the_database_are_done_once(url: str) -> None:
-    assert upgrade_database(url)["users"] == (0, 1)
-    assert upgrade_database(url)["users"] == (1, 1)
+    assert upgrade_database(url)["users"] == (0, 2)
+    assert upgrade_database(url)["users"] == (2, 2)
 
 
 async def test_revocations_of_tokens_that_are_over_go(users: Users) -> None:
@@ -256,3 +257,34 @@ async def test_a_name_that_nobody_can_have_is_an_unknown_one(users: Users, name:
         await users.sign_ins.sign_in(name, PASSWORD, address=HERE)
     with pytest.raises(NotFound):
         await users.keeper.named(name)
+
+
+@pytest.mark.requirement("GWY-11")
+async def test_order_requests_are_counted_over_all_processes(pair: tuple[Users, Users]) -> None:
+    """Sixty in any minute, whoever takes them in; at once, too, none slips through."""
+    stores, minute, at = [each.store for each in pair], timedelta(minutes=1), START
+
+    def one_more(number: int, user_id: str = "anna") -> Awaitable[object]:
+        return stores[number % 2].requested(user_id, at=at, most=60, within=minute)
+
+    for number in range(58):
+        assert await one_more(number) is None
+    at += timedelta(seconds=20)
+    ended = await at_once(*(partial(one_more, number) for number in range(6)))
+    assert ended.count(None) == 2
+    assert set(ended) == {None, START + minute}, "the next may come when the first is a minute old"
+    assert await one_more(0, "bert") is None
+    at = START + minute
+    assert [await one_more(number) for number in range(58)] == [None] * 58
+    assert await one_more(0) == START + timedelta(seconds=20) + minute
+
+
+@pytest.mark.requirement("GWY-11")
+async def test_a_clock_that_was_set_back_holds_no_orders_up(users: Users) -> None:
+    minute = timedelta(minutes=1)
+    assert await users.store.requested("anna", at=START, most=1, within=minute) is None
+    earlier = START - timedelta(hours=1)
+    assert await users.store.requested("anna", at=earlier, most=1, within=minute) is None
+    # the clock of another machine is a little ahead: who comes next waits no longer than a minute
+    at = earlier - timedelta(seconds=30)
+    assert await users.store.requested("anna", at=at, most=1, within=minute) == at + minute

@@ -6,16 +6,19 @@ import dataclasses
 import json
 import re
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
+import anyio
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from clients import make_client
 from ibkit.bootstrap.measuring import write_text
 from ibkit.clock import ManualClock
-from ibkit.errors import IbkitError
+from ibkit.errors import IbkitError, StorageError
 from ibkit.model import Secret
 from ibkit.notify.exposition import document_of, exposition
 from ibkit.notify.figures import BOUNDS_S, Figures
@@ -98,6 +101,81 @@ async def test_a_repeated_read_and_a_wait_for_the_rate_limit_are_counted() -> No
     assert sum(each.waited_s for each in metrics.calls.values()) > 0
 
 
+@pytest.mark.requirement("MON-05")
+async def test_the_connections_that_carry_a_request_are_counted_now_and_at_most() -> None:
+    simulator, metrics = make_simulator(), Metrics()
+    line = simulator.transport("cloud")
+    send, on_the_line, go = line.send, [], anyio.Event()
+
+    async def held(request: Any, *, timeout_s: float) -> Any:
+        on_the_line.append(metrics.value("ibkit_pool_in_use", "c"))
+        await go.wait()
+        return await send(request, timeout_s=timeout_s)
+
+    async with make_client(simulator, meter=metrics.meter("c"), transport=line) as ib:
+        assert metrics.value("ibkit_pool_in_use", "c") == 0
+        line.send = held  # type: ignore[method-assign]
+        async with anyio.create_task_group() as group:
+            for _ in range(4):
+                group.start_soon(partial(ib.request, ACCOUNTS))
+            await anyio.wait_all_tasks_blocked()
+            assert on_the_line == [1, 2, 3, 4]
+            assert metrics.value("ibkit_pool_in_use", "c") == 4
+            go.set()
+        assert metrics.value("ibkit_pool_in_use", "c") == 0
+        await ib.request(ACCOUNTS)
+    figures = metrics.calls["c", "GET /iserver/accounts"]
+    assert figures.at_once == 4
+    [row] = [each for each in document_of(metrics.calls) if each["endpoint"] == "GET /iserver/accounts"]
+    assert row["pool_in_use_max"] == 4
+    assert 'ibkit_pool_in_use_max{connection="c",endpoint="GET /iserver/accounts"} 4.0' in exposition(metrics)
+
+
+@pytest.mark.requirement("MON-05")
+async def test_a_request_that_breaks_holds_no_connection_any_more() -> None:
+    simulator, metrics = make_simulator(), Metrics()
+    async with make_client(simulator, meter=metrics.meter("c")) as ib:
+        simulator.control("POST", "faults", {"fault": "drop-answer", "endpoint": "ACCOUNTS", "times": 3})
+        with pytest.raises(IbkitError):
+            await ib.request(ACCOUNTS)
+    assert metrics.value("ibkit_pool_in_use", "c") == 0
+
+
+@pytest.mark.requirement("MON-05")
+async def test_the_most_connections_at_once_are_those_of_each_minute(minutes: SqlMinutes, monkeypatch: Any) -> None:
+    clock, metrics = ManualClock(START), Metrics()
+
+    async def nothing_else() -> None:
+        """All of it is counted."""
+
+    recorders = [Recorder(metrics, minutes, clock, process="test", measure=nothing_else) for _ in range(2)]
+    meter = metrics.meter("paper")
+
+    def at_once(number: int) -> None:
+        for _ in range(number):
+            meter.began(SNAPSHOT)
+        for _ in range(number):
+            meter.attempted(SNAPSHOT, seconds=0.1, sent=1, received=1, status=200)
+
+    at_once(3)
+    with monkeypatch.context() as patch:
+        patch.setattr(minutes, "add", Mock(side_effect=StorageError("away")))
+        with pytest.raises(StorageError):
+            await recorders[0].once()
+    clock.advance(60)
+    await recorders[0].once()
+    at_once(2)
+    clock.advance(60)
+    await recorders[0].once()
+    rows = await minutes.rows(START - timedelta(hours=1), START + timedelta(hours=1))
+    assert [row["at_once"] for _, row in rows] == [3, 2]
+    assert [each.at_once for each in total(rows).values()] == [3]
+    at_once(1)
+    await recorders[1].once()  # the same minute, told in a second part
+    rows = await minutes.rows(START - timedelta(hours=1), START + timedelta(hours=1))
+    assert [row["at_once"] for _, row in rows] == [3, 2]
+
+
 async def test_without_a_meter_a_call_takes_the_short_way() -> None:
     simulator = make_simulator()
     async with make_client(simulator) as ib:
@@ -138,6 +216,7 @@ async def test_figures_are_kept_by_the_minute_for_thirty_days(minutes: SqlMinute
     recorder = Recorder(metrics, minutes, clock, process="test", measure=nothing_else)
     meter = metrics.meter("paper")
     for code in ("", "E-RATE", ""):
+        meter.began(SNAPSHOT)
         meter.attempted(SNAPSHOT, seconds=0.2, sent=10, received=100, status=200)
         meter.answered(SNAPSHOT, code)
         clock.advance(60)
@@ -148,7 +227,7 @@ async def test_figures_are_kept_by_the_minute_for_thirty_days(minutes: SqlMinute
     rows = await minutes.rows(START, START + timedelta(hours=1))
     assert [row["minute"] for _, row in rows] == [START + timedelta(minutes=n) for n in range(3)]
     [figures] = total(rows).values()
-    assert dataclasses.replace(figures) == metrics.calls["paper", f"GET {SNAPSHOT.path}"]
+    assert dataclasses.replace(figures, at_once=0) == metrics.calls["paper", f"GET {SNAPSHOT.path}"]
     assert (figures.calls, figures.errors, figures.bytes_received) == (3, {"E-RATE": 1}, 300)
     assert await minutes.rows(START, START + timedelta(hours=1), connection="live") == []
 

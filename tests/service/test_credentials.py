@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -419,3 +420,14 @@ def test_the_examples_of_the_description_are_bodies_that_are_understood() -> Non
     for name, example in body["examples"].items():
         assert CredentialWish.read(example["value"]).method == name
     assert json.dumps(body)
+
+
+@pytest.mark.requirement("MON-03", "VLT-01")
+def test_ready_names_a_vault_that_needs_another_key(tmp_path: Path) -> None:
+    with at_ibkr(approved(tmp_path)) as (service, _):
+        until(lambda: service.ask("GET", "/readyz", token=None).json == {"status": "ready", "down": []})
+        with closing(sqlite3.connect(tmp_path / "ibkit.db")) as database, database:
+            database.execute("UPDATE vault_keys SET key_id = 'deadbeef'")
+        answer = service.ask("GET", "/readyz", token=None)
+        assert (answer.status, answer.json) == (503, {"status": "not ready", "down": ["vault"]})
+        assert b"deadbeef" not in answer.raw

@@ -9,10 +9,10 @@ from typing import Any
 import anyio
 import pytest
 
-from ibkit.errors import ConfigError, RateLimited
+from ibkit.errors import ConfigError, RateLimited, StorageError
 from ibkit.service.door import Addresses, Door, check_binding, origins_of
 from ibkit.service.rates import READS, READS_WITHIN_S, Rates, rates_of_reads
-from service_desks import served, settings_of
+from service_desks import new_key, served, settings_of
 
 PAGE = "https://app.example.com"
 
@@ -121,6 +121,45 @@ def test_the_61st_request_of_a_minute_is_told_when_to_come_back() -> None:
     rates.take("bob")
     now[0] += 30.1
     rates.take("ada")
+
+
+@pytest.mark.requirement("GWY-11")
+def test_two_processes_of_a_service_count_a_users_orders_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ibkit.service.serving.Rates", partial(Rates, limit=5))
+    one, other = (
+        settings_of(tmp_path / name, DATABASE_URL=f"sqlite:///{tmp_path}/records.sqlite") for name in ("one", "other")
+    )
+    with served(one) as first, served(other) as second:
+        wrong = [service.order(qty=0).status for service in (first, second, first, second, first)]
+        assert wrong == [422] * 5
+        for service in (first, second):
+            late = service.order()
+            assert (late.status, late.code) == (429, "E-RATE"), late.raw
+            assert 1 <= int(late.headers["retry-after"]) <= 60
+        assert second.order(token="bob").status in (201, 202)
+
+
+@pytest.mark.requirement("GWY-11", "GWY-03")
+def test_what_cannot_be_counted_sends_no_order_but_lets_a_cancel_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with served(settings_of(tmp_path)) as service:
+        placed = service.order(order_type="limit", limit_price=1)
+        assert placed.status in (201, 202), placed.raw  # a busy machine is slower than an answer may be
+
+        async def broken(*_: object, **__: object) -> None:
+            raise StorageError("Database problem: users: locked by another program")
+
+        monkeypatch.setattr("ibkit.store.users.SqlUsers.requested", broken)
+        key, sent = new_key(), len(service.ask("GET", "/broker-order").data)
+        refused = service.order(key=key)
+        assert (refused.status, refused.code) == (503, "E-DB"), refused.raw
+        assert len(service.ask("GET", "/broker-order").data) == sent
+        assert service.ask("DELETE", f"/broker-order/{placed.data['id']}").status in (200, 202)
+        monkeypatch.undo()
+        assert service.order(key=key).status in (201, 202), "the key is free"
 
 
 @pytest.mark.requirement("GWY-11")

@@ -143,7 +143,7 @@ def test_refusals_for_sign_in_schema_and_rate_leave_the_key_free(
         assert (late.status, late.code) == (429, "E-RATE")
         assert len(service.sent()) == 1
         people.holders["later"] = person("bob", user_id="user-ada")  # the same user, whose minute is over
-        made[0]._within_s = 0.0
+        made[0].within_s = 0.0
         again = resting(service, key)
         assert (again.status, again.json["cached"]) == (201, False), again.raw
 

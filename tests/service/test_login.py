@@ -14,13 +14,15 @@ import pytest
 
 from gateway_service import at_the_gateway, order
 from ibkit.bootstrap.auditing import audit_log
+from ibkit.bootstrap.worker import worker_lease
+from ibkit.clock import SystemClock
 from ibkit.errors import NotPermitted, StorageError
 from ibkit.model import Environment
 from ibkit.service import serving
 from ibkit.service.people import may_order
 from ibkit.users.principal import Role, Scope
 from people import PAPER, People, account, person
-from service_desks import Served, new_key, served, settings_of, until
+from service_desks import PACE, Served, new_key, served, settings_of, until
 
 
 @pytest.mark.requirement("GWY-01", "GWY-05", "GWY-08", "GWY-11")
@@ -167,6 +169,67 @@ def test_ready_names_the_database_that_is_down_and_nothing_else(
         assert (answer.status, answer.json) == (503, {"status": "not ready", "down": ["database"]})
         assert service.ask("GET", "/livez", token=None).status == 200
         assert service.ask("GET", "/health", token=None).json["layers"]["database"] == "down"
+
+
+@pytest.mark.requirement("MON-03", "VLT-01")
+def test_ready_names_the_vault_whose_keys_are_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ibkit.service.health._KEYS_AGAIN_S", 0.0)
+    keys = tmp_path / "vault.keys"
+    keys.write_text("7f3a" * 16)
+    keys.chmod(0o600)
+    with at_the_gateway(tmp_path, ENCRYPTION_KEY_PROVIDER="file", ENCRYPTION_KEY_FILE=str(keys)) as service:
+        until(lambda: service.ask("GET", "/readyz", token=None).status == 200)
+        keys.unlink()
+        answer = service.ask("GET", "/readyz", token=None)
+        assert (answer.status, answer.json) == (503, {"status": "not ready", "down": ["vault"]})
+        assert service.ask("GET", "/health", token=None).json["layers"]["vault"] == "down"
+        assert service.ask("GET", "/livez", token=None).status == 200
+
+
+@pytest.mark.requirement("MON-03", "OPS-10")
+def test_ready_names_the_watch_that_nobody_can_take_up(tmp_path: Path) -> None:
+    """The place of the lease is no folder: neither this process nor another has the lease of this login."""
+    (tmp_path / "worker").write_text("")
+    with at_the_gateway(tmp_path) as service:
+        until(lambda: service.ask("GET", "/readyz", token=None).json == {"status": "not ready", "down": ["worker"]})
+        assert service.ask("GET", "/health", token=None).json["layers"]["worker"] == "down"
+        assert service.ask("GET", "/livez", token=None).status == 200
+
+
+@pytest.mark.requirement("MON-03", "OPS-10")
+def test_a_watch_in_another_process_is_a_watch(tmp_path: Path) -> None:
+    lease = worker_lease(settings_of(tmp_path, BROKER_PROVIDER="ibkr", IBKR_AUTH_METHOD="gateway"))
+    (tmp_path / "worker").mkdir()
+
+    async def held() -> None:
+        async with lease.hold(clock=SystemClock(), what="the watch over this login"):
+            await anyio.to_thread.run_sync(while_held)
+
+    def while_held() -> None:
+        with at_the_gateway(tmp_path) as service:
+            until(lambda: service.ask("GET", "/readyz", token=None).status == 200)
+            layers = service.ask("GET", "/health", token=None).json["layers"]
+            assert layers == {"database": "up", "vault": "up", "worker": "up", "broker": "up"}
+
+    anyio.run(held)
+
+
+@pytest.mark.requirement("MON-03")
+def test_the_health_of_the_broker_tells_within_35_s_that_it_is_gone(tmp_path: Path) -> None:
+    """Nobody asks for an order or a status meanwhile: the service looks by itself."""
+    with at_the_gateway(tmp_path) as service:
+        world = service.world
+        assert world is not None
+        assert service.ask("GET", "/health/broker", token=None).json == {"status": "up", "code": None}
+        gone = world.clock.now()
+        world.up = False
+        until(lambda: service.ask("GET", "/health/broker", token=None).status == 503)
+        seconds = (world.clock.now() - gone).total_seconds()
+        told = service.ask("GET", "/health/broker", token=None)
+        assert told.json == {"status": "down", "code": "E-GW-DOWN"}
+        assert seconds <= 35 + PACE, "of the simulator's time"
+        assert service.ask("GET", "/livez", token=None).status == 200
+        assert service.ask("GET", "/readyz", token=None).status == 200, "the broker is no layer of ours"
 
 
 @pytest.mark.requirement("GWY-03", "GWY-11")
@@ -394,3 +457,17 @@ def test_a_service_that_is_about_to_end_takes_no_order(tmp_path: Path, monkeypat
         assert service.sent() == []
         made[0].stopping = False
         assert order(service).status == 201
+
+
+@pytest.mark.requirement("MON-09")
+def test_a_service_that_begins_read_only_says_so_in_the_audit_log(tmp_path: Path) -> None:
+    for value in ("true", "true", "false"):
+        with at_the_gateway(tmp_path, IBKR_READ_ONLY=value) as service:
+            settings = service.settings
+    assert settings is not None
+
+    async def told() -> list[str]:
+        async with audit_log(settings) as log:
+            return [each.details["value"] for each in await log.entries(action="settings.read_only")]
+
+    assert anyio.run(told) == ["false", "true"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
 from decimal import Decimal
 
@@ -9,7 +10,7 @@ import pytest
 
 from fakes import ACCOUNT, stock_ticket
 from ibkit.errors import KeyReused, StorageError, Unreachable
-from ibkit.model import Key, OrderId, OrderStatus, OrderType, Ref, Side
+from ibkit.model import Key, OrderId, OrderStatus, OrderType, Ref, Side, Username
 from ibkit.trading.alert import AlertKind
 from ibkit.trading.events import Doubted, Operation
 from ibkit.trading.intent import IntentState
@@ -90,6 +91,51 @@ async def test_an_order_of_somebody_else_is_adopted_as_external_once(room):
     assert (external.order_id, external.state) == (order_id, IntentState.ACKED)
     assert not await room.journal.alerts.open()
     assert "somebody else" in external.label
+
+
+@pytest.mark.requirement("TRD-20", "GWY-09")
+async def test_what_was_begun_of_somebody_elses_order_is_completed_whoever_looks(room):
+    """A process died after its plan, and knew the login by another name (the consumer key's) than the next one."""
+    order_id = typed_into_tws(room)
+    append, room.broker.username = room.journal.append, Username("SIMPAPERA")
+
+    async def dies(intent, *events, alert=None):
+        raise StorageError("the process ended")
+
+    room.journal.append = dies
+    await room.gateway.recover(ACCOUNT)
+    assert [intent.state for intent in room.journal.intents.values()] == [IntentState.INTENT]
+    room.journal.append, room.broker.username = append, Username("simpaper1")
+    room.broker.fill(order_id, Decimal(10), Decimal("600.00"))  # so that the list shows it no more as open
+
+    room.restart()
+    await room.gateway.recover(ACCOUNT)
+
+    (external,) = room.journal.intents.values()
+    assert external.order_id == order_id
+    assert external.state is IntentState.FILLED
+
+
+@pytest.mark.requirement("TRD-20", "GWY-09")
+async def test_a_first_list_that_is_complete_at_once_is_read_again_before_an_end_is_believed(room):
+    """Of a login's second account, because the first account's list came before it."""
+    await room.gateway.submit(FAR, key=KEY)
+    room.broker.accepted.clear()  # as on the next day: no row, no status
+    room.clock.advance(86_400)
+    room.broker.new_session()
+    read, seen = room.broker.read_orders, []
+
+    async def complete_at_once(account_id):
+        found = await read(account_id)
+        seen.append(found)
+        return dataclasses.replace(found, complete=True)
+
+    room.broker.read_orders = complete_at_once
+    room.restart()
+    await room.gateway.recover(ACCOUNT)
+
+    assert [each.first for each in seen] == [True, False]
+    assert (await room.gateway.find(KEY)).state is IntentState.CANCELLED
 
 
 @pytest.mark.requirement("TRD-20")

@@ -41,6 +41,7 @@ __all__ = [
     "audit_log",
     "audit_path",
     "local_actor",
+    "note_read_only",
     "record_now",
     "result_of",
     "trusted_keys",
@@ -100,6 +101,21 @@ async def record_now(settings: Settings, *acts: Act) -> None:
     """StorageError, ConfigError (a DATABASE_URL that is none)."""
     async with audit_log(settings) as log:
         await log.record(*acts)
+
+
+async def note_read_only(settings: Settings) -> None:
+    """An entry where IBKR_READ_ONLY is not as it was when a service or worker of this database last began."""
+    action, value = "settings.read_only", "true" if settings.general.read_only else "false"
+    try:
+        async with audit_log(settings) as log:
+            last = await log.entries(action=action, limit=1)
+            before = last[0].details.get("value") if last else "false"
+            if before != value:
+                at, actor = audit_clock().now(), local_actor()
+                details = {"value": value, "before": before}
+                await log.record(Act(at=at, actor=actor, action=action, object="IBKR_READ_ONLY", details=details))
+    except IbkitError as error:  # what begins tells of its database by itself
+        _LOG.warning("the audit log does not know of IBKR_READ_ONLY", extra={"code": error.code})
 
 
 def result_of(error: IbkitError) -> Result:

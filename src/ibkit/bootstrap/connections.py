@@ -32,6 +32,7 @@ from ibkit.client.outcomes import Verdict
 from ibkit.clock import Clock
 from ibkit.errors import (
     AuthError,
+    CredentialsRejected,
     Effect,
     IbkitError,
     NotFound,
@@ -50,7 +51,7 @@ from ibkit.wire.session import AUTH_STATUS
 if TYPE_CHECKING:
     from ibkit.bootstrap.trading_client import TradingClient
 
-__all__ = ["FRESH_S", "Confirm", "Connection", "logged_out", "nobody_asked"]
+__all__ = ["FRESH_S", "Confirm", "Connection", "logged_out", "nobody_asked", "was_refused"]
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,10 @@ Confirm = Callable[[AccountId, bool], bool]
 def nobody_asked(account_id: AccountId, validated: bool) -> bool:
     """Of live money: nobody has asked for it."""
     return False
+
+
+async def _unheard() -> None:
+    """Nobody counts."""
 
 
 @dataclass(kw_only=True)
@@ -95,6 +100,8 @@ class Connection:
     _opening: anyio.Lock = field(default_factory=anyio.Lock)
     _looking: anyio.Lock = field(default_factory=anyio.Lock)
     _recovered: bool = False
+    refused: Callable[[], Awaitable[None]] = field(default=_unheard)
+    """Told of each sign-in whose credentials IBKR refused."""
     quote_lines: QuoteLines = field(init=False)
     _asked: anyio.Event = field(default_factory=anyio.Event)
 
@@ -460,6 +467,13 @@ class Connection:
             level = logging.WARNING if isinstance(error, AuthError) else logging.INFO
             log.log(level, "the login is not usable", extra={"code": error.code})
         await self.book.failed(error)
+        if was_refused(error):
+            await self.refused()
+
+
+def was_refused(error: IbkitError | None) -> bool:
+    """Whether IBKR was asked with these credentials, and did not take them."""
+    return isinstance(error, CredentialsRejected) and error.code != "E-AUTH-BACKOFF"
 
 
 def logged_out() -> TradingError:

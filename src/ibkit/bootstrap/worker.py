@@ -24,6 +24,7 @@ from typing import Any
 import anyio
 
 from ibkit.bootstrap.alerting import PARTS, Alerting, alerting_of, beside, connection_of
+from ibkit.bootstrap.auditing import note_read_only
 from ibkit.bootstrap.clients import client_of
 from ibkit.bootstrap.daily_backups import DailyBackups
 from ibkit.bootstrap.desks import Books, Desk, desk_of, open_books
@@ -284,6 +285,7 @@ async def open_worker(
         lease = worker_lease(settings)
         what = "the watch over this login"
         await stack.enter_async_context(lease.hold(clock=clock, what=what))
+        await note_read_only(settings)
         since = clock.now()
         lease.write({"pid": os.getpid(), "since": since.isoformat(), "state": "signing in"})
         books = await stack.enter_async_context(open_books(settings, clock=clock, also=(*PARTS, PART)))

@@ -24,7 +24,7 @@ from ibkit.client.metering import Meter
 from ibkit.client.one_door import harmless, refuse_orders, too_late
 from ibkit.client.opening import Opening, Step
 from ibkit.client.outcomes import Verdict, before_sending, in_maintenance, moved, nobody_answered, verdict
-from ibkit.client.pacing import Lanes
+from ibkit.client.pacing import lanes_of
 from ibkit.client.shared_slots import SharedSlots
 from ibkit.client.transport import USER_AGENT, Socket, Transport
 from ibkit.clock import Clock, SystemClock
@@ -43,7 +43,6 @@ from ibkit.wire.codec import ERROR_WITHIN, decode, encode, hidden_error
 from ibkit.wire.endpoint import Base, Endpoint, Lane, Needs, Resend
 from ibkit.wire.http import Request, Response
 from ibkit.wire.maintenance import maintenance_until
-from ibkit.wire.pacing import Pacer
 from ibkit.wire.refusals import refusal
 from ibkit.wire.session import SUPPRESS_QUESTIONS, TICKLE
 from ibkit.wire.session_states import SessionState
@@ -96,7 +95,7 @@ class Core:
     chance:       random fraction of a back-off, an argument so that a run can be replayed.
     overrides:    catalogue path → path that IBKR uses now.
     region:       us, eu or asia: whose nightly reset explains an outage.
-    shared:       slots of slow endpoints that other processes of this login take, too.
+    shared:       slots of slow endpoints, and calls of a second, that other processes of this login take, too.
     meter:        told of each call and each attempt; None counts nothing.
     """
 
@@ -142,8 +141,7 @@ class Core:
         self._open_to = open_to
         self._keep_alive_s = keep_alive_s
         default_rate = 10 if auth.method is AuthMethod.GATEWAY else 50
-        rate = default_rate if calls_per_s is None else calls_per_s
-        self._lanes = Lanes(Pacer(calls_per_s=rate), self.clock, shared)
+        self._lanes = lanes_of(default_rate if calls_per_s is None else calls_per_s, self.clock, shared)
         self._circuit = Circuit(self.clock, self.explained)
         self._chance = chance
         self._meter = meter
@@ -155,6 +153,7 @@ class Core:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
+            stack.callback(self._lanes.close)
             stack.push_async_callback(self._transport.aclose)
             if self._open_to is not None:
                 await self.keeper.reach(self._open_to)
@@ -361,6 +360,7 @@ class Core:
         meter = self._meter
         if meter is None:
             return await self._transport.send(request, timeout_s=timeout_s)
+        meter.began(endpoint)
         began, received, status = self.clock.monotonic(), 0, 0
         try:
             response = await self._transport.send(request, timeout_s=timeout_s)

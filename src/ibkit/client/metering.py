@@ -23,6 +23,10 @@ class Meter(Protocol):
         """An attempt was held back for the rate limit, by so many seconds."""
         ...
 
+    def began(self, endpoint: Endpoint) -> None:
+        """A request goes on the line, and holds one connection of the pool until `attempted`."""
+        ...
+
     def attempted(self, endpoint: Endpoint, *, seconds: float, sent: int, received: int, status: int) -> None:
         """One request on the line. sent, received: bytes of the bodies. status: 0 where no answer came."""
         ...
@@ -46,6 +50,10 @@ class Meters:
         for each in self._meters:
             each.waited(endpoint, seconds)
 
+    def began(self, endpoint: Endpoint) -> None:
+        for each in self._meters:
+            each.began(endpoint)
+
     def attempted(self, endpoint: Endpoint, *, seconds: float, sent: int, received: int, status: int) -> None:
         for each in self._meters:
             each.attempted(endpoint, seconds=seconds, sent=sent, received=received, status=status)
@@ -67,6 +75,9 @@ class CallLog:
 
     def waited(self, endpoint: Endpoint, seconds: float) -> None:
         """Its own line would say little: the call's follows."""
+
+    def began(self, endpoint: Endpoint) -> None:
+        """As `waited`."""
 
     def attempted(self, endpoint: Endpoint, *, seconds: float, sent: int, received: int, status: int) -> None:
         log.debug(

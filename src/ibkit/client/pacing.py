@@ -9,13 +9,14 @@ from typing import Final
 
 import anyio
 
+from ibkit.client.shared_pace import SharedPace
 from ibkit.client.shared_slots import SharedSlots
 from ibkit.clock import Clock
 from ibkit.errors import RateLimited
 from ibkit.wire.endpoint import Concurrent, Endpoint, Lane, Limit
 from ibkit.wire.pacing import Pacer
 
-__all__ = ["Lanes"]
+__all__ = ["Lanes", "lanes_of"]
 
 LONGEST_WAIT_S: Final = 10.0
 """A call that would wait longer fails with E-RATE. LIM-01."""
@@ -37,47 +38,45 @@ class _Waiter:
 
 
 class Lanes:
-    """The queue before one login's pacer. shared: slots that other processes of this login take, too."""
+    """The queue before one login's pacer.
 
-    def __init__(self, pacer: Pacer, clock: Clock, shared: SharedSlots | None = None) -> None:
+    shared, pace: slots, and calls of any kind, that other processes of this login take, too.
+    """
+
+    def __init__(
+        self, pacer: Pacer, clock: Clock, shared: SharedSlots | None = None, pace: SharedPace | None = None
+    ) -> None:
         self._pacer = pacer
         self._shared = shared
+        self._pace = pace
         self._clock = clock
         self._queue: list[_Waiter] = []
         self._numbers = count()
 
     @property
     def boxed(self) -> bool:
-        return self._pacer.boxed_for(self._clock.monotonic()) > 0
+        return self._boxed_for(self._clock.monotonic()) > 0
 
     @property
     def boxed_until(self) -> datetime | None:
         """When IBKR's penalty box ends; None outside it."""
-        boxed = self._pacer.boxed_for(self._clock.monotonic())
+        boxed = self._boxed_for(self._clock.monotonic())
         return self._clock.now() + timedelta(seconds=boxed) if boxed else None
 
     def free_at(self, endpoint: Endpoint) -> datetime:
         """When this endpoint may be called again, as a wall clock's instant."""
         now = self._clock.monotonic()
-        wait = max(self._pacer.boxed_for(now), self._pacer.paused_for(endpoint, now))
+        wait = max(self._boxed_for(now), self._pacer.paused_for(endpoint, now))
         return self._clock.now() + timedelta(seconds=wait)
 
     def quick(self, endpoint: Endpoint) -> bool:
         """Whether the call may go at once, without any of `enter`'s waiting; then it is counted."""
-        return not self._queue and self._pacer.quick(endpoint, self._clock.monotonic())
+        return not self._queue and self._pacer.unheld(endpoint) and not self._take(endpoint, self._clock.monotonic())
 
     async def enter(self, endpoint: Endpoint) -> None:
         """Returns when the call may go. RateLimited: E-PENALTY in the box, E-RATE where it would wait too long."""
         pacer, now = self._pacer, self._clock.monotonic()
-        boxed = pacer.boxed_for(now)
-        if boxed:
-            until = self._clock.now() + timedelta(seconds=boxed)
-            raise RateLimited(
-                f"IBKR blocks this address until about {until:%H:%M:%S} UTC",
-                code="E-PENALTY",
-                retry_at=until,
-                details={"unsent": True},
-            )
+        self._refuse_in_the_box(now)
         longest = LONGEST_ORDER_WAIT_S if endpoint.lane is Lane.ORDERS else LONGEST_WAIT_S
         if pacer.next_slot_in(endpoint, now) > longest:
             raise self._too_long(endpoint, longest)
@@ -89,7 +88,7 @@ class Lanes:
             await self._clock.sleep(wait)
         while not pacer.begin(endpoint):
             await self._clock.sleep(_CONCURRENCY_POLL_S)
-        if not self._queue and not pacer.take(self._clock.monotonic()):
+        if not self._queue and not self._take(endpoint, self._clock.monotonic()):
             return
         try:
             await self._queue_up(endpoint, longest)
@@ -107,7 +106,39 @@ class Lanes:
         if isinstance(endpoint.limit, Limit) and endpoint.limit.per_s >= ONCE_A_MINUTE_S:
             return
         seconds = float(retry_after) if retry_after and retry_after.isdigit() else None
-        self._pacer.refused(endpoint, self._clock.monotonic(), retry_after_s=seconds)
+        pacer, now = self._pacer, self._clock.monotonic()
+        pacer.refused(endpoint, now, retry_after_s=seconds)
+        if self._pace is not None:
+            self._pace.refused(now, slow_s=pacer.slow_for(now), box_s=pacer.boxed_for(now))
+
+    def close(self) -> None:
+        """Nothing more is sent: the other processes need not leave anything for this one."""
+        if self._pace is not None:
+            self._pace.close(self._clock.monotonic())
+
+    def _take(self, endpoint: Endpoint, now: float) -> float:
+        """0.0, and the call is counted; or the seconds until the login may send again."""
+        wait = self._pacer.free_in(now)
+        if not wait and self._pace is not None:
+            wait = self._pace.take(endpoint.lane, now)
+        if not wait:
+            self._pacer.count(now)
+        return wait
+
+    def _boxed_for(self, now: float) -> float:
+        boxed = self._pacer.boxed_for(now)
+        return boxed if self._pace is None else max(boxed, self._pace.boxed_for(now))
+
+    def _refuse_in_the_box(self, now: float) -> None:
+        boxed = self._boxed_for(now)
+        if boxed:
+            until = self._clock.now() + timedelta(seconds=boxed)
+            raise RateLimited(
+                f"IBKR blocks this address until about {until:%H:%M:%S} UTC",
+                code="E-PENALTY",
+                retry_at=until,
+                details={"unsent": True},
+            )
 
     async def _queue_up(self, endpoint: Endpoint, longest: float) -> None:
         queue, clock = self._queue, self._clock
@@ -121,9 +152,10 @@ class Lanes:
                     await waiter.event.wait()
                     waiter.event = anyio.Event()
                     continue
-                wait = self._pacer.take(clock.monotonic())
+                wait = self._take(endpoint, clock.monotonic())
                 if not wait:
                     return
+                self._refuse_in_the_box(clock.monotonic())
                 if clock.monotonic() + wait > give_up_at:
                     raise self._too_long(endpoint, longest)
                 await clock.sleep(wait)
@@ -139,3 +171,9 @@ class Lanes:
             retry_at=self.free_at(endpoint),
             details={"unsent": True},
         )
+
+
+def lanes_of(calls_per_s: int, clock: Clock, shared: SharedSlots | None) -> Lanes:
+    """The queue of a login that may call so often; 0 for no limit."""
+    pace = shared.pace(calls_per_s) if shared is not None and calls_per_s else None
+    return Lanes(Pacer(calls_per_s=calls_per_s), clock, shared, pace)

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from ibkit.client.shared_files import lock, open_shared
+from ibkit.client.shared_pace import SharedPace
 from ibkit.clock import Clock
 from ibkit.wire.endpoint import Endpoint, Limit
 
@@ -34,6 +35,10 @@ class SharedSlots:
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
         self._clock = clock
+
+    def pace(self, calls_per_s: int) -> SharedPace:
+        """The login's calls of any kind, counted in a file beside this one. calls_per_s: at least 1."""
+        return SharedPace(self._path.with_suffix(".calls.json"), calls_per_s=calls_per_s)
 
     def reserve(self, endpoint: Endpoint, wait_s: float, *, longest_s: float) -> float:
         """Seconds until this endpoint's next slot among all processes, at least `wait_s`; it is then taken.
@@ -59,15 +64,12 @@ class SharedSlots:
     def _held(self) -> Iterator[int | None]:
         """The file, locked for the moment; None where it cannot be had."""
         try:
-            # `parents` alone would leave the state directory open to others
-            self._path.parent.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._path.parent.mkdir(exist_ok=True, mode=0o700)
-            handle = os.open(self._path, os.O_CREAT | os.O_RDWR | getattr(os, "O_CLOEXEC", 0), 0o600)
+            handle = open_shared(self._path)
         except OSError:
             yield None
             return
         try:
-            yield handle if _lock(handle) else None
+            yield handle if lock(handle) else None
         finally:
             os.close(handle)
 
@@ -88,28 +90,3 @@ def _write(handle: int, slots: dict[str, float]) -> None:
         os.pwrite(handle, body, 0)
     except OSError:
         return  # a full disk: the next process paces itself alone
-
-
-if sys.platform == "win32":
-
-    def _lock(handle: int) -> bool:
-        import msvcrt
-
-        try:
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-else:
-
-    def _lock(handle: int) -> bool:
-        """Whoever holds it does so for microseconds; one that was stopped meanwhile is not waited for."""
-        import fcntl
-
-        for _ in range(20):
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            return True
-        return False

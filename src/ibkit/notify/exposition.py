@@ -22,6 +22,7 @@ _BY_CALL: Mapping[str, Callable[[Figures], float]] = {
     "ibkit_received_bytes_total": lambda figures: figures.bytes_received,
     "ibkit_rate_limit_waits_total": lambda figures: figures.waits,
     "ibkit_rate_limit_wait_seconds_total": lambda figures: figures.waited_s,
+    "ibkit_pool_in_use_max": lambda figures: figures.at_once,
 }
 
 
@@ -76,6 +77,7 @@ def document_of(figures: Mapping[tuple[str, str], Figures]) -> list[dict[str, An
             "bytes_received": each.bytes_received,
             "rate_limit_waits": each.waits,
             "rate_limit_wait_s": each.waited_s,
+            "pool_in_use_max": each.at_once,
         }
         for (connection, endpoint), each in sorted(figures.items())
     ]

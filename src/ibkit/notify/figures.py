@@ -18,7 +18,8 @@ class Figures:
     """calls: exchanges that a caller asked for, errors: how many of them ended with each code.
 
     attempts: requests on the line, sign-ins and keep-alive, too. seconds: their response times, summed; buckets: their
-    numbers by `BOUNDS_S`. waits, waited_s: attempts that were held back for the rate limit.
+    numbers by `BOUNDS_S`. waits, waited_s: attempts that were held back for the rate limit. at_once: connections of the
+    pool that were in use, at most, when an attempt went on the line; the one figure that is no sum.
     """
 
     calls: int = 0
@@ -31,6 +32,7 @@ class Figures:
     bytes_received: int = 0
     waits: int = 0
     waited_s: float = 0.0
+    at_once: int = 0
 
     def took(self, seconds: float) -> None:
         self.attempts += 1
@@ -61,6 +63,8 @@ class Figures:
         self.bytes_received += sign * other.bytes_received
         self.waits += sign * other.waits
         self.waited_s += sign * other.waited_s
+        if sign > 0:
+            self.at_once = max(self.at_once, other.at_once)
         for code, number in other.errors.items():
             self.errors[code] += sign * number
         self.errors = +self.errors

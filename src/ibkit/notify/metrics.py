@@ -41,6 +41,8 @@ METRICS: Mapping[str, Metric] = {
     "ibkit_received_bytes_total": Metric("counter", "Bytes of answers received from IBKR", _CALL),
     "ibkit_rate_limit_waits_total": Metric("counter", "Requests held back for the rate limit", _CALL),
     "ibkit_rate_limit_wait_seconds_total": Metric("counter", "Time that requests were held back", _CALL),
+    "ibkit_pool_in_use": Metric("gauge", "Connections to IBKR that carry a request now", ("connection",)),
+    "ibkit_pool_in_use_max": Metric("gauge", "Most of them at once, in the minute under way", _CALL),
     "ibkit_orders_total": Metric("counter", "What became of orders", ("outcome",)),
     "ibkit_open_intents": Metric("gauge", "Orders under way: neither taken by IBKR nor ended"),
     "ibkit_oldest_open_intent_seconds": Metric("gauge", "Age of the oldest of them", joined=max),
@@ -65,13 +67,20 @@ class ConnectionMeter:
     def __init__(self, metrics: Metrics, connection: str) -> None:
         self._metrics = metrics
         self._connection = connection
+        self._under_way = 0
 
     def waited(self, endpoint: Endpoint, seconds: float) -> None:
         figures = self._of(endpoint)
         figures.waits += 1
         figures.waited_s += seconds
 
+    def began(self, endpoint: Endpoint) -> None:
+        self._holds(1)
+        figures = self._of(endpoint)
+        figures.at_once = max(figures.at_once, self._under_way)
+
     def attempted(self, endpoint: Endpoint, *, seconds: float, sent: int, received: int, status: int) -> None:
+        self._holds(-1)
         figures = self._of(endpoint)
         figures.took(seconds)
         figures.bytes_sent += sent
@@ -85,6 +94,11 @@ class ConnectionMeter:
         figures.calls += 1
         if code:
             figures.errors[code] += 1
+
+    def _holds(self, more: int) -> None:
+        # One request has one connection at a time: HTTP/1.1 (docs/adr/0003-pinning-transport.md).
+        self._under_way += more
+        self._metrics.set("ibkit_pool_in_use", float(self._under_way), self._connection)
 
     def _of(self, endpoint: Endpoint) -> Figures:
         return self._metrics.of(self._connection, f"{endpoint.method} {endpoint.path}")

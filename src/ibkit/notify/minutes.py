@@ -72,13 +72,21 @@ class Recorder:
         await self._measure()
         now = self._clock.now()
         seen = {key: figures.copy() for key, figures in self._metrics.calls.items()}
+        for each in self._metrics.calls.values():
+            each.at_once = 0  # the most of a minute; those that are still under way are counted with the next request
         none = Figures()
         new = {key: each.since(self._before.get(key, none)) for key, each in seen.items()}
         rows = {key: _row(each) for key, each in new.items() if not each.empty}
         if rows:
             # The minute that has just ended: at 10:05:00 what was counted since 10:04:00.
             minute = (now - timedelta(seconds=1)).replace(second=0, microsecond=0)
-            await self._store.add(minute, self._process, rows)
+            try:
+                await self._store.add(minute, self._process, rows)
+            except BaseException:
+                for key, each in seen.items():
+                    kept = self._metrics.of(*key)
+                    kept.at_once = max(kept.at_once, each.at_once)
+                raise
         self._before = seen
         if self._minutes % _PURGE_EVERY == 0:
             await self._store.purge(now - KEPT)
@@ -98,13 +106,14 @@ def _row(figures: Figures) -> dict[str, object]:
         "bytes_received": figures.bytes_received,
         "waits": figures.waits,
         "waited_s": figures.waited_s,
+        "at_once": figures.at_once,
     }
 
 
 def figures_of(row: Mapping[str, object]) -> Figures:
     """Figures from a stored row."""
     values = cast("dict[str, Any]", dict(row))
-    names = ("calls", "attempts", "retries", "seconds", "bytes_sent", "bytes_received", "waits", "waited_s")
+    names = ("calls", "attempts", "retries", "seconds", "bytes_sent", "bytes_received", "waits", "waited_s", "at_once")
     return Figures(
         errors=Counter(values["errors"]), buckets=list(values["buckets"]), **{name: values[name] for name in names}
     )

@@ -40,7 +40,7 @@ from ibkit.service.people_desk import PeopleDesk
 from ibkit.service.portfolio_routes import portfolio_routes
 from ibkit.service.problems import problem_of
 from ibkit.service.quote_events import QuoteEvents
-from ibkit.service.rates import Rates
+from ibkit.service.rates import OrderRates, Rates
 from ibkit.service.refusals import Refusal
 from ibkit.service.requests import AnyRequest, Asked, headers_of, page_of
 from ibkit.service.responses import response
@@ -62,8 +62,8 @@ Work = Callable[[AnyRequest], Awaitable[Answer]]
 class Service:
     """All that the handlers need.
 
-    clock: of the login by default, which may follow a simulator; people have theirs. rates: of orders and of what else
-    goes to the broker; reads: of the rest. credentials: those of users, None with ENABLE_MULTI_USER=false.
+    clock: of the login by default, which may follow a simulator; people have theirs. order_rates: of orders; rates: of
+    what else goes to the broker; reads: of the rest. credentials: those of users, None with ENABLE_MULTI_USER=false.
     """
 
     settings: Settings
@@ -87,6 +87,10 @@ class Service:
     credentials: CredentialDesk | None = None
     stopping: bool = False
     tests: dict[str, SignInTest] = field(default_factory=dict)
+    order_rates: OrderRates = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.order_rates = OrderRates(self.rates, self.people.users.store, self.people.users.clock)
 
     @property
     def connection(self) -> Connection | None:
@@ -160,10 +164,16 @@ def _order_routes(service: Service) -> list[HTTPRouteHandler]:
 
     async def trader(request: AnyRequest) -> Principal:
         who = await asked.who(request)
-        service.rates.take(who.user_id)
+        service.order_rates.take(who.user_id)
         if service.stopping:
             raise IbkitError(code="E-STOPPING", details={"retry_after": 5})
         return who
+
+    async def wanted(who: Principal, request: AnyRequest) -> Any:
+        """The body; then the request is counted."""
+        body = await asked.body(request)
+        await service.order_rates.count(who.user_id)
+        return body
 
     async def reader(request: AnyRequest) -> Principal:
         who = await asked.who(request)
@@ -174,12 +184,12 @@ def _order_routes(service: Service) -> list[HTTPRouteHandler]:
     async def place(request: AnyRequest) -> Response[bytes]:
         who = await trader(request)
         key = read_key(headers_of(request, HEADER), user_id=who.user_id)
-        return response(await orders.place(who, OrderWish.read(await asked.body(request)), key))
+        return response(await orders.place(who, OrderWish.read(await wanted(who, request)), key))
 
     @post(["/broker-order/preview", "/api/broker-order/preview"], status_code=200)
     async def preview(request: AnyRequest) -> Response[bytes]:
         who = await trader(request)
-        return response(await orders.preview(who, OrderWish.read(await asked.body(request))))
+        return response(await orders.preview(who, OrderWish.read(await wanted(who, request))))
 
     @get(["/broker-order", "/api/broker-order"])
     async def listed(request: AnyRequest) -> Response[bytes]:
@@ -191,14 +201,16 @@ def _order_routes(service: Service) -> list[HTTPRouteHandler]:
 
     @delete(["/broker-order/{order_id:str}", "/api/broker-order/{order_id:str}"], status_code=200)
     async def cancel(request: AnyRequest) -> Response[bytes]:
-        return response(await orders.cancel(await trader(request), _order_id(request)))
+        who = await trader(request)
+        await service.order_rates.count(who.user_id, ends_risk=True)
+        return response(await orders.cancel(who, _order_id(request)))
 
     @patch(["/broker-order/{order_id:str}", "/api/broker-order/{order_id:str}"])
     async def change(request: AnyRequest) -> Response[bytes]:
         who = await trader(request)
         key = read_key(headers_of(request, HEADER), user_id=who.user_id)
-        wanted = OrderChange.read(await asked.body(request))
-        return response(await orders.change(who, _order_id(request), wanted, key))
+        wish = OrderChange.read(await wanted(who, request))
+        return response(await orders.change(who, _order_id(request), wish, key))
 
     return [place, preview, listed, show, cancel, change]
 

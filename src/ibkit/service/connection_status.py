@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import msgspec
 
-from ibkit.bootstrap.connections import Connection
+from ibkit.bootstrap.connections import Connection, was_refused
 from ibkit.bootstrap.pauses import paused_until
 from ibkit.client.opening import Step
 from ibkit.errors import IbkitError
@@ -200,6 +200,8 @@ class SignInTest:
                 accounts = [account.account_id for account in await ib.accounts()]
         except IbkitError as error:
             failure = error
+        if was_refused(failure):
+            await self._connection.refused()
         steps = results_of(ib.steps, began, failure)
         if failure is None:
             return ConnectionTest(success=True, message="Connection works", steps=steps, accounts=accounts)

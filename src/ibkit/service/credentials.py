@@ -16,11 +16,13 @@ from litestar import Response, delete, get, post
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta
 
+from ibkit.bootstrap.connections import was_refused
 from ibkit.bootstrap.credential_desk import Asker, ConnectionCredentials, CredentialDesk, age_of
 from ibkit.errors import ConfigError, IbkitError, InvalidRequest, NotFound, discreet
 from ibkit.model import AuthMethod, Environment, Secret
 from ibkit.service.connection_status import StepResult, results_of
 from ibkit.service.people import may_keep_credentials, may_read
+from ibkit.service.people_desk import refused_by_broker
 from ibkit.service.problems import encode
 from ibkit.service.reading import problems_of
 from ibkit.service.refusals import Refusal, invalid
@@ -284,6 +286,8 @@ def _keeping(door: _Door) -> list[HTTPRouteHandler]:
         who = await door.keeper(request)
         place = _connection_id(request)
         trial = await door.desk.test(who, place)
+        if was_refused(trial.failure):
+            await refused_by_broker(door.service.people, who.user_id, address=who.address)
         return _answer(
             CredentialTest(
                 success=trial.failure is None,

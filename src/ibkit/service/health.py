@@ -5,7 +5,7 @@ Source: requirement MON-03.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import anyio
 import msgspec
@@ -13,12 +13,17 @@ import msgspec
 from ibkit.bootstrap.connections import Connection
 from ibkit.bootstrap.vaults import ring_of
 from ibkit.bootstrap.worker import worker_lease
+from ibkit.clock import SystemClock
 from ibkit.errors import IbkitError
 from ibkit.settings import Settings
+from ibkit.store.vault import SqlVault
+from ibkit.users import UserStore
 
 __all__ = ["BrokerHealth", "Health", "Layers", "Liveness", "Readiness"]
 
 _WITHIN_S = 3.0
+_KEYS_AGAIN_S = 5.0
+"""The keys may come from a program or another server, which nobody without a token may have asked all the time."""
 
 
 class Liveness(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,23 +50,33 @@ class Health(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Layers:
-    """connection: what the service trades through by default; None where none is configured.
+    """connection: what the service trades through by default; None where none is configured. opened: all of them.
 
-    watch: the worker belongs to this process. stopping: whether the process is about to end.
+    users: who may ask. vault: of users' credentials, None without them. watch: the worker belongs to this process.
+    stopping: whether the process is about to end.
     """
 
     def __init__(
         self,
         settings: Settings,
         connection: Callable[[], Connection | None],
+        opened: Callable[[], Iterable[object]],
         *,
+        users: UserStore,
+        vault: SqlVault | None,
         watch: bool,
         stopping: Callable[[], bool],
     ) -> None:
         self._settings = settings
         self._connection = connection
+        self._opened = opened
+        self._users = users
+        self._sealed = vault
         self._watch = watch
         self._stopping = stopping
+        self._monotonic = SystemClock().monotonic
+        self._keys_read_at = float("-inf")
+        self._keys_error: IbkitError | None = None
 
     async def down(self) -> list[str]:
         """The layers that are down, each by its name."""
@@ -73,23 +88,36 @@ class Layers:
         down = [name for name, works in asked.items() if not await _in_time(works)]
         return [*down, *(["process"] if self._stopping() else [])]
 
+    def _connections(self) -> list[Connection]:
+        return [each for each in self._opened() if isinstance(each, Connection)]
+
     async def _database(self) -> bool:
-        connection = self._connection()
-        if connection is None:
-            return True  # nothing is kept for a service that trades nowhere
-        await connection.books.journal.recent(limit=1)
-        await connection.books.trades.check()
+        await self._users.get("")
+        for connection in self._connections()[:1]:  # they all share it
+            await connection.books.journal.recent(limit=1)
+            await connection.books.trades.check()
         return True
 
     async def _vault(self) -> bool:
-        ring_of(self._settings)
-        return True
+        """The keys are there, and open what is sealed."""
+        if self._monotonic() - self._keys_read_at > _KEYS_AGAIN_S:
+            self._keys_read_at = self._monotonic()
+            try:
+                await anyio.to_thread.run_sync(ring_of, self._settings)
+                self._keys_error = None
+            except IbkitError as error:
+                self._keys_error = error
+        if self._keys_error is None and self._sealed is not None:
+            await self._sealed.prove()
+        return self._keys_error is None
 
     async def _worker(self) -> bool:
-        """Somebody watches: this process, or another of the same login."""
-        connection = self._connection()
-        if connection is None or not self._watch or connection.watching or connection.idleness.now:
-            return True  # one that rests has nothing to watch
+        """Each login is watched: by this process, or by another that has its lease."""
+        return not self._watch or all(self._watched(each) for each in self._connections())
+
+    def _watched(self, connection: Connection) -> bool:
+        if connection.watching or connection.idleness.now or not connection.open:
+            return True  # one that rests, or was never signed in, has nothing to watch
         return not connection.settings.mock and worker_lease(connection.settings).held()
 
     def broker(self) -> BrokerHealth:

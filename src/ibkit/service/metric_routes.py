@@ -41,7 +41,8 @@ _MINUTE = "minute"
 class MetricInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One endpoint over one connection. count: calls that were asked for; errors: how many ended with each code.
 
-    attempts: requests on the line. Times in seconds, null without any; error_rate 0 to 1. minute: null for a span.
+    attempts: requests on the line; pool_in_use_max: most connections that carried one at once. minute: null for a span.
+    Times in seconds, null without any; error_rate 0 to 1.
     """
 
     minute: datetime | None
@@ -60,6 +61,7 @@ class MetricInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     bytes_received: int
     rate_limit_waits: int
     rate_limit_wait_s: float
+    pool_in_use_max: int
 
 
 class MetricList(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -5,6 +5,7 @@ An entry is on its way to the log before the answer leaves; nobody waits for it 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from typing import Any
 from ibkit.bootstrap.auditing import AuditQueue, result_of
 from ibkit.bootstrap.users import UserDesk, open_users
 from ibkit.clock import Clock
-from ibkit.errors import IbkitError
+from ibkit.errors import IbkitError, StorageError
 from ibkit.service.rates import Rates
 from ibkit.settings import Settings
 from ibkit.users import Principal
@@ -21,7 +22,9 @@ from ibkit.users.attempts import network_of
 from ibkit.users.ports import TellFinding
 from ibkit.vault import Result
 
-__all__ = ["ANONYMOUS", "Noted", "PeopleDesk", "open_people"]
+__all__ = ["ANONYMOUS", "Noted", "PeopleDesk", "open_people", "refused_by_broker"]
+
+log = logging.getLogger(__name__)
 
 ANONYMOUS = "anonymous"
 """The actor of a sign-in that failed."""
@@ -78,6 +81,14 @@ class PeopleDesk:
 
     def _note(self, action: str, noted: Noted, address: str, result: Result, details: dict[str, Any]) -> None:
         self.audit.note(action, noted.object, actor=noted.actor, address=address, result=result, **details)
+
+
+async def refused_by_broker(people: PeopleDesk, user_id: str, *, address: str = "local") -> None:
+    """A login that IBKR refused is a failure of its user's. What cannot be written down ends nothing. MON-11."""
+    try:
+        await people.users.sign_ins.refused_by_broker(user_id, address=address)
+    except StorageError as error:
+        log.warning("a login that IBKR refused could not be counted", extra={"code": error.code})
 
 
 def _result_of(error: IbkitError) -> Result:

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 import anyio
 import uvicorn
@@ -22,7 +23,7 @@ from anyio.abc import TaskGroup
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from ibkit.bootstrap.alerting import beside, open_alerting
-from ibkit.bootstrap.auditing import AuditQueue
+from ibkit.bootstrap.auditing import AuditQueue, note_read_only
 from ibkit.bootstrap.clients import clock_of
 from ibkit.bootstrap.connections import Confirm, Connection
 from ibkit.bootstrap.credential_desk import CredentialDesk, open_credential_desk
@@ -50,7 +51,7 @@ from ibkit.service.health import Layers
 from ibkit.service.order_events import OrderEvents
 from ibkit.service.orders import Orders
 from ibkit.service.own_connections import OwnConnections
-from ibkit.service.people_desk import open_people
+from ibkit.service.people_desk import PeopleDesk, open_people, refused_by_broker
 from ibkit.service.quote_events import QuoteEvents
 from ibkit.service.rates import Rates, rates_of_reads
 from ibkit.settings import Settings
@@ -132,7 +133,7 @@ async def open_service(
             orders=Orders(brokers, carrying, people.users.clock, own=own, earlier_owner=earlier_owner),
             order_events=OrderEvents(brokers, SystemClock(), lambda: service.stopping),
             quote_events=QuoteEvents(brokers, lambda: service.stopping),
-            layers=Layers(settings, lambda: service.connection, watch=watch, stopping=lambda: service.stopping),
+            layers=_layers(lambda: service, settings, people, credentials, watch=watch),
             rates=Rates(monotonic),
             reads=rates_of_reads(monotonic),
             clock=clock,
@@ -155,11 +156,32 @@ async def open_service(
             tasks.cancel_scope.cancel()
 
 
+def _layers(
+    service: Callable[[], Service],
+    settings: Settings,
+    people: PeopleDesk,
+    credentials: CredentialDesk | None,
+    *,
+    watch: bool,
+) -> Layers:
+    return Layers(
+        settings,
+        lambda: service().connection,
+        lambda: tuple(service().brokers.opened.values()),
+        users=people.users.store,
+        vault=None if credentials is None else credentials.vault,
+        watch=watch,
+        stopping=lambda: service().stopping,
+    )
+
+
 async def _open_logins(service: Service, tasks: TaskGroup) -> None:
     """The settings' login or those of users; each, and each that is opened later, carries on what was left to it."""
     brokers, own = service.brokers, service.own
 
     def opened_one(key: str, login: Login) -> None:
+        if isinstance(login, Connection):
+            login.refused = partial(refused_by_broker, service.people, login.book.row.user_id)
         tasks.start_soon(_resume_left, service, key, login.clock.now())
 
     own.opened_one = opened_one
@@ -178,6 +200,7 @@ def _back_up(settings: Settings, findings: Findings, tasks: TaskGroup, *, watch:
 @asynccontextmanager
 async def _audit(settings: Settings) -> AsyncIterator[AuditQueue]:
     """For what is done to no open connection; opened at its first act."""
+    await note_read_only(settings)
     queue = AuditQueue(settings)
     try:
         yield queue

@@ -33,7 +33,7 @@ _MINUTES = Table(
     _METADATA,
     Column("minute", Integer, primary_key=True),
     *(Column(name, String, primary_key=True) for name in ("process", "connection", "endpoint")),
-    *(Column(name, Integer) for name in ("calls", "attempts", "retries", "waits")),
+    *(Column(name, Integer) for name in ("calls", "attempts", "retries", "waits", "at_once")),
     Column("errors", JSON),
     Column("seconds", Float),
     Column("buckets", JSON),
@@ -95,7 +95,8 @@ def _sum(there: Mapping[Any, Any], row: Mapping[str, Any]) -> dict[str, Any]:
     for code, number in row["errors"].items():
         errors[code] = errors.get(code, 0) + number
     buckets = [mine + more for mine, more in zip(there["buckets"], row["buckets"], strict=True)]
-    return {**{name: there[name] + row[name] for name in _NUMBERS}, "errors": errors, "buckets": buckets}
+    sums = {name: there[name] + row[name] for name in _NUMBERS}
+    return {**sums, "at_once": max(there["at_once"], row["at_once"]), "errors": errors, "buckets": buckets}
 
 
 def _number(at: datetime) -> int:

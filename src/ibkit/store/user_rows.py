@@ -19,6 +19,7 @@ __all__ = [
     "API_KEYS",
     "FAILURES",
     "NETWORKS",
+    "REQUESTS",
     "REVOCATIONS",
     "SESSIONS",
     "USERS",
@@ -94,6 +95,7 @@ FAILURES = _table(
     at=Instant(),
 )
 NETWORKS = _table("sign_in_networks", account=_TEXT, network=_TEXT, seen_at=Instant())
+REQUESTS = _table("order_requests", user_id=_TEXT, at=Instant())
 
 
 def user_row(user: User) -> dict[str, Any]:

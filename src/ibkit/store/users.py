@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, text, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, text, update
 
 from ibkit.errors import ConfigError, NotFound
 from ibkit.store.attempt_rows import begin, failures, withdraw
@@ -19,6 +19,7 @@ from ibkit.store.migrating import for_engine
 from ibkit.store.user_rows import (
     API_KEYS,
     NETWORKS,
+    REQUESTS,
     REVOCATIONS,
     SESSIONS,
     USERS,
@@ -221,6 +222,20 @@ class SqlUsers:
 
     async def failures(self, *, since: datetime, most: int = 500) -> Sequence[Attempt]:
         return await self._read(lambda connection: failures(connection, since=since, most=most))
+
+    async def requested(self, user_id: str, *, at: datetime, most: int, within: timedelta) -> datetime | None:
+        def work(connection: Connection) -> datetime | None:
+            # Later than now by more than clocks are apart: written before a clock was set back.
+            over = (REQUESTS.c.at <= at - within, REQUESTS.c.at > at + within)
+            connection.execute(delete(REQUESTS).where(or_(*over)))
+            mine = select(REQUESTS.c.at).where(REQUESTS.c.user_id == user_id).order_by(REQUESTS.c.at.desc())
+            counted: list[datetime] = list(connection.execute(mine.limit(most)).scalars())
+            if len(counted) >= most:
+                return min(counted[-1], at) + within
+            connection.execute(insert(REQUESTS).values(user_id=user_id, at=at))
+            return None
+
+        return await self._write(work)
 
     async def _read(self, work: Callable[[Connection], T], *, quick: bool = False) -> T:
         return await self._database.read(lambda connection: work(for_engine(connection)), quick=quick)

@@ -136,6 +136,17 @@ class SqlVault:
                 raise
         return await self.database.write(by(self.ring))
 
+    async def prove(self) -> None:
+        """StorageError where a key is lacking that the database needs (E-ENC), or there is no database (E-DB)."""
+        ring = self.ring
+        try:
+            await self.database.read(lambda connection: _known(connection, ring))
+        except StorageError as error:
+            if not await self._read_again(ring, error):
+                raise
+            fresh = self.ring
+            await self.database.read(lambda connection: _known(connection, fresh))
+
     async def put(self, place: Place, text: Secret[str]) -> None:
         """Keep one secret at its place, instead of what was there."""
         await self.write(lambda connection, ring: put_sealed(connection, place, text, ring, self.random))

@@ -185,6 +185,10 @@ class Recovery:
         if not open_yet:
             return
         try:
+            if orders.first:
+                # A session's first list proves nothing; of a login's second account it is complete at once, because
+                # the first account's list came before it.
+                orders = await self._complete_list(account_id)
             fills = await self._fills(account_id, days=FILLS_DAYS)
         except IbkitError:
             return  # no evidence today; the next start looks again
@@ -295,8 +299,12 @@ class Recovery:
         self._tell(StepKind.RECOVERY, f"an order of somebody else works: {intent.label}", order=row.order_id)
 
     async def _complete_external(self, account_id: AccountId) -> None:
-        """Follow what a process that died was about to write down, and that the list shows no more."""
-        for intent in await self.journal.unfinished(self._username):
+        """Follow what a process that died was about to write down, and that the list shows no more.
+
+        Under whichever name of the login it did so: the account is the same.
+        """
+        names = await self.journal.usernames((account_id,))
+        for intent in [each for name in names for each in await self.journal.unfinished(name)]:
             external = intent.operation is Operation.EXTERNAL and intent.planned.account_id == account_id
             if external and intent.state is IntentState.INTENT and intent.planned.target is not None:
                 attached = Attached(at=self.clock.now(), order_id=intent.planned.target, status=OrderStatus.UNKNOWN)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from ibkit.model import Secret
@@ -113,6 +113,10 @@ class UserStore(Protocol):
 
     async def withdraw(self, attempt: Attempt, *, succeeded: bool) -> None:
         """It was no failure. succeeded: the sign-in is whole, so those before it are forgiven and the network known."""
+        ...
+
+    async def requested(self, user_id: str, *, at: datetime, most: int, within: timedelta) -> datetime | None:
+        """None, and the request is counted; or, of one beyond `most` in any `within`, when the next may be made."""
         ...
 
     async def failures(self, *, since: datetime, most: int = 500) -> Sequence[Attempt]:

@@ -267,6 +267,12 @@ class SignIns:
         with suppress(RateLimited):  # they have nothing to wait for
             await self._told(await self._begin(Kind.ADDRESS, address=address))
 
+    async def refused_by_broker(self, user_id: str, *, address: str) -> None:
+        """The broker refused a login of the user's: a failure of theirs. user_id: "" for the login of the settings."""
+        user = await self._store.get(user_id)
+        with suppress(RateLimited):  # it makes no wait
+            await self._told(await self._begin(Kind.BROKER, address=address, user=user))
+
     async def begin_session(
         self, signed_in: SignedIn, *, address: str, agent: str = "", replaces: Secret[str] | None = None
     ) -> Secret[str]:

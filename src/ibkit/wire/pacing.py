@@ -17,7 +17,7 @@ from typing import Final
 
 from ibkit.wire.endpoint import Concurrent, Endpoint, Limit
 
-__all__ = ["Pacer", "Window"]
+__all__ = ["BOX_S", "SLACK_S", "SLOW_S", "Pacer", "Window"]
 
 SLACK_S: Final = 0.03
 """Calls do not travel equally fast; a window is kept this much longer than the broker's."""
@@ -81,11 +81,13 @@ class Pacer:
         self._slow_until = 0.0
         self._boxed_until = 0.0
 
-    def quick(self, endpoint: Endpoint, now: float) -> bool:
-        """The usual case in one step: no limit of its own, no 429 yet, room in the global window. Then it counts."""
-        if endpoint.limit is not None or self._paused_until:
-            return False
-        return self._global is None or not self.take(now)
+    def unheld(self, endpoint: Endpoint) -> bool:
+        """The usual case: no limit of its own, and no 429 yet. Only the global window is to be asked."""
+        return endpoint.limit is None and not self._paused_until
+
+    def slow_for(self, now: float) -> float:
+        """Seconds for which all calls go a fifth slower, after a 429."""
+        return max(0.0, self._slow_until - now)
 
     def boxed_for(self, now: float) -> float:
         """Seconds that the penalty box still lasts; 0.0 outside it."""
@@ -116,13 +118,21 @@ class Pacer:
 
     def take(self, now: float) -> float:
         """0.0, and the call is counted; or the seconds until the login may send again."""
+        wait = self.free_in(now)
+        if wait == 0.0:
+            self.count(now)
+        return wait
+
+    def free_in(self, now: float) -> float:
+        """Seconds until the login may send again; nothing is counted."""
         window = self._global
         if window is None:
             return 0.0
-        wait = window.free_in(now, calls=self._slow_calls if now < self._slow_until else None)
-        if wait == 0.0:
-            window.count(now)
-        return wait
+        return window.free_in(now, calls=self._slow_calls if now < self._slow_until else None)
+
+    def count(self, now: float) -> None:
+        if self._global is not None:
+            self._global.count(now)
 
     def begin(self, endpoint: Endpoint) -> bool:
         """Whether one more call of this endpoint may be under way; if so it is counted until `end`."""

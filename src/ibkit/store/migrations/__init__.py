@@ -11,11 +11,13 @@ from ibkit.store.migrations import (
     journal_0002,
     journal_0003,
     metrics_0001,
+    metrics_0002,
     portfolio_0001,
     portfolio_0003,
     trades_0001,
     trades_0002,
     users_0001,
+    users_0002,
     vault_0001,
     vault_0002,
 )
@@ -31,13 +33,19 @@ TRADES = (
     Migration(1, "trades, executions, order links", trades_0001.upgrade),
     Migration(2, "plans of exits, legs of spreads", trades_0002.upgrade),
 )
-USERS = (Migration(1, "users, machine keys, browser sessions, revocations, failed sign-ins", users_0001.upgrade),)
+USERS = (
+    Migration(1, "users, machine keys, browser sessions, revocations, failed sign-ins", users_0001.upgrade),
+    Migration(2, "order requests of the last minute", users_0002.upgrade),
+)
 VAULT = (
     Migration(1, "credentials, sealed fields, keys", vault_0001.upgrade),
     Migration(2, "reminders and fingerprints of credentials, approvals of multi-user mode", vault_0002.upgrade),
 )
 ALERTS = (Migration(1, "alerts, deliveries, acknowledgements, channels", alerts_0001.upgrade),)
-METRICS = (Migration(1, "figures of each minute", metrics_0001.upgrade),)
+METRICS = (
+    Migration(1, "figures of each minute", metrics_0001.upgrade),
+    Migration(2, "connections in use at once", metrics_0002.upgrade),
+)
 AUDIT = (Migration(1, "entries, anchors", audit_0001.upgrade),)
 CONNECTIONS = (Migration(1, "connections, their sessions, their history", connections_0001.upgrade),)
 PORTFOLIO = (
