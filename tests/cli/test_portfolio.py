@@ -132,7 +132,7 @@ def test_what_was_kept_before_there_was_a_user_is_theirs_and_of_two_one_is_named
 @pytest.mark.requirement("FUT-05")
 def test_the_figures_of_a_portfolio(ibkit: Run, bench: Make, home: Path) -> None:
     bench()
-    bought = ibkit("orders", "place", "SPY", "BUY", "3", "--market", "--yes")
+    bought = ibkit("orders", "place", "buy", "3", "SPY", "--limit-price", "640", "--yes")
     assert bought.code == 0, (bought.out, bought.err)
     said(ibkit, "create", "Savings")
     said(ibkit, "account", "add", "Savings", "Vault")

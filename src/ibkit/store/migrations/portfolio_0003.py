@@ -1,6 +1,6 @@
 """What each account was at the end of each day, and what came in and went out of it. SQLite and PostgreSQL.
 
-A day is about 15 kB for 500 positions, compressed: some 40 MB for ten years of one account. It is kept for ever.
+A day is about 16 kB for 500 positions, compressed: some 41 MB for ten years of one account. It is kept for ever.
 """
 
 from __future__ import annotations
