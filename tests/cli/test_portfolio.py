@@ -165,7 +165,8 @@ def test_the_figures_of_a_portfolio(ibkit: Run, bench: Make, home: Path) -> None
     assert kept == {"known": [[first, "2021-01-31"]], "amounts": {"2020-03-02": "5000", "2020-06-15": "-750.5"}}
 
     (home / "levels.csv").write_text("day,level\n2026-11-19,5000\n2026-11-20,5010.5\n")
-    assert "performance.benchmark" in said(ibkit, "analytics", "Savings", "--benchmark", str(home / "levels.csv"))
+    beside = said(ibkit, "analytics", "Savings", "--benchmark", str(home / "levels.csv"))
+    assert "  performance: it takes two days with a snapshot, there are 1" in beside
     (home / "wrong.csv").write_text("2026-11-19,5000\n2026-11-20,-1\n")
     for words in (
         ("analytics", "Savings", "--as-of", "yesterday"),
