@@ -127,3 +127,58 @@ def test_what_was_kept_before_there_was_a_user_is_theirs_and_of_two_one_is_named
     assert (several.code, "--user" in several.err) == (2, True)
     assert "Savings" in said(ibkit, "list", "--user", "anna")
     assert "There is no portfolio" in said(ibkit, "list", "--user", "bob")
+
+
+@pytest.mark.requirement("FUT-05")
+def test_the_figures_of_a_portfolio(ibkit: Run, bench: Make, home: Path) -> None:
+    bench()
+    bought = ibkit("orders", "place", "buy", "3", "SPY", "--limit-price", "640", "--yes")
+    assert bought.code == 0, (bought.out, bought.err)
+    said(ibkit, "create", "Savings")
+    said(ibkit, "account", "add", "Savings", "Vault")
+    said(ibkit, "account", "add", "Savings", "Empty")
+    said(ibkit, "connect", "Savings", "Vault", "--to", "DU1000001")
+    told = ibkit("portfolio", "analytics", "Savings", "--json")
+    assert told.code == 0, told.err
+    assert {each["name"] for each in told.json["by_type"]} == {"etf", "cash"}
+    assert sum(float(each["net_share"]) for each in told.json["by_type"]) == pytest.approx(100)
+    assert told.json["net_liquidation"] is None  # the other account is kept by hand
+    shown = said(ibkit, "analytics", "Savings")
+    for line in ("Value of holdings", "SPY", "Not known:", "  net_liquidation: Empty: it is kept by hand"):
+        assert line in shown, shown
+
+    first = "2020-01-01"
+    paid = said(
+        ibkit,
+        "flows",
+        "Savings",
+        "Vault",
+        "2020-03-02=5000",
+        "2020-06-15=-750.5",
+        "--from",
+        first,
+        "--to",
+        "2020-12-31",
+    )
+    assert paid == "Vault: payments are known from 2020-01-01 to 2020-12-31; 2 in all.\n"
+    kept = ibkit("portfolio", "flows", "Savings", "Vault", "--from", "2021-01-01", "--to", "2021-01-31", "--json").json
+    assert kept == {"known": [[first, "2021-01-31"]], "amounts": {"2020-03-02": "5000", "2020-06-15": "-750.5"}}
+
+    (home / "levels.csv").write_text("day,level\n2026-11-19,5000\n2026-11-20,5010.5\n")
+    beside = said(ibkit, "analytics", "Savings", "--benchmark", str(home / "levels.csv"))
+    assert "  performance: it takes two days with a snapshot, there are 1" in beside
+    (home / "wrong.csv").write_text("2026-11-19,5000\n2026-11-20,-1\n")
+    for words in (
+        ("analytics", "Savings", "--as-of", "yesterday"),
+        ("analytics", "Savings", "--as-of", "2999-01-01"),
+        ("analytics", "Savings", "--from", "2026-02-02", "--to", "2026-02-01"),
+        ("analytics", "Savings", "--currency", "1"),
+        ("analytics", "Savings", "--benchmark", str(home / "wrong.csv")),
+        ("analytics", "Savings", "--benchmark", str(home / "none.csv")),
+        ("flows", "Savings", "Vault", "2020-03-02=5", "2020-03-02=6", "--from", first, "--to", "2020-12-31"),
+        ("flows", "Savings", "Vault", "2019-03-02=5", "--from", first, "--to", "2020-12-31"),
+        ("flows", "Savings", "Vault", "2020-03-02", "--from", first, "--to", "2020-12-31"),
+        ("flows", "Savings", "Nowhere", "--from", first, "--to", "2020-12-31"),
+    ):
+        refused = ibkit("portfolio", *words)
+        assert refused.code == 2, (words, refused.out, refused.err)

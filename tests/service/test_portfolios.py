@@ -301,3 +301,50 @@ def test_a_broker_that_is_gone_changes_no_holding(tmp_path: Path) -> None:
         there = ask(service, "GET", path).json
         assert hashlib.sha256(repr(there["holdings"]).encode()).hexdigest() == checksum
         assert ask(service, "POST", f"{path}/disconnect").status == 200
+
+
+@pytest.mark.requirement("FUT-05")
+def test_the_figures_are_told_of_what_a_sync_brought_and_of_no_day_before(service: Served) -> None:
+    service.people.holders["bob"] = person(name="bob", role=Role.TRADER)
+    account = ask(service, "GET", "/ibkr/accounts").json["accounts"][0]["accountId"]
+    portfolio = made(service)
+    path = f"/portfolio/{portfolio['id']}"
+    at = f"{path}/analytics"
+    by_hand = ask(service, "GET", at).json
+    assert (by_hand["value"], by_hand["net_liquidation"]) == (None, None)  # nobody told what AAPL is worth
+    assert [(each["name"], each["net"]) for each in by_hand["by_type"]] == [("commodity", 6000.3)]
+    assert {each["figure"] for each in by_hand["missing"]} >= {"value", "net_liquidation", "performance", "income"}
+
+    connected = ask(service, "POST", f"{path}/accounts/{AT}/connect/ibkr", {"account_id": account})
+    assert connected.status == 200, connected.raw
+    now = ask(service, "GET", at)
+    assert (now.status, ask(service, "GET", f"/api{at}").json) == (200, now.json), now.raw
+    held = connected.json["holdings"]
+    assert now.json["value"] == pytest.approx(sum(each["market_value"] for each in held), abs=0.011 * len(held))
+    assert now.json["net_liquidation"] == pytest.approx(connected.json["connection"]["total_value"], abs=0.01)
+    for by in ("by_type", "by_currency", "by_sector", "by_account"):
+        assert sum(round(each["gross_share"] * 100) for each in now.json[by]) == 100_00
+    today = now.json["as_of"]
+    kept = ask(service, "GET", f"{at}?as_of={today}&from={today}&to={today}&currency=usd").json
+    assert kept["accounts"] == [{"name": NAME, "day": today, "net_liquidation": now.json["net_liquidation"]}]
+    for figure in ("value", "gross", "by_type", "largest", "unrealized_pnl", "options"):
+        assert kept[figure] == now.json[figure], figure
+    before = ask(service, "GET", f"{at}?as_of=2020-01-02").json
+    assert (before["value"], before["by_type"]) == (None, [])
+    assert {"figure": "value", "why": f"{NAME}: there is no snapshot of 2020-01-02 or before"} in before["missing"]
+    strange = ask(service, "GET", f"{at}?currency=XTS").json
+    assert (strange["value"], strange["net_liquidation"], strange["currency"]) == (None, None, "XTS")
+
+    for query, field in (
+        ("as_of=tomorrow", "as_of"),
+        ("as_of=20261120", "as_of"),
+        ("as_of=2999-01-01", "as_of"),
+        ("from=2026-02-02&to=2026-02-01", "from"),
+        ("currency=E1", "currency"),
+        ("until=2026-02-01", "until"),
+        ("to=2026-02-01&to=2026-02-02", "to"),
+    ):
+        refused = ask(service, "GET", f"{at}?{query}")
+        assert (refused.status, refused.code) == (422, "E-VALIDATION"), (query, refused.raw)
+        assert field in str(refused.json["error"]), refused.raw
+    assert ask(service, "GET", at, token="bob").status == 404

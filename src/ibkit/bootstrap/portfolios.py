@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Final
 
 import anyio.to_thread
@@ -14,16 +14,19 @@ import anyio.to_thread
 from ibkit.bootstrap.alerting import open_alerting
 from ibkit.bootstrap.edge import edges
 from ibkit.bootstrap.jobs import missing
+from ibkit.bootstrap.portfolio_figures import figures_now
 from ibkit.bootstrap.users import user_called, users_now
 from ibkit.client.core import Core
 from ibkit.client.holdings import IbkrSource
 from ibkit.clock import Clock
 from ibkit.errors import ConfigError, IbkitError, InvalidRequest, NotFound
 from ibkit.model import Account, AccountId
+from ibkit.portfolio.analytics.figures import Analytics
 from ibkit.portfolio.book import Link, Portfolio, PortfolioAccount, SyncError
 from ibkit.portfolio.ports import Claim, SyncOutcome
 from ibkit.portfolio.syncing import Syncer, check_user
 from ibkit.settings import Settings
+from ibkit.store.portfolio_days import SqlDays
 from ibkit.store.portfolio_syncs import SqlSyncs
 from ibkit.store.portfolios import NOBODY, SqlPortfolios
 from ibkit.store.records import open_records
@@ -53,6 +56,7 @@ log = logging.getLogger(__name__)
 class PortfolioDesk:
     books: SqlPortfolios
     syncs: SqlSyncs
+    days: SqlDays
     syncer: Syncer
     clock: Clock
 
@@ -86,6 +90,31 @@ class PortfolioDesk:
         """See `Syncer.sync`. NotFound for what is not theirs."""
         await self.books.account(user_id, portfolio_id, account_name)
         return await self.syncer.sync(portfolio_id, account_name, lambda link: IbkrSource(login_of(link)))
+
+    async def figures(
+        self,
+        user_id: str,
+        portfolio_id: str,
+        *,
+        as_of: date | None = None,
+        since: date | None = None,
+        until: date | None = None,
+        currency: str | None = None,
+        benchmark: Mapping[date, float] | None = None,
+    ) -> Analytics:
+        """See `figures_now`."""
+        return await figures_now(
+            self.books,
+            self.days,
+            self.clock,
+            user_id,
+            portfolio_id,
+            as_of=as_of,
+            since=since,
+            until=until,
+            currency=currency,
+            benchmark=benchmark,
+        )
 
     async def seen_by(self, ib: Core) -> tuple[Account, ...]:
         return await IbkrSource(ib).accounts()
@@ -207,6 +236,7 @@ async def open_portfolios(
             failed=telling.failed,
             worked=telling.worked,
         )
-        yield PortfolioDesk(books=books, syncs=syncs, syncer=syncer, clock=clock)
+        days = SqlDays(database, clock)
+        yield PortfolioDesk(books=books, syncs=syncs, days=days, syncer=syncer, clock=clock)
     finally:
         await database.close()

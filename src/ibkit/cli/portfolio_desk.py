@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ibkit.cli import context, output
@@ -22,6 +22,7 @@ __all__ = [
     "account_document",
     "account_in",
     "at_desk",
+    "day_given",
     "edit_portfolio",
     "holdings_table",
     "link_in",
@@ -29,6 +30,7 @@ __all__ = [
     "login_given",
     "named",
     "portfolio_document",
+    "required_day",
     "standing",
     "tell",
     "tell_account",
@@ -102,6 +104,19 @@ def link_in(account: PortfolioAccount) -> Link:
     if account.link is None:
         raise TradingError(code="E-NOT-CONNECTED", details={"account": account.name})
     return account.link
+
+
+def day_given(name: str, text: str | None) -> date | None:
+    """None where none is given. ConfigError (E-VALIDATION) naming the option."""
+    return None if text is None else required_day(name, text)
+
+
+def required_day(name: str, text: str) -> date:
+    """ConfigError (E-VALIDATION) naming the option."""
+    try:
+        return date.fromisoformat(text.strip())
+    except ValueError as error:
+        raise wrong(name, "it is a day like 2026-11-20") from error
 
 
 def edit_portfolio(portfolio: str, edit: Callable[[Portfolio], Portfolio], user: str | None) -> Portfolio:

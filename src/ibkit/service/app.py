@@ -17,6 +17,7 @@ from ibkit.bootstrap.credential_desk import CredentialDesk
 from ibkit.bootstrap.portfolios import PortfolioDesk
 from ibkit.clock import Clock
 from ibkit.errors import ConfigError, IbkitError, NotFound
+from ibkit.service.analytics_routes import analytics_routes
 from ibkit.service.brokers import Brokers
 from ibkit.service.cancelling import Cancelling
 from ibkit.service.connection_events import ConnectionEvents
@@ -125,6 +126,7 @@ def make_app(service: Service) -> App:
             *risk_routes(service),
             *metric_routes(service),
             *portfolio_routes(service),
+            *analytics_routes(service),
             *welcome_routes(),
             *_plain_routes(service),
         ],

@@ -7,6 +7,7 @@ from typing import Any
 
 from ibkit.service import portfolio_documents as documents
 from ibkit.service import portfolio_forms as forms
+from ibkit.service.analytics_documents import AnalyticsInfo
 from ibkit.service.operation import Operation, query
 
 __all__ = ["PORTFOLIOS"]
@@ -51,6 +52,14 @@ _FORM = query("format", {"enum": ["json", "yaml", "csv"], "default": "json"}, "O
 _OF_TABLE = (
     query("name", {"type": "string", "minLength": 1, "maxLength": 200}, "Of the portfolio, for a table."),
     query("currency", {"type": "string", "pattern": "^[A-Za-z]{3,5}$", "default": "USD"}, "Its currency, for a table."),
+)
+_DAY = {"type": "string", "format": "date"}
+_CODE = {"type": "string", "pattern": "^[A-Za-z]{3,5}$"}
+_OF_FIGURES = (
+    {**query("as_of", _DAY, "What was held at the end of this day, in place of now."), "example": "2026-11-20"},
+    {**query("from", _DAY, "First day of the performance [default: all there are]."), "example": "2026-01-02"},
+    {**query("to", _DAY, "Its last day [default: `as_of`, or today]."), "example": "2026-11-20"},
+    {**query("currency", _CODE, "Of all money [default: the portfolio's]."), "example": "USD"},
 )
 _ONE = "/portfolio/{portfolio_id}"
 _ACCOUNT = f"{_ONE}/accounts/{{name}}"
@@ -106,6 +115,16 @@ PORTFOLIOS: tuple[Operation, ...] = (
         answers={200: documents.DeletedPortfolio},
         errors=_ACT,
         parameters=(_PORTFOLIO,),
+        also_under_api=True,
+    ),
+    Operation(
+        path=f"{_ONE}/analytics",
+        method="get",
+        name="portfolioAnalytics",
+        summary="Allocation, concentration, results, returns and options, now or as of a day",
+        answers={200: AnalyticsInfo},
+        errors=_READ,
+        parameters=(_PORTFOLIO, *_OF_FIGURES),
         also_under_api=True,
     ),
     Operation(

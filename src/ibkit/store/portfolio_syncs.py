@@ -17,11 +17,13 @@ from ibkit.clock import Clock
 from ibkit.errors import TradingError
 from ibkit.portfolio.book import SyncError, SyncStatus
 from ibkit.portfolio.changes import Changes, changes_between
+from ibkit.portfolio.days import account_day
 from ibkit.portfolio.mapping import holdings_of, securities_with
 from ibkit.portfolio.picture import Picture, RawPayload
 from ibkit.portfolio.ports import Claim, LinkedAccount, SyncOutcome
 from ibkit.store.database import Database
 from ibkit.store.migrating import for_engine
+from ibkit.store.portfolio_days import put_day
 from ibkit.store.portfolio_rows import (
     ACCOUNTS,
     LONGEST_TEXT,
@@ -154,6 +156,7 @@ class SqlSyncs:
             known = securities_of(connection, row.portfolio_id)
             securities, new = securities_with(known, picture.positions, picture.cash, with_cash=with_cash)
             put_securities(connection, row.portfolio_id, securities)
+            put_day(connection, row.account_key, account_day(picture, changes.after))
             at = picture.taken_at
             update_account(
                 connection,

@@ -13,6 +13,7 @@ from ibkit.store.migrations import (
     metrics_0001,
     metrics_0002,
     portfolio_0001,
+    portfolio_0002,
     trades_0001,
     trades_0002,
     users_0001,
@@ -47,7 +48,10 @@ METRICS = (
 )
 AUDIT = (Migration(1, "entries, anchors", audit_0001.upgrade),)
 CONNECTIONS = (Migration(1, "connections, their sessions, their history", connections_0001.upgrade),)
-PORTFOLIO = (Migration(1, "portfolios, holdings, securities, syncs, answers as they came", portfolio_0001.upgrade),)
+PORTFOLIO = (
+    Migration(1, "portfolios, holdings, securities, syncs, answers as they came", portfolio_0001.upgrade),
+    Migration(2, "daily snapshots of accounts, flows between them", portfolio_0002.upgrade),
+)
 RECORDS = {
     "trades": TRADES,
     "users": USERS,
