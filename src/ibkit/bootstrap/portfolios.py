@@ -6,7 +6,8 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
+from functools import partial
 from typing import Final
 
 import anyio.to_thread
@@ -23,9 +24,12 @@ from ibkit.errors import ConfigError, IbkitError, InvalidRequest, NotFound
 from ibkit.model import Account, AccountId
 from ibkit.portfolio.analytics.figures import Analytics
 from ibkit.portfolio.book import Link, Portfolio, PortfolioAccount, SyncError
+from ibkit.portfolio.days import NEW_YORK
+from ibkit.portfolio.ledger import Ledger, fold_ledger
 from ibkit.portfolio.ports import Claim, SyncOutcome
 from ibkit.portfolio.syncing import Syncer, check_user
 from ibkit.settings import Settings
+from ibkit.store.ledgers import SqlLedgers
 from ibkit.store.portfolio_days import SqlDays
 from ibkit.store.portfolio_syncs import SqlSyncs
 from ibkit.store.portfolios import NOBODY, SqlPortfolios
@@ -57,6 +61,7 @@ class PortfolioDesk:
     books: SqlPortfolios
     syncs: SqlSyncs
     days: SqlDays
+    ledgers: SqlLedgers
     syncer: Syncer
     clock: Clock
 
@@ -116,11 +121,32 @@ class PortfolioDesk:
             benchmark=benchmark,
         )
 
+    async def ledger_of(
+        self, user_id: str, portfolio_id: str, account_name: str, *, as_of: datetime | date | None = None
+    ) -> Ledger:
+        """What happened in an account and what it came to, by the rules of its own. as_of: inclusive; None: all.
+
+        A day ends at midnight in New York. NotFound.
+        """
+        until = _end_of(as_of)
+        told = await self.ledgers.told(user_id, portfolio_id, account_name, until=until)
+        work = partial(
+            fold_ledger, told.account_id, told.transactions, opening=told.opening, rules=told.rules, until=until
+        )
+        return await anyio.to_thread.run_sync(work)  # ten years take long enough to hold others up
+
     async def seen_by(self, ib: Core) -> tuple[Account, ...]:
         return await IbkrSource(ib).accounts()
 
     async def count_positions(self, ib: Core, account_id: AccountId) -> int:
         return len((await IbkrSource(ib).picture(account_id)).positions)
+
+
+def _end_of(as_of: datetime | date | None) -> datetime | None:
+    """The moment itself; of a day its last one in New York."""
+    if as_of is None or isinstance(as_of, datetime):
+        return as_of
+    return datetime.combine(as_of, time.max, NEW_YORK)
 
 
 def _new_id() -> str:
@@ -237,6 +263,7 @@ async def open_portfolios(
             worked=telling.worked,
         )
         days = SqlDays(database, clock)
-        yield PortfolioDesk(books=books, syncs=syncs, days=days, syncer=syncer, clock=clock)
+        ledgers = SqlLedgers(database, clock)
+        yield PortfolioDesk(books=books, syncs=syncs, days=days, ledgers=ledgers, syncer=syncer, clock=clock)
     finally:
         await database.close()

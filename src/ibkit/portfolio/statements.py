@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from ibkit.portfolio.ledger import Opening
-from ibkit.portfolio.transactions import Listed, Origin, Transaction
+from ibkit.portfolio.transactions import Listed, Origin, Transaction, cash_of
 
 __all__ = ["CashTold", "PositionTold", "StatementTold", "covered", "gaps", "opening_of"]
 
@@ -66,15 +66,21 @@ class StatementTold:
         return self.origin is Origin.ACTIVITY and {"OpenPositions", "CashReport"} <= self.sections
 
 
-def opening_of(statements: Sequence[StatementTold]) -> Opening:
-    """Cash before the first of them; nothing where none tells it."""
+def opening_of(statements: Sequence[StatementTold], transactions: Iterable[Transaction] = ()) -> Opening:
+    """Cash before the first of them; nothing where none tells it.
+
+    transactions: what those of days before the statement moved is not in the opening, so that they count once.
+    """
     told = [each for each in statements if each.cash]
     if not told:
         return Opening()
     first = min(told, key=lambda each: (each.first, each.last))
-    return Opening(
-        cash={row.currency: row.starting for row in first.cash if row.starting is not None}, rates=first.rates
-    )
+    cash = {row.currency: row.starting for row in first.cash if row.starting is not None}
+    for each in transactions:
+        if each.account_id == first.account_id and each.booked_on < first.first:
+            for currency, amount in cash_of(each).items():
+                cash[currency] = cash.get(currency, Decimal(0)) - amount
+    return Opening(cash=cash, rates=first.rates)
 
 
 def covered(statements: Sequence[StatementTold]) -> list[tuple[date, date]]:
