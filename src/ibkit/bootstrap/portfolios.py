@@ -14,6 +14,7 @@ import anyio.to_thread
 
 from ibkit.bootstrap.alerting import open_alerting
 from ibkit.bootstrap.edge import edges
+from ibkit.bootstrap.flex_books import StatementSource
 from ibkit.bootstrap.jobs import missing
 from ibkit.bootstrap.portfolio_figures import figures_now
 from ibkit.bootstrap.users import user_called, users_now
@@ -40,6 +41,7 @@ from ibkit.trading.alerting.incident import Happening
 __all__ = [
     "ALERT_AFTER",
     "PART",
+    "STATEMENTS_ONLY",
     "PortfolioDesk",
     "named_in",
     "open_portfolios",
@@ -50,6 +52,8 @@ __all__ = [
 
 PART = "portfolio"
 """Part of the database that this room keeps."""
+STATEMENTS_ONLY: Final = "@flex"
+"""In place of a connection's name: no session tells of the account, but Flex statements. No connection is called so."""
 ALERT_AFTER: Final = 3
 """Failures of an account in a row, after which its user is told; once, until a sync is good again. SYN-12."""
 
@@ -92,9 +96,16 @@ class PortfolioDesk:
     async def sync(
         self, user_id: str, portfolio_id: str, account_name: str, login_of: Callable[[Link], Core]
     ) -> SyncOutcome:
-        """See `Syncer.sync`. NotFound for what is not theirs."""
-        await self.books.account(user_id, portfolio_id, account_name)
+        """See `Syncer.sync`. NotFound for what is not theirs. One without a session is read from its statements."""
+        account = await self.books.account(user_id, portfolio_id, account_name)
+        if account.link is not None and account.link.connection_id == STATEMENTS_ONLY:
+            return await self.sync_from_statements(user_id, portfolio_id, account_name)
         return await self.syncer.sync(portfolio_id, account_name, lambda link: IbkrSource(login_of(link)))
+
+    async def sync_from_statements(self, user_id: str, portfolio_id: str, account_name: str) -> SyncOutcome:
+        """The holdings that the newest statement tells. Errors as of `Syncer.sync`."""
+        source = StatementSource(self, user_id, portfolio_id, account_name)
+        return await self.syncer.sync(portfolio_id, account_name, lambda link: source)
 
     async def figures(
         self,

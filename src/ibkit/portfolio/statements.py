@@ -25,7 +25,7 @@ class CashTold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PositionTold:
-    """At the end of the period. price: of one unit; cost, value: of all of it."""
+    """At the end of the period. price: of one unit; cost, value: of all of it. kind: of a stock (COMMON, ETF)."""
 
     listed: Listed
     quantity: Decimal
@@ -33,6 +33,8 @@ class PositionTold:
     price: Decimal | None = None
     value: Decimal | None = None
     name: str = ""
+    kind: str = ""
+    exchange: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +44,8 @@ class StatementTold:
     base:     its own currency, "" where the statement does not say.
     sections: those that are there, with rows or without. missing: what the query leaves out, in words.
     unbooked: rows that no ledger can be made of yet, in words.
-    rates:    in the base currency on the first day that has one, by currency.
+    rates:    in the base currency on the first day that has one, by currency; closing_rates: on the last one.
+    worth:    of all of it at the end, in the base currency; None where it is not told.
     """
 
     account_id: str
@@ -60,6 +63,8 @@ class StatementTold:
     missing: tuple[str, ...] = ()
     unbooked: tuple[str, ...] = ()
     rates: Mapping[str, Decimal] = field(default_factory=dict)
+    closing_rates: Mapping[str, Decimal] = field(default_factory=dict)
+    worth: Decimal | None = None
 
     @property
     def tells_holdings(self) -> bool:

@@ -113,6 +113,8 @@ class _StatementBody:
     sections: frozenset[str]
     unbooked: tuple[str, ...]
     rates: Mapping[str, Decimal]
+    closing_rates: Mapping[str, Decimal]
+    worth: Decimal | None
 
 
 def pack_transaction(this: Transaction) -> tuple[str, str]:
@@ -156,7 +158,13 @@ def transaction_values(account_key: str, this: Transaction) -> dict[str, Any]:
 
 def statement_values(account_key: str, told: StatementTold) -> dict[str, Any]:
     body = _StatementBody(
-        cash=told.cash, positions=told.positions, sections=told.sections, unbooked=told.unbooked, rates=told.rates
+        cash=told.cash,
+        positions=told.positions,
+        sections=told.sections,
+        unbooked=told.unbooked,
+        rates=told.rates,
+        closing_rates=told.closing_rates,
+        worth=told.worth,
     )
     return {
         "account_key": account_key,
@@ -199,4 +207,6 @@ def statement_of(row: Any) -> StatementTold:
         missing=tuple(row.missing),
         unbooked=body.unbooked,
         rates=body.rates,
+        closing_rates=body.closing_rates,
+        worth=body.worth,
     )
