@@ -211,8 +211,8 @@ async def test_a_file_may_tell_of_accounts_that_are_linked_and_of_no_others(tmp_
 async def test_what_the_query_leaves_out_is_named_with_its_place(tmp_path: Path) -> None:
     async with room(tmp_path) as found:
         trade(found.sim, 100)
-        body = body_of(found.sim)
-        taken = await found.take(re.sub(rb"(?s)<CorporateActions */>|<CorporateActions>.*?</CorporateActions>", b"", body))
+        section = rb"(?s)<CorporateActions */>|<CorporateActions>.*?</CorporateActions>"
+        taken = await found.take(re.sub(section, b"", body_of(found.sim)))
         (line,) = taken.missing
         assert line.startswith("CorporateActions (Client Portal, ")
 

@@ -19,12 +19,13 @@ from sqlalchemy import Connection, and_, delete, func, insert, select, update
 
 from ibkit.clock import Clock
 from ibkit.errors import StorageError
+from ibkit.portfolio.fills import trades_of
 from ibkit.portfolio.ledger import Opening, Rules
 from ibkit.portfolio.lots import LotOrder
 from ibkit.portfolio.merging import Correction, merge
-from ibkit.portfolio.picture import RawPayload
+from ibkit.portfolio.picture import Picture, RawPayload
 from ibkit.portfolio.statements import StatementTold, opening_of
-from ibkit.portfolio.transactions import Origin, Transaction
+from ibkit.portfolio.transactions import Listed, Origin, Transaction
 from ibkit.store.database import Database
 from ibkit.store.ledger_rows import (
     CORRECTIONS,
@@ -51,7 +52,16 @@ from ibkit.store.portfolio_rows import (
     now_of,
 )
 
-__all__ = ["FLEX", "Kept", "KeptCorrection", "SqlLedgers", "ToldLedger", "put_payload", "put_transactions"]
+__all__ = [
+    "FLEX",
+    "Kept",
+    "KeptCorrection",
+    "SqlLedgers",
+    "ToldLedger",
+    "put_executions",
+    "put_payload",
+    "put_transactions",
+]
 
 FLEX: Final = "flex statement"
 """`what` of a payload that is a file of Flex statements."""
@@ -358,6 +368,39 @@ def put_transactions(
     if new:
         _touch(connection, account_key)
     return tuple(merged.added), tuple(merged.corrected), merged.known
+
+
+def put_executions(
+    connection: Connection, account_key: str, picture: Picture, listings: Mapping[int, Listed]
+) -> tuple[int, ...]:
+    """What a sync was told of live executions; the conids of those of which not enough is known.
+
+    listings: by conid, of what is or was held. A listing that the ledger knows already counts as well.
+    """
+    if picture.told_by is None or not picture.executions:
+        return ()
+    account_id, digest = str(picture.account_id), hashlib.sha256(picture.told_by.body).hexdigest()
+    wanted = {int(each.fill.conid) for each in picture.executions} - {
+        conid for conid, each in listings.items() if each.currency
+    }
+    known = dict(listings)
+    if wanted:
+        query = select(TRANSACTIONS.c.kind, TRANSACTIONS.c.body).where(
+            TRANSACTIONS.c.account_key == account_key,
+            TRANSACTIONS.c.account_id == account_id,
+            TRANSACTIONS.c.conid.in_(wanted),
+        )
+        for kind, body in connection.execute(query):
+            listed = getattr(transaction_of(kind, body), "listed", None)
+            if listed is not None and listed.currency:
+                known[listed.conid] = listed
+    trades, unknown = trades_of(picture.executions, known, digest=digest)
+    added, corrected, _ = put_transactions(
+        connection, account_key, account_id, trades, digest=digest, at=picture.taken_at
+    )
+    if added or corrected:
+        put_payload(connection, picture.told_by, picture.taken_at)
+    return tuple(unknown)
 
 
 def _touch(connection: Connection, account_key: str) -> None:
