@@ -57,7 +57,9 @@ __all__ = [
     "WISH_EVERY_S",
     "SessionBook",
     "connection_id_of",
+    "is_kept",
     "lease_folder",
+    "lease_name_of",
     "open_connection_rows",
     "open_session_book",
     "row_of",
@@ -441,6 +443,17 @@ def lease_folder(settings: Settings) -> Path:
     return settings.state_dir / "worker"
 
 
+def is_kept(settings: Settings, row: ConnectionRow) -> bool:
+    """Whether a process of this state directory keeps that connection now: its row is then what there is."""
+    return Lease(lease_folder(settings), lease_name_of(row)).held()
+
+
+def lease_name_of(row: ConnectionRow) -> str:
+    """Of the lock that whoever keeps the connection holds."""
+    key = hashlib.sha256(f"{row.user_id}\0{row.connection_id}".encode()).hexdigest()[:16]
+    return f"session-{key}"
+
+
 @asynccontextmanager
 async def open_session_book(
     settings: Settings, database: Database, alerting: Alerting, clock: Clock, *, row: ConnectionRow | None = None
@@ -450,8 +463,7 @@ async def open_session_book(
     database: with the part `connections`.
     """
     row = row or row_of(settings, clock.now())
-    key = hashlib.sha256(f"{row.user_id}\0{row.connection_id}".encode()).hexdigest()[:16]
-    folder, lease_name = lease_folder(settings), f"session-{key}"
+    folder, lease_name = lease_folder(settings), lease_name_of(row)
     book = SessionBook(
         store=SqlConnections(database),
         row=row,
