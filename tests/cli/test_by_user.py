@@ -271,3 +271,23 @@ def test_a_live_connection_keeps_its_user_and_one_that_was_left_behind_does_not(
         assert (refused.code, refused.error["code"]) == (5, "E-CONFLICT"), refused.err
         assert "a live connection (main)" in refused.error["message"]
     assert firm.run("user", "remove", "anna").code == 0
+
+
+def test_the_doctor_looks_at_a_users_connection(firm: Firm) -> None:
+    anna = firm.user("anna")
+    firm.connection(anna, "main", 0)
+    firm.user("bob")
+
+    def told(*arguments: str) -> dict[str, tuple[str, str]]:
+        ran = firm.run("doctor", *arguments, "--json")
+        return {check["name"]: (check["mark"], check["said"]) for check in ran.json["checks"]}
+
+    found = told("--user", "anna", "--connect")
+    assert found["connection"][0] == "OK", found
+    assert "the default one of anna" in found["connection"][1]
+    assert found["sign-in"][0] == "OK", found
+    assert firm.account(0) in found["accounts"][1]
+    assert {act["object"] for act in firm.acts("credentials.use")} == {f"{anna}/main"}
+    for arguments in (("--user", "bob"), ("--user", "anna", "--connection", "other"), ("--user", "nobody")):
+        assert told(*arguments)["connection"][0] == "FAIL"
+    assert told("--user", "anna", "--offline")["IBKR"][0] != "OK"

@@ -72,7 +72,7 @@ def test_a_page_of_ours_listens_by_its_cookie_over_both_ways(browser: Caller, pa
         assert status == 200, answer.read()
         assert answer.readline() == b"retry: 2000\n"
         call.close()
-    with upgraded(browser, path) as line, suppress(TimeoutError):  # nothing has happened yet, and nobody has closed it
+    with upgraded(browser, path) as line, suppress(TimeoutError):  # nothing happened yet, and nobody closed it
         assert json.loads(line.recv(timeout=0.5))["event"] != "error"
 
 

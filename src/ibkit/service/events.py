@@ -4,9 +4,9 @@
     GET … as an upgrade                    {"id", "event", "data"} each; pings of the protocol
 
 A page of the service itself is let in by its browser's cookie (`browsers.py`). Elsewhere a browser cannot set the
-header of an upgrade: there the first message is `{"token": "…"}`, within ten seconds. A token is never looked for in the URL.
-Token and cookie are asked for anew every minute: a stream does not outlive it. Who reads nothing for
-ten seconds is cut off: orders are found again by the id of the last event, of quotes only the newest counts.
+header of an upgrade: there the first message is `{"token": "…"}`, within ten seconds. A token is never looked for in
+the URL. Token and cookie are asked for anew every minute: a stream does not outlive them. Who reads nothing for ten
+seconds is cut off: orders are found again by the id of the last event, of quotes only the newest counts.
 
 Source: requirements GWY-02, GWY-06; reliability rules §6.5.
 """
