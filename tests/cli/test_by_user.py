@@ -14,7 +14,8 @@ from credential_desks import fields_for, put
 from ibkit.bootstrap import run, using
 from ibkit.bootstrap.credential_desk import Asker, open_credential_desk
 from ibkit.bootstrap.multi_user import accept_licence
-from ibkit.bootstrap.session_book import is_kept, lease_folder, lease_name_of, open_connection_rows
+from ibkit.bootstrap.session_book import open_connection_rows
+from ibkit.bootstrap.session_leases import is_kept, lease_folder, lease_name_of
 from ibkit.settings import Settings, load
 from ibkit.sim.serving.inprocess import CLOUD_URL
 from ibkit.store.connection_rows import ConnectionRow

@@ -20,7 +20,8 @@ import anyio.to_thread
 from ibkit.bootstrap.credential_desk import Asker, CredentialDesk, open_credential_desk
 from ibkit.bootstrap.desks import journal_path
 from ibkit.bootstrap.portfolios import open_portfolios
-from ibkit.bootstrap.session_book import is_kept, open_connection_rows
+from ibkit.bootstrap.session_book import open_connection_rows
+from ibkit.bootstrap.session_leases import is_kept
 from ibkit.bootstrap.users import open_users
 from ibkit.clock import Clock
 from ibkit.errors import ConfigError
