@@ -12,8 +12,18 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
+from ibkit.client.flex_words import (
+    ACTIONS,
+    CANCELLATIONS,
+    DEPOSITS,
+    EAE,
+    EXERCISES,
+    OPTIONS,
+    PAYMENTS,
+    SETTLED_DAILY,
+)
 from ibkit.errors import Effect, UnexpectedAnswer
 from ibkit.portfolio.fills import execution_key
 from ibkit.portfolio.statements import CashTold, PositionTold, StatementTold
@@ -57,36 +67,6 @@ __all__ = ["statements_of"]
 _Named: TypeAlias = Trade | TradeConfirm | CashTransaction | ActionRow | Transfer | OpenPosition | OptionEAE
 """Rows that name what they are of."""
 _ZERO = Decimal(0)
-_PAYMENTS: Final = {
-    "Dividends": PaymentKind.DIVIDEND,
-    "Payment In Lieu Of Dividends": PaymentKind.PAYMENT_IN_LIEU,
-    "Withholding Tax": PaymentKind.WITHHOLDING_TAX,
-    "Broker Interest Paid": PaymentKind.INTEREST,
-    "Broker Interest Received": PaymentKind.INTEREST,
-    "Bond Interest Paid": PaymentKind.INTEREST,
-    "Bond Interest Received": PaymentKind.INTEREST,
-    "Other Fees": PaymentKind.FEE,
-    "Advisor Fees": PaymentKind.FEE,
-    "Commission Adjustments": PaymentKind.COMMISSION_ADJUSTMENT,
-}
-_DEPOSITS: Final = ("Deposits/Withdrawals", "Deposits & Withdrawals")
-_ACTIONS: Final = {
-    **dict.fromkeys(("FS", "RS", "CS", "FI"), ActionKind.SPLIT),
-    **dict.fromkeys(("TC", "TO"), ActionKind.MERGER),
-    **dict.fromkeys(("SO", "CO"), ActionKind.SPIN_OFF),
-    "IC": ActionKind.SYMBOL_CHANGE,
-    "SD": ActionKind.STOCK_DIVIDEND,
-}
-_EXERCISES: Final = frozenset({"Ex", "AEx", "MEx"})
-_EAE: Final = {
-    "Assignment": Ending.ASSIGNMENT,
-    "Exercise": Ending.EXERCISE,
-    "Expiration": Ending.EXPIRATION,
-    "Cash Settlement": Ending.CASH_SETTLEMENT,
-}
-_OPTIONS: Final = ("OPT", "FOP", "WAR")
-_SETTLED_DAILY: Final = ("FUT", "CFD")
-_CANCELLATIONS: Final = ("TradeCancel", "FracShareCancel")
 
 
 def statements_of(body: bytes, *, accounts: Collection[str] | None = None) -> tuple[StatementTold, ...]:
@@ -227,7 +207,7 @@ class _Reading:
 
     def _trade(self, row: Trade | TradeConfirm, source: RowSource) -> Traded | Converted | None:
         kind = row.assetCategory or ""
-        if kind in _SETTLED_DAILY:
+        if kind in SETTLED_DAILY:
             self._unbooked.append(f"{source.section} row {source.row}: {kind} settle daily, which no ledger keeps yet")
             return None
         quantity = self._figure(row.quantity, "quantity", source)
@@ -241,7 +221,7 @@ class _Reading:
             number, related, realized = row.transactionID or row.tradeID, row.relatedTradeID, row.fifoPnlRealized
         price = self._figure(price, "price", source)
         at, day, booked = self._when(row.dateTime, row.tradeDate, row.reportDate, source)
-        is_cancellation = row.transactionType in _CANCELLATIONS or "(Ca.)" in (row.buySell or "")
+        is_cancellation = row.transactionType in CANCELLATIONS or "(Ca.)" in (row.buySell or "")
         listed = self._listed(row)
         proceeds = row.proceeds if row.proceeds is not None else -quantity * price * listed.multiplier
         head: dict[str, Any] = {
@@ -278,8 +258,8 @@ class _Reading:
             price=price,
             proceeds=proceeds,
             taxes=taxes or _ZERO,
-            ending=_ending(words) if kind in _OPTIONS else None,
-            delivery=kind not in _OPTIONS and bool(words & {"A", *_EXERCISES}),
+            ending=_ending(words) if kind in OPTIONS else None,
+            delivery=kind not in OPTIONS and bool(words & {"A", *EXERCISES}),
             related=f"trade:{related}" if related else "",
             told_realized=realized,
             order_ref=row.orderReference or "",
@@ -301,7 +281,7 @@ class _Reading:
 
     def _ended(self, row: OptionEAE, source: RowSource) -> Traded | None:
         """What became of an option, for statements whose trades do not tell it."""
-        ending = _EAE.get(row.transactionType or "")
+        ending = EAE.get(row.transactionType or "")
         stock = row.transactionType in ("Buy", "Sell")
         if not (ending or stock) or not row.tradeID or row.date is None:
             return None
@@ -333,8 +313,8 @@ class _Reading:
     def _payment(self, row: CashTransaction, source: RowSource) -> Paid:
         amount = self._figure(row.amount, "amount", source)
         at, day, booked = self._when(row.dateTime, row.settleDate, row.reportDate, source)
-        kind = _PAYMENTS.get(row.type or "", PaymentKind.OTHER)
-        if row.type in _DEPOSITS:
+        kind = PAYMENTS.get(row.type or "", PaymentKind.OTHER)
+        if row.type in DEPOSITS:
             kind = PaymentKind.DEPOSIT if amount > 0 else PaymentKind.WITHDRAWAL
         return Paid(
             account_id=self._account,
@@ -381,7 +361,7 @@ class _Reading:
             fx_rate=row.fxRateToBase,
             origin=self._origin,
             source=source,
-            kind=_ACTIONS.get(row.type or "", ActionKind.OTHER),
+            kind=ACTIONS.get(row.type or "", ActionKind.OTHER),
             listed=self._listed(row),
             quantity=self._figure(row.quantity, "quantity", source),
             proceeds=row.proceeds or _ZERO,
@@ -497,7 +477,7 @@ def _ending(noted: set[str]) -> Ending | None:
         return Ending.CASH_SETTLEMENT
     if "A" in noted:
         return Ending.ASSIGNMENT
-    if noted & _EXERCISES:
+    if noted & EXERCISES:
         return Ending.EXERCISE
     return Ending.EXPIRATION if "Ep" in noted else None
 

@@ -29,13 +29,11 @@ from ibkit.store.inbox import InboxItem
 
 __all__ = [
     "DifferenceInfo",
-    "FixForm",
     "FlexImportInfo",
     "InboxInfo",
     "IncomeInfo",
     "LedgerInfo",
     "LotsInfo",
-    "NoteForm",
     "RawRowInfo",
     "StatementsInfo",
     "TransactionsInfo",
@@ -259,18 +257,6 @@ class RawRowInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     source: SourceInfo
     what: str
     row: dict[str, str]
-
-
-class NoteForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    note: str = ""
-
-
-class FixForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """adjust: book it by hand, whatever is proposed. cost: of all that is booked, in its currency."""
-
-    note: str = ""
-    adjust: bool = False
-    cost: Decimal | None = None
 
 
 # -- from the values --------------------------------------------------------------------------------------------------

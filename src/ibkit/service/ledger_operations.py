@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ibkit.service import ledger_documents as documents
+from ibkit.service import ledger_forms as forms
 from ibkit.service.operation import Operation, query
 
 __all__ = ["LEDGERS"]
@@ -180,7 +181,7 @@ LEDGERS: tuple[Operation, ...] = (
         summary="A difference is known and stays, until it differs by another amount",
         answers={200: documents.DifferenceInfo},
         errors=_WRITE,
-        takes=documents.NoteForm,
+        takes=forms.NoteForm,
         examples={"known": {"note": "a share of the old broker's"}},
         parameters=(_PORTFOLIO, _ITEM, _ACCOUNT),
         also_under_api=True,
@@ -192,7 +193,7 @@ LEDGERS: tuple[Operation, ...] = (
         summary="Do what is proposed: fetch the statement, or book what is missing; what is left is told",
         answers={200: documents.InboxInfo},
         errors=(*_WRITE, 424, 504),
-        takes=documents.FixForm,
+        takes=forms.FixForm,
         examples={"by hand": {"adjust": True, "note": "as the broker wrote"}},
         parameters=(_PORTFOLIO, _ITEM, _ACCOUNT),
         also_under_api=True,

@@ -20,6 +20,7 @@ from ibkit.bootstrap.reconciliation import accept_difference, fix_difference, in
 from ibkit.client.flex import FlexPending
 from ibkit.portfolio.statements import gaps
 from ibkit.service import ledger_documents as documents
+from ibkit.service import ledger_forms as forms
 from ibkit.service.orders import Answer
 from ibkit.service.portfolio_routes import Room, account_name, portfolio_id_of
 from ibkit.service.reading import read_struct
@@ -221,7 +222,7 @@ def _inbox(service: Service) -> list[HTTPRouteHandler]:
     @post(_at("inbox/{item_id:str}/accept"), status_code=200)
     async def accept(request: AnyRequest) -> Response[bytes]:
         who, portfolio_id = await room.keeper(request), portfolio_id_of(request)
-        form = read_struct(documents.NoteForm, await service.asked.body(request))
+        form = read_struct(forms.NoteForm, await service.asked.body(request))
         name, item_id = await account_in(request, who), str(request.path_params["item_id"])
         with room.noting(request, who)("portfolios.reconcile", portfolio_id):
             done = await accept_difference(
@@ -232,7 +233,7 @@ def _inbox(service: Service) -> list[HTTPRouteHandler]:
     @post(_at("inbox/{item_id:str}/fix"), status_code=200)
     async def fix(request: AnyRequest) -> Response[bytes]:
         who, portfolio_id = await room.keeper(request), portfolio_id_of(request)
-        form = read_struct(documents.FixForm, await service.asked.body(request))
+        form = read_struct(forms.FixForm, await service.asked.body(request))
         name, item_id = await account_in(request, who), str(request.path_params["item_id"])
         service.rates.take(who.user_id)
 

@@ -112,7 +112,6 @@ async def open_service(
     earlier_owner = await earlier_owner_of(settings)
     settings = without_own_login(settings)
     known: list[Adapter] = [IbkrAdapter(settings=settings, confirm=confirm), MockAdapter(settings=settings), *adapters]
-    default = settings.general.provider
     stop = anyio.Event()
     clock = SystemClock() if settings.mock else clock_of(settings)
     findings = Findings(settings, lambda: service.alerting)
@@ -127,7 +126,7 @@ async def open_service(
         open_flex(settings, portfolios, tell=findings.tell_of) as flex,
         anyio.create_task_group() as tasks,
     ):
-        brokers = Brokers(known, default=default, tasks=tasks, stop=stop, watch=watch)
+        brokers = Brokers(known, default=settings.general.provider, tasks=tasks, stop=stop, watch=watch)
         carrying = Carrying(tasks)
         own = OwnConnections(settings, brokers, rows, clock, desk=credentials, confirm=confirm, audit=audit)
         service = Service(
@@ -153,8 +152,7 @@ async def open_service(
             credentials=credentials,
         )
         await _open_logins(service, tasks)
-        _back_up(settings, findings, tasks, watch=watch)
-        _sync(service, tasks)
+        _by_the_clock(service, findings, tasks, watch=watch)
         try:
             yield Running(service, make_app(service), carrying, stop)
         finally:
@@ -196,6 +194,11 @@ async def _open_logins(service: Service, tasks: TaskGroup) -> None:
     if not brokers.adapters[name].missing() and (service.settings.mock or not own.of_users):
         opened_one(name, await brokers.login(name))
     tasks.start_soon(own.keep, lambda: service.stopping)
+
+
+def _by_the_clock(service: Service, findings: Findings, tasks: TaskGroup, *, watch: bool) -> None:
+    _back_up(service.settings, findings, tasks, watch=watch)
+    _sync(service, tasks)
 
 
 def _sync(service: Service, tasks: TaskGroup) -> None:

@@ -1,0 +1,49 @@
+"""IBKR's words in Flex statements, and ours for them. Source: docs/facts/accounts-and-portfolio.md §6.4, §6.6."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ibkit.portfolio.transactions import ActionKind, Ending, PaymentKind
+
+__all__ = [
+    "ACTIONS",
+    "CANCELLATIONS",
+    "DEPOSITS",
+    "EAE",
+    "EXERCISES",
+    "OPTIONS",
+    "PAYMENTS",
+    "SETTLED_DAILY",
+]
+
+PAYMENTS: Final = {
+    "Dividends": PaymentKind.DIVIDEND,
+    "Payment In Lieu Of Dividends": PaymentKind.PAYMENT_IN_LIEU,
+    "Withholding Tax": PaymentKind.WITHHOLDING_TAX,
+    "Broker Interest Paid": PaymentKind.INTEREST,
+    "Broker Interest Received": PaymentKind.INTEREST,
+    "Bond Interest Paid": PaymentKind.INTEREST,
+    "Bond Interest Received": PaymentKind.INTEREST,
+    "Other Fees": PaymentKind.FEE,
+    "Advisor Fees": PaymentKind.FEE,
+    "Commission Adjustments": PaymentKind.COMMISSION_ADJUSTMENT,
+}
+DEPOSITS: Final = ("Deposits/Withdrawals", "Deposits & Withdrawals")
+ACTIONS: Final = {
+    **dict.fromkeys(("FS", "RS", "CS", "FI"), ActionKind.SPLIT),
+    **dict.fromkeys(("TC", "TO"), ActionKind.MERGER),
+    **dict.fromkeys(("SO", "CO"), ActionKind.SPIN_OFF),
+    "IC": ActionKind.SYMBOL_CHANGE,
+    "SD": ActionKind.STOCK_DIVIDEND,
+}
+EXERCISES: Final = frozenset({"Ex", "AEx", "MEx"})
+EAE: Final = {
+    "Assignment": Ending.ASSIGNMENT,
+    "Exercise": Ending.EXERCISE,
+    "Expiration": Ending.EXPIRATION,
+    "Cash Settlement": Ending.CASH_SETTLEMENT,
+}
+OPTIONS: Final = ("OPT", "FOP", "WAR")
+SETTLED_DAILY: Final = ("FUT", "CFD")
+CANCELLATIONS: Final = ("TradeCancel", "FracShareCancel")
