@@ -23,6 +23,7 @@ from ibkit.client.flex_words import (
     OPTIONS,
     PAYMENTS,
     SETTLED_DAILY,
+    ending_of,
 )
 from ibkit.errors import Effect, UnexpectedAnswer
 from ibkit.portfolio.fills import execution_key
@@ -31,7 +32,6 @@ from ibkit.portfolio.transactions import (
     ActionKind,
     Converted,
     CorporateAction,
-    Ending,
     Listed,
     Origin,
     Paid,
@@ -258,7 +258,7 @@ class _Reading:
             price=price,
             proceeds=proceeds,
             taxes=taxes or _ZERO,
-            ending=_ending(words) if kind in OPTIONS else None,
+            ending=ending_of(words) if kind in OPTIONS else None,
             delivery=kind not in OPTIONS and bool(words & {"A", *EXERCISES}),
             related=f"trade:{related}" if related else "",
             told_realized=realized,
@@ -470,16 +470,6 @@ def _end_of(day: date) -> datetime:
 def _sequence(number: str | None) -> int:
     """IBKR's numbers grow: of two things at one moment the higher is the later."""
     return int(number) if number and number.isdecimal() and len(number) < 19 else 0
-
-
-def _ending(noted: set[str]) -> Ending | None:
-    if "CD" in noted:
-        return Ending.CASH_SETTLEMENT
-    if "A" in noted:
-        return Ending.ASSIGNMENT
-    if noted & EXERCISES:
-        return Ending.EXERCISE
-    return Ending.EXPIRATION if "Ep" in noted else None
 
 
 def _cancelled_ids(row: Trade | TradeConfirm) -> tuple[str, ...]:

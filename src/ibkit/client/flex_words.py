@@ -15,6 +15,7 @@ __all__ = [
     "OPTIONS",
     "PAYMENTS",
     "SETTLED_DAILY",
+    "ending_of",
 ]
 
 PAYMENTS: Final = {
@@ -47,3 +48,14 @@ EAE: Final = {
 OPTIONS: Final = ("OPT", "FOP", "WAR")
 SETTLED_DAILY: Final = ("FUT", "CFD")
 CANCELLATIONS: Final = ("TradeCancel", "FracShareCancel")
+
+
+def ending_of(noted: set[str]) -> Ending | None:
+    """How an option left, by the codes of its row; None where it was traded."""
+    if "CD" in noted:
+        return Ending.CASH_SETTLEMENT
+    if "A" in noted:
+        return Ending.ASSIGNMENT
+    if noted & EXERCISES:
+        return Ending.EXERCISE
+    return Ending.EXPIRATION if "Ep" in noted else None
