@@ -25,13 +25,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edges:
-    """transport, clock, authenticator: None for the real ones. random: n → n bytes from a cryptographic source.
+    """transport, flex, clock, authenticator: None for the real ones. random: n → n bytes from a cryptographic source.
 
     chance: from 0 up to 1, for pauses that differ; not the process's shared generator, which a program may have seeded.
     keep_alive: False on a ManualClock, which a sleeping keeper would drive on for ever.
     """
 
     transport: Callable[[Settings], Transport] | None = None
+    flex: Callable[[Settings], Transport] | None = None
     clock: Clock | None = None
     random: Callable[[int], bytes] = secrets.token_bytes
     chance: Callable[[], float] = secrets.SystemRandom().random

@@ -6,13 +6,15 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
+from functools import partial
 from typing import Final
 
 import anyio.to_thread
 
 from ibkit.bootstrap.alerting import open_alerting
 from ibkit.bootstrap.edge import edges
+from ibkit.bootstrap.flex_books import StatementSource
 from ibkit.bootstrap.jobs import missing
 from ibkit.bootstrap.portfolio_figures import figures_now
 from ibkit.bootstrap.users import user_called, users_now
@@ -23,9 +25,12 @@ from ibkit.errors import ConfigError, IbkitError, InvalidRequest, NotFound
 from ibkit.model import Account, AccountId
 from ibkit.portfolio.analytics.figures import Analytics
 from ibkit.portfolio.book import Link, Portfolio, PortfolioAccount, SyncError
+from ibkit.portfolio.days import NEW_YORK
+from ibkit.portfolio.ledger import Ledger, fold_ledger
 from ibkit.portfolio.ports import Claim, SyncOutcome
 from ibkit.portfolio.syncing import Syncer, check_user
 from ibkit.settings import Settings
+from ibkit.store.ledgers import SqlLedgers
 from ibkit.store.portfolio_days import SqlDays
 from ibkit.store.portfolio_syncs import SqlSyncs
 from ibkit.store.portfolios import NOBODY, SqlPortfolios
@@ -36,6 +41,7 @@ from ibkit.trading.alerting.incident import Happening
 __all__ = [
     "ALERT_AFTER",
     "PART",
+    "STATEMENTS_ONLY",
     "PortfolioDesk",
     "named_in",
     "open_portfolios",
@@ -46,6 +52,8 @@ __all__ = [
 
 PART = "portfolio"
 """Part of the database that this room keeps."""
+STATEMENTS_ONLY: Final = "@flex"
+"""In place of a connection's name: no session tells of the account, but Flex statements. No connection is called so."""
 ALERT_AFTER: Final = 3
 """Failures of an account in a row, after which its user is told; once, until a sync is good again. SYN-12."""
 
@@ -57,6 +65,7 @@ class PortfolioDesk:
     books: SqlPortfolios
     syncs: SqlSyncs
     days: SqlDays
+    ledgers: SqlLedgers
     syncer: Syncer
     clock: Clock
 
@@ -87,9 +96,16 @@ class PortfolioDesk:
     async def sync(
         self, user_id: str, portfolio_id: str, account_name: str, login_of: Callable[[Link], Core]
     ) -> SyncOutcome:
-        """See `Syncer.sync`. NotFound for what is not theirs."""
-        await self.books.account(user_id, portfolio_id, account_name)
+        """See `Syncer.sync`. NotFound for what is not theirs. One without a session is read from its statements."""
+        account = await self.books.account(user_id, portfolio_id, account_name)
+        if account.link is not None and account.link.connection_id == STATEMENTS_ONLY:
+            return await self.sync_from_statements(user_id, portfolio_id, account_name)
         return await self.syncer.sync(portfolio_id, account_name, lambda link: IbkrSource(login_of(link)))
+
+    async def sync_from_statements(self, user_id: str, portfolio_id: str, account_name: str) -> SyncOutcome:
+        """The holdings that the newest statement tells. Errors as of `Syncer.sync`."""
+        source = StatementSource(self, user_id, portfolio_id, account_name)
+        return await self.syncer.sync(portfolio_id, account_name, lambda link: source)
 
     async def figures(
         self,
@@ -116,11 +132,32 @@ class PortfolioDesk:
             benchmark=benchmark,
         )
 
+    async def ledger_of(
+        self, user_id: str, portfolio_id: str, account_name: str, *, as_of: datetime | date | None = None
+    ) -> Ledger:
+        """What happened in an account and what it came to, by the rules of its own. as_of: inclusive; None: all.
+
+        A day ends at midnight in New York. NotFound.
+        """
+        until = _end_of(as_of)
+        told = await self.ledgers.told(user_id, portfolio_id, account_name, until=until)
+        work = partial(
+            fold_ledger, told.account_id, told.transactions, opening=told.opening, rules=told.rules, until=until
+        )
+        return await anyio.to_thread.run_sync(work)  # ten years take long enough to hold others up
+
     async def seen_by(self, ib: Core) -> tuple[Account, ...]:
         return await IbkrSource(ib).accounts()
 
     async def count_positions(self, ib: Core, account_id: AccountId) -> int:
         return len((await IbkrSource(ib).picture(account_id)).positions)
+
+
+def _end_of(as_of: datetime | date | None) -> datetime | None:
+    """The moment itself; of a day its last one in New York."""
+    if as_of is None or isinstance(as_of, datetime):
+        return as_of
+    return datetime.combine(as_of, time.max, NEW_YORK)
 
 
 def _new_id() -> str:
@@ -237,6 +274,7 @@ async def open_portfolios(
             worked=telling.worked,
         )
         days = SqlDays(database, clock)
-        yield PortfolioDesk(books=books, syncs=syncs, days=days, syncer=syncer, clock=clock)
+        ledgers = SqlLedgers(database, clock)
+        yield PortfolioDesk(books=books, syncs=syncs, days=days, ledgers=ledgers, syncer=syncer, clock=clock)
     finally:
         await database.close()

@@ -12,7 +12,7 @@ from ibkit.model import AuthMethod, Credentials
 from ibkit.settings import Address, Settings
 from ibkit.settings.addresses import is_loopback, parse_address
 
-__all__ = ["default_address", "explicit_transport", "pins_of", "transport_for"]
+__all__ = ["authority", "default_address", "explicit_transport", "pins_of", "transport_for"]
 
 _FINGERPRINT = re.compile(r"[0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2}){31}", re.ASCII)
 _CLOUD = "https://api.ibkr.com"
@@ -28,13 +28,13 @@ def transport_for(settings: Settings) -> Transport:
     if settings.method is not AuthMethod.GATEWAY:
         ca = settings.oauth2.base_ca
         return open_transport(
-            settings.cloud_address.base, ca=_authority("IBKR_BASE_CA", ca) if ca else None, pool_size=pool
+            settings.cloud_address.base, ca=authority("IBKR_BASE_CA", ca) if ca else None, pool_size=pool
         )
     address, given = settings.gateway_address, settings.gateway.ca
     if given is not None and _FINGERPRINT.fullmatch(given):
         return open_transport(address.base, fingerprint=given, pool_size=pool)
     if given is not None:
-        return open_transport(address.base, ca=_authority("IBKR_GATEWAY_CA", Path(given).expanduser()), pool_size=pool)
+        return open_transport(address.base, ca=authority("IBKR_GATEWAY_CA", Path(given).expanduser()), pool_size=pool)
     return open_transport(address.base, pins=pins_of(settings), pool_size=pool)
 
 
@@ -55,13 +55,14 @@ def default_address(credentials: Credentials, base_url: str | None) -> Address:
 def explicit_transport(address: Address, ca: Path | None) -> Transport:
     """Without an authority, a gateway on this machine is pinned in the default state directory."""
     if ca is not None:
-        return open_transport(address.base, ca=_authority("ca", ca))
+        return open_transport(address.base, ca=authority("ca", ca))
     if is_loopback(address.host):
         return open_transport(address.base, pins=PinFile(Path.home() / ".local/state/ibkit/gateway-pins"))
     return open_transport(address.base)
 
 
-def _authority(name: str, file: Path) -> bytes:
+def authority(name: str, file: Path) -> bytes:
+    """The certificate that a setting names. ConfigError."""
     try:
         pem = file.read_bytes()
     except OSError as error:

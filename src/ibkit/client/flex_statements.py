@@ -98,7 +98,9 @@ def statements_of(body: bytes, *, accounts: Collection[str] | None = None) -> tu
     digest = hashlib.sha256(body).hexdigest()
     query = decode_flex(body, accounts=accounts)
     confirmations = query.type == "TCF"
-    missing = () if confirmations else tuple(map(str, missing_sections(query, HISTORY_NEEDS)))
+    missing = (
+        () if confirmations else tuple(f"{each} ({each.where})" for each in missing_sections(query, HISTORY_NEEDS))
+    )
     told = tuple(_Reading(each, digest, confirmations).told(missing) for each in query.statements)
     if not told:
         raise _unreadable("it has no statement")
@@ -154,6 +156,8 @@ class _Reading:
             missing=missing,
             unbooked=tuple(self._unbooked),
             rates=self._rates(),
+            closing_rates=self._rates(newest=True),
+            worth=self._worth(last),
         )
 
     def _base(self) -> str:
@@ -162,11 +166,16 @@ class _Reading:
         rows += statement.equity_summaries[:1]
         return next((row.currency for row in rows if row is not None and row.currency), "")
 
-    def _rates(self) -> dict[str, Decimal]:
+    def _worth(self, last: date) -> Decimal | None:
+        totals = {row.reportDate: row.total for row in self._statement.equity_summaries}
+        nav = self._statement.change_in_nav
+        return totals.get(last) if nav is None or nav.endingValue is None else nav.endingValue
+
+    def _rates(self, *, newest: bool = False) -> dict[str, Decimal]:
         base = self._base()
         rows = [row for row in self._statement.conversion_rates if row.toCurrency == base and row.rate is not None]
         rates: dict[str, Decimal] = {}
-        for row in sorted(rows, key=_rate_day):
+        for row in sorted(rows, key=_rate_day, reverse=newest):
             rates.setdefault(row.fromCurrency or "", row.rate or _ZERO)
         return rates
 
@@ -441,6 +450,8 @@ class _Reading:
             price=row.markPrice,
             value=row.positionValue,
             name=row.description or "",
+            kind=(row.subCategory or "") if row.assetCategory == "STK" else "",
+            exchange=row.listingExchange or "",
         )
 
     def _figure(self, value: Decimal | None, name: str, source: RowSource) -> Decimal:

@@ -1,20 +1,23 @@
 """A login as the source of a portfolio: one account at a time, whole, with the answers as they came.
 
-Fits `portfolio.ports.Source`. An account is read by five calls and a page for each hundred positions; the list is read
-again where IBKR's uncached list tells another one. Source: docs/facts/accounts-and-portfolio.md §2.3, §2.4, §3.
+Fits `portfolio.ports.Source`. An account is read by five calls and a page for each hundred positions, and one for its
+executions; the list is read again where IBKR's uncached list tells another one.
+Source: docs/facts/accounts-and-portfolio.md §2.3, §2.4, §3; docs/facts/orders.md §11.
 """
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from ibkit.client.api.accounts import accounts
 from ibkit.client.api.portfolio import POSITIONS_SORT, all_pages, read_positions
-from ibkit.errors import NotPermitted
-from ibkit.model import Account, AccountId
+from ibkit.errors import IbkitError, NotPermitted
+from ibkit.model import Account, AccountId, Fill
 from ibkit.portfolio.mapping import DERIVED
-from ibkit.portfolio.picture import Picture, RawPayload, told_alike, torn
+from ibkit.portfolio.picture import Execution, Picture, RawPayload, told_alike, torn
 from ibkit.wire.accounts import (
     INVALIDATE_POSITIONS,
     LEDGER,
@@ -26,7 +29,8 @@ from ibkit.wire.accounts import (
     summary_from_wire,
 )
 from ibkit.wire.codec import decode
-from ibkit.wire.endpoint import Needs
+from ibkit.wire.endpoint import Lane, Needs
+from ibkit.wire.executions import TRADES, TradeRow, fill_from_wire
 from ibkit.wire.numbers import figure
 
 if TYPE_CHECKING:
@@ -38,6 +42,12 @@ __all__ = ["IbkrSource"]
 TRIES: Final = 4
 """Reads of the whole list until two of IBKR's lists agree."""
 _AGAIN_AFTER_S: Final = 1.0
+LONGEST_DAYS: Final = 7
+"""Of the list of trades. Source: docs/facts/orders.md §11."""
+_EXECUTIONS: Final = replace(TRADES, lane=Lane.DATA)
+"""For a sync: whoever trades goes first."""
+
+log = logging.getLogger(__name__)
 
 
 class IbkrSource:
@@ -72,6 +82,7 @@ class IbkrSource:
         rows = await self._agreed(account_id, raw)
         ledger = ledger_from_wire(await self._read(LEDGER, account_id, raw))
         positions = read_positions(rows, account_id, zero=False)
+        executions, told_by = await self._executions(account_id)
         return Picture(
             account_id=account_id,
             currency=summary.currency or next((each.currency for each in seen if each.account_id == account_id), ""),
@@ -83,7 +94,42 @@ class IbkrSource:
             taken_at=self._ib.clock.now(),
             incomplete=tuple(int(position.contract.conid) for position in positions if not position.contract.currency),
             raw=tuple(raw),
+            executions=executions,
+            told_by=told_by,
         )
+
+    async def _executions(self, account_id: AccountId) -> tuple[tuple[Execution, ...], RawPayload | None]:
+        """Of the last week, where the brokerage session is there anyway: for them alone none is opened.
+
+        They are told beside the picture: without them it is as whole. Rows that cannot be read are left to a statement.
+        """
+        if self._ib.keeper.level < _EXECUTIONS.needs.value:
+            return (), None
+        try:
+            query = {"days": LONGEST_DAYS, "accountId": account_id}
+            response = await self._ib.exchange(_EXECUTIONS, query=query)
+            rows: list[TradeRow] = decode(_EXECUTIONS, response)
+        except IbkitError as error:
+            log.warning("executions could not be read", extra={"code": error.code})
+            return (), None
+        found: list[Execution] = []
+        for number, row in enumerate(rows):
+            try:
+                fill = fill_from_wire(row, account_id)
+            except ValueError:
+                log.warning("an execution could not be read")
+                continue
+            if fill.account_id == account_id:
+                found.append(
+                    Execution(
+                        fill=fill,
+                        row=number,
+                        symbol=row.symbol or "",
+                        asset_class=row.sec_type or "",
+                        multiplier=_multiplier(fill, figure(row.net_amount)),
+                    )
+                )
+        return tuple(found), RawPayload(what=TRADES.path, body=response.body)
 
     async def _agreed(self, account_id: AccountId, raw: list[RawPayload]) -> list[PositionRow]:
         """The rows of every page, as soon as IBKR's uncached list tells the same, and each says what it is a row of."""
@@ -116,6 +162,16 @@ class IbkrSource:
         response = await self._ib.exchange(endpoint, path=path, query=POSITIONS_SORT if paged else None)
         raw.append(RawPayload(what=endpoint.path, part=page, body=response.body))
         return decode(endpoint, response)
+
+
+def _multiplier(fill: Fill, amount: Decimal | None) -> Decimal | None:
+    """net_amount is size x price x multiplier, rounded. Source: docs/facts/orders.md §11."""
+    money = fill.quantity * fill.price
+    if amount is None or not money:
+        return None
+    found = abs(amount / money)
+    whole = found.quantize(Decimal(1))
+    return whole if whole and abs(found - whole) * 100 < whole else None
 
 
 def _is_sparse(row: PositionRow) -> bool:

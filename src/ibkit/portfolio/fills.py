@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
 from ibkit.model import Fill, Side
+from ibkit.portfolio.days import NEW_YORK
+from ibkit.portfolio.picture import Execution
 from ibkit.portfolio.transactions import Listed, Origin, RowSource, Traded
 
-__all__ = ["execution_key", "trade_of_fill"]
+__all__ = ["EXECUTIONS", "execution_ids", "execution_key", "trade_of_fill", "trades_of"]
+
+EXECUTIONS = "executions"
+"""Section of a source that is an answer of IBKR's list of trades."""
+_CORRECTED = re.compile(r"(.+\.)(\d{2})")
+_ZERO = Decimal(0)
 
 
 def execution_key(execution_id: str) -> str:
@@ -16,22 +26,66 @@ def execution_key(execution_id: str) -> str:
     return f"exec:{execution_id}"
 
 
-def trade_of_fill(fill: Fill, listed: Listed, *, day: date) -> Traded:
+def execution_ids(execution_id: str) -> tuple[str, ...]:
+    """Of one that was corrected: its own, and those that it takes the place of.
+
+    IBKR counts the last part up. Source: docs/facts/orders.md §11 (TWS convention).
+
+    >>> execution_ids("0000e0d5.6a4b1c2d.01.02")
+    ('exec:0000e0d5.6a4b1c2d.01.02', 'exec:0000e0d5.6a4b1c2d.01.01')
+    """
+    found = _CORRECTED.fullmatch(execution_id)
+    if found is None:
+        return (execution_key(execution_id),)
+    head, number = found[1], int(found[2])
+    earlier = (execution_key(f"{head}{each:02}") for each in range(number - 1, 0, -1))
+    return execution_key(execution_id), *earlier
+
+
+def trade_of_fill(fill: Fill, listed: Listed, *, day: date, source: RowSource | None = None) -> Traded:
     """day: the trading day of it at its exchange."""
     signed = fill.quantity if fill.side is Side.BUY else -fill.quantity
     return Traded(
         account_id=str(fill.account_id),
-        ids=(execution_key(fill.execution_id),),
+        ids=execution_ids(fill.execution_id),
         at=fill.at,
         day=day,
         booked_on=day,
         origin=Origin.LIVE,
-        source=RowSource(digest="", section="execution"),
+        source=source or RowSource(digest="", section=EXECUTIONS),
         listed=listed,
         quantity=signed,
         price=fill.price,
-        proceeds=Decimal(0) - signed * fill.price * listed.multiplier,
+        proceeds=_ZERO - signed * fill.price * listed.multiplier,
         commission=None if fill.fee is None else -fill.fee,
         commission_currency=listed.currency,
         order_ref=str(fill.ref or ""),
     )
+
+
+def trades_of(
+    executions: Sequence[Execution], listings: Mapping[int, Listed], *, digest: str
+) -> tuple[list[Traded], list[int]]:
+    """As transactions, and the conids of those that cannot be: whose currency or multiplier nobody knows.
+
+    listings: what is known by conid. digest: of the answer. One that a later row corrects is left out.
+    """
+    replaced = {each for one in executions for each in execution_ids(one.fill.execution_id)[1:]}
+    found: list[Traded] = []
+    unknown: list[int] = []
+    for each in executions:
+        if execution_key(each.fill.execution_id) in replaced:
+            continue
+        listed = listings.get(int(each.fill.conid))
+        if listed is None or not listed.currency or each.multiplier not in (None, listed.multiplier):
+            unknown.append(int(each.fill.conid))
+            continue
+        named = replace(
+            listed,
+            symbol=listed.symbol or each.symbol,
+            asset_class=listed.asset_class or each.asset_class,
+        )
+        day = each.fill.at.astimezone(NEW_YORK).date()
+        source = RowSource(digest=digest, section=EXECUTIONS, row=each.row)
+        found.append(trade_of_fill(each.fill, named, day=day, source=source))
+    return found, unknown

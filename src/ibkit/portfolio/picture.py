@@ -12,9 +12,9 @@ from datetime import datetime
 from decimal import Decimal
 
 from ibkit.errors import Effect, UnexpectedAnswer
-from ibkit.model import AccountId, AccountSummary, CashBalance, Position
+from ibkit.model import AccountId, AccountSummary, CashBalance, Fill, Position
 
-__all__ = ["Picture", "RawPayload", "sizes_of", "told_alike"]
+__all__ = ["Execution", "Picture", "RawPayload", "sizes_of", "told_alike"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +27,25 @@ class RawPayload:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """A fill with what its row says of the listing. row: its place in the answer, counted from 0.
+
+    multiplier: as its amount of money tells it, None where that does not.
+    """
+
+    fill: Fill
+    row: int
+    symbol: str = ""
+    asset_class: str = ""
+    multiplier: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
     """position_value: what all positions are worth by the account's summary, None where it did not say.
 
     incomplete: conids of rows that lacked a currency or had a figure that is none: their units count, no more.
+    executions: of the last days, where the login may read them; told_by: the answer that they stand in.
     """
 
     account_id: AccountId
@@ -43,6 +58,8 @@ class Picture:
     taken_at: datetime
     incomplete: tuple[int, ...] = ()
     raw: tuple[RawPayload, ...] = ()
+    executions: tuple[Execution, ...] = ()
+    told_by: RawPayload | None = None
 
     def __post_init__(self) -> None:
         for position in self.positions:

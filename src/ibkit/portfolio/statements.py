@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from ibkit.portfolio.ledger import Opening
-from ibkit.portfolio.transactions import Listed, Origin, Transaction
+from ibkit.portfolio.transactions import Listed, Origin, Transaction, cash_of
 
 __all__ = ["CashTold", "PositionTold", "StatementTold", "covered", "gaps", "opening_of"]
 
@@ -25,7 +25,7 @@ class CashTold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PositionTold:
-    """At the end of the period. price: of one unit; cost, value: of all of it."""
+    """At the end of the period. price: of one unit; cost, value: of all of it. kind: of a stock (COMMON, ETF)."""
 
     listed: Listed
     quantity: Decimal
@@ -33,6 +33,8 @@ class PositionTold:
     price: Decimal | None = None
     value: Decimal | None = None
     name: str = ""
+    kind: str = ""
+    exchange: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +44,8 @@ class StatementTold:
     base:     its own currency, "" where the statement does not say.
     sections: those that are there, with rows or without. missing: what the query leaves out, in words.
     unbooked: rows that no ledger can be made of yet, in words.
-    rates:    in the base currency on the first day that has one, by currency.
+    rates:    in the base currency on the first day that has one, by currency; closing_rates: on the last one.
+    worth:    of all of it at the end, in the base currency; None where it is not told.
     """
 
     account_id: str
@@ -60,21 +63,29 @@ class StatementTold:
     missing: tuple[str, ...] = ()
     unbooked: tuple[str, ...] = ()
     rates: Mapping[str, Decimal] = field(default_factory=dict)
+    closing_rates: Mapping[str, Decimal] = field(default_factory=dict)
+    worth: Decimal | None = None
 
     @property
     def tells_holdings(self) -> bool:
         return self.origin is Origin.ACTIVITY and {"OpenPositions", "CashReport"} <= self.sections
 
 
-def opening_of(statements: Sequence[StatementTold]) -> Opening:
-    """Cash before the first of them; nothing where none tells it."""
+def opening_of(statements: Sequence[StatementTold], transactions: Iterable[Transaction] = ()) -> Opening:
+    """Cash before the first of them; nothing where none tells it.
+
+    transactions: what those of days before the statement moved is not in the opening, so that they count once.
+    """
     told = [each for each in statements if each.cash]
     if not told:
         return Opening()
     first = min(told, key=lambda each: (each.first, each.last))
-    return Opening(
-        cash={row.currency: row.starting for row in first.cash if row.starting is not None}, rates=first.rates
-    )
+    cash = {row.currency: row.starting for row in first.cash if row.starting is not None}
+    for each in transactions:
+        if each.account_id == first.account_id and each.booked_on < first.first:
+            for currency, amount in cash_of(each).items():
+                cash[currency] = cash.get(currency, Decimal(0)) - amount
+    return Opening(cash=cash, rates=first.rates)
 
 
 def covered(statements: Sequence[StatementTold]) -> list[tuple[date, date]]:

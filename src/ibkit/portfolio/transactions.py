@@ -38,11 +38,15 @@ _ZERO = Decimal(0)
 
 
 class Origin(enum.IntEnum):
-    """Who told of it. A higher one knows more: it takes the place of a lower one."""
+    """Who told of it. A higher one knows more: it takes the place of a lower one.
+
+    PERSON: booked by hand, for what no statement tells.
+    """
 
     LIVE = 1
     CONFIRMATION = 2
     ACTIVITY = 3
+    PERSON = 4
 
 
 class PaymentKind(enum.Enum):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from ibkit.model.secret import Secret
 from ibkit.settings.parsers import (
     boolean,
     choice,
+    day,
     decimal,
     duration,
     integer,
@@ -328,6 +330,24 @@ class Sync:
         "SYNC_INTERVAL_MINUTES", "15", _MINUTES, "Minutes between portfolio syncs; 0 is off"
     )
     cash: bool = variable("SYNC_CASH", "true", boolean, "Show cash as holdings")
+    flex_token: Secret[str] | None = variable(
+        "FLEX_TOKEN",
+        "",
+        secret,
+        "Token of IBKR's Flex Web Service, which tells statements without a session",
+        hidden=True,
+    )
+    flex_query_id: str | None = variable(
+        "FLEX_QUERY_ID", "", pattern(r"\d{1,20}", "use the query's number"), "Flex query that tells of the account"
+    )
+    flex_token_expires: date | None = variable(
+        "FLEX_TOKEN_EXPIRES", "", day, "Day on which FLEX_TOKEN ends, as the Client Portal shows it: a reminder is sent"
+    )
+    flex_daily: bool = variable("FLEX_DAILY", "true", boolean, "Fetch the Flex statement every day")
+    flex_url: str | None = variable("FLEX_URL", "", text, "The Flex Web Service, where it is not IBKR's (a simulator)")
+    keep_raw_days: int = variable(
+        "SYNC_RAW_DAYS", "365", integer(1), "Days that syncs and the answers they read are kept; statements always are"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

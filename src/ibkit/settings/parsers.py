@@ -6,6 +6,7 @@ import enum
 import json
 import re
 from collections.abc import Callable, Mapping
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +16,7 @@ from ibkit.model.secret import Secret
 __all__ = [
     "boolean",
     "choice",
+    "day",
     "decimal",
     "duration",
     "integer",
@@ -94,6 +96,13 @@ def integer(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
         return number
 
     return parse
+
+
+def day(value: str) -> date:
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise ValueError("use a day like 2026-11-20") from None
 
 
 def decimal(minimum: str, maximum: str) -> Callable[[str], Decimal]:

@@ -6,8 +6,9 @@ Source: requirements SYN-06, SYN-11, SYN-15; faults F103, F105, F112.
 from __future__ import annotations
 
 import hashlib
+import logging
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -15,13 +16,15 @@ from sqlalchemy import Connection, insert, select, update
 
 from ibkit.clock import Clock
 from ibkit.errors import TradingError
-from ibkit.portfolio.book import SyncError, SyncStatus
+from ibkit.portfolio.book import Holding, SyncError, SyncStatus
 from ibkit.portfolio.changes import Changes, changes_between
 from ibkit.portfolio.days import account_day
-from ibkit.portfolio.mapping import holdings_of, securities_with
+from ibkit.portfolio.mapping import holdings_of, securities_with, symbol_of
 from ibkit.portfolio.picture import Picture, RawPayload
 from ibkit.portfolio.ports import Claim, LinkedAccount, SyncOutcome
+from ibkit.portfolio.transactions import Listed
 from ibkit.store.database import Database
+from ibkit.store.ledgers import put_executions
 from ibkit.store.migrating import for_engine
 from ibkit.store.portfolio_days import put_day
 from ibkit.store.portfolio_rows import (
@@ -53,6 +56,8 @@ CLAIM_S = 30.0
 """So long a sync may be silent before another takes its place."""
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 class SqlSyncs:
@@ -157,6 +162,9 @@ class SqlSyncs:
             securities, new = securities_with(known, picture.positions, picture.cash, with_cash=with_cash)
             put_securities(connection, row.portfolio_id, securities)
             put_day(connection, row.account_key, account_day(picture, changes.after))
+            unknown = put_executions(connection, row.account_key, picture, _listings(before, picture))
+            if unknown:
+                log.info("executions are left to a statement", extra={"conids": len(unknown)})
             at = picture.taken_at
             update_account(
                 connection,
@@ -281,6 +289,39 @@ class SqlSyncs:
 
     async def _reading(self, work: Callable[[Connection], T]) -> T:
         return await self._database.read(lambda connection: work(for_engine(connection)))
+
+
+def _listings(before: Iterable[Holding], picture: Picture) -> dict[int, Listed]:
+    """By conid, what was held before and is held now: an execution names its contract by the number alone."""
+    found = {
+        each.conid: Listed(
+            conid=each.conid,
+            symbol=each.symbol,
+            asset_class=each.asset_class,
+            currency=each.currency,
+            multiplier=each.multiplier,
+            expiry=each.expiry,
+            strike=each.strike,
+            right=each.right,
+            underlying_conid=each.underlying_conid,
+        )
+        for each in before
+        if each.conid is not None
+    }
+    for position in picture.positions:
+        contract = position.contract
+        found[int(contract.conid)] = Listed(
+            conid=int(contract.conid),
+            symbol=symbol_of(position),
+            asset_class=position.asset_class,
+            currency=contract.currency,
+            multiplier=contract.multiplier,
+            expiry=contract.expiry,
+            strike=contract.strike,
+            right="" if contract.right is None else contract.right.value,
+            underlying_conid=None if contract.underlying_conid is None else int(contract.underlying_conid),
+        )
+    return found
 
 
 def _claimed(claim: Claim) -> tuple[Any, ...]:

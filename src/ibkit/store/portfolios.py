@@ -23,6 +23,7 @@ from ibkit.portfolio.book import (
     check_portfolio,
 )
 from ibkit.store.database import Database
+from ibkit.store.ledger_rows import LEDGER_TABLES
 from ibkit.store.migrating import for_engine
 from ibkit.store.portfolio_days import DAY_TABLES
 from ibkit.store.portfolio_rows import (
@@ -439,13 +440,13 @@ class SqlPortfolios:
         update_account(connection, row, {"name": new_name})
 
     def _remove_account(self, connection: Connection, row: AccountRow) -> None:
-        for table in (HOLDINGS, *DAY_TABLES, RUNS, ACCOUNTS):
+        for table in (HOLDINGS, *DAY_TABLES, *LEDGER_TABLES, RUNS, ACCOUNTS):
             connection.execute(delete(table).where(table.c.account_key == row.account_key))
 
 
 def _delete(connection: Connection, portfolio_id: str) -> None:
     keys = select(ACCOUNTS.c.account_key).where(ACCOUNTS.c.portfolio_id == portfolio_id)
-    for table in (HOLDINGS, *DAY_TABLES):
+    for table in (HOLDINGS, *DAY_TABLES, *LEDGER_TABLES):
         connection.execute(delete(table).where(table.c.account_key.in_(keys)))
     for table in (RUNS, ACCOUNTS, SECURITIES, PORTFOLIOS):
         connection.execute(delete(table).where(table.c.portfolio_id == portfolio_id))

@@ -14,6 +14,7 @@ from ibkit.store.migrations import (
     metrics_0002,
     portfolio_0001,
     portfolio_0002,
+    portfolio_0003,
     trades_0001,
     trades_0002,
     users_0001,
@@ -51,6 +52,7 @@ CONNECTIONS = (Migration(1, "connections, their sessions, their history", connec
 PORTFOLIO = (
     Migration(1, "portfolios, holdings, securities, syncs, answers as they came", portfolio_0001.upgrade),
     Migration(2, "daily snapshots of accounts, flows between them", portfolio_0002.upgrade),
+    Migration(3, "ledgers: statements, transactions, corrections, differences", portfolio_0003.upgrade),
 )
 RECORDS = {
     "trades": TRADES,

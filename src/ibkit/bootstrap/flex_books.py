@@ -1,0 +1,304 @@
+"""Flex statements into the books: from a file, or fetched with the token of the settings; by the clock once a day.
+
+    read whole → the account's own? → kept as it came → merged into its ledger → holdings, where no session tells them
+
+What cannot be read, or is of another account, changes nothing at all.
+Source: requirement FUT-08; docs/facts/accounts-and-portfolio.md §6.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import anyio.to_thread
+
+from ibkit.bootstrap.edge import edges
+from ibkit.bootstrap.tls import authority
+from ibkit.client.flex import FlexClient, open_flex_transport
+from ibkit.client.flex_statements import statements_of
+from ibkit.clock import Clock
+from ibkit.errors import ConfigError, CredentialsRejected, Effect, IbkitError, UnexpectedAnswer
+from ibkit.model import Account, AccountId
+from ibkit.portfolio.book import Link
+from ibkit.portfolio.picture import Picture, torn
+from ibkit.portfolio.ports import SyncOutcome
+from ibkit.portfolio.statements import StatementTold, gaps
+from ibkit.portfolio.told_holdings import newest_told, picture_of
+from ibkit.settings import Settings
+from ibkit.settings.addresses import is_loopback, parse_address
+from ibkit.store.ledgers import Kept
+from ibkit.trading.alerting.events import EventKind
+from ibkit.trading.alerting.incident import Happening
+from ibkit.wire.flex.answers import FLEX_URL
+
+if TYPE_CHECKING:
+    from ibkit.bootstrap.jobs import JobEngine
+    from ibkit.bootstrap.portfolios import PortfolioDesk
+    from ibkit.client.transport import Transport
+
+__all__ = ["LARGEST_STATEMENT", "FlexDesk", "FlexImport", "StatementSource"]
+
+log = logging.getLogger(__name__)
+
+LARGEST_STATEMENT: Final = 64 * 1024 * 1024
+"""Bytes of a file that is handed in. Our own bound; IBKR's longest period is a year."""
+REMIND_DAYS: Final = 30
+"""So long before FLEX_TOKEN ends people are told. A token lives a year at most (§6)."""
+_AT: Final = timedelta(hours=11)
+"""After midnight UTC, when the day before is fetched: early in the morning in New York. Our own choice."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlexImport:
+    """What came of a file for one account.
+
+    missing: what the query leaves out, and where it is switched on. unbooked: rows that no ledger is made of yet.
+    gaps: days between the account's statements that none tells of. outcome: where its holdings were written.
+    """
+
+    account_id: str
+    kept: Kept
+    first: date
+    last: date
+    missing: tuple[str, ...]
+    unbooked: tuple[str, ...]
+    gaps: tuple[tuple[date, date], ...]
+    outcome: SyncOutcome | None = None
+
+
+class StatementSource:
+    """The newest statement of an account as what a sync reads. Fits `portfolio.ports.Source`."""
+
+    def __init__(self, desk: PortfolioDesk, user_id: str, portfolio_id: str, account_name: str) -> None:
+        self._desk = desk
+        self._of = user_id, portfolio_id, account_name
+
+    async def logged_in_as(self) -> str:
+        return ""
+
+    async def accounts(self) -> tuple[Account, ...]:
+        return ()
+
+    async def picture(self, account_id: AccountId) -> Picture:
+        statements = await self._desk.ledgers.statements(*self._of)
+        told = newest_told(each for each in statements if each.account_id == account_id)
+        if told is None:
+            raise torn("no Flex statement tells positions and cash of it yet: import one, or fetch it")
+        raw = await self._desk.ledgers.raw(*self._of[:2], told.digest)
+        return picture_of(told, raw.body)
+
+
+class FlexDesk:
+    """clock: of the machine. tell: how people hear of a token that ends. Opens its connection when it first fetches."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        desk: PortfolioDesk,
+        clock: Clock,
+        *,
+        tell: Callable[[Happening], Awaitable[None]] | None = None,
+        client: FlexClient | None = None,
+    ) -> None:
+        self._settings = settings
+        self._desk = desk
+        self._clock = clock
+        self._tell = tell
+        self._client = client
+
+    async def aclose(self) -> None:
+        if self._client is not None:
+            await self._client.__aexit__(None, None, None)
+
+    # -- importing ----------------------------------------------------------------------------------------------------
+
+    async def take(self, user_id: str, portfolio_id: str, account_name: str, body: bytes) -> FlexImport:
+        """A file of statements into the ledger of an account. One by hand is connected to the IBKR account in it.
+
+        The file may tell of other accounts that this user has linked, and of no others. NotFound; UnexpectedAnswer
+        (E-FLEX-STATEMENT for what cannot be read, E-FLEX-ACCOUNT); ConfigError (E-CONFLICT). By none of them anything
+        is changed.
+        """
+        from ibkit.bootstrap.portfolios import STATEMENTS_ONLY
+
+        desk = self._desk
+        account = await desk.books.account(user_id, portfolio_id, account_name)
+        allowed: set[str] | None = None
+        if account.link is not None:
+            allowed = {each.link.account_id for each in await desk.books.linked(user_id)}
+        statements = await anyio.to_thread.run_sync(partial(statements_of, body, accounts=allowed))
+        account_id = account.link.account_id if account.link is not None else _only_one(statements)
+        own = tuple(each for each in statements if each.account_id == account_id)
+        if not own:
+            raise _of_another(statements[0].account_id)
+        if account.link is None:
+            link = Link(account_id=account_id, connection_id=STATEMENTS_ONLY, sync_enabled=False)
+            await desk.books.connect(user_id, portfolio_id, account_name, link, at=desk.clock.now())
+        kept = await desk.ledgers.keep(user_id, portfolio_id, account_name, body, own)
+        outcome = None
+        without_session = account.link is None or account.link.connection_id == STATEMENTS_ONLY
+        if without_session and any(each.tells_holdings for each in own):
+            outcome = await desk.sync_from_statements(user_id, portfolio_id, account_name)
+        there = await desk.ledgers.statements(user_id, portfolio_id, account_name)
+        return FlexImport(
+            account_id=account_id,
+            kept=kept,
+            first=min(each.first for each in own),
+            last=max(each.last for each in own),
+            missing=tuple(dict.fromkeys(line for each in own for line in each.missing)),
+            unbooked=tuple(dict.fromkeys(line for each in own for line in each.unbooked)),
+            gaps=tuple(gaps(there)),
+            outcome=outcome,
+        )
+
+    async def fetch(
+        self,
+        user_id: str,
+        portfolio_id: str,
+        account_name: str,
+        *,
+        first: date | None = None,
+        last: date | None = None,
+    ) -> FlexImport:
+        """The statement of the query of the settings, asked of IBKR, taken as a file is.
+
+        ConfigError (E-FLEX-TOKEN, E-CONFIG) where none is set; the errors of `FlexClient.fetch`, and of `take`.
+        """
+        await self._desk.books.account(user_id, portfolio_id, account_name)
+        body = await self._fetched(first, last)
+        return await self.take(user_id, portfolio_id, account_name, body)
+
+    async def _fetched(self, first: date | None, last: date | None) -> bytes:
+        query_id = self._settings.sync.flex_query_id
+        if query_id is None:
+            raise ConfigError(
+                "Setting missing: FLEX_QUERY_ID",
+                code="E-CONFIG",
+                remedy="Client Portal, Performance & Reports, Flex Queries: the number beside the query.",
+            )
+        try:
+            return (await self._flex().fetch(query_id, first=first, last=last)).body
+        except CredentialsRejected as error:
+            await self._told_of_token(f"IBKR refuses the Flex token: {error.details.get('reason', '')}".strip())
+            raise
+
+    def _flex(self) -> FlexClient:
+        if self._client is None:
+            token = self._settings.sync.flex_token
+            if token is None or self._settings.general.multi_user:
+                reason = (
+                    "none is set" if token is None else "with ENABLE_MULTI_USER a token of the settings is nobody's"
+                )
+                raise ConfigError(
+                    f"No Flex token can be used: {reason}",
+                    code="E-FLEX-TOKEN",
+                    remedy="Set FLEX_TOKEN and FLEX_QUERY_ID, or import the statement as a file.",
+                    details={"reason": reason},
+                )
+            address = self._settings.sync.flex_url or FLEX_URL
+            self._client = FlexClient(
+                token=token, transport=_transport(self._settings, address), base_url=address, clock=self._clock
+            )
+        return self._client
+
+    # -- by the clock -------------------------------------------------------------------------------------------------
+
+    @property
+    def is_set(self) -> bool:
+        sync = self._settings.sync
+        return sync.flex_token is not None and sync.flex_query_id is not None and not self._settings.general.multi_user
+
+    def register(self, engine: JobEngine) -> None:
+        """Once a day, in one process of all. Nothing where it is not set, or FLEX_DAILY=false."""
+        if self.is_set and self._settings.sync.flex_daily:
+            engine.every("flex-statements", timedelta(days=1), self.daily, offset=_AT)
+
+    async def daily(self, at: datetime) -> None:
+        """The statement once, into every linked account that it tells of. What fails is logged, and told by the token.
+
+        at: the beginning of the day's stretch.
+        """
+        await self.remind()
+        linked = await self._desk.books.linked()
+        if not linked:
+            return
+        try:
+            body = await self._fetched(None, None)
+        except IbkitError as error:
+            log.warning("the daily Flex statement could not be fetched", extra={"code": error.code})
+            return
+        for each in linked:
+            try:
+                taken = await self.take(each.user_id, each.portfolio_id, each.account, body)
+            except IbkitError as error:
+                log.warning("a Flex statement was not taken", extra={"code": error.code})
+                continue
+            log.info("a Flex statement was taken", extra={"added": len(taken.kept.added)})
+
+    async def remind(self) -> bool:
+        """Whether people were told that the token of the settings ends soon, or has ended."""
+        ends_on = self._settings.sync.flex_token_expires
+        if ends_on is None or not self.is_set:
+            return False
+        left = (ends_on - self._clock.now().date()).days
+        if left > REMIND_DAYS:
+            return False
+        when = f"ends on {ends_on}" if left >= 0 else f"ended on {ends_on}"
+        await self._told_of_token(f"The Flex token of FLEX_TOKEN {when}")
+        return True
+
+    async def _told_of_token(self, message: str) -> None:
+        if self._tell is None:
+            return
+        happening = Happening(
+            event=EventKind.CREDENTIAL_OLD,
+            subject="flex token",
+            message=message,
+            remedy="Make a new one: Client Portal, Performance & Reports, Flex Queries, Flex Web Service "
+            "Configuration. It ends the old one. Set FLEX_TOKEN and FLEX_TOKEN_EXPIRES.",
+            at=self._clock.now(),
+        )
+        try:
+            await self._tell(happening)
+        except IbkitError as error:  # what was asked for is what counts
+            log.warning("an alert could not be told", extra={"event": happening.event.value, "code": error.code})
+
+
+def _transport(settings: Settings, address: str) -> Transport:
+    given = edges().flex
+    if given is not None:
+        return given(settings)
+    ca = settings.oauth2.base_ca
+    if ca is not None and is_loopback(parse_address(address).host):
+        return open_flex_transport(address, ca=authority("IBKR_BASE_CA", ca))
+    return open_flex_transport(address)
+
+
+def _only_one(statements: Sequence[StatementTold]) -> str:
+    ids = sorted({each.account_id for each in statements})
+    if len(ids) > 1:
+        raise ConfigError(
+            f"Not possible as it stands: the statement is of several accounts ({', '.join(map(_masked, ids))})",
+            code="E-CONFLICT",
+            remedy="Connect each account of the portfolio first, or choose one account in the query.",
+        )
+    return ids[0]
+
+
+def _of_another(account_id: str) -> UnexpectedAnswer:
+    masked = _masked(account_id)
+    return UnexpectedAnswer(
+        f"The Flex statement is of another account: {masked}",
+        code="E-FLEX-ACCOUNT",
+        effect=Effect.NONE,
+        details={"account": masked},
+    )
+
+
+def _masked(account_id: str) -> str:
+    return f"{account_id[:2]}***{account_id[-2:]}"
