@@ -127,6 +127,7 @@ ROUTES: dict[str, Rule] = {
     "DELETE /portfolio/{portfolio_id}": Rule(TRADERS, "portfolio"),
     "POST /portfolio/{portfolio_id}/accounts": Rule(TRADERS, "portfolio"),
     "GET /portfolio/{portfolio_id}/analytics": Rule(SIGNED, "portfolio"),
+    "GET /portfolio/{portfolio_id}/report": Rule(SIGNED, "portfolio"),
     "GET /portfolio/{portfolio_id}/export": Rule(SIGNED, "portfolio"),
     "POST /portfolio/import": Rule(TRADERS),
     "GET /portfolio/{portfolio_id}/accounts/{name}": Rule(SIGNED, "portfolio"),

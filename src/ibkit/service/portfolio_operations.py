@@ -49,6 +49,7 @@ _FILE: Mapping[str, Any] = {
     "accounts": [{"name": "My IRA/1", "holdings": [{"symbol": "AAPL", "units": "1.5"}]}],
 }
 _FORM = query("format", {"enum": ["json", "yaml", "csv"], "default": "json"}, "Of the file.")
+_REPORT_FORM = query("format", {"enum": ["pdf", "html"], "default": "pdf"}, "Of the file.")
 _OF_TABLE = (
     query("name", {"type": "string", "minLength": 1, "maxLength": 200}, "Of the portfolio, for a table."),
     query("currency", {"type": "string", "pattern": "^[A-Za-z]{3,5}$", "default": "USD"}, "Its currency, for a table."),
@@ -125,6 +126,17 @@ PORTFOLIOS: tuple[Operation, ...] = (
         answers={200: AnalyticsInfo},
         errors=_READ,
         parameters=(_PORTFOLIO, *_OF_FIGURES),
+        also_under_api=True,
+    ),
+    Operation(
+        path=f"{_ONE}/report",
+        method="get",
+        name="portfolioReport",
+        summary="A report for people, of what is held now: PDF, or a page without scripts",
+        answers={200: None},
+        errors=(*_READ, 429),
+        parameters=(_PORTFOLIO, _REPORT_FORM, *_OF_FIGURES[1:]),
+        gives_file=("application/pdf", "text/html"),
         also_under_api=True,
     ),
     Operation(

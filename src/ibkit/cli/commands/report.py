@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = cyclopts.App(name="report", help="A report of a portfolio, as PDF or as a page for browsers.")
+app = cyclopts.App(name="report", help="A portfolio as a report: PDF, or a page for browsers.")
 
 
 @app.default
