@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import threading
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -376,3 +378,19 @@ def test_a_report_is_a_pdf_or_a_page_that_runs_nothing(service: Served) -> None:
         refused = ask(service, "GET", f"{at}?{query}")
         assert (refused.status, refused.json["errors"][0]["field"]) == (400, field), refused.raw
     assert ask(service, "GET", f"/portfolio/{'0' * 32}/report").status == 404
+
+
+@pytest.mark.requirement("FUT-05")
+def test_a_portfolio_goes_out_for_accountants(service: Served) -> None:
+    service.people.holders["bob"] = person(name="bob", role=Role.TRADER)
+    portfolio = made(service)
+    at = f"/portfolio/{portfolio['id']}/export"
+    text = ask(service, "GET", f"{at}?format=beancount")
+    assert (text.status, text.headers["content-type"]) == (200, "text/plain; charset=utf-8"), text.raw
+    assert text.headers["content-disposition"] == f'attachment; filename="portfolio-{portfolio["id"]}.beancount"'
+    assert b"open Assets:My-IRA-1:AAPL" in text.raw
+    packed = ask(service, "GET", f"{at}?format=portfolio-performance")
+    assert (packed.status, packed.headers["content-type"]) == (200, "application/zip"), packed.raw
+    assert packed.headers["content-disposition"] == f'attachment; filename="portfolio-{portfolio["id"]}.zip"'
+    with zipfile.ZipFile(io.BytesIO(packed.raw)) as found:
+        assert found.namelist() == ["portfolio-transactions.csv", "account-transactions.csv", "READ-ME.txt"]
