@@ -30,6 +30,7 @@ from ibkit.portfolio.ledger import Ledger, fold_ledger
 from ibkit.portfolio.ports import Claim, SyncOutcome
 from ibkit.portfolio.syncing import Syncer, check_user
 from ibkit.settings import Settings
+from ibkit.store.inbox import SqlInbox
 from ibkit.store.ledgers import SqlLedgers
 from ibkit.store.portfolio_days import SqlDays
 from ibkit.store.portfolio_syncs import SqlSyncs
@@ -66,11 +67,21 @@ class PortfolioDesk:
     syncs: SqlSyncs
     days: SqlDays
     ledgers: SqlLedgers
+    inbox: SqlInbox
     syncer: Syncer
     clock: Clock
 
     def new_id(self) -> str:
         return _new_id()
+
+    @property
+    def with_cash(self) -> bool:
+        """Whether holdings have cash among them."""
+        return self.syncer.with_cash
+
+    def is_without_session(self, link: Link) -> bool:
+        """Whether only statements tell of it."""
+        return link.connection_id == STATEMENTS_ONLY
 
     async def connect(
         self, user_id: str, portfolio_id: str, account_name: str, link: Link, ib: Core
@@ -98,7 +109,7 @@ class PortfolioDesk:
     ) -> SyncOutcome:
         """See `Syncer.sync`. NotFound for what is not theirs. One without a session is read from its statements."""
         account = await self.books.account(user_id, portfolio_id, account_name)
-        if account.link is not None and account.link.connection_id == STATEMENTS_ONLY:
+        if account.link is not None and self.is_without_session(account.link):
             return await self.sync_from_statements(user_id, portfolio_id, account_name)
         return await self.syncer.sync(portfolio_id, account_name, lambda link: IbkrSource(login_of(link)))
 
@@ -275,6 +286,9 @@ async def open_portfolios(
         )
         days = SqlDays(database, clock)
         ledgers = SqlLedgers(database, clock)
-        yield PortfolioDesk(books=books, syncs=syncs, days=days, ledgers=ledgers, syncer=syncer, clock=clock)
+        inbox = SqlInbox(database, clock, _new_id)
+        yield PortfolioDesk(
+            books=books, syncs=syncs, days=days, ledgers=ledgers, inbox=inbox, syncer=syncer, clock=clock
+        )
     finally:
         await database.close()

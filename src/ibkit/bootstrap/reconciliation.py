@@ -1,0 +1,162 @@
+"""The inbox of an account: what differs now, and how it is settled: a statement fetched, or a row booked by hand.
+
+What a person books is a payload like any other: who, when, why and what, kept as it was said, and never changed.
+Source: requirement FUT-08.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+from ibkit.errors import ConfigError
+from ibkit.portfolio.picture import RawPayload
+from ibkit.portfolio.reconciling import Difference, Fix, live_of, reconcile
+from ibkit.portfolio.transactions import Origin, RowSource, Transferred
+from ibkit.store.inbox import InboxItem
+
+if TYPE_CHECKING:
+    from ibkit.bootstrap.portfolios import PortfolioDesk
+
+__all__ = ["ADJUSTMENT", "Fetch", "accept_difference", "fix_difference", "inbox_of"]
+
+ADJUSTMENT: Final = "adjustment"
+"""`what` of a payload that a person booked, and the section of its row."""
+LONGEST_FETCH: Final = timedelta(days=364)
+"""A year, the longest period that is given with a request (wire/flex/answers.py)."""
+
+Fetch = Callable[[date, date], Awaitable[object]]
+"""Imports the statement of these days."""
+
+
+async def inbox_of(desk: PortfolioDesk, user_id: str, portfolio_id: str, account_name: str) -> tuple[InboxItem, ...]:
+    """Brought up to what differs now. An account by hand of which nothing was told has none. NotFound."""
+    account = await desk.books.account(user_id, portfolio_id, account_name)
+    told = await desk.ledgers.told(user_id, portfolio_id, account_name)
+    statements = await desk.ledgers.statements(user_id, portfolio_id, account_name)
+    live = None
+    link = account.link
+    if link is not None and link.last_sync is not None and not desk.is_without_session(link):
+        live = live_of(account.holdings, link.last_sync, with_cash=desk.with_cash)
+    nothing = not told.transactions and not statements and live is None
+    differences: Sequence[Difference] = ()
+    if not nothing:
+        differences = reconcile(statements, told.transactions, told.opening, live)
+    return await desk.inbox.bring_up(user_id, portfolio_id, account_name, differences)
+
+
+async def accept_difference(
+    desk: PortfolioDesk, user_id: str, portfolio_id: str, account_name: str, item_id: str, *, by: str, note: str = ""
+) -> InboxItem:
+    """It stays as it is. NotFound; ConfigError (E-CONFLICT) where it is none any more."""
+    await inbox_of(desk, user_id, portfolio_id, account_name)
+    return await desk.inbox.accept(user_id, portfolio_id, account_name, item_id, by=by, note=note)
+
+
+async def fix_difference(
+    desk: PortfolioDesk,
+    user_id: str,
+    portfolio_id: str,
+    account_name: str,
+    item_id: str,
+    *,
+    by: str,
+    note: str = "",
+    adjust: bool = False,
+    cost: Decimal | None = None,
+    fetch: Fetch | None = None,
+) -> tuple[InboxItem, ...]:
+    """Do what is proposed, and look again: what is left.
+
+    adjust: book it by hand whatever is proposed. cost: of what is booked, in its currency, all of it; that of the
+    statement by default. fetch: how a statement is got. NotFound; ConfigError (E-CONFLICT) where nothing of it can be
+    done from here; errors of `fetch`.
+    """
+    there = {each.item_id: each for each in await inbox_of(desk, user_id, portfolio_id, account_name)}
+    item = there.get(item_id) or await desk.inbox.one(user_id, portfolio_id, account_name, item_id)
+    if item_id not in there:
+        raise _conflict("that difference is none any more", "Nothing was changed.")
+    found = item.difference
+    if adjust or found.fix is Fix.BOOK:
+        await _book(desk, user_id, portfolio_id, account_name, found, by=by, note=note, cost=cost)
+    elif found.fix is Fix.FETCH and fetch is not None:
+        last = found.last or found.day
+        first = found.first or last - LONGEST_FETCH
+        await fetch(max(first, last - LONGEST_FETCH), last)
+    elif found.fix is Fix.ADJUST:
+        raise _conflict(
+            f"the proposal is a booking by hand of {found.amount:f}", "Say so (adjust), or accept the difference."
+        )
+    else:
+        raise _conflict(f"{found.why}: it is not mended from here", _REMEDIES[found.fix])
+    return await inbox_of(desk, user_id, portfolio_id, account_name)
+
+
+_REMEDIES: Final = {
+    Fix.SWITCH_ON: "Switch the section on: Client Portal, Performance & Reports, Flex Queries; then import the "
+    "statement of these days again.",
+    Fix.WAIT: "The next statement tells it. Look again then, or book it by hand (adjust).",
+    Fix.FETCH: "Import the statement of these days as a file, or set FLEX_TOKEN and FLEX_QUERY_ID.",
+    Fix.BOOK: "",
+    Fix.ADJUST: "",
+}
+
+
+async def _book(
+    desk: PortfolioDesk,
+    user_id: str,
+    portfolio_id: str,
+    account_name: str,
+    found: Difference,
+    *,
+    by: str,
+    note: str,
+    cost: Decimal | None,
+) -> None:
+    """What the ledger lacks, as of the difference's own day."""
+    told = await desk.ledgers.told(user_id, portfolio_id, account_name)
+    worth = cost if cost is not None else found.cost
+    said = {
+        "account": told.account_id,
+        "booked_by": by,
+        "booked_at": desk.clock.now().isoformat(),
+        "why": note or found.why,
+        "cause": found.cause.value,
+        "against": found.against.value,
+        "told": f"{found.told:f}",
+        "ours": f"{found.ours:f}",
+        "amount": f"{found.amount:f}",
+        "currency": found.currency,
+        "conid": None if found.listed is None else found.listed.conid,
+        "cost": None if worth is None else f"{worth:f}",
+        "day": found.day.isoformat(),
+    }
+    payload = RawPayload(what=ADJUSTMENT, body=json.dumps(said, indent=1, ensure_ascii=False).encode())
+
+    def booking(digest: str) -> list[Transferred]:
+        return [
+            Transferred(
+                account_id=told.account_id,
+                ids=(f"booked:{digest}",),
+                at=found.at,
+                day=found.day,
+                booked_on=found.day,
+                origin=Origin.PERSON,
+                source=RowSource(digest=digest, section=ADJUSTMENT),
+                listed=found.listed,
+                quantity=found.amount if found.listed is not None else Decimal(0),
+                cost=worth or Decimal(0) if found.listed is not None else Decimal(0),
+                currency=found.currency,
+                cash=Decimal(0) if found.listed is not None else found.amount,
+                description=note or found.why,
+            )
+        ]
+
+    await desk.ledgers.book(user_id, portfolio_id, account_name, payload, booking)
+
+
+def _conflict(why: str, remedy: str) -> ConfigError:
+    return ConfigError(f"Not possible as it stands: {why}", code="E-CONFLICT", remedy=remedy)

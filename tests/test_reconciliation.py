@@ -1,0 +1,230 @@
+"""The inbox of differences: each has its cause and what to do, and goes when there is none any more."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from ibkit.bootstrap.reconciliation import accept_difference, fix_difference, inbox_of
+from ibkit.errors import IbkitError
+from ibkit.portfolio.ledger import Opening
+from ibkit.portfolio.reconciling import Against, Cause, Fix, Live, reconcile
+from ibkit.portfolio.statements import CashTold, PositionTold, StatementTold
+from ibkit.portfolio.transactions import Listed, Origin, RowSource, Traded
+from ibkit.store.inbox import InboxItem, InboxState
+from ledger_lives import body_of, event, trade
+from test_flex_books import NAME, Room, room
+
+SPY = 756733
+DAY = timedelta(days=1)
+
+
+async def inbox(found: Room) -> tuple[InboxItem, ...]:
+    return await inbox_of(found.desk, "ada", found.portfolio_id, NAME)
+
+
+async def fix(found: Room, item: InboxItem, **given: Any) -> tuple[InboxItem, ...]:
+    return await fix_difference(found.desk, "ada", found.portfolio_id, NAME, item.item_id, by="ada", **given)
+
+
+@pytest.mark.anyio
+@pytest.mark.requirement("FUT-08")
+async def test_what_was_held_before_the_first_statement_is_booked_with_its_cost(tmp_path: Path) -> None:
+    async with room(tmp_path) as found:
+        sim = found.sim
+        assert await inbox(found) == ()
+        trade(sim, 100)
+        sim.simulator.advance((3 * DAY).total_seconds())
+        event(sim, event="dividend", symbol="SPY", per_share="1.00", tax_pct="15")
+        first = sim.now.date()
+        await found.take(body_of(sim, first=first))
+        (item,) = await inbox(found)
+        told = item.difference
+        assert (told.cause, told.fix, told.amount) == (Cause.UNKNOWN_OPENING, Fix.BOOK, 100)
+        assert told.day == first - DAY
+        assert await fix(found, item, note="bought elsewhere") == ()
+        ledger = await found.ledger()
+        assert (ledger.held[SPY].quantity, ledger.held[SPY].cost) == (100, told.cost)
+        assert ledger.cash["USD"] == sim.book.cash
+        (booked,) = (each for each in ledger.transactions if each.origin is Origin.PERSON)
+        raw = await found.desk.ledgers.raw("ada", found.portfolio_id, booked.source.digest)
+        said = json.loads(raw.body)
+        assert (said["booked_by"], said["why"], said["amount"]) == ("ada", "bought elsewhere", "100")
+        (over,) = await found.desk.inbox.items("ada", found.portfolio_id, NAME, resolved=True)
+        assert (over.item_id, over.state) == (item.item_id, InboxState.RESOLVED)
+        with pytest.raises(IbkitError) as caught:
+            await fix(found, item)
+        assert caught.value.code == "E-CONFLICT"
+
+
+@pytest.mark.anyio
+@pytest.mark.requirement("FUT-08")
+async def test_a_gap_is_named_and_its_statement_fetched(tmp_path: Path) -> None:
+    async with room(tmp_path) as found:
+        sim = found.sim
+        start = sim.now.date()
+        trade(sim, 100)
+        sim.simulator.advance((3 * DAY).total_seconds())
+        trade(sim, -40, "610.00")
+        middle = sim.now.date()
+        sim.simulator.advance((2 * DAY).total_seconds())
+        await found.take(body_of(sim, last=start))
+        await found.take(body_of(sim, first=sim.now.date()))
+        items = await inbox(found)
+        assert {each.difference.cause for each in items} == {Cause.GAP}
+        assert {each.difference.subject for each in items} == {"statement cash USD", f"statement position {SPY}"}
+        told = items[0].difference
+        assert told.first is not None
+        assert told.last is not None
+        assert told.first <= middle <= told.last
+
+        async def fetch(first: date, last: date) -> None:
+            await found.take(body_of(sim, first=first, last=last))
+
+        with pytest.raises(IbkitError) as caught:
+            await fix(found, items[0])  # there is nothing to fetch with
+        assert "Import the statement" in str(caught.value.remedy)
+        assert await fix(found, items[0], fetch=fetch) == ()
+
+
+@pytest.mark.anyio
+@pytest.mark.requirement("FUT-08")
+async def test_a_missing_section_is_named_until_it_is_told(tmp_path: Path) -> None:
+    async with room(tmp_path) as found:
+        sim = found.sim
+        trade(sim, 100)
+        event(sim, event="dividend", symbol="SPY", per_share="1.00", tax_pct="15")
+        body = body_of(sim)
+        await found.take(re.sub(rb"(?s)<CashTransactions>.*?</CashTransactions>", b"", body))
+        (item,) = await inbox(found)
+        told = item.difference
+        assert (told.cause, told.fix, told.amount) == (Cause.MISSING_SECTION, Fix.SWITCH_ON, 85)
+        assert "CashTransactions" in told.why
+        with pytest.raises(IbkitError) as caught:
+            await fix(found, item)
+        assert "Switch the section on" in str(caught.value.remedy)
+        await found.take(body)
+        assert await inbox(found) == ()
+
+
+@pytest.mark.anyio
+@pytest.mark.requirement("FUT-08")
+async def test_what_is_accepted_stays_so_until_it_differs_by_another_amount(tmp_path: Path) -> None:
+    async with room(tmp_path) as found:
+        sim = found.sim
+        trade(sim, 100)
+        event(sim, event="fee", account=sim.account, amount=-10)
+
+        def without(body: bytes) -> bytes:
+            return re.sub(rb'<CashTransaction [^>]*type="Other Fees"[^>]*/>\s*', b"", body)
+
+        await found.take(without(body_of(sim)))
+        (item,) = await inbox(found)
+        assert (item.difference.cause, item.difference.fix, item.difference.amount) == (Cause.UNKNOWN, Fix.ADJUST, -10)
+        with pytest.raises(IbkitError) as caught:
+            await fix(found, item)
+        assert "adjust" in str(caught.value.remedy)
+        done = await accept_difference(found.desk, "ada", found.portfolio_id, NAME, item.item_id, by="ada", note="old")
+        assert (done.state, done.settled_by, done.note) == (InboxState.ACCEPTED, "ada", "old")
+        assert [each.state for each in await inbox(found)] == [InboxState.ACCEPTED]
+        sim.simulator.advance(DAY.total_seconds())
+        event(sim, event="fee", account=sim.account, amount=-5)
+        await found.take(without(body_of(sim)))
+        (item,) = await inbox(found)
+        assert (item.state, item.difference.amount) == (InboxState.OPEN, -15)
+        assert await fix(found, item, adjust=True) == ()
+        assert (await found.ledger()).cash["USD"] == sim.book.cash
+
+
+# -- causes of what is held live ----------------------------------------------------------------------------------
+
+STOCK = Listed(conid=1, symbol="X", asset_class="STK", currency="USD")
+LAST = date(2026, 11, 19)
+AT = datetime(2026, 11, 19, 15, 0, tzinfo=ZoneInfo("America/New_York"))
+WHOLE = frozenset(
+    {"OpenPositions", "CashReport", "Trades", "CashTransactions", "CorporateActions", "OptionEAE", "Transfers"}
+)
+
+
+def told(*, quantity: str = "10", cash: str = "100", currency: str = "USD") -> StatementTold:
+    return StatementTold(
+        account_id="U1",
+        origin=Origin.ACTIVITY,
+        digest="d",
+        number=0,
+        first=LAST,
+        last=LAST,
+        cash=(CashTold(currency=currency, starting=Decimal(1100), ending=Decimal(cash)),),
+        positions=(PositionTold(listed=STOCK, quantity=Decimal(quantity)),),
+        sections=WHOLE,
+    )
+
+
+def bought(commission: str | None = "0", *, day: date = LAST) -> Traded:
+    return Traded(
+        account_id="U1",
+        ids=(f"exec:{day}",),
+        at=AT,
+        day=day,
+        booked_on=day,
+        source=RowSource(digest="d"),
+        listed=STOCK,
+        quantity=Decimal(10),
+        price=Decimal(100),
+        proceeds=Decimal(-1000),
+        commission=None if commission is None else Decimal(commission),
+        origin=Origin.LIVE if commission is None else Origin.ACTIVITY,
+    )
+
+
+OPENING = Opening(cash={"USD": Decimal(1100)})
+
+
+def causes(live: Live, *trades: Traded, opening: Opening = OPENING) -> list[tuple[str, Cause, Fix]]:
+    found = reconcile([told()], trades or [bought()], opening, live)
+    assert all(each.against is Against.LIVE for each in found)
+    return [(each.subject, each.cause, each.fix) for each in found]
+
+
+def live(quantity: str = "10", *, days: int = 0, **cash: str) -> Live:
+    amounts = {currency: Decimal(amount) for currency, amount in ({"USD": "100"} | cash).items()}
+    return Live(at=AT + days * DAY, quantities={1: Decimal(quantity)}, cash=amounts, listed={1: STOCK})
+
+
+@pytest.mark.requirement("FUT-08")
+def test_causes_of_what_differs_from_what_is_held_live() -> None:
+    assert causes(live()) == []
+    assert causes(live(USD="100.004")) == [], "less than half a cent"
+    assert causes(live("12", days=1)) == [("live position 1", Cause.TIMING, Fix.FETCH)]
+    assert causes(live("12")) == [("live position 1", Cause.UNKNOWN, Fix.ADJUST)]
+    assert causes(live("20", days=1)) == [("live position 1", Cause.CORPORATE_ACTION, Fix.ADJUST)]
+    assert causes(live(USD="90", days=1)) == [("live cash USD", Cause.TIMING, Fix.FETCH)]
+    swapped = causes(live(USD="90", EUR="9", days=1))
+    assert swapped == [("live cash EUR", Cause.CONVERSION, Fix.FETCH), ("live cash USD", Cause.CONVERSION, Fix.FETCH)]
+    later = bought(None, day=LAST + DAY)
+    waiting = causes(live("20", USD="-901", days=1), bought(), later)
+    assert waiting == [("live cash USD", Cause.COMMISSION, Fix.WAIT)]
+    without = Live(at=AT, quantities={1: Decimal(10)}, cash=None)
+    assert causes(without) == [], "cash is not among the holdings"
+
+
+@pytest.mark.requirement("FUT-08")
+def test_without_any_statement_the_opening_is_not_known() -> None:
+    found = reconcile([], [], Opening(), live())
+    assert [(each.subject, each.cause, each.fix, each.last) for each in found] == [
+        ("live position 1", Cause.UNKNOWN_OPENING, Fix.FETCH, LAST),
+        ("live cash USD", Cause.UNKNOWN_OPENING, Fix.FETCH, LAST),
+    ]
+
+
+@pytest.mark.requirement("FUT-08")
+def test_cash_of_a_currency_that_no_statement_opens() -> None:
+    (found,) = reconcile([told(currency="EUR", cash="7", quantity="0")], [], Opening(), None)
+    assert (found.cause, found.fix, found.amount) == (Cause.UNKNOWN_OPENING, Fix.ADJUST, 7)
