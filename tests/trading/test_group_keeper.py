@@ -56,6 +56,7 @@ class Door:
         self.desk = desk
         self.seen = {}
         self.cancelled, self.submitted, self.waited, self.closed = [], [], [], []
+        self.refreshed_at = []
         self.refuses = None
         self.after_cancel = {"state": IntentState.CANCELLED}
         self.closing = {"state": IntentState.FILLED, "average_price": Decimal("628.50"), "order_id": OrderId("1009")}
@@ -70,7 +71,9 @@ class Door:
         self.closed.append((kind, subject))
 
     async def refreshed(self, intent):
-        return self.seen.get(intent.intent_id, intent)
+        self.refreshed_at.append(intent.version)
+        known = {"mended": intent.mended, "grouped": intent.grouped, "legs": intent.legs, "version": intent.version}
+        return dataclasses.replace(self.seen.get(intent.intent_id, intent), **known)
 
     async def cancel_rest(self, intent):
         self.cancelled.append(intent.order_id)
@@ -352,6 +355,42 @@ async def test_a_parent_that_has_ended_is_not_cancelled(desk):
 
     assert not desk.door.cancelled
     assert settled.mended
+
+
+async def test_a_fill_that_could_not_be_written_down_is_no_ground_for_what_is_stored(desk):
+    """Else it would be stored as filled with nothing filled, and nobody would look again."""
+    no_profit = (LegAck(1, None, OrderStatus.INACTIVE, "no"), LegAck(2, OrderId("1002"), OrderStatus.PRE_SUBMITTED))
+    written = broken(legs=no_profit)
+    filled = dataclasses.replace(written, state=IntentState.FILLED, filled=Decimal(10))
+    desk.door.seen[REF] = filled
+    settled = await desk.settle(written)
+
+    stored = desk.journal.intents[REF]
+    assert (stored.state, stored.filled, stored.mended) == (IntentState.ACKED, 0, "10 filled; its stop stands")
+    assert desk.door.refreshed_at == [written.version, stored.version]
+    assert (settled.state, settled.filled, settled.mended) == (IntentState.FILLED, 10, stored.mended)
+
+
+async def test_nor_is_it_for_the_orders_of_its_group(desk):
+    desk.by_number = {"1002": child(PROFIT, "1002"), "1003": child(STOP, "1003")}
+    written = bracket()
+    desk.journal.intents[REF], desk.journal.log[REF] = written, []
+    settled = await desk.keeper.settle(dataclasses.replace(written, state=IntentState.FILLED, filled=Decimal(10)))
+
+    stored = desk.journal.intents[REF]
+    assert (stored.state, stored.filled, stored.grouped) == (IntentState.ACKED, 0, True)
+    assert desk.door.refreshed_at == [stored.version]
+    assert settled.grouped
+
+
+async def test_what_another_process_has_settled_meanwhile_is_left_alone(desk):
+    desk.by_number = {"1002": child(PROFIT, "1002"), "1003": child(STOP, "1003")}
+    grouped = bracket(grouped=True)
+    mended = broken(mended="before")
+    for there, ours in ((grouped, bracket()), (mended, broken(state=IntentState.CANCELLED))):
+        desk.journal.intents[REF], desk.journal.log[REF] = there, []
+        assert await desk.keeper.settle(ours) == there
+        assert not desk.log
 
 
 async def test_a_parent_that_still_works_after_its_cancel_is_due_yet(desk):

@@ -114,7 +114,12 @@ class GroupKeeper:
         now = self.clock.now()
         grouped = Grouped(at=now, legs=known)
         rows_of_legs = tuple(leg_of(intent, leg, at=now) for leg in known if leg.order_id is not None)
-        stored = await self.journal.append(intent, grouped, alert=self._alert(intent, known), legs=rows_of_legs)
+        written = await self._written(intent)
+        if not written.group_open:
+            return written
+        stored = await self.journal.append(written, grouped, alert=self._alert(intent, known), legs=rows_of_legs)
+        if stored.state is not intent.state:
+            stored = await self.door.refreshed(stored)
         for leg in () if dead else stored.broken:
             self._tell(StepKind.CRITICAL, f"{_name(stored, leg)}: {leg.text}", ref=stored.ref)
         if not stored.broken:
@@ -183,7 +188,16 @@ class GroupKeeper:
         self._tell(StepKind.CANCEL, note, ref=intent.ref)
         alert = self._alert(intent, intent.legs)
         told = None if alert is None else dataclasses.replace(alert, message=f"{alert.message}; {note}")
-        return await self.journal.append(intent, Mended(at=self.clock.now(), note=note), alert=told)
+        written = await self._written(intent)
+        if not written.mend_due:
+            return written
+        stored = await self.journal.append(written, Mended(at=self.clock.now(), note=note), alert=told)
+        return await self.door.refreshed(stored)
+
+    async def _written(self, intent: Intent) -> Intent:
+        """As the journal has it. A fill that was seen and could not be written down is in no event: what is built upon
+        it would be stored as filled, so that nobody looks again, with nothing filled."""
+        return await self.journal.get(intent.intent_id) or intent
 
     async def _rest_cancelled(self, intent: Intent) -> Intent:
         intent = await self.door.refreshed(intent)
