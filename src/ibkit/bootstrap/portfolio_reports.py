@@ -14,6 +14,7 @@ from ibkit.errors import ConfigError
 from ibkit.portfolio.report.making import report_of
 from ibkit.portfolio.report.material import Material
 from ibkit.portfolio.report.parts import Report
+from ibkit.store.inbox import InboxState
 
 if TYPE_CHECKING:
     from ibkit.bootstrap.portfolios import PortfolioDesk
@@ -43,6 +44,11 @@ async def report_now(
     )
     portfolio = await desk.books.get(user_id, portfolio_id)
     ledgers, without = await ledgers_of(desk, user_id, portfolio)
+    differences = {}
+    for name in ledgers:
+        items = await desk.inbox.items(user_id, portfolio_id, name)
+        if items:  # reconciled once: what was accepted since is no difference
+            differences[name] = [each.difference for each in items if each.state is InboxState.OPEN]
     material = Material(
         portfolio=portfolio,
         figures=figures,
@@ -53,6 +59,7 @@ async def report_now(
         benchmark_name=benchmark_name,
         ledgers=ledgers,
         without_ledger=without,
+        open_differences=differences,
     )
     return await anyio.to_thread.run_sync(partial(report_of, material))
 

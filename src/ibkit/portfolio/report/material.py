@@ -10,6 +10,7 @@ from decimal import Decimal
 from ibkit.portfolio.analytics.figures import Analytics
 from ibkit.portfolio.book import Portfolio
 from ibkit.portfolio.ledger import Ledger
+from ibkit.portfolio.reconciling import Difference
 
 __all__ = ["Material"]
 
@@ -18,7 +19,8 @@ __all__ = ["Material"]
 class Material:
     """ledgers: by account's name. without_ledger: the other accounts, and why there is none.
 
-    since, until: the days asked for, None for all there are. open_differences: what nobody has settled, a line each.
+    since, until: the days asked for, None for all there are. open_differences: by account's name, what nobody has
+    settled; of an account that is not in it, the ledger is compared with what is held.
     """
 
     portfolio: Portfolio
@@ -30,7 +32,7 @@ class Material:
     benchmark_name: str = "Benchmark"
     ledgers: Mapping[str, Ledger] = field(default_factory=dict)
     without_ledger: Mapping[str, str] = field(default_factory=dict)
-    open_differences: Sequence[str] = ()
+    open_differences: Mapping[str, Sequence[Difference]] = field(default_factory=dict)
 
     @property
     def rates(self) -> Mapping[str, Decimal]:

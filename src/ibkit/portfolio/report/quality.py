@@ -9,6 +9,7 @@ from typing import Final
 
 from ibkit.portfolio.book import PortfolioAccount, SyncStatus
 from ibkit.portfolio.ledger import Ledger
+from ibkit.portfolio.reconciling import Against
 from ibkit.portfolio.report.material import Material
 from ibkit.portfolio.report.parts import Block, Column, Notes, Table
 from ibkit.portfolio.report.words import DASH, units
@@ -40,6 +41,7 @@ _WORDS: Final = {
     "performance.volatility": "Volatility",
     "performance.benchmark": "Benchmark",
 }
+_TELLERS: Final = {Against.STATEMENT: "the statement", Against.LIVE: "the account"}
 _FROM_LEDGERS: Final = frozenset({"income"})
 
 
@@ -55,7 +57,7 @@ def quality_of(material: Material) -> tuple[Block, ...]:
         _accounts(material),
         Table(title="Not known", columns=two, rows=unknown, empty="All figures are known."),
     ]
-    differ = [*material.open_differences, *_differences(material)]
+    differ = list(_differences(material))
     if differ:
         rest = len(differ) - MOST_DIFFERENCES
         lines = (*differ[:MOST_DIFFERENCES], *((f"and {rest} more",) if rest > 0 else ()))
@@ -92,14 +94,19 @@ def _standing(material: Material, account: PortfolioAccount) -> tuple[str, str, 
 
 
 def _differences(material: Material) -> Iterator[str]:
-    """Of what the ledger of an account adds up to, and what the account holds."""
+    for name, found in material.open_differences.items():
+        for each in found:
+            what = f"cash in {each.currency}" if each.listed is None else each.listed.symbol
+            told = f"the ledger says {units(each.ours)}, {_TELLERS[each.against]} {units(each.told)}"
+            yield f"{name}: {what}: {told} ({each.day}). Cause: {each.cause.value}: {each.why}"
     for name, ledger in material.ledgers.items():
         account = material.portfolio.account(name)
-        if account is not None:
+        if account is not None and name not in material.open_differences:
             yield from _between(account, ledger)
 
 
 def _between(account: PortfolioAccount, ledger: Ledger) -> Iterator[str]:
+    """Of what the ledger adds up to, and what the account holds."""
     held: dict[int, Decimal] = {}
     names: dict[int, str] = {}
     for each in account.holdings:
