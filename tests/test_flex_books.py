@@ -7,7 +7,7 @@ import sqlite3
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -19,9 +19,11 @@ from desks import Desk
 from ibkit.bootstrap import Edges, using
 from ibkit.bootstrap.flex_books import FlexDesk
 from ibkit.bootstrap.portfolios import STATEMENTS_ONLY, PortfolioDesk, open_portfolios
+from ibkit.client.flex_statements import statements_of
 from ibkit.errors import IbkitError
 from ibkit.portfolio.book import HoldingSource, Link, PortfolioAccount, SyncStatus
-from ibkit.portfolio.transactions import Origin
+from ibkit.portfolio.statements import flows_of
+from ibkit.portfolio.transactions import Origin, Transferred
 from ibkit.sim.flex.service import FLEX_PATH
 from ibkit.sim.serving.inprocess import CLOUD_URL
 from ibkit.trading.alerting.events import EventKind
@@ -258,3 +260,51 @@ async def test_without_a_token_or_a_query_it_says_what_to_set(tmp_path: Path) ->
                 await found.flex.fetch("ada", found.portfolio_id, NAME)
             assert caught.value.code == code
             await found.flex.daily(found.sim.now)  # nothing to do, and no error
+
+
+@pytest.mark.requirement("FUT-05")
+async def test_income_and_payments_of_the_figures_come_from_statements(tmp_path: Path) -> None:
+    async with room(tmp_path) as found:
+        sim = found.sim
+        start = sim.now.date()
+        trade(sim, 100)
+        event(sim, event="deposit", account=sim.account, amount=5000)
+        sim.simulator.advance(timedelta(days=3).total_seconds())
+        event(sim, event="dividend", symbol="SPY", per_share="1.00", tax_pct="15")
+        event(sim, event="deposit", account=sim.account, amount=-200)
+        event(sim, event="fee", account=sim.account, amount=-10)
+
+        async def figures(**given: Any) -> Any:
+            return await found.desk.figures("ada", found.portfolio_id, **given)
+
+        assert (await figures()).income is None
+        await found.take(body_of(sim))
+        assert (await figures()).income == {"dividend": 100, "withholding tax": -15}
+        assert (await figures(since=start, until=start)).income == {}
+        assert (await figures(since=start - timedelta(days=9))).income is None, "of these days nothing is told"
+        flows = (await found.desk.days.worths("ada", found.portfolio_id, start, sim.now.date()))[NAME][1]
+        assert flows.known == ((start, sim.now.date()),)
+        assert sorted(flows.amounts.values()) == [-200, 5000]
+
+
+@pytest.mark.requirement("FUT-05")
+async def test_what_a_transferred_holding_was_worth_is_not_guessed(tmp_path: Path) -> None:
+    async with room(tmp_path) as found:
+        sim = found.sim
+        trade(sim, 100)
+        (told,) = statements_of(body_of(sim))
+        assert flows_of(told) == {}
+        moved = Transferred(
+            account_id=sim.account,
+            ids=("transfer-tx:1",),
+            at=sim.now,
+            day=told.last,
+            booked_on=told.last,
+            source=told.transactions[0].source,
+            currency="USD",
+            cash=Decimal(50),
+        )
+        assert flows_of(replace(told, transactions=(moved,))) == {told.last: 50}
+        assert flows_of(replace(told, transactions=(replace(moved, quantity=Decimal(5)),))) is None
+        assert flows_of(replace(told, transactions=(replace(moved, currency="EUR"),))) is None
+        assert flows_of(replace(told, sections=told.sections - {"Transfers"})) is None

@@ -56,6 +56,7 @@ async def test_a_statement_in_the_books_is_income_and_results_in_the_report(tmp_
         assert income["fee", "USD"] == "−4.50"
         assert income["dividend", "USD"] == "+60.00"
         assert income["withholding tax", "USD"] == "−9.00"
+        assert "Something may lack" not in str(notes(report, "Income"))
         (sold,) = table(report, "Realised results").rows
         assert (sold[0], sold[1]) == ("SPY", "40")
         assert sold[3] == f"+{ledger.realized()['USD']:,.2f}"

@@ -418,3 +418,40 @@ async def test_settings_of_a_link_are_changed_and_an_account_by_hand_has_none(ro
     with pytest.raises((TradingError, ConfigError)) as caught:
         await room.books.configure("ada", there.portfolio_id, NAME, {"sync_enabled": True}, at=NOW)
     assert caught.value.code == "E-NOT-CONNECTED"
+
+
+@pytest.mark.requirement("SYN-06")
+async def test_old_syncs_and_their_answers_go_and_what_is_pointed_to_stays(room: Room) -> None:
+    there = await made(room, link=LINK)
+    syncs = SqlSyncs(room.database, room.clock, new_id, keep=timedelta(days=30))
+
+    async def sync(day: int, quantity: str, body: bytes, other: str = "5") -> str:
+        async with room.held(there.portfolio_id, NAME) as claim:
+            raw = (RawPayload(what="positions", body=body), RawPayload(what="ledger", body=b"always the same"))
+            held = (make_position("A", quantity, conid=1), make_position("B", other, conid=2))
+            picture = make_picture(*held, taken_at=NOW + timedelta(days=day), raw=raw)
+            return (await syncs.synced(claim, picture, with_cash=False)).run_id
+
+    async def kept(run_id: str) -> bool:
+        try:
+            return bool(await syncs.raw_of("ada", there.portfolio_id, run_id))
+        except NotFound:
+            return False
+
+    bodies = text(f"SELECT count(*) FROM {SCHEMA + '.' if room.on_server else ''}raw_payloads")
+
+    async def answers() -> int:
+        return int(await room.database.read(lambda connection: connection.execute(bodies).scalar_one()))
+
+    first = await sync(0, "1", b"one")
+    second = await sync(1, "2", b"two")
+    third = await sync(30, "3", b"three")
+    assert [await kept(each) for each in (first, second, third)] == [True, True, True]
+    assert await answers() == 4
+    fourth = await sync(33, "4", b"four")
+    # The first told of B as it still is: it stays.
+    assert [await kept(each) for each in (first, second, third, fourth)] == [True, False, True, True]
+    assert await answers() == 4, "the answer that later syncs read as well is kept"
+    await sync(34, "4", b"five", other="6")
+    assert [await kept(each) for each in (first, third, fourth)] == [False, True, True]
+    assert await answers() == 4

@@ -129,6 +129,18 @@ ROUTES: dict[str, Rule] = {
     "GET /portfolio/{portfolio_id}/analytics": Rule(SIGNED, "portfolio"),
     "GET /portfolio/{portfolio_id}/report": Rule(SIGNED, "portfolio"),
     "GET /portfolio/{portfolio_id}/export": Rule(SIGNED, "portfolio"),
+    "GET /portfolio/{portfolio_id}/transactions": Rule(SIGNED, "portfolio"),
+    "GET /portfolio/{portfolio_id}/lots": Rule(SIGNED, "portfolio"),
+    "GET /portfolio/{portfolio_id}/income": Rule(SIGNED, "portfolio"),
+    "GET /portfolio/{portfolio_id}/ledger": Rule(SIGNED, "portfolio"),
+    "GET /portfolio/{portfolio_id}/raw/{digest}": Rule(SIGNED, "portfolio"),
+    "GET /portfolio/{portfolio_id}/raw/{digest}/row": Rule(SIGNED, "portfolio"),
+    "GET /portfolio/{portfolio_id}/inbox": Rule(SIGNED, "portfolio"),
+    "POST /portfolio/{portfolio_id}/inbox/{item_id}/accept": Rule(TRADERS, "portfolio"),
+    "POST /portfolio/{portfolio_id}/inbox/{item_id}/fix": Rule(TRADERS, "portfolio"),
+    "GET /portfolio/{portfolio_id}/accounts/{name}/flex": Rule(SIGNED, "portfolio"),
+    "POST /portfolio/{portfolio_id}/accounts/{name}/flex": Rule(TRADERS, "portfolio"),
+    "POST /portfolio/{portfolio_id}/accounts/{name}/flex/fetch": Rule(TRADERS, "portfolio"),
     "POST /portfolio/import": Rule(TRADERS),
     "GET /portfolio/{portfolio_id}/accounts/{name}": Rule(SIGNED, "portfolio"),
     "PUT /portfolio/{portfolio_id}/accounts/{name}": Rule(TRADERS, "portfolio"),
@@ -235,7 +247,7 @@ def request_of(name: str, *, thing_id: str = "") -> tuple[str, str, Any]:
     method, _, path = name.partition(" ")
     if "{" in path:
         first, _, rest = path.partition("{")
-        path = first + thing_id + rest.partition("}")[2].replace("{name}", "Savings")
+        path = first + thing_id + rest.partition("}")[2].replace("{name}", "Savings").replace("{digest}", "0" * 64)
     if name in ("POST /broker-order", "POST /broker-order/preview"):
         return method, path, {**ORDER, "dry_run": name == "POST /broker-order"}
     if name == "POST /api/keys":

@@ -36,6 +36,11 @@ def test_every_setting_of_the_requirements_is_there(shared: Path) -> None:
         "ENCRYPTION_KMS_KEY_ID",
         "ENCRYPTION_KMS_REGION",
         "ENCRYPTION_SECRET_COMMAND",
+        "FLEX_DAILY",
+        "FLEX_QUERY_ID",
+        "FLEX_TOKEN",
+        "FLEX_TOKEN_EXPIRES",
+        "FLEX_URL",
         "IBKR_GATEWAYS_FOR_USERS",
         "IBKIT_STATE_DIR",
         "IB_KEY_PASSPHRASE",
@@ -43,6 +48,7 @@ def test_every_setting_of_the_requirements_is_there(shared: Path) -> None:
         "LOG_FILE_MB",
         "LOG_FORMAT",
         "IBKR_PRIVATE_KEY_PASSPHRASE",
+        "SYNC_RAW_DAYS",
         "WATCH_ALL_SHORTS",
     }
 

@@ -27,7 +27,7 @@ from ibkit.model import Account, AccountId
 from ibkit.portfolio.book import Link
 from ibkit.portfolio.picture import Picture, torn
 from ibkit.portfolio.ports import SyncOutcome
-from ibkit.portfolio.statements import StatementTold, gaps
+from ibkit.portfolio.statements import StatementTold, flows_of, gaps
 from ibkit.portfolio.told_holdings import newest_told, picture_of
 from ibkit.settings import Settings
 from ibkit.settings.addresses import is_loopback, parse_address
@@ -140,6 +140,8 @@ class FlexDesk:
             link = Link(account_id=account_id, connection_id=STATEMENTS_ONLY, sync_enabled=False)
             await desk.books.connect(user_id, portfolio_id, account_name, link, at=desk.clock.now())
         kept = await desk.ledgers.keep(user_id, portfolio_id, account_name, body, own)
+        if kept.statements:
+            await self._put_flows(user_id, portfolio_id, account_name, own)
         outcome = None
         without_session = account.link is None or account.link.connection_id == STATEMENTS_ONLY
         if without_session and any(each.tells_holdings for each in own):
@@ -155,6 +157,18 @@ class FlexDesk:
             gaps=tuple(gaps(there)),
             outcome=outcome,
         )
+
+    async def _put_flows(
+        self, user_id: str, portfolio_id: str, account_name: str, statements: Sequence[StatementTold]
+    ) -> None:
+        """What the statements tell was paid in and out takes the place of what was told by hand of the same days."""
+        for each in statements:
+            flows = flows_of(each)
+            if flows is not None:
+                inside = {day: amount for day, amount in flows.items() if each.first <= day <= each.last}
+                await self._desk.days.put_flows(
+                    user_id, portfolio_id, account_name, since=each.first, until=each.last, amounts=inside
+                )
 
     async def fetch(
         self,

@@ -6,24 +6,33 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 from functools import partial
+from typing import Final
 
 import anyio.to_thread
 
 from ibkit.clock import Clock
 from ibkit.errors import InvalidRequest
-from ibkit.portfolio.analytics.figures import AccountNow, Analytics, analyse
+from ibkit.portfolio.analytics.figures import AccountNow, Analytics, Income, analyse
 from ibkit.portfolio.analytics.options import Greeks
-from ibkit.portfolio.book import PortfolioAccount, check_currency
+from ibkit.portfolio.book import Portfolio, PortfolioAccount, check_currency
 from ibkit.portfolio.days import NEW_YORK, AccountDay, trading_day
+from ibkit.portfolio.statements import covered
+from ibkit.portfolio.transactions import Paid, PaymentKind
+from ibkit.store.ledgers import SqlLedgers
 from ibkit.store.portfolio_days import SqlDays
 from ibkit.store.portfolios import SqlPortfolios
 
 __all__ = ["figures_now"]
 
+_INCOME: Final = frozenset(
+    {PaymentKind.DIVIDEND, PaymentKind.PAYMENT_IN_LIEU, PaymentKind.WITHHOLDING_TAX, PaymentKind.INTEREST}
+)
+
 
 async def figures_now(
     books: SqlPortfolios,
     days: SqlDays,
+    ledgers: SqlLedgers,
     clock: Clock,
     user_id: str,
     portfolio_id: str,
@@ -63,10 +72,41 @@ async def figures_now(
         into,
         as_of=day,
         history={name: told for name, told in history.items() if told[0] or name in linked},
+        income=await _income(ledgers, portfolio, since, min(last, today)),
         greeks=greeks if as_of is None else None,
         benchmark=benchmark,
     )
     return await anyio.to_thread.run_sync(work)  # ten years of many accounts take long enough to hold others up
+
+
+async def _income(
+    ledgers: SqlLedgers, portfolio: Portfolio, since: date | None, until: date
+) -> tuple[Income, ...] | None:
+    """What the ledgers of all connected accounts tell; None where the statements of one leave days out.
+
+    Days after the newest statement are not told yet, and have no income yet. Without `since` it counts from the first.
+    """
+    found: list[Income] = []
+    linked = [each.name for each in portfolio.accounts if each.link is not None]
+    for name in linked:
+        of = (portfolio.user_id, portfolio.portfolio_id, name)
+        periods = covered(await ledgers.statements(*of))
+        begun = [first for first, _ in periods if first <= until]
+        if not begun or (since is not None and min(begun) > since):
+            return None
+        within = [(first, last) for first, last in periods if first <= until and (since is None or last >= since)]
+        if len(within) > 1 or (since is not None and within and within[0][0] > since):
+            return None
+        told = await ledgers.told(*of)
+        found += [
+            Income(day=each.booked_on, kind=each.kind.value, currency=each.currency, amount=each.amount)
+            for each in told.transactions
+            if isinstance(each, Paid)
+            and each.kind in _INCOME
+            and (since is None or since <= each.booked_on)
+            and each.booked_on <= until
+        ]
+    return tuple(found) if linked else None
 
 
 def _account(account: PortfolioAccount, kept: AccountDay | None, *, past: bool) -> AccountNow:

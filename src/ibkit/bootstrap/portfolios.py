@@ -133,6 +133,7 @@ class PortfolioDesk:
         return await figures_now(
             self.books,
             self.days,
+            self.ledgers,
             self.clock,
             user_id,
             portfolio_id,
@@ -275,7 +276,7 @@ async def open_portfolios(
     telling = _Telling(tell=tell, clock=clock, of_users=settings.general.multi_user)
     try:
         books = SqlPortfolios(database, clock, _new_id)
-        syncs = SqlSyncs(database, clock, _new_id)
+        syncs = SqlSyncs(database, clock, _new_id, keep=timedelta(days=settings.sync.keep_raw_days))
         syncer = Syncer(
             books=syncs,
             claims=syncs,

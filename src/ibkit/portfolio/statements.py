@@ -9,9 +9,9 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from ibkit.portfolio.ledger import Opening
-from ibkit.portfolio.transactions import Listed, Origin, Transaction, cash_of
+from ibkit.portfolio.transactions import Listed, Origin, Paid, PaymentKind, Transaction, Transferred, cash_of
 
-__all__ = ["CashTold", "PositionTold", "StatementTold", "covered", "gaps", "opening_of"]
+__all__ = ["CashTold", "PositionTold", "StatementTold", "covered", "flows_of", "gaps", "opening_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +86,31 @@ def opening_of(statements: Sequence[StatementTold], transactions: Iterable[Trans
             for currency, amount in cash_of(each).items():
                 cash[currency] = cash.get(currency, Decimal(0)) - amount
     return Opening(cash=cash, rates=first.rates)
+
+
+def flows_of(told: StatementTold) -> Mapping[date, Decimal] | None:
+    """What came from outside (positive) or went there, by day, in the base currency; None where that is not told.
+
+    So it is without the sections of payments and transfers, without a rate, and where holdings were transferred: what
+    they were worth on that day no row says.
+    """
+    if told.origin is not Origin.ACTIVITY or not told.base or not {"CashTransactions", "Transfers"} <= told.sections:
+        return None
+    sums: dict[date, Decimal] = {}
+    for each in told.transactions:
+        if isinstance(each, Paid) and each.kind in (PaymentKind.DEPOSIT, PaymentKind.WITHDRAWAL):
+            amount, currency = each.amount, each.currency
+        elif isinstance(each, Transferred):
+            if each.quantity:
+                return None
+            amount, currency = each.cash, each.currency
+        else:
+            continue
+        rate = Decimal(1) if currency == told.base else each.fx_rate
+        if rate is None:
+            return None
+        sums[each.booked_on] = sums.get(each.booked_on, Decimal(0)) + amount * rate
+    return sums
 
 
 def covered(statements: Sequence[StatementTold]) -> list[tuple[date, date]]:

@@ -14,6 +14,7 @@ from litestar.handlers import HTTPRouteHandler
 from ibkit.bootstrap.alerting import Alerting
 from ibkit.bootstrap.connections import Connection
 from ibkit.bootstrap.credential_desk import CredentialDesk
+from ibkit.bootstrap.flex_books import FlexDesk
 from ibkit.bootstrap.portfolios import PortfolioDesk
 from ibkit.clock import Clock
 from ibkit.errors import ConfigError, IbkitError, NotFound
@@ -29,6 +30,7 @@ from ibkit.service.event_routes import Listening, event_routes
 from ibkit.service.events import Seats
 from ibkit.service.health import Health, Layers, Liveness, Readiness
 from ibkit.service.idempotency_key import HEADER, read_key
+from ibkit.service.ledger_routes import ledger_routes
 from ibkit.service.metric_routes import metric_routes
 from ibkit.service.openapi import document
 from ibkit.service.order_events import OrderEvents
@@ -85,6 +87,7 @@ class Service:
     connection_events: ConnectionEvents
     cancelling: Cancelling
     portfolios: PortfolioDesk
+    flex: FlexDesk
     credentials: CredentialDesk | None = None
     stopping: bool = False
     tests: dict[str, SignInTest] = field(default_factory=dict)
@@ -129,6 +132,7 @@ def make_app(service: Service) -> App:
             *portfolio_routes(service),
             *analytics_routes(service),
             *report_routes(service),
+            *ledger_routes(service),
             *welcome_routes(),
             *_plain_routes(service),
         ],

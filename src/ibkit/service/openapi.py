@@ -23,6 +23,7 @@ from ibkit.service.credentials import (
     KeptCredentials,
 )
 from ibkit.service.health import BrokerHealth, Health, Liveness, Readiness
+from ibkit.service.ledger_operations import LEDGERS
 from ibkit.service.metric_routes import METRICS
 from ibkit.service.operation import Operation, query
 from ibkit.service.order_answer import STATUSES, OrderAnswer, OrderList
@@ -331,6 +332,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     *PEOPLE,
     *PORTFOLIOS,
+    *LEDGERS,
     *METRICS,
 )
 
@@ -398,7 +400,9 @@ def _described(operation: Operation, name: str) -> dict[str, Any]:
         content: dict[str, dict[str, Any]] = {
             each: {"schema": {"type": "object" if "json" in each else "string"}} for each in operation.takes_file
         }
-        content["application/json"]["examples"] = {key: {"value": each} for key, each in operation.examples.items()}
+        content[operation.takes_file[0]]["examples"] = {
+            key: {"value": each} for key, each in operation.examples.items()
+        }
         told["requestBody"] = {"required": True, "content": content}
     return told
 

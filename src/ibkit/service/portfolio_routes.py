@@ -51,7 +51,7 @@ from ibkit.users.principal import Principal, Role
 if TYPE_CHECKING:
     from ibkit.service.app import Service
 
-__all__ = ["LARGEST_BOOK", "portfolio_routes"]
+__all__ = ["LARGEST_BOOK", "Room", "account_name", "portfolio_id_of", "portfolio_routes"]
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def portfolio_routes(service: Service) -> list[HTTPRouteHandler]:
     return [*_books(service), *_accounts(service), *_connecting(service), *_broker(service)]
 
 
-class _Room:
+class Room:
     """What the handlers share."""
 
     def __init__(self, service: Service) -> None:
@@ -121,7 +121,7 @@ class _Room:
 
 
 def _books(service: Service) -> list[HTTPRouteHandler]:
-    room = _Room(service)
+    room = Room(service)
 
     @get(["/portfolio", "/api/portfolio"])
     async def listed(request: AnyRequest) -> Response[bytes]:
@@ -151,13 +151,13 @@ def _books(service: Service) -> list[HTTPRouteHandler]:
     @get(_ONE)
     async def show(request: AnyRequest) -> Response[bytes]:
         who = await room.reader(request)
-        return room.answer(await room.desk.books.get(who.user_id, _portfolio_id(request)))
+        return room.answer(await room.desk.books.get(who.user_id, portfolio_id_of(request)))
 
     @put(_ONE)
     async def change(request: AnyRequest) -> Response[bytes]:
         who = await room.keeper(request)
         form: PortfolioForm = await room.form(PortfolioForm, request)
-        portfolio_id = _portfolio_id(request)
+        portfolio_id = portfolio_id_of(request)
         with room.noting(request, who)("portfolios.change", portfolio_id):
             changed = await room.desk.books.change(
                 who.user_id, portfolio_id, lambda there: edited(there, form), seen=form.version
@@ -166,7 +166,7 @@ def _books(service: Service) -> list[HTTPRouteHandler]:
 
     @delete(_ONE, status_code=200)
     async def remove(request: AnyRequest) -> Response[bytes]:
-        who, portfolio_id = await room.keeper(request), _portfolio_id(request)
+        who, portfolio_id = await room.keeper(request), portfolio_id_of(request)
         with room.noting(request, who)("portfolios.delete", portfolio_id):
             await room.desk.books.delete(who.user_id, portfolio_id)
         return response(Answer(200, DeletedPortfolio(id=portfolio_id, deleted=True)))
@@ -174,7 +174,7 @@ def _books(service: Service) -> list[HTTPRouteHandler]:
     return [listed, create, show, change, remove, *_files(room)]
 
 
-def _files(room: _Room) -> list[HTTPRouteHandler]:
+def _files(room: Room) -> list[HTTPRouteHandler]:
     @get([f"{path}/export" for path in _ONE])
     async def export(request: AnyRequest) -> Response[bytes]:
         who = await room.reader(request)
@@ -184,7 +184,7 @@ def _files(room: _Room) -> list[HTTPRouteHandler]:
             problems.append(("format", f"it is one of {', '.join(EXPORTS)}"))
         if problems:
             raise invalid(*problems)
-        portfolio = await room.desk.books.get(who.user_id, _portfolio_id(request))
+        portfolio = await room.desk.books.get(who.user_id, portfolio_id_of(request))
         headers = {
             "Content-Disposition": f'attachment; filename="portfolio-{portfolio.portfolio_id}.{ENDINGS[wanted]}"'
         }
@@ -210,7 +210,7 @@ def _files(room: _Room) -> list[HTTPRouteHandler]:
     return [export, read_in]
 
 
-def _portfolio_id(request: AnyRequest) -> str:
+def portfolio_id_of(request: AnyRequest) -> str:
     return str(request.path_params["portfolio_id"])
 
 
@@ -218,13 +218,13 @@ def _portfolio_id(request: AnyRequest) -> str:
 
 
 def _accounts(service: Service) -> list[HTTPRouteHandler]:
-    room = _Room(service)
+    room = Room(service)
 
     @post(_ACCOUNTS, status_code=201)
     async def add(request: AnyRequest) -> Response[bytes]:
         who = await room.keeper(request)
         form: AccountForm = await room.form(AccountForm, request)
-        wanted, portfolio_id = account_of(form), _portfolio_id(request)
+        wanted, portfolio_id = account_of(form), portfolio_id_of(request)
         with room.noting(request, who)("portfolios.change", portfolio_id):
             changed = await room.desk.books.change(
                 who.user_id, portfolio_id, lambda there: _with(there, wanted), seen=form.version
@@ -238,7 +238,7 @@ def _accounts(service: Service) -> list[HTTPRouteHandler]:
 
     @put(_ACCOUNT)
     async def change(request: AnyRequest) -> Response[bytes]:
-        who, name, portfolio_id = await room.keeper(request), _name(request), _portfolio_id(request)
+        who, name, portfolio_id = await room.keeper(request), account_name(request), portfolio_id_of(request)
         form: AccountForm = await room.form(AccountForm, request)
         books = room.desk.books
         wanted = AccountForm(name=name, holdings=form.holdings)
@@ -260,20 +260,20 @@ def _accounts(service: Service) -> list[HTTPRouteHandler]:
 
     @delete(_ACCOUNT, status_code=200)
     async def remove(request: AnyRequest) -> Response[bytes]:
-        who, portfolio_id = await room.keeper(request), _portfolio_id(request)
+        who, portfolio_id = await room.keeper(request), portfolio_id_of(request)
         with room.noting(request, who)("portfolios.change", portfolio_id):
-            changed = await room.desk.books.delete_account(who.user_id, portfolio_id, _name(request))
+            changed = await room.desk.books.delete_account(who.user_id, portfolio_id, account_name(request))
         return room.answer(changed)
 
     return [add, show, change, remove]
 
 
-async def _account(room: _Room, who: Principal, request: AnyRequest) -> PortfolioAccount:
+async def _account(room: Room, who: Principal, request: AnyRequest) -> PortfolioAccount:
     """NotFound."""
-    return await room.desk.books.account(who.user_id, _portfolio_id(request), _name(request))
+    return await room.desk.books.account(who.user_id, portfolio_id_of(request), account_name(request))
 
 
-def _name(request: AnyRequest) -> str:
+def account_name(request: AnyRequest) -> str:
     """The account's name, from the address as it was sent: it may hold a slash, and `%2F` itself."""
     sent = bytes(request.scope.get("raw_path") or b"").partition(b"?")[0].decode("latin-1")
     try:
@@ -303,7 +303,7 @@ def _replaced(portfolio: Portfolio, name: str, form: AccountForm) -> Portfolio:
 
 
 def _connecting(service: Service) -> list[HTTPRouteHandler]:
-    room = _Room(service)
+    room = Room(service)
 
     @get(_below("sync-status"))
     async def status(request: AnyRequest) -> Response[bytes]:
@@ -317,7 +317,7 @@ def _connecting(service: Service) -> list[HTTPRouteHandler]:
         who = await room.keeper(request)
         service.rates.take(who.user_id)
         form: ConnectForm = await room.form(ConnectForm, request)
-        account, portfolio_id = await _account(room, who, request), _portfolio_id(request)
+        account, portfolio_id = await _account(room, who, request), portfolio_id_of(request)
         login = await room.login(who, form.connection_id, request)
         link = Link(
             account_id=form.account_id,
@@ -342,24 +342,31 @@ def _connecting(service: Service) -> list[HTTPRouteHandler]:
         who = await room.keeper(request)
         service.rates.take(who.user_id)
         account = await _account(room, who, request)
-        login = await room.login(who, _linked(account).connection_id, request)
-        outcome = await room.desk.sync(who.user_id, _portfolio_id(request), account.name, lambda link: login.client)
+        portfolio_id, linked = portfolio_id_of(request), _linked(account)
+        if room.desk.is_without_session(linked):
+            return response(
+                Answer(200, sync_answer(await room.desk.sync_from_statements(who.user_id, portfolio_id, account.name)))
+            )
+        login = await room.login(who, linked.connection_id, request)
+        outcome = await room.desk.sync(who.user_id, portfolio_id, account.name, lambda link: login.client)
         return response(Answer(200, sync_answer(outcome)))
 
     @post(_below("disconnect"), status_code=200)
     async def disconnect(request: AnyRequest) -> Response[bytes]:
-        who, portfolio_id = await room.keeper(request), _portfolio_id(request)
+        who, portfolio_id = await room.keeper(request), portfolio_id_of(request)
         with room.noting(request, who)("portfolios.disconnect", portfolio_id):
             account = await room.desk.books.disconnect(
-                who.user_id, portfolio_id, _name(request), at=room.desk.clock.now()
+                who.user_id, portfolio_id, account_name(request), at=room.desk.clock.now()
             )
         return room.of_account(account)
 
     @post(_below("restore"), status_code=200)
     async def restore(request: AnyRequest) -> Response[bytes]:
-        who, portfolio_id = await room.keeper(request), _portfolio_id(request)
+        who, portfolio_id = await room.keeper(request), portfolio_id_of(request)
         with room.noting(request, who)("portfolios.restore", portfolio_id):
-            account = await room.desk.books.restore(who.user_id, portfolio_id, _name(request), at=room.desk.clock.now())
+            account = await room.desk.books.restore(
+                who.user_id, portfolio_id, account_name(request), at=room.desk.clock.now()
+            )
         return room.of_account(account)
 
     return [status, connect, sync, disconnect, restore]
@@ -376,7 +383,7 @@ def _linked(account: PortfolioAccount) -> Link:
 
 
 def _broker(service: Service) -> list[HTTPRouteHandler]:
-    room = _Room(service)
+    room = Room(service)
 
     @get(["/ibkr/test-connection", "/api/ibkr/test-connection"])
     async def test(request: AnyRequest) -> Response[bytes]:
@@ -401,7 +408,7 @@ def _connection_id(request: AnyRequest) -> str | None:
     return given.get("connection_id")
 
 
-async def _seen(room: _Room, who: Principal, request: AnyRequest) -> BrokerAccounts:
+async def _seen(room: Room, who: Principal, request: AnyRequest) -> BrokerAccounts:
     """Of the connection named, or of all of theirs; what one fails by does not hide the others."""
     named = _connection_id(request)
     own = room.service.own
@@ -427,7 +434,7 @@ async def _seen(room: _Room, who: Principal, request: AnyRequest) -> BrokerAccou
     return BrokerAccounts(accounts=found, problems=failed)
 
 
-async def _tested(room: _Room, who: Principal, request: AnyRequest) -> ConnectionTestResult:
+async def _tested(room: Room, who: Principal, request: AnyRequest) -> ConnectionTestResult:
     """Every failure is an answer: the step that failed, and what to do.
 
     Whatever kept us from reaching IBKR is told by one code, whose remedy goes through all of them. SYN-02.

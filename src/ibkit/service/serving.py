@@ -30,6 +30,7 @@ from ibkit.bootstrap.connections import Confirm, Connection
 from ibkit.bootstrap.credential_desk import CredentialDesk, open_credential_desk
 from ibkit.bootstrap.daily_backups import DailyBackups
 from ibkit.bootstrap.edge import edges, machine_clock
+from ibkit.bootstrap.flex_books import FlexDesk
 from ibkit.bootstrap.jobs import JobEngine
 from ibkit.bootstrap.multi_user import check_licence, earlier_owner_of, without_own_login
 from ibkit.bootstrap.portfolios import open_portfolios
@@ -147,6 +148,7 @@ async def open_service(
             connection_events=ConnectionEvents(own, SystemClock(), lambda: service.stopping),
             cancelling=Cancelling(tasks, edges().random),
             portfolios=portfolios,
+            flex=FlexDesk(settings, portfolios, machine_clock(), tell=findings.tell_of),
             credentials=credentials,
         )
         await _open_logins(service, tasks)
@@ -158,6 +160,8 @@ async def open_service(
             service.stopping = True
             stop.set()
             tasks.cancel_scope.cancel()
+            with anyio.CancelScope(shield=True):
+                await service.flex.aclose()
 
 
 def _layers(
@@ -219,6 +223,7 @@ def _sync(service: Service, tasks: TaskGroup) -> None:
     syncs = AutomaticSyncs(
         service.settings, service.portfolios, service.clock, logins, of_users=service.own.of_users, engine=engine
     )
+    service.flex.register(engine)
     tasks.start_soon(syncs.run)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, String, cast, delete, func, insert, select, update
 
 from ibkit.clock import Clock
 from ibkit.errors import TradingError
@@ -24,11 +24,13 @@ from ibkit.portfolio.picture import Picture, RawPayload
 from ibkit.portfolio.ports import Claim, LinkedAccount, SyncOutcome
 from ibkit.portfolio.transactions import Listed
 from ibkit.store.database import Database
+from ibkit.store.ledger_rows import CORRECTIONS, STATEMENTS, TRANSACTIONS
 from ibkit.store.ledgers import put_executions
 from ibkit.store.migrating import for_engine
 from ibkit.store.portfolio_days import put_day
 from ibkit.store.portfolio_rows import (
     ACCOUNTS,
+    HOLDINGS,
     LONGEST_TEXT,
     PORTFOLIOS,
     RAW,
@@ -50,10 +52,13 @@ from ibkit.store.portfolio_rows import (
     update_account,
 )
 
-__all__ = ["CLAIM_S", "SqlSyncs"]
+__all__ = ["CLAIM_S", "SqlSyncs", "purge_some"]
 
 CLAIM_S = 30.0
 """So long a sync may be silent before another takes its place."""
+
+AT_ONCE = 200
+"""Old runs that are deleted in one transaction."""
 
 T = TypeVar("T")
 
@@ -61,9 +66,15 @@ log = logging.getLogger(__name__)
 
 
 class SqlSyncs:
-    """database: with the part `portfolio`. new_id: 32 hexadecimal digits, never twice the same. StorageError."""
+    """database: with the part `portfolio`. new_id: 32 hexadecimal digits, never twice the same. StorageError.
 
-    def __init__(self, database: Database, clock: Clock, new_id: Callable[[], str]) -> None:
+    keep: so long a sync and the answers that it read are kept. Statements, and what transactions came from, always are.
+    """
+
+    def __init__(
+        self, database: Database, clock: Clock, new_id: Callable[[], str], *, keep: timedelta = timedelta(days=365)
+    ) -> None:
+        self._keep = keep
         self._database = database
         self._clock = clock
         self._new_id = new_id
@@ -226,6 +237,7 @@ class SqlSyncs:
         }
         if new:
             connection.execute(insert(RAW), list(new.values()))
+        purge_some(connection, row.account_key, picture.taken_at - self._keep)
         connection.execute(
             insert(RUNS).values(
                 run_id=run_id,
@@ -322,6 +334,29 @@ def _listings(before: Iterable[Holding], picture: Picture) -> dict[int, Listed]:
             underlying_conid=None if contract.underlying_conid is None else int(contract.underlying_conid),
         )
     return found
+
+
+def purge_some(connection: Connection, account_key: str, before: datetime) -> int:
+    """Runs of an account that ended before, and answers that nothing points to any more: how many runs, at most 200.
+
+    Once a day or less often: it begins when one is a day too old. A run that tells of a holding as it still is stays.
+    """
+    held = select(HOLDINGS.c.run_id).where(HOLDINGS.c.account_key == account_key)
+    old = (RUNS.c.account_key == account_key, RUNS.c.run_id.not_in(held))
+    oldest = connection.execute(select(func.min(RUNS.c.ended_at)).where(*old)).scalar()
+    if oldest is None or oldest >= before - timedelta(days=1):
+        return 0
+    query = select(RUNS.c.run_id, RUNS.c.raw).where(*old, RUNS.c.ended_at < before)
+    gone = connection.execute(query.order_by(RUNS.c.ended_at).limit(AT_ONCE)).all()
+    connection.execute(delete(RUNS).where(RUNS.c.run_id.in_([each.run_id for each in gone])))
+    digests = {digest for each in gone for _, _, digest in each.raw}
+    for table in (STATEMENTS, TRANSACTIONS, CORRECTIONS):
+        digests -= set(connection.execute(select(table.c.digest).where(table.c.digest.in_(digests))).scalars())
+    for digest in sorted(digests):
+        left = select(func.count()).select_from(RUNS).where(cast(RUNS.c.raw, String).contains(digest))
+        if not connection.execute(left).scalar_one():
+            connection.execute(delete(RAW).where(RAW.c.digest == digest))
+    return len(gone)
 
 
 def _claimed(claim: Claim) -> tuple[Any, ...]:

@@ -70,7 +70,7 @@ def test_what_is_not_known_is_a_dash_and_never_zero() -> None:
     assert {fact.value for fact in facts(report).values()} == {DASH}
     assert not any(text in ("0", "0.00", "+0.00", "None", "nan") for text in texts(report))
     reasons = tables(report, "Data quality")["Not known"].rows
-    assert {"Value", "Net liquidation value", "Returns", "Unrealised", "Income"} <= {row[0] for row in reasons}
+    assert {"Value", "Net liquidation value", "Returns", "Unrealised", "Income, whole"} <= {row[0] for row in reasons}
     assert notes(report, "Income")[0] == "Income and costs are not known."
 
 

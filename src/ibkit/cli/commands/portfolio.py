@@ -14,6 +14,7 @@ from ibkit.cli import output
 from ibkit.cli.asking import number, wrong
 from ibkit.cli.auditing import audited
 from ibkit.cli.flags import Json, Yes, flag, option
+from ibkit.cli.portfolio_books import add_ledger_commands
 from ibkit.cli.portfolio_desk import (
     account_document,
     account_in,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = cyclopts.App(name="portfolio", help="Holdings of your own: kept by hand, or synced from IBKR.")
+add_ledger_commands(app)
 
 T = TypeVar("T")
 _User = Annotated[str | None, option("Whose portfolio, where there are several users.")]
@@ -425,6 +427,10 @@ def sync_(portfolio: str, account: str | None = None, /, *, user: _User = None, 
         for each in linked:
             link = link_in(each)
             try:
+                if desk.is_without_session(link):
+                    outcome = await desk.sync_from_statements(owner, found.portfolio_id, each.name)
+                    results.append((each.name, outcome))
+                    continue
                 async with login_by(user, link.connection_id) as (ib, _):
                     results.append((each.name, await desk.sync(owner, found.portfolio_id, each.name, login_given(ib))))
             except IbkitError as error:

@@ -54,7 +54,8 @@ def income_of(material: Material) -> tuple[Block, ...]:
         empty="Nothing was paid in these days.",
     )
     how = f"In {into} by the newest rates, not by those of the day that each was paid."
-    return table, Notes(lines=(how, *_without(material)))
+    lacks = [f"Something may lack in it: {each.why}." for each in material.figures.missing if each.figure == "income"]
+    return table, Notes(lines=(how, *lacks, *_without(material)))
 
 
 @dataclass(slots=True)

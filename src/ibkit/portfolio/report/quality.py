@@ -25,7 +25,7 @@ _WORDS: Final = {
     "unrealized_pnl": "Unrealised",
     "realized_pnl": "Realised, as the broker tells it",
     "day_pnl": "Result of the day",
-    "income": "Income",
+    "income": "Income, whole",
     "options": "Options",
     "options.delta": "Delta of options",
     "options.theta": "Theta of options",
@@ -42,16 +42,11 @@ _WORDS: Final = {
     "performance.benchmark": "Benchmark",
 }
 _TELLERS: Final = {Against.STATEMENT: "the statement", Against.LIVE: "the account"}
-_FROM_LEDGERS: Final = frozenset({"income"})
 
 
 def quality_of(material: Material) -> tuple[Block, ...]:
     figures = material.figures
-    unknown = tuple(
-        (_WORDS.get(each.figure, each.figure), each.why)
-        for each in figures.missing
-        if not (each.figure in _FROM_LEDGERS and material.ledgers)
-    )
+    unknown = tuple((_WORDS.get(each.figure, each.figure), each.why) for each in figures.missing)
     two = (Column(title="Figure"), Column(title="Why it is not known", wide=True))
     blocks: list[Block] = [
         _accounts(material),
