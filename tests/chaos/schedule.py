@@ -463,7 +463,11 @@ class Schedule:
         await self._bury()
         self.clock.advance(pause_s)
         self.troubles.heal()
-        await self._living(self._recover)
+        for _ in range(3):
+            before = self._order_states()
+            await self._living(self._recover)
+            if self._order_states() == before:  # else the market has filled something behind the look's back
+                break
         if any(wish.group for wish in self.wishes):
             # A fill that is seen now for the first time leaves its siblings five seconds to end by themselves.
             self.clock.advance(10.0)

@@ -249,6 +249,7 @@ WORKS_ON = {
     "bootstrap/auditing.py": 1,
     "bootstrap/connections.py": 1,
     "bootstrap/daily_backups.py": 1,
+    "bootstrap/jobs.py": 1,
     "cli/__init__.py": 1,
     "notify/dispatcher.py": 2,
     "notify/minutes.py": 1,
