@@ -84,6 +84,7 @@ async def test_the_books_go_out_for_beancount_without_an_error(tmp_path: Path) -
 async def test_open_differences_are_told_until_somebody_accepts_them(tmp_path: Path) -> None:
     async with room(tmp_path) as found:
         sim = found.sim
+        start = sim.now.date()
         trade(sim, 100)
         sim.simulator.advance(timedelta(days=3).total_seconds())
         event(sim, event="dividend", symbol="SPY", per_share="1.00", tax_pct="15")
@@ -92,6 +93,8 @@ async def test_open_differences_are_told_until_somebody_accepts_them(tmp_path: P
         (told,) = notes(await report_now(found.desk, "ada", found.portfolio_id), "Data quality")
         assert told.startswith(f"{NAME}: SPY: the ledger says 0, the statement 100 (")
         assert item.difference.why in told
+        gap = await report_now(found.desk, "ada", found.portfolio_id, since=start)
+        assert "Something may lack in it" in str(notes(gap, "Income"))  # no statement tells of the first days
         await accept_difference(found.desk, "ada", found.portfolio_id, NAME, item.item_id, by="ada")
         assert notes(await report_now(found.desk, "ada", found.portfolio_id), "Data quality") == []
 
