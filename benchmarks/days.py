@@ -22,6 +22,7 @@ from ibkit.model import Secret
 from ibkit.portfolio.book import Holding, HoldingSource, Portfolio, PortfolioAccount
 from ibkit.portfolio.days import AccountDay, Worth
 from ibkit.portfolio.kinds import SecurityKind
+from ibkit.store.ledgers import SqlLedgers
 from ibkit.store.migrating import for_engine
 from ibkit.store.portfolio_days import SqlDays, put_day
 from ibkit.store.portfolio_rows import ACCOUNTS
@@ -109,7 +110,7 @@ async def main(years: int, positions: int) -> None:
         figures = []
         for _ in range(5):
             began = time.perf_counter()
-            await figures_now(books, days, clock, "ada", portfolio_id, as_of=NOW.date())
+            await figures_now(books, days, SqlLedgers(database, clock), clock, "ada", portfolio_id, as_of=NOW.date())
             figures.append(time.perf_counter() - began)
         print(f"analytics: median {statistics.median(figures):.2f} s, worst {max(figures):.2f} s (at most 1)")
         await database.close()

@@ -9,15 +9,17 @@ Source: requirement FUT-08; docs/facts/accounts-and-portfolio.md §6.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+import anyio
 import anyio.to_thread
 
-from ibkit.bootstrap.edge import edges
+from ibkit.bootstrap.edge import edges, machine_clock
 from ibkit.bootstrap.tls import authority
 from ibkit.client.flex import FlexClient, open_flex_transport
 from ibkit.client.flex_statements import statements_of
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     from ibkit.bootstrap.portfolios import PortfolioDesk
     from ibkit.client.transport import Transport
 
-__all__ = ["LARGEST_STATEMENT", "FlexDesk", "FlexImport", "StatementSource"]
+__all__ = ["LARGEST_STATEMENT", "FlexDesk", "FlexImport", "StatementSource", "open_flex"]
 
 log = logging.getLogger(__name__)
 
@@ -281,6 +283,19 @@ class FlexDesk:
             await self._tell(happening)
         except IbkitError as error:  # what was asked for is what counts
             log.warning("an alert could not be told", extra={"event": happening.event.value, "code": error.code})
+
+
+@asynccontextmanager
+async def open_flex(
+    settings: Settings, desk: PortfolioDesk, *, tell: Callable[[Happening], Awaitable[None]]
+) -> AsyncIterator[FlexDesk]:
+    """By the machine's clock, which is that of tokens."""
+    flex = FlexDesk(settings, desk, machine_clock(), tell=tell)
+    try:
+        yield flex
+    finally:
+        with anyio.CancelScope(shield=True):
+            await flex.aclose()
 
 
 def _transport(settings: Settings, address: str) -> Transport:

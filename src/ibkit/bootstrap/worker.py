@@ -30,7 +30,7 @@ from ibkit.bootstrap.clients import client_of
 from ibkit.bootstrap.daily_backups import DailyBackups
 from ibkit.bootstrap.desks import Books, Desk, desk_of, open_books
 from ibkit.bootstrap.edge import edges, machine_clock
-from ibkit.bootstrap.flex_books import FlexDesk
+from ibkit.bootstrap.flex_books import open_flex
 from ibkit.bootstrap.jobs import JobEngine
 from ibkit.bootstrap.measuring import Measuring
 from ibkit.bootstrap.pauses import paused_until, waiting_in
@@ -347,14 +347,10 @@ async def _syncing(
     async with open_portfolios(settings, client.clock, tell=alerting.tell) as desk:
         engine = JobEngine(settings, machine_clock())
         syncs = AutomaticSyncs(settings, desk, client.clock, logins, of_users=False, engine=engine)
-        flex = FlexDesk(settings, desk, machine_clock(), tell=alerting.tell)
-        flex.register(engine)
-        try:
+        async with open_flex(settings, desk, tell=alerting.tell) as flex:
+            flex.register(engine)
             async with beside(syncs.run):
                 yield
-        finally:
-            with anyio.CancelScope(shield=True):
-                await flex.aclose()
 
 
 async def _patiently(

@@ -69,16 +69,12 @@ async def _where(desk: PortfolioDesk, owner: str, portfolio: str, account: str |
 
 @asynccontextmanager
 async def _flex(desk: PortfolioDesk) -> AsyncIterator[FlexDesk]:
-    from ibkit.bootstrap.edge import machine_clock
-    from ibkit.bootstrap.flex_books import FlexDesk
+    from ibkit.bootstrap.flex_books import open_flex
     from ibkit.bootstrap.portfolios import told_beside
 
     settings = context.load_settings(require_method=False)
-    flex = FlexDesk(settings, desk, machine_clock(), tell=told_beside(settings))
-    try:
+    async with open_flex(settings, desk, tell=told_beside(settings)) as flex:
         yield flex
-    finally:
-        await flex.aclose()
 
 
 def _take(

@@ -22,6 +22,7 @@ from ibkit.errors import AuthError, IbkitError, NotFound, TradingError, Unreacha
 from ibkit.model import AccountId
 from ibkit.portfolio.book import Link, Portfolio, PortfolioAccount, check_currency, check_name
 from ibkit.portfolio.files import LARGEST_FILE
+from ibkit.portfolio.ports import SyncOutcome
 from ibkit.service.connection_documents import shown_id
 from ibkit.service.orders import Answer
 from ibkit.service.people import may_keep_books, may_read, may_read_books
@@ -342,14 +343,7 @@ def _connecting(service: Service) -> list[HTTPRouteHandler]:
         who = await room.keeper(request)
         service.rates.take(who.user_id)
         account = await _account(room, who, request)
-        portfolio_id, linked = portfolio_id_of(request), _linked(account)
-        if room.desk.is_without_session(linked):
-            return response(
-                Answer(200, sync_answer(await room.desk.sync_from_statements(who.user_id, portfolio_id, account.name)))
-            )
-        login = await room.login(who, linked.connection_id, request)
-        outcome = await room.desk.sync(who.user_id, portfolio_id, account.name, lambda link: login.client)
-        return response(Answer(200, sync_answer(outcome)))
+        return response(Answer(200, sync_answer(await _synced(room, who, account, request))))
 
     @post(_below("disconnect"), status_code=200)
     async def disconnect(request: AnyRequest) -> Response[bytes]:
@@ -370,6 +364,15 @@ def _connecting(service: Service) -> list[HTTPRouteHandler]:
         return room.of_account(account)
 
     return [status, connect, sync, disconnect, restore]
+
+
+async def _synced(room: Room, who: Principal, account: PortfolioAccount, request: AnyRequest) -> SyncOutcome:
+    """By the login of its link; one without a session by its newest statement."""
+    portfolio_id, link = portfolio_id_of(request), _linked(account)
+    if room.desk.is_without_session(link):
+        return await room.desk.sync_from_statements(who.user_id, portfolio_id, account.name)
+    login = await room.login(who, link.connection_id, request)
+    return await room.desk.sync(who.user_id, portfolio_id, account.name, lambda link: login.client)
 
 
 def _linked(account: PortfolioAccount) -> Link:

@@ -30,7 +30,7 @@ from ibkit.bootstrap.connections import Confirm, Connection
 from ibkit.bootstrap.credential_desk import CredentialDesk, open_credential_desk
 from ibkit.bootstrap.daily_backups import DailyBackups
 from ibkit.bootstrap.edge import edges, machine_clock
-from ibkit.bootstrap.flex_books import FlexDesk
+from ibkit.bootstrap.flex_books import open_flex
 from ibkit.bootstrap.jobs import JobEngine
 from ibkit.bootstrap.multi_user import check_licence, earlier_owner_of, without_own_login
 from ibkit.bootstrap.portfolios import open_portfolios
@@ -124,6 +124,7 @@ async def open_service(
         _credentials(settings) as credentials,
         _audit(settings) as audit,
         open_portfolios(settings, clock, tell=findings.tell_of) as portfolios,
+        open_flex(settings, portfolios, tell=findings.tell_of) as flex,
         anyio.create_task_group() as tasks,
     ):
         brokers = Brokers(known, default=default, tasks=tasks, stop=stop, watch=watch)
@@ -148,7 +149,7 @@ async def open_service(
             connection_events=ConnectionEvents(own, SystemClock(), lambda: service.stopping),
             cancelling=Cancelling(tasks, edges().random),
             portfolios=portfolios,
-            flex=FlexDesk(settings, portfolios, machine_clock(), tell=findings.tell_of),
+            flex=flex,
             credentials=credentials,
         )
         await _open_logins(service, tasks)
@@ -160,8 +161,6 @@ async def open_service(
             service.stopping = True
             stop.set()
             tasks.cancel_scope.cancel()
-            with anyio.CancelScope(shield=True):
-                await service.flex.aclose()
 
 
 def _layers(
