@@ -718,7 +718,8 @@ _ROWS = (
     ),
     Entry(
         code="E-CONFLICT",
-        when="what is asked of a portfolio does not fit what is there now: changed meanwhile, linked twice, synced",
+        when="what is asked does not fit what is there now: a portfolio changed meanwhile, linked twice, synced; a "
+        "user who is to be removed and has open orders or a live connection",
         message="Not possible as it stands: <reason>",
         remedy="Read it again, and do what the message names first.",
         http=409,

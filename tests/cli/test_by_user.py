@@ -14,10 +14,15 @@ from credential_desks import fields_for, put
 from ibkit.bootstrap import run, using
 from ibkit.bootstrap.credential_desk import Asker, open_credential_desk
 from ibkit.bootstrap.multi_user import accept_licence
+from ibkit.bootstrap.session_book import open_connection_rows
+from ibkit.bootstrap.session_leases import is_kept, lease_folder, lease_name_of
 from ibkit.settings import Settings, load
 from ibkit.sim.serving.inprocess import CLOUD_URL
+from ibkit.store.connection_rows import ConnectionRow
+from ibkit.store.locks import held
 from ibkit.store.records import open_records
 from ibkit.store.users import SqlUsers
+from ibkit.trading.connection import ConnectionState, Standing
 from ibkit.users import Role, User
 from programs import edges_of
 from simulators import make_simulator
@@ -193,3 +198,97 @@ def test_a_sale_is_the_users_with_its_stop(firm: Firm) -> None:
     assert set(sent) == {firm.account(0)}
     again = firm.run("sell-option", *flags)
     assert (again.code, firm.ordered()) == (0, sent), again.err
+
+
+def sets_kept(firm: Firm, user_id: str) -> int:
+    async def work() -> int:
+        async with open_credential_desk(firm.settings) as desk:
+            return len(await desk.of_user(user_id))
+
+    return run(work)
+
+
+@pytest.mark.requirement("VLT-10", "MON-09")
+def test_a_user_with_open_orders_is_removed_only_by_force(firm: Firm) -> None:
+    firm.user("olga", Role.OWNER)
+    anna = firm.user("anna")
+    firm.connection(anna, "main", 0)
+    key = firm.run("user", "key", "add", "anna", "--label", "k", "--scope", "read", "--json")
+    assert key.code == 0, key.err
+    assert firm.run(*ORDER, "--limit-price", "10", "--user", "anna").code == 0
+
+    refused = firm.run("user", "remove", "anna", "--json")
+    assert (refused.code, refused.error["code"]) == (5, "E-CONFLICT"), refused.err
+    assert "anna has 1 open order" in refused.error["message"]
+    assert sets_kept(firm, anna) == 1
+    assert {row["enabled"] for row in firm.run("user", "list", "--json").json} == {True}
+
+    gone = firm.run("user", "remove", "anna", "--force", "--json")
+    assert (gone.code, gone.json["orders"]) == (0, 1), gone.err
+    assert [row["name"] for row in firm.run("user", "list", "--json").json] == ["olga"]
+    assert sets_kept(firm, anna) == 0
+    assert firm.run("user", "key", "list", "--json").json == []
+    assert firm.run("connection", "list", "--json").json == []
+    assert firm.run("positions", "list", "--user", "anna", "--json").error["code"] == "E-NOT-FOUND"
+    acts = [(act["object"], act["result"], act["details"].get("forced")) for act in firm.acts("users.remove")]
+    assert acts == [(anna, "ok", "1 open order"), (anna, "failed", None)]
+    assert [act["details"]["user"] for act in firm.acts("orders.place")] == [anna]  # what they did stays
+    assert [act["object"] for act in firm.acts("credentials.delete")] == [f"{anna}/main"]
+
+
+@pytest.mark.requirement("VLT-10")
+def test_a_user_whose_orders_have_ended_is_removed_and_the_last_owner_never(firm: Firm) -> None:
+    firm.user("olga", Role.OWNER)
+    firm.connection(firm.user("anna"), "main", 0)
+    resting = firm.run(*ORDER, "--limit-price", "10", "--user", "anna").json
+    assert firm.run("orders", "cancel", resting["order_id"], "--user", "anna").code == 0
+    gone = firm.run("user", "remove", "anna")
+    assert (gone.code, "Removed anna" in gone.out) == (0, True), gone.err
+    last = firm.run("user", "remove", "olga", "--force", "--json")
+    assert last.error["code"] == "E-FORBIDDEN"
+    assert [(row["name"], row["enabled"]) for row in firm.run("user", "list", "--json").json] == [("olga", True)]
+
+
+@pytest.mark.requirement("VLT-10")
+def test_a_live_connection_keeps_its_user_and_one_that_was_left_behind_does_not(firm: Firm) -> None:
+    firm.user("olga", Role.OWNER)
+    anna = firm.user("anna")
+    firm.connection(anna, "main", 0)
+    assert firm.run("connection", "list", "anna").code == 0  # makes its row
+
+    async def up() -> ConnectionRow:
+        async with open_connection_rows(firm.settings) as rows:
+            (row,) = await rows.of_user(anna)
+            now = datetime(2026, 11, 2, tzinfo=UTC)
+            standing = Standing(ConnectionState.CONNECTED, now)
+            assert await rows.note(anna, "main", standing, accounts=(), sessions=(), events=())
+            return row
+
+    row = run(up)
+    lock = lease_folder(firm.settings) / f"{lease_name_of(row)}.lock"
+    with held(lock, what="the connection", remedy=""):
+        assert is_kept(firm.settings, row)
+        refused = firm.run("user", "remove", "anna", "--json")
+        assert (refused.code, refused.error["code"]) == (5, "E-CONFLICT"), refused.err
+        assert "a live connection (main)" in refused.error["message"]
+    assert firm.run("user", "remove", "anna").code == 0
+
+
+def test_the_doctor_looks_at_a_users_connection(firm: Firm) -> None:
+    anna = firm.user("anna")
+    firm.connection(anna, "main", 0)
+    firm.user("bob")
+
+    def told(*arguments: str) -> dict[str, tuple[str, str]]:
+        ran = firm.run("doctor", *arguments, "--json")
+        return {check["name"]: (check["mark"], check["said"]) for check in ran.json["checks"]}
+
+    found = told("--user", "anna", "--connect")
+    assert found["connection"][0] == "OK", found
+    assert "the default one of anna" in found["connection"][1]
+    assert found["sign-in"][0] == "OK", found
+    assert firm.account(0) in found["accounts"][1]
+    assert {act["object"] for act in firm.acts("credentials.use")} == {f"{anna}/main"}
+    for arguments in (("--user", "bob"), ("--user", "anna", "--connection", "other"), ("--user", "nobody")):
+        assert told(*arguments)["connection"][0] == "FAIL"
+    assert told("--user", "anna", "--offline")["IBKR"][0] != "OK"

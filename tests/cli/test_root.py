@@ -12,7 +12,7 @@ from typing import Any
 import cyclopts
 import pytest
 
-from ibkit.cli import build
+from ibkit.cli import build, context
 from ibkit.cli.commands import COMMANDS, root_help
 
 
@@ -68,6 +68,21 @@ def test_what_is_not_there_exits_2_with_the_nearest_match(
     assert ran.err.startswith("E-VALIDATION: ")
     assert said in ran.err
     assert "Traceback" not in ran.err
+
+
+@pytest.mark.requirement("LIM-06")
+@pytest.mark.parametrize(("arguments", "kept"), [((), True), (("--no-cache",), False)])
+def test_no_cache_holds_wherever_it_stands(
+    arguments: tuple[str, ...], kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options, rest = context.split(["positions", *arguments, "list"])
+    assert rest == ["positions", "list"]
+    context.use(options)
+    try:
+        assert context.load_settings(require_method=False).runtime.cache is kept
+    finally:
+        context.use(context.Options())
 
 
 def test_the_help_of_the_root_needs_no_command_line_library() -> None:

@@ -331,6 +331,41 @@ def test_a_restored_backup_brings_no_token_back_that_was_ended_after_it(
     assert [(entry["action"], entry["object"]) for entry in entries] == [("backup.restore", "b")]
 
 
+def test_who_is_invited_gets_a_link_that_is_good_once_and_for_a_day(
+    say: Run, ibkit: Run, anna: str, home: Path, clock: ManualClock
+) -> None:
+    made = say("invite", "Tom", "--role", "trader", "--json").json
+    assert (made["name"], made["role"], made["has_password"]) == ("tom", "trader", False)
+    assert made["expires_at"].startswith(f"{START + timedelta(hours=24):%Y-%m-%dT%H:%M}")
+    assert say("invite", "tom").code == 2
+    said = say("link", "tom")
+    assert re.fullmatch(r"http://127\.0\.0\.1:8000/welcome#\S+\n", said.out), said.out
+    newer = said.out.strip().partition("#")[2]
+
+    def use(link: str) -> bool:
+        async def work() -> bool:
+            settings = load(environ={"HOME": str(home)}, directory=home, require_method=False)
+            async with open_users(settings, clock=clock) as desk:
+                try:
+                    await desk.sign_ins.use_link(Secret(link), Secret(PASSWORD), address="192.0.2.1")
+                except AuthError:
+                    return False
+                return True
+
+        return anyio.run(work)
+
+    assert not use(made["link"])  # another was made since
+    assert use(newer)
+    assert not use(newer)
+    late = say("link", "tom", "--json").json["link"]
+    clock.advance(86_401)
+    assert not use(late)
+    entries = ibkit("audit", "list", "--count", "20", "--json").json
+    told = [(entry["action"], entry["result"]) for entry in reversed(entries)]
+    assert told == [("users.add", "ok"), ("users.invite", "ok"), ("users.link", "ok"), ("users.link", "ok")]
+    assert late not in json.dumps(entries)
+
+
 @pytest.mark.requirement("MON-09")
 def test_each_command_that_changes_a_user_stands_in_the_audit_log_once(say: Run, ibkit: Run, anna: str) -> None:
     say("add", "tom", "--role", "trader", lines=PASSWORD + "\n")

@@ -249,7 +249,7 @@ def test_all_positions_or_an_error_but_never_a_part() -> None:
             assert all("sort" in entry.query for entry in sent(simulator, "POSITIONS"))
             fault(simulator, "status", "POSITIONS", after=1, times=None, params={"status": 500})
             with pytest.raises(IbkitError):
-                await ib.positions()
+                await ib.positions(fresh=True)
 
     anyio.run(run)
 

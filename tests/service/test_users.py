@@ -119,6 +119,7 @@ def test_a_role_that_is_changed_and_a_user_who_is_disabled_or_removed_count_at_o
     assert tom.bearing(again.data["token"]).ask("GET", "/api/me").status == 401
     assert owner.ask("GET", there).status == 404
     assert owner.ask("DELETE", there).status == 404
+    assert owner.ask("DELETE", f"{there}?force=perhaps").status == 422
     assert owner.ask("PATCH", there, {}).status == 422
 
 

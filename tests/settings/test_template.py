@@ -28,6 +28,7 @@ def test_every_setting_of_the_requirements_is_there(shared: Path) -> None:
     assert named <= VARIABLES.keys()
     assert VARIABLES.keys() - named == {
         "ALERT_WEBHOOK_SECRET",
+        "ANSWER_CACHE",
         "APP_CLOCK",
         "BACKUP_KEEP",
         "ENCRYPTION_KEYRING_NAME",

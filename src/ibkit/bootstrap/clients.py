@@ -211,6 +211,7 @@ def client_of(
         region=settings.general.region,
         shared=SharedSlots(_slots_path(settings, credentials), clock),
         meter=meter,
+        cache=settings.runtime.cache,
     )
 
 

@@ -79,6 +79,7 @@ def mock_client(
         read_only=settings.general.read_only,
         open_to=upto,
         keep_alive_s=None,
+        cache=settings.runtime.cache,
     )
 
 

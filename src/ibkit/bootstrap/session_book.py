@@ -8,13 +8,11 @@ Source: requirements SES-02, SES-07, SES-09, SES-12, SES-14.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import anyio
 import anyio.to_thread
@@ -22,6 +20,7 @@ import anyio.to_thread
 from ibkit.bootstrap.alerting import Alerting, connection_of
 from ibkit.bootstrap.edge import edges
 from ibkit.bootstrap.pauses import Waiting, nothing_waits
+from ibkit.bootstrap.session_leases import lease_folder, lease_name_of
 from ibkit.clock import Clock
 from ibkit.errors import IbkitError, InFlight, StorageError
 from ibkit.model import AuthMethod, Environment
@@ -57,7 +56,6 @@ __all__ = [
     "WISH_EVERY_S",
     "SessionBook",
     "connection_id_of",
-    "lease_folder",
     "open_connection_rows",
     "open_session_book",
     "row_of",
@@ -437,10 +435,6 @@ def connection_id_of(settings: Settings) -> str:
     return OF_SETTINGS if settings.environment is Environment.PAPER else f"{OF_SETTINGS}.{settings.environment.value}"
 
 
-def lease_folder(settings: Settings) -> Path:
-    return settings.state_dir / "worker"
-
-
 @asynccontextmanager
 async def open_session_book(
     settings: Settings, database: Database, alerting: Alerting, clock: Clock, *, row: ConnectionRow | None = None
@@ -450,8 +444,7 @@ async def open_session_book(
     database: with the part `connections`.
     """
     row = row or row_of(settings, clock.now())
-    key = hashlib.sha256(f"{row.user_id}\0{row.connection_id}".encode()).hexdigest()[:16]
-    folder, lease_name = lease_folder(settings), f"session-{key}"
+    folder, lease_name = lease_folder(settings), lease_name_of(row)
     book = SessionBook(
         store=SqlConnections(database),
         row=row,

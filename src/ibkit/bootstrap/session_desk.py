@@ -15,7 +15,8 @@ from datetime import datetime, timedelta
 import anyio
 
 from ibkit.bootstrap.clients import client_of, clock_of
-from ibkit.bootstrap.session_book import LONGEST, lease_folder, open_connection_rows, row_of
+from ibkit.bootstrap.session_book import LONGEST, open_connection_rows, row_of
+from ibkit.bootstrap.session_leases import lease_folder
 from ibkit.clock import Clock
 from ibkit.errors import IbkitError, OutcomeUnknown
 from ibkit.model import AuthMethod

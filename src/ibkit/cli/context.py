@@ -21,6 +21,7 @@ __all__ = ["Options", "current", "load_settings", "log_lines", "placing", "split
 class Options:
     env_file: Path | None = None
     json: bool = False
+    no_cache: bool = False
 
 
 _current = Options()
@@ -56,11 +57,12 @@ def under_way() -> str:
 
 
 def split(arguments: list[str]) -> tuple[Options, list[str]]:
-    """The global options, wherever they stand, and the arguments without `--env-file`.
+    """The global options, wherever they stand, and the arguments without `--env-file` and `--no-cache`.
 
     `--json` stays, because commands take it themselves; it is only noted here for the form of errors.
     """
     env_file: Path | None = None
+    no_cache = False
     rest: list[str] = []
     waiting = iter(arguments)
     for argument in waiting:
@@ -73,9 +75,11 @@ def split(arguments: list[str]) -> tuple[Options, list[str]]:
             env_file = Path(value)
         elif argument.startswith("--env-file="):
             env_file = Path(argument.removeprefix("--env-file="))
+        elif argument == "--no-cache":
+            no_cache = True
         else:
             rest.append(argument)
-    return Options(env_file=env_file, json="--json" in rest), rest
+    return Options(env_file=env_file, json="--json" in rest, no_cache=no_cache), rest
 
 
 def load_settings(
@@ -86,7 +90,7 @@ def load_settings(
     require_method: False for commands that need no sign-in. by: the user's connection to act by, None for that of the
     settings.
     """
-    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    given = {name: value for name, value in (flags or {}).items() if value is not None} | _of_options()
     if by is not None:
         settings = _of_user(by, given)
     elif require_method:
@@ -102,6 +106,10 @@ def load_settings(
     return settings
 
 
+def _of_options() -> dict[str, str]:
+    return {"ANSWER_CACHE": "false"} if _current.no_cache else {}
+
+
 def _of_user(by: UserLogin, flags: Mapping[str, str]) -> Settings:
     """flags: account and environment alone, for they are the connection's own, and are only compared."""
     from ibkit.bootstrap.user_login import settings_of_user
@@ -115,7 +123,7 @@ def _of_user(by: UserLogin, flags: Mapping[str, str]) -> Settings:
             code="E-VALIDATION",
             remedy="Name the user, too; `ibkit connection list` shows whose it is.",
         )
-    settings = load(env_file=_current.env_file, require_method=False)
+    settings = load(flags=_of_options(), env_file=_current.env_file, require_method=False)
     account_id, environment = flags.get("IBKR_ACCOUNT_ID"), flags.get("IBKR_ENV")
     _, own, _ = go(
         lambda: settings_of_user(settings, user, by.connection, account_id=account_id, environment=environment)

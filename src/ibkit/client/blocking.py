@@ -94,8 +94,8 @@ class BlockingClient:
 
     # Session
 
-    def status(self) -> BrokerageStatus:
-        return self._run(Client.status)
+    def status(self, *, kept: bool = False) -> BrokerageStatus:
+        return self._run(Client.status, kept=kept)
 
     def tickle(self) -> BrokerageStatus:
         return self._run(Client.tickle)
@@ -184,11 +184,11 @@ class BlockingClient:
     def snapshot(self, conids: Sequence[Conid], *, fields: Sequence[str] = QUOTE_FIELDS) -> tuple[SnapshotRow, ...]:
         return self._run(Client.snapshot, conids, fields=fields)
 
-    def quote(self, conid: Conid) -> Quote:
-        return self._run(Client.quote, conid)
+    def quote(self, conid: Conid, *, kept: bool = False) -> Quote:
+        return self._run(Client.quote, conid, kept=kept)
 
-    def quotes(self, conids: Sequence[Conid]) -> tuple[Quote, ...]:
-        return self._run(Client.quotes, conids)
+    def quotes(self, conids: Sequence[Conid], *, kept: bool = False) -> tuple[Quote, ...]:
+        return self._run(Client.quotes, conids, kept=kept)
 
     def unsubscribe_all(self) -> None:
         self._run(Client.unsubscribe_all)

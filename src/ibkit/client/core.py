@@ -95,6 +95,7 @@ class Core:
     chance:       random fraction of a back-off, an argument so that a run can be replayed.
     overrides:    catalogue path → path that IBKR uses now.
     region:       us, eu or asia: whose nightly reset explains an outage.
+    cache:        False keeps no answer that could be asked for again (`caches.py`).
     shared:       slots of slow endpoints, and calls of a second, that other processes of this login take, too.
     meter:        told of each call and each attempt; None counts nothing.
     """
@@ -121,6 +122,7 @@ class Core:
         region: str = "us",
         shared: SharedSlots | None = None,
         meter: Meter | None = None,
+        cache: bool = True,
     ) -> None:
         self.auth = auth
         self.method: AuthMethod = auth.method
@@ -128,14 +130,9 @@ class Core:
         self.clock: Clock = clock or SystemClock()
         self.account_id = account_id
         self.read_only = read_only
-        self.caches = Caches()
+        self.caches = Caches(keep=cache)
         self.keeper = Keeper(
-            self,
-            username=username,
-            compete=compete,
-            suppress=suppress,
-            grants=grants,
-            rotate_after=rotate_after,
+            self, username=username, compete=compete, suppress=suppress, grants=grants, rotate_after=rotate_after
         )
         self._transport = transport
         self._open_to = open_to
@@ -236,11 +233,17 @@ class Core:
                 waiting, right before the transport: a call that comes too late is not sent (Unreachable with
                 `details["late"]`), nor one that may not leave any more (the check's error with `details["unsent"]`).
         """
+        if permit is not None:
+            with self.caches.changing():
+                return await self._counted(endpoint, path, query, body, method, errors, permit)
+        return await self._counted(endpoint, path, query, body, method, errors, permit)
+
+    async def _counted(self, endpoint: Endpoint, *call: Any) -> Response:
         if self._meter is None and not recording():
-            return await self._tried(endpoint, path, query, body, method, errors, permit)
+            return await self._tried(endpoint, *call)
         with span("ibkr.call", **{"http.request.method": endpoint.method, "http.route": endpoint.path}) as current:
             try:
-                response = await self._tried(endpoint, path, query, body, method, errors, permit)
+                response = await self._tried(endpoint, *call)
             except IbkitError as error:
                 error.request_id = error.request_id or trace_id()
                 self._count(endpoint, error.code)

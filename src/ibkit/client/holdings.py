@@ -77,6 +77,10 @@ class IbkrSource:
                 code="E-ACC-NONE",
                 remedy="Sign in as a user who sees it, or connect one of the accounts named.",
             )
+        with self._ib.caches.changing():
+            return await self._picture(account_id, seen)
+
+    async def _picture(self, account_id: AccountId, seen: tuple[Account, ...]) -> Picture:
         raw: list[RawPayload] = []
         summary = summary_from_wire(account_id, await self._read(PORTFOLIO_SUMMARY, account_id, raw))
         rows = await self._agreed(account_id, raw)

@@ -154,6 +154,7 @@ def make_app(service: Service) -> App:
 def _listening(service: Service) -> Listening:
     return Listening(
         authenticator=service.authenticator,
+        browsers=service.people.users.sign_ins,
         orders=service.order_events,
         quotes=service.quote_events,
         connections=service.connection_events,

@@ -2,7 +2,8 @@
 
     cookie   __Host-ibkit: this host alone, over TLS or on this machine, unseen by scripts, sent from our pages only
     header   X-CSRF-Token on every method but GET and HEAD; it follows from the cookie, and another site reads neither
-    origin   Origin and Sec-Fetch-Site, where the browser sends them, name this very host
+    origin   Origin and Sec-Fetch-Site, where the browser sends them, name this very host; the upgrade to a WebSocket,
+             which no rule of browsers keeps other pages from, has to have the Origin
 
 A request with an Authorization header is judged by that alone: no other page can make a browser send one.
 Source: requirement UI-01; reliability rules, threats TM-06, TM-09.
@@ -10,24 +11,47 @@ Source: requirement UI-01; reliability rules, threats TM-06, TM-09.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 from urllib.parse import urlsplit
+
+from litestar.connection import ASGIConnection
 
 from ibkit.errors import ConfigError, NotPermitted
 from ibkit.model import Secret
 from ibkit.service.refusals import Refusal
 from ibkit.users.browser import ABSOLUTE, csrf_fits
+from ibkit.users.principal import Principal
 
-if TYPE_CHECKING:
-    from ibkit.service.requests import AnyRequest
+__all__ = [
+    "COOKIE",
+    "CSRF_HEADER",
+    "SAFE",
+    "Browsers",
+    "check_own_page",
+    "check_token",
+    "cookie_of",
+    "cookie_over",
+    "cookie_with",
+    "from_own_page",
+]
 
-__all__ = ["COOKIE", "CSRF_HEADER", "SAFE", "check_own_page", "check_token", "cookie_of", "cookie_over", "cookie_with"]
+Asking = ASGIConnection[Any, Any, Any, Any]
+"""A request, or the upgrade to a WebSocket."""
 
 COOKIE = "__Host-ibkit"
 CSRF_HEADER = "x-csrf-token"
 _RULES = "Path=/; Secure; HttpOnly; SameSite=Strict"
 _LONGEST = 128
 SAFE = frozenset({"GET", "HEAD"})
+
+
+class Browsers(Protocol):
+    async def session_of(self, cookie: Secret[str], *, address: str, used: bool = True) -> Principal:
+        """Who sits at the browser with `cookie`. AuthError (E-APP-AUTH), as for a token.
+
+        used: False where nobody did anything: the session then grows idle all the same.
+        """
+        ...
 
 
 def cookie_with(cookie: Secret[str]) -> str:
@@ -40,7 +64,7 @@ def cookie_over() -> str:
     return f"{COOKIE}=; Max-Age=0; {_RULES}"
 
 
-def cookie_of(request: AnyRequest) -> Secret[str] | None:
+def cookie_of(request: Asking) -> Secret[str] | None:
     """Ours among the cookies of the request. Refusal 400 where it stands twice."""
     found: list[Secret[str]] = []
     for name, value in request.scope["headers"]:
@@ -57,12 +81,10 @@ def cookie_of(request: AnyRequest) -> Secret[str] | None:
     return found[0] if found else None
 
 
-def check_own_page(request: AnyRequest) -> None:
+def check_own_page(request: Asking) -> None:
     """NotPermitted (E-FORBIDDEN) where the browser says that another site's page asks. Other clients say nothing."""
-    origins, sites = _all(request, b"origin"), _all(request, b"sec-fetch-site")
-    hosts = _all(request, b"host")
-    own = len(hosts) == 1 and all(_host(origin) == hosts[0].lower() for origin in origins)
-    if (origins and not own) or any(site != "same-origin" for site in sites):
+    sites = _all(request, b"sec-fetch-site")
+    if (_all(request, b"origin") and not from_own_page(request)) or any(site != "same-origin" for site in sites):
         raise NotPermitted(
             "Forbidden: the request comes from another site's page",
             code="E-FORBIDDEN",
@@ -70,7 +92,13 @@ def check_own_page(request: AnyRequest) -> None:
         )
 
 
-def check_token(request: AnyRequest, cookie: Secret[str]) -> None:
+def from_own_page(request: Asking) -> bool:
+    """Whether its Origin is there, and names this very host."""
+    origins, hosts = _all(request, b"origin"), _all(request, b"host")
+    return bool(origins) and len(hosts) == 1 and all(_host(origin) == hosts[0].lower() for origin in origins)
+
+
+def check_token(request: Asking, cookie: Secret[str]) -> None:
     """NotPermitted (E-FORBIDDEN) without the token of this very session."""
     given = _all(request, CSRF_HEADER.encode())
     if len(given) != 1 or not csrf_fits(cookie, Secret(given[0])):
@@ -90,5 +118,5 @@ def _host(origin: str) -> str:
     return parts.netloc if parts.scheme in ("http", "https") else ""
 
 
-def _all(request: AnyRequest, wanted: bytes) -> list[str]:
+def _all(request: Asking, wanted: bytes) -> list[str]:
     return [value.decode("latin-1") for name, value in request.scope["headers"] if name.lower() == wanted]

@@ -9,6 +9,7 @@ from typing import Any
 from litestar import WebSocket, get, websocket
 from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 
+from ibkit.service.browsers import Browsers, check_own_page, cookie_of
 from ibkit.service.connection_events import ConnectionEvents, after_of
 from ibkit.service.events import EventStream, Seats, Source, Standing, serve_socket
 from ibkit.service.order_events import OrderEvents
@@ -28,9 +29,10 @@ Opens = Callable[[Principal, Iterable[tuple[str, str]], list[str]], Awaitable[So
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listening:
-    """What the routes need. origins: pages that may open a WebSocket."""
+    """What the routes need. browsers: who holds a cookie. origins: pages beside our own that may open a WebSocket."""
 
     authenticator: Authenticator
+    browsers: Browsers
     orders: OrderEvents
     quotes: QuoteEvents
     connections: ConnectionEvents
@@ -51,7 +53,11 @@ def event_routes(listening: Listening) -> list[HTTPRouteHandler | WebsocketRoute
 
     async def told(request: AnyRequest, opens: Opens) -> EventStream:
         address = str(request.scope.get("state", {}).get("address", ""))
-        standing = Standing(listening.authenticator, headers_of(request, "authorization"), address)
+        headers = headers_of(request, "authorization")
+        cookie = None if headers else cookie_of(request)
+        if cookie is not None:
+            check_own_page(request)
+        standing = Standing(listening.authenticator, headers, address, listening.browsers, cookie)
         who = await standing.who()
         listening.seats.check(who.user_id)
         source = await opens(who, request.query_params.multi_items(), headers_of(request, "last-event-id"))
@@ -61,6 +67,7 @@ def event_routes(listening: Listening) -> list[HTTPRouteHandler | WebsocketRoute
         await serve_socket(
             socket,
             authenticator=listening.authenticator,
+            browsers=listening.browsers,
             seats=listening.seats,
             origins=listening.origins,
             opens=lambda who: opens(who, socket.query_params.multi_items(), []),

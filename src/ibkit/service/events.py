@@ -3,9 +3,10 @@
     GET … with Accept: text/event-stream   id, event, data; `: still here` every 15 s
     GET … as an upgrade                    {"id", "event", "data"} each; pings of the protocol
 
-A browser cannot set the header of an upgrade: there the first message is `{"token": "…"}`, within ten seconds. A token
-is never looked for in the URL. It is asked for anew every minute: a stream does not outlive it. Who reads nothing for
-ten seconds is cut off: orders are found again by the id of the last event, of quotes only the newest counts.
+A page of the service itself is let in by its browser's cookie (`browsers.py`). Elsewhere a browser cannot set the
+header of an upgrade: there the first message is `{"token": "…"}`, within ten seconds. A token is never looked for in
+the URL. Token and cookie are asked for anew every minute: a stream does not outlive them. Who reads nothing for ten
+seconds is cut off: orders are found again by the id of the last event, of quotes only the newest counts.
 
 Source: requirements GWY-02, GWY-06; reliability rules §6.5.
 """
@@ -23,6 +24,8 @@ from litestar import Response, WebSocket
 from litestar.exceptions import WebSocketDisconnect
 
 from ibkit.errors import AuthError, IbkitError, NotPermitted, RateLimited
+from ibkit.model import Secret
+from ibkit.service.browsers import Browsers, check_own_page, cookie_of, from_own_page
 from ibkit.service.people import may_read, who_asks
 from ibkit.service.problems import encode
 from ibkit.service.refusals import Refusal
@@ -82,15 +85,20 @@ class Seats:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Who listens, and whether they still may. headers: the Authorization that let them in."""
+    """Who listens, and whether they still may. headers: the Authorization that let them in; or the browser's cookie."""
 
     authenticator: Authenticator
     headers: list[str]
     address: str
+    browsers: Browsers | None = None
+    cookie: Secret[str] | None = None
 
-    async def who(self) -> Principal:
-        """AuthError, NotPermitted, Refusal."""
-        who = await who_asks(self.authenticator, self.headers, address=self.address)
+    async def who(self, *, again: bool = False) -> Principal:
+        """AuthError, NotPermitted, Refusal. again: it goes on by itself, so that a browser's session grows idle."""
+        if self.browsers is not None and self.cookie is not None:
+            who = await self.browsers.session_of(self.cookie, address=self.address, used=not again)
+        else:
+            who = await who_asks(self.authenticator, self.headers, address=self.address)
         may_read(who)
         return who
 
@@ -99,7 +107,7 @@ class Standing:
         while True:
             await anyio.sleep(ASK_AGAIN_S)
             try:
-                await self.who()
+                await self.who(again=True)
             except Refusal as refusal:
                 return refusal.error
             except (AuthError, NotPermitted) as error:
@@ -175,13 +183,19 @@ Opens = Callable[[Principal], Awaitable[Source]]
 
 
 async def serve_socket(
-    socket: AnySocket, *, authenticator: Authenticator, seats: Seats, origins: frozenset[str], opens: Opens
+    socket: AnySocket,
+    *,
+    authenticator: Authenticator,
+    browsers: Browsers,
+    seats: Seats,
+    origins: frozenset[str],
+    opens: Opens,
 ) -> None:
     """Let in, and tell what `opens` gives to whoever asks; every refusal is an error frame and a closing code."""
     await socket.accept()
     try:
         _from_here(socket, origins)
-        standing = await _let_in(socket, authenticator)
+        standing = await _let_in(socket, authenticator, browsers)
         who = await standing.who()
         seats.check(who.user_id)
         with seats.hold(who.user_id):
@@ -195,22 +209,37 @@ async def serve_socket(
 
 
 def _from_here(socket: AnySocket, origins: frozenset[str]) -> None:
-    """A page of somebody else must not listen: NotPermitted. Programs send no Origin."""
-    origin = _headers(socket, b"origin")
-    if origin and origin[0].lower() not in origins:
+    """A page of somebody else must not listen: NotPermitted. Programs send no Origin, our own pages this host's."""
+    given = _headers(socket, b"origin")
+    if given and not from_own_page(socket) and any(origin.lower() not in origins for origin in given):
         raise NotPermitted("Forbidden: pages of this origin may not listen", code="E-FORBIDDEN")
 
 
-async def _let_in(socket: AnySocket, authenticator: Authenticator) -> Standing:
-    """By the header, or by the first message."""
+async def _let_in(socket: AnySocket, authenticator: Authenticator, browsers: Browsers) -> Standing:
+    """By the header, by the cookie of a page of ours, or by the first message."""
     address = str(socket.scope.get("state", {}).get("address", ""))
     headers = _headers(socket, b"authorization")
+    cookie = None if headers else cookie_of(socket)
+    if cookie is not None and (from_own_page(socket) or not _headers(socket, b"origin")):
+        _check_upgrade(socket)
+        return Standing(authenticator, [], address, browsers, cookie)
     if not headers:
         with anyio.move_on_after(TOKEN_WITHIN_S):
             message = _token_of(await socket.receive_data(mode="text"))
             return Standing(authenticator, [f"Bearer {message}"], address)
         raise AuthError(code="E-APP-AUTH")
     return Standing(authenticator, headers, address)
+
+
+def _check_upgrade(socket: AnySocket) -> None:
+    """NotPermitted where nothing says that a page of ours opens it: browsers let any page open a WebSocket. TM-06."""
+    check_own_page(socket)
+    if not from_own_page(socket):
+        raise NotPermitted(
+            "Forbidden: an upgrade with a cookie names no Origin",
+            code="E-FORBIDDEN",
+            remedy="A program sends a token in Authorization instead.",
+        )
 
 
 def _headers(socket: AnySocket, name: bytes) -> list[str]:

@@ -18,6 +18,11 @@ def _in_path(name: str, pattern: str, example: str) -> Mapping[str, Any]:
 
 
 _USER = (_in_path("user_id", "^[0-9a-f]{32}$", "3b1f0c7de2a94f6c8d5e7a9012bc34de"),)
+_FORCE = query(
+    "force",
+    {"type": "boolean", "default": False},
+    "Although orders of theirs stand at IBKR, which go on there, or a connection is up, which is logged out",
+)
 _KEY = (_in_path("key_id", "^[0-9a-f]{16}$", "129f7e0e779ead7e"),)
 _CHANGE: tuple[Mapping[str, Any], ...] = (
     {
@@ -206,10 +211,10 @@ PEOPLE: tuple[Operation, ...] = (
         path="/api/users/{user_id}",
         method="delete",
         name="removeUser",
-        summary="Remove a user for good, with keys, tokens and sessions",
+        summary="Remove a user for good, with keys, tokens, sessions, credentials, connections and portfolios",
         answers={200: forms.UserAnswer},
-        errors=_ASKED,
-        parameters=_USER,
+        errors=(*_ASKED, 409, 422),
+        parameters=(*_USER, _FORCE),
     ),
     Operation(
         path="/api/users/{user_id}/link",

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
 from litestar import Request
 
 from ibkit.bootstrap.logs import told_of
 from ibkit.errors import ConfigError
-from ibkit.model import Conid, Secret
-from ibkit.service.browsers import SAFE, check_own_page, check_token, cookie_of
+from ibkit.model import Conid
+from ibkit.service.browsers import SAFE, Browsers, check_own_page, check_token, cookie_of
 from ibkit.service.json_bodies import LARGEST_BODY, read_json
 from ibkit.service.order_answer import STATUSES
 from ibkit.service.order_events import Since, read_position
@@ -51,12 +51,6 @@ def headers_of(request: AnyRequest, name: str) -> list[str]:
 def address_of(request: AnyRequest) -> str:
     """Whose request it is, as the door found out."""
     return str(request.scope.get("state", {}).get("address", ""))
-
-
-class Browsers(Protocol):
-    async def session_of(self, cookie: Secret[str], *, address: str) -> Principal:
-        """Who sits at the browser with `cookie`. AuthError (E-APP-AUTH), as for a token."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

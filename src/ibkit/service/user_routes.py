@@ -16,6 +16,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from ibkit.bootstrap.auditing import audit_log
 from ibkit.bootstrap.credential_desk import Asker
+from ibkit.bootstrap.user_removal import Removal
 from ibkit.errors import NotFound, NotPermitted
 from ibkit.model import AccountId, Secret
 from ibkit.service.orders import Answer
@@ -122,11 +123,14 @@ def _one_user(service: Service) -> list[HTTPRouteHandler]:
     @delete("/api/users/{user_id:str}", status_code=200)
     async def remove(request: AnyRequest) -> Response[bytes]:
         who = await _administrator(desk, asked, request)
+        force = _once_each(request, ("force",)).get("force") == "true"
         user = await _named(desk, request)
-        with desk.by(who, address_of(request))("users.remove", user.user_id, name=user.name, role=user.role):
-            user = await keeper.remove(user.name, by=who)
-        await _forget_credentials(service, user.user_id, by=who, address=address_of(request))
-        await service.portfolios.books.delete_of_user(user.user_id)
+        asker = Asker(user_id=user.user_id, actor=who.user_id, address=address_of(request))
+        note = desk.by(who, asker.address)
+        with note("users.remove", user.user_id, name=user.name, role=user.role) as noted:
+            ties = await _removal(service).remove(user, asker, force=force, by=who)
+            if ties:
+                noted.details["forced"] = ties.text
         return response(_answer(user))
 
     @post("/api/users/{user_id:str}/link", status_code=200)
@@ -156,13 +160,14 @@ def _one_user(service: Service) -> list[HTTPRouteHandler]:
     return [show, change, remove, new_link, sign_out, remove_step]
 
 
-async def _forget_credentials(service: Service, user_id: str, *, by: Principal, address: str) -> None:
-    """What opens the broker's door for who was removed goes, too: after them, so that nothing new comes. TM-42."""
-    if service.credentials is None:
-        return
-    asker = Asker(user_id=user_id, actor=by.user_id, address=address)
-    for each in await service.credentials.of_user(user_id):
-        await service.credentials.delete(asker, each.connection_id)
+def _removal(service: Service) -> Removal:
+    return Removal(
+        settings=service.settings,
+        keeper=service.people.users.keeper,
+        rows=service.own.rows,
+        credentials=service.credentials,
+        books=service.portfolios.books,
+    )
 
 
 async def _administrator(desk: PeopleDesk, asked: Asked, request: AnyRequest) -> Principal:
@@ -377,6 +382,8 @@ def _once_each(
     for name in ("since", "until"):
         if name in given and moment(given[name]) is None:
             problems.append((name, "it is a day or a moment like 2026-11-20 or 2026-11-20T15:30:00Z"))
+    if given.get("force", "true") not in ("true", "false"):
+        problems.append(("force", "it is true or false"))
     for name in ("actor", "action", "object", "user_id"):
         if not given.get(name, "x").strip() or len(given.get(name, "")) > 200 or "\0" in given.get(name, ""):
             problems.append((name, "it has 1 to 200 characters"))

@@ -405,6 +405,9 @@ class Runtime:
         "LOG_FILE_MB", "10", integer(1, 1000), "Size at which a new log file is begun; 5 are kept"
     )
     pool_size: int = variable("POOL_SIZE", "10", integer(1, 100), "Connections per login")
+    cache: bool = variable(
+        "ANSWER_CACHE", "true", boolean, "Keep what IBKR answered for a while, where only looked at (--no-cache: false)"
+    )
 
 
 AREAS: Mapping[str, tuple[str, type[object]]] = {

@@ -289,14 +289,17 @@ class SignIns:
         await self._store.put_session(session, replaces=digest(replaces) if replaces is not None else "")
         return cookie
 
-    async def session_of(self, cookie: Secret[str], *, address: str) -> Principal:
-        """Who sits at the browser with `cookie`. AuthError, as for a token."""
+    async def session_of(self, cookie: Secret[str], *, address: str, used: bool = True) -> Principal:
+        """Who sits at the browser with `cookie`. AuthError, as for a token.
+
+        used: False where nobody did anything, as when a stream looks whether it may go on: idle it grows all the same.
+        """
         now = self._clock.now()
         found = await self._store.session(digest(cookie))
         if found is None or not self._is_alive(*found, now):
             raise await self._failed(await self._begin(Kind.TOKEN, address=address))
         session, user = found
-        if now - session.seen_at >= min(_USE_NOTED, self._idle / 60):
+        if used and now - session.seen_at >= min(_USE_NOTED, self._idle / 60):
             await self._store.session_seen(session.id_hash, at=now)
         return Principal(
             user_id=user.user_id,

@@ -74,6 +74,7 @@ COMMANDS: tuple[Command, ...] = (
 
 GLOBAL_OPTIONS: tuple[tuple[str, str], ...] = (
     ("--env-file FILE", "Settings file to use instead of ./.env or ./config/.env."),
+    ("--no-cache", "Ask IBKR for everything anew, whatever was answered before."),
     ("--json", "Print JSON instead of text, errors too (most commands)."),
     ("--version", "Print the version."),
     ("-h, --help", "Print this help; after a command, that command's."),

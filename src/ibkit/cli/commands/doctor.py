@@ -9,11 +9,11 @@ import cyclopts
 
 from ibkit.cli import context, output
 from ibkit.cli.checks import Check, Mark, check_all
-from ibkit.cli.flags import Compete, Json, flag
-from ibkit.cli.running import go
+from ibkit.cli.flags import ByUser, Compete, Json, flag
+from ibkit.cli.running import banner_of, go
 from ibkit.clock import SystemClock
 from ibkit.error_catalogue import CATALOGUE
-from ibkit.errors import ConfigError
+from ibkit.errors import ConfigError, IbkitError
 
 if TYPE_CHECKING:
     from ibkit.settings import Settings
@@ -30,6 +30,7 @@ def doctor(
     offline: Annotated[bool, flag("Without the network.")] = False,
     connect: Annotated[bool, flag("Sign in, too, and look at accounts and market data.")] = False,
     compete: Compete = False,
+    by: ByUser = None,
     json: Json = False,
 ) -> int:
     """Look at everything that may be wrong. Exit code 0: nothing is; else that of the first cause."""
@@ -43,7 +44,7 @@ def doctor(
             from ibkit.cli.diagnosis.modes import close
 
             fixed = close(settings)
-        checks = diagnose(settings, offline=offline, connect=connect, compete=compete)
+        checks = diagnose(settings, offline=offline, connect=connect, compete=compete, by=by)
     first = first_cause(checks)
     if json:
         output.emit(report_of(checks, fixed))
@@ -52,8 +53,14 @@ def doctor(
     return 0 if first is None else _exit_code(first)
 
 
-def diagnose(settings: Settings, *, offline: bool, connect: bool = False, compete: bool = False) -> list[Check]:
-    """All checks, in the order in which to mend what they find. Nothing is changed, nothing sent but one question."""
+def diagnose(
+    settings: Settings, *, offline: bool, connect: bool = False, compete: bool = False, by: ByUser = None
+) -> list[Check]:
+    """All checks, in the order in which to mend what they find. Nothing is changed, nothing sent but one question.
+
+    by: whose connection is looked at in place of the settings' login. What its credentials are was judged when they
+    were stored; here it is whether they can be used.
+    """
     from ibkit.cli.diagnosis.modes import check_modes
     from ibkit.cli.diagnosis.network import check_gateway_folder
     from ibkit.cli.diagnosis.state import check_state
@@ -62,11 +69,19 @@ def diagnose(settings: Settings, *, offline: bool, connect: bool = False, compet
     now = SystemClock().now()
     checks = [
         *check_surroundings(settings, os.environ),
-        *check_all(settings, now=now),
+        *(check_all(settings, now=now) if by is None else ()),
         *check_modes(settings),
         *check_state(settings, now=now),
-        *check_gateway_folder(settings),
+        *(check_gateway_folder(settings) if by is None else ()),
     ]
+    if by is not None:
+        try:
+            settings = context.load_settings(by=by)
+        except IbkitError as error:
+            return [*checks, Check("connection", Mark.FAIL, error.message, error.code, error.remedy)]
+        checks.append(
+            Check("connection", Mark.OK, f"{by.connection or 'the default one'} of {by.user}: {banner_of(settings)}")
+        )
     if settings.mock:
         return [*checks, Check("IBKR", Mark.SKIP, "BROKER_PROVIDER=mock: there is nobody to reach")]
     if offline or settings.choice is None:

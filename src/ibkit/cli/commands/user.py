@@ -16,8 +16,9 @@ from ibkit.cli.passwords import ask_code, ask_new_password, ask_password
 from ibkit.cli.running import go
 
 if TYPE_CHECKING:
+    from ibkit.bootstrap.user_removal import Ties
     from ibkit.bootstrap.users import UserDesk
-    from ibkit.users import ApiKey, Attempt, Issued, User
+    from ibkit.users import ApiKey, Attempt, FirstLink, Issued, User
 
 __all__ = ["app"]
 
@@ -44,6 +45,75 @@ def add(
         user = _with_users(lambda desk: desk.keeper.add(plain, Role(role), password))
         entry.object = user.user_id
     _tell(user, json=json, text=f"Added {user.name} ({user.role}).")
+
+
+@app.command
+def invite(
+    name: str, /, *, role: Annotated[_Role, option("What they may do at most.")] = "viewer", json: Json = False
+) -> None:
+    """Add a user who chooses the password: prints a one-time link that is good for 24 hours.
+
+    For one who is there already, `ibkit user link` prints another.
+    """
+    from ibkit.users import Role
+    from ibkit.users.user import check_name
+
+    plain = check_name(name)
+    with audited("users.invite", plain, name=plain, role=role) as entry:
+        link = _with_users(lambda desk: desk.keeper.invite(plain, Role(role)))
+        entry.object = link.user.user_id
+    _tell_link(link, json=json, text=f"Added {link.user.name} ({link.user.role}).")
+
+
+@app.command(name="link")
+def new_link(name: str, /, *, json: Json = False) -> None:
+    """Print another one-time link, for a forgotten password or an invitation that ran out; an earlier one is over."""
+    with audited("users.link", name, name=name) as entry:
+        link = _with_users(lambda desk: desk.keeper.new_link(name))
+        entry.object = link.user.user_id
+    _tell_link(link, json=json, text=f"The password of {link.user.name} stays good until the link is used.")
+
+
+@app.command
+def remove(
+    name: str,
+    /,
+    *,
+    force: Annotated[
+        bool,
+        flag("Although orders of theirs stand at IBKR, which go on there, or a connection is up: it is logged out."),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Remove a user for good: sessions, tokens, keys, connections, portfolios; credentials are destroyed.
+
+    What they did stays: their orders, and the audit log. Refused while they have open orders or a live connection;
+    `ibkit user disable` keeps all of it.
+    """
+    from ibkit.bootstrap.credential_desk import Asker
+    from ibkit.bootstrap.edge import machine_clock
+    from ibkit.bootstrap.user_removal import open_removal
+
+    settings = context.load_settings(require_method=False)
+    with audited("users.remove", name, settings=settings, name=name) as entry:
+
+        async def work() -> tuple[User, Ties]:
+            async with open_removal(settings, clock=machine_clock()) as removal:
+                user = await removal.keeper.named(name)
+                entry.object, entry.details["role"] = user.user_id, user.role
+                return user, await removal.remove(user, Asker.here(user.user_id), force=force)
+
+        user, ties = go(work)
+        if ties:
+            entry.details["forced"] = ties.text
+    if json:
+        output.emit(_row(user) | {"removed": True, "orders": ties.orders, "connections": ties.connections})
+        return
+    output.say(
+        f"Removed {user.name}, with all that was theirs here; orders and the audit log keep the id {user.user_id}."
+    )
+    if ties:
+        output.warn(f"{user.name} had {ties.text}; what stands at IBKR goes on there: look at `ibkit orders list`.")
 
 
 @app.command(name="list")
@@ -327,6 +397,18 @@ def _tell(user: User, *, json: bool, text: str) -> None:
         output.emit(_row(user))
     else:
         output.say(text)
+
+
+def _tell_link(link: FirstLink, *, json: bool, text: str) -> None:
+    """The link is seen this once; its secret stands behind the #, so that no server and no proxy sees it."""
+    settings = context.load_settings(require_method=False)
+    token = link.token.reveal()
+    if json:
+        output.emit(_row(link.user) | {"link": token, "expires_at": link.expires_at})
+        return
+    host = f"[{settings.web.host}]" if ":" in settings.web.host else settings.web.host
+    output.say(f"http://{host}:{settings.web.port}/welcome#{token}")
+    output.warn(f"{text} The link is good once, until {_when(link.expires_at)}; it is not shown again.")
 
 
 def _row(user: User) -> dict[str, Any]:

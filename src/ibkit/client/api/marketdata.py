@@ -59,29 +59,49 @@ async def glance(ib: Core, conid: Conid) -> Quote:
         raise UnexpectedAnswer(f"a quote that cannot be read: {error}", effect=Effect.NONE) from error
 
 
-async def quote(ib: Core, conid: Conid) -> Quote:
-    """A warmed-up quote. NotPermitted E-MD-NONE without data or subscription, E-MD-ACK without the agreement."""
-    (found,) = await quotes(ib, (conid,))
+async def quote(ib: Core, conid: Conid, *, kept: bool = False) -> Quote:
+    """A warmed-up quote. NotPermitted E-MD-NONE without data or subscription, E-MD-ACK without the agreement.
+
+    kept: as in `quotes`.
+    """
+    (found,) = await quotes(ib, (conid,), kept=kept)
     error = missing_of(found)
     if error is not None:
         raise error
     return found
 
 
-async def quotes(ib: Core, conids: Sequence[Conid]) -> tuple[Quote, ...]:
+async def quotes(ib: Core, conids: Sequence[Conid], *, kept: bool = False) -> tuple[Quote, ...]:
     """Quotes in the order asked, each waited for until bid and ask are there or the time is up.
+
+    kept: one of the last second will do. Whoever decides about money by it asks anew.
 
     NotPermitted as in `quote`, where none of them has any data.
     """
+    shelf, now = ib.caches.quotes, ib.clock.monotonic()
+    known = {conid: held for conid in conids if kept and (held := shelf.get(conid, now)) is not None}
+    missing = tuple(conid for conid in conids if conid not in known)
+    if missing:
+        known |= zip(missing, await _quotes_now(ib, missing), strict=True)
+    found = tuple(known[conid] for conid in conids)
+    errors = [missing_of(each) for each in found]
+    if errors and all(error is not None for error in errors):
+        assert errors[0] is not None
+        raise errors[0]
+    return found
+
+
+async def _quotes_now(ib: Core, conids: Sequence[Conid]) -> tuple[Quote, ...]:
+    shelf = ib.caches.quotes
+    turn = shelf.turn
     rows = await _warmed_up(ib, conids)
     try:
         found = tuple(quote_from_wire(row) for row in rows)
     except ValueError as error:
         raise UnexpectedAnswer(f"a quote that cannot be read: {error}", effect=Effect.NONE) from error
-    errors = [missing_of(each) for each in found]
-    if errors and all(error is not None for error in errors):
-        assert errors[0] is not None
-        raise errors[0]
+    for conid, each in zip(conids, found, strict=True):
+        if missing_of(each) is None:
+            shelf.put(conid, each, ib.clock.monotonic(), asked_in=turn)
     return found
 
 

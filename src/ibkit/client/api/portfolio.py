@@ -47,12 +47,17 @@ async def ledger(ib: Core, account_id: AccountId | None = None) -> tuple[CashBal
 async def positions(
     ib: Core, account_id: AccountId | None = None, *, zero: bool = False, fresh: bool = False
 ) -> tuple[Position, ...]:
-    """All positions or an error, never a part.
+    """All positions or an error, never a part. Kept for 5 s, or until an order of ours is sent.
 
-    zero:  rows of size zero too, which the portfolio cache keeps for a while after a close.
-    fresh: empty that cache first, so that a fill of this moment counts.
+    zero:  rows of size zero too, which IBKR's portfolio cache keeps for a while after a close.
+    fresh: empty that cache first, and pass by our own, so that a fill of this moment counts.
     """
     account = await _opened(ib, account_id)
+    kept = ib.caches.positions
+    known = None if fresh else kept.get(account, ib.clock.monotonic())
+    if known is not None:
+        return _held(known, zero=zero)
+    turn = kept.turn
     if fresh:
         await ib.request(INVALIDATE_POSITIONS, path={"account_id": account}, body={})
 
@@ -61,7 +66,11 @@ async def positions(
         rows: list[PositionRow] = await ib.request(POSITIONS, path=path, query=POSITIONS_SORT)
         return rows
 
-    return read_positions(await all_pages(page_of), account, zero=zero)
+    found = read_positions(await all_pages(page_of), account, zero=True)
+    # Sparse rows, of a session's first read, are not kept: the next one is whole. Source: §3.1.
+    if all(position.contract.currency for position in found):
+        kept.put(account, found, ib.clock.monotonic(), asked_in=turn)
+    return _held(found, zero=zero)
 
 
 async def all_pages(page_of: Callable[[int], Awaitable[list[PositionRow]]]) -> list[PositionRow]:
@@ -92,4 +101,8 @@ def read_positions(rows: Iterable[PositionRow], account: AccountId, *, zero: boo
         found = tuple(position_from_wire(row, account) for row in rows)
     except ValueError as error:
         raise UnexpectedAnswer(f"a position that cannot be read: {error}", effect=Effect.NONE) from error
+    return _held(found, zero=zero)
+
+
+def _held(found: tuple[Position, ...], *, zero: bool) -> tuple[Position, ...]:
     return found if zero else tuple(position for position in found if position.quantity != 0)

@@ -21,11 +21,16 @@ if TYPE_CHECKING:
     from ibkit.client.core import Core
 
 
-async def status(ib: Core) -> BrokerageStatus:
-    """The brokerage session's own word, asked now."""
+async def status(ib: Core, *, kept: bool = False) -> BrokerageStatus:
+    """The brokerage session's own word, asked now. kept: one of the last 30 s will do."""
+    shelf = ib.caches.status
+    known = shelf.get("", ib.clock.monotonic()) if kept else None
+    if known is not None:
+        return known
+    turn = shelf.turn
     told: BrokerageStatus = await ib.request(AUTH_STATUS)
     ib.keeper.opener.last_status = told
-    return told
+    return shelf.put("", told, ib.clock.monotonic(), asked_in=turn)
 
 
 async def tickle(ib: Core) -> BrokerageStatus:

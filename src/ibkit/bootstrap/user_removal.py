@@ -1,0 +1,112 @@
+"""A user removed for good, with all that opened a door for them: at the service and at IBKR. Requirement VLT-10, TM-42.
+
+    disabled      tokens, sessions and keys are over: nothing new comes while the rest goes
+    vault         credentials of every connection destroyed; whoever has one open logs it out
+    connections   with their history of sessions
+    portfolios    theirs
+    the user      last, so that what broke off in between is done by removing them again
+
+Their orders and the audit log stay, under their id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import anyio.to_thread
+
+from ibkit.bootstrap.credential_desk import Asker, CredentialDesk, open_credential_desk
+from ibkit.bootstrap.desks import journal_path
+from ibkit.bootstrap.portfolios import open_portfolios
+from ibkit.bootstrap.session_book import open_connection_rows
+from ibkit.bootstrap.session_leases import is_kept
+from ibkit.bootstrap.users import open_users
+from ibkit.clock import Clock
+from ibkit.errors import ConfigError
+from ibkit.settings import Settings
+from ibkit.store.connections import SqlConnections
+from ibkit.store.order_counts import open_orders_of_user
+from ibkit.store.portfolios import SqlPortfolios
+from ibkit.users import Principal, User, UserKeeper
+
+__all__ = ["Removal", "Ties", "open_removal"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ties:
+    """What a user still has going. orders: not ended, or in doubt. connections: names of those that are up now."""
+
+    orders: int = 0
+    connections: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.orders or self.connections)
+
+    @property
+    def text(self) -> str:
+        parts = [f"{self.orders} open order{'s' if self.orders > 1 else ''}"] if self.orders else []
+        parts += [f"a live connection ({', '.join(self.connections)})"] if self.connections else []
+        return " and ".join(parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """credentials: None where there is no vault."""
+
+    settings: Settings
+    keeper: UserKeeper
+    rows: SqlConnections
+    credentials: CredentialDesk | None
+    books: SqlPortfolios
+
+    async def ties(self, user_id: str) -> Ties:
+        """StorageError."""
+        orders = await anyio.to_thread.run_sync(open_orders_of_user, journal_path(self.settings), user_id)
+        rows = await self.rows.of_user(user_id)
+        live = [row.connection_id for row in rows if row.state.is_up and is_kept(self.settings, row)]
+        return Ties(orders=orders, connections=tuple(live))
+
+    async def remove(self, user: User, asker: Asker, *, force: bool, by: Principal | None = None) -> Ties:
+        """What they had going, which is nothing unless it is forced.
+
+        force: remove them although orders of theirs stand at IBKR, which go on there, or a connection is up, which is
+               logged out.
+
+        ConfigError: E-CONFLICT where that is not given and there is something; E-FORBIDDEN for the last owner, and
+        for one whom `by` does not manage. Nothing is changed by one of these.
+        """
+        ties = await self.ties(user.user_id)
+        if ties and not force:
+            raise ConfigError(
+                f"Not possible as it stands: {user.name} has {ties.text}",
+                code="E-CONFLICT",
+                remedy="Cancel the orders and log the connection out first, or force it: orders then go on at IBKR "
+                "with nobody here to cancel them under that name.",
+                details={"orders": ties.orders, "connections": list(ties.connections)},
+            )
+        await self.keeper.disable(user.name, by=by)
+        if self.credentials is not None:
+            for each in await self.credentials.of_user(user.user_id):
+                await self.credentials.delete(asker, each.connection_id)
+        for row in await self.rows.of_user(user.user_id):
+            await self.rows.delete(user.user_id, row.connection_id)
+        await self.books.delete_of_user(user.user_id)
+        await self.keeper.remove(user.name, by=by)
+        return ties
+
+
+@asynccontextmanager
+async def open_removal(settings: Settings, *, clock: Clock) -> AsyncIterator[Removal]:
+    """Over the database and the vault of these settings, for a command. ConfigError, StorageError."""
+    async with AsyncExitStack() as stack:
+        users = await stack.enter_async_context(open_users(settings, clock=clock))
+        rows = await stack.enter_async_context(open_connection_rows(settings))
+        portfolios = await stack.enter_async_context(open_portfolios(settings, clock))
+        credentials = None
+        if settings.vault.has_key:
+            credentials = await stack.enter_async_context(open_credential_desk(settings))
+        yield Removal(
+            settings=settings, keeper=users.keeper, rows=rows, credentials=credentials, books=portfolios.books
+        )
