@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import io
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -70,6 +72,25 @@ def test_a_portfolio_goes_out_as_a_file_and_comes_back(ibkit: Run, home: Path, f
     assert ibkit("portfolio", "import", str(home / "none.json")).code == 2
     assert ibkit("portfolio", "import", str(home / "none.pdf")).code == 2
     assert ibkit("portfolio", "list", "--json").out == before
+
+
+@pytest.mark.requirement("FUT-05")
+def test_a_portfolio_goes_out_for_accountants(ibkit: Run, home: Path) -> None:
+    said(ibkit, "create", "Savings")
+    said(ibkit, "account", "add", "Savings", "Vault")
+    said(ibkit, "set", "Savings", "Vault", "GOLD", "1.5")
+    text = said(ibkit, "export", "Savings", "--format", "beancount")
+    assert "Assets:Vault:GOLD  1.5 GOLD" in text
+    assert "Vault: no ledger is kept of this account (no transaction of it is known)" in text
+    refused = ibkit("portfolio", "export", "Savings", "--format", "portfolio-performance")
+    assert (refused.code, ".zip" in refused.err) == (2, True)
+    file = home / "a.zip"
+    said(ibkit, "export", "Savings", "--format", "portfolio-performance", "--to", str(file))
+    with zipfile.ZipFile(file) as packed:
+        rows = list(csv.DictReader(io.StringIO(packed.read("portfolio-transactions.csv").decode()), delimiter=";"))
+    assert [(row["Type"], row["Shares"], row["Ticker Symbol"]) for row in rows] == [
+        ("Delivery (Inbound)", "1.5", "GOLD")
+    ]
 
 
 @pytest.mark.requirement("SYN-04")

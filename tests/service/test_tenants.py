@@ -127,6 +127,7 @@ ROUTES: dict[str, Rule] = {
     "DELETE /portfolio/{portfolio_id}": Rule(TRADERS, "portfolio"),
     "POST /portfolio/{portfolio_id}/accounts": Rule(TRADERS, "portfolio"),
     "GET /portfolio/{portfolio_id}/analytics": Rule(SIGNED, "portfolio"),
+    "GET /portfolio/{portfolio_id}/report": Rule(SIGNED, "portfolio"),
     "GET /portfolio/{portfolio_id}/export": Rule(SIGNED, "portfolio"),
     "GET /portfolio/{portfolio_id}/transactions": Rule(SIGNED, "portfolio"),
     "GET /portfolio/{portfolio_id}/lots": Rule(SIGNED, "portfolio"),

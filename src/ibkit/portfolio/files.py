@@ -29,7 +29,17 @@ from ibkit.portfolio.book import (
 )
 from ibkit.portfolio.kinds import SecurityKind
 
-__all__ = ["FORMATS", "LARGEST_FILE", "csv_of", "json_of", "plain_of", "portfolio_from", "read_csv", "read_json"]
+__all__ = [
+    "FORMATS",
+    "LARGEST_FILE",
+    "csv_of",
+    "inert",
+    "json_of",
+    "plain_of",
+    "portfolio_from",
+    "read_csv",
+    "read_json",
+]
 
 FORMATS: Final = ("json", "yaml", "csv")
 LARGEST_FILE: Final = 8 * 1024 * 1024
@@ -121,15 +131,15 @@ def csv_of(portfolio: Portfolio) -> bytes:
             price = None if security is None else security.unit_price
             writer.writerow(
                 [
-                    _inert(account.name),
-                    _inert(holding.symbol),
+                    inert(account.name),
+                    inert(holding.symbol),
                     f"{holding.units:f}",
                     holding.currency,
                     kind.value if kind else "",
-                    _inert(security.name) if security else "",
+                    inert(security.name) if security else "",
                     holding.conid or "",
                     *(_text(f) for f in (holding.average_cost, holding.market_price, holding.market_value, price)),
-                    _inert(";".join(security.tags)) if security else "",
+                    inert(";".join(security.tags)) if security else "",
                 ]
             )
     return out.getvalue().encode()
@@ -139,7 +149,8 @@ def _text(figure: Decimal | None) -> str:
     return "" if figure is None else f"{figure:f}"
 
 
-def _inert(text: str) -> str:
+def inert(text: str) -> str:
+    """So written that no spreadsheet carries it out."""
     return f"'{text}" if text.startswith((*_FORMULA, "'")) else text
 
 

@@ -33,9 +33,10 @@ from ibkit.portfolio.transactions import (
     Transaction,
     Transferred,
     cash_of,
+    quantities_of,
 )
 
-__all__ = ["Held", "Ledger", "Opening", "Rules", "fold_ledger"]
+__all__ = ["Held", "Ledger", "Movement", "Opening", "Rules", "fold_ledger", "movements"]
 
 _ZERO = Decimal(0)
 _NOTHING: Mapping[str, Decimal] = MappingProxyType({})
@@ -182,6 +183,31 @@ def fold_ledger(
         currency_gains=tuple(fold.currencies.gains),
         transferred=fold.transferred,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Movement:
+    """What is booked together, and what it did: lots of each listing before and after, and the parts that it closed."""
+
+    transactions: tuple[Transaction, ...]
+    lots: tuple[tuple[Listed, tuple[Lot, ...], tuple[Lot, ...]], ...]
+    closed: tuple[Closed, ...]
+
+
+def movements(ledger: Ledger) -> tuple[Movement, ...]:
+    """The ledger's life step by step, in the order in which it was folded."""
+    fold = _Fold(
+        ledger.rules, Opening(), pairs=_deliveries(ledger.transactions) if ledger.rules.premium_into_stock else {}
+    )
+    found = []
+    for group in _groups(ledger.transactions, fold.pairs):
+        conids = dict.fromkeys(conid for this in group for conid in quantities_of(this))
+        before = {conid: tuple(fold.lots.get(conid, ())) for conid in conids}
+        closed = len(fold.closed)
+        fold.add(group)
+        lots = tuple((fold.listed[conid], before[conid], tuple(fold.lots[conid])) for conid in conids)
+        found.append(Movement(transactions=tuple(group), lots=lots, closed=tuple(fold.closed[closed:])))
+    return tuple(found)
 
 
 def _without_cancelled(ordered: Sequence[Transaction]) -> tuple[list[Transaction], list[Transaction]]:

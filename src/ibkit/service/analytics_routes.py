@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import TYPE_CHECKING
 
 from litestar import Response, get
@@ -12,7 +11,7 @@ from ibkit.service.analytics_documents import analytics_info
 from ibkit.service.orders import Answer
 from ibkit.service.people import may_read_books
 from ibkit.service.refusals import invalid
-from ibkit.service.requests import AnyRequest, once
+from ibkit.service.requests import AnyRequest, days_in, once
 from ibkit.service.responses import response
 
 if TYPE_CHECKING:
@@ -29,13 +28,8 @@ def analytics_routes(service: Service) -> list[HTTPRouteHandler]:
         who = await service.asked.who(request)
         may_read_books(who)
         given, problems = once(request.query_params.multi_items(), (*_DAYS, "currency"))
-        days: dict[str, date | None] = {}
-        for name in _DAYS:
-            days[name] = None
-            if name in given:
-                days[name] = _day(given[name])
-                if days[name] is None:
-                    problems.append((name, "it is a day like 2026-11-20"))
+        days, wrong = days_in(given, _DAYS)
+        problems += wrong
         if problems:
             raise invalid(*problems)
         found = await service.portfolios.figures(
@@ -49,10 +43,3 @@ def analytics_routes(service: Service) -> list[HTTPRouteHandler]:
         return response(Answer(200, analytics_info(found)))
 
     return [analytics]
-
-
-def _day(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text) if len(text) == len("2026-11-20") else None
-    except ValueError:
-        return None

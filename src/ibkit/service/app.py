@@ -44,6 +44,7 @@ from ibkit.service.problems import problem_of
 from ibkit.service.quote_events import QuoteEvents
 from ibkit.service.rates import OrderRates, Rates
 from ibkit.service.refusals import Refusal
+from ibkit.service.report_routes import report_routes
 from ibkit.service.requests import AnyRequest, Asked, headers_of, page_of
 from ibkit.service.responses import response
 from ibkit.service.risk_routes import risk_routes
@@ -130,6 +131,7 @@ def make_app(service: Service) -> App:
             *metric_routes(service),
             *portfolio_routes(service),
             *analytics_routes(service),
+            *report_routes(service),
             *ledger_routes(service),
             *welcome_routes(),
             *_plain_routes(service),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ibkit.bootstrap.portfolio_files import EXPORTS
 from ibkit.service import portfolio_documents as documents
 from ibkit.service import portfolio_forms as forms
 from ibkit.service.analytics_documents import AnalyticsInfo
@@ -48,7 +49,8 @@ _FILE: Mapping[str, Any] = {
     "currency": "USD",
     "accounts": [{"name": "My IRA/1", "holdings": [{"symbol": "AAPL", "units": "1.5"}]}],
 }
-_FORM = query("format", {"enum": ["json", "yaml", "csv"], "default": "json"}, "Of the file.")
+_FORM = query("format", {"enum": list(EXPORTS), "default": "json"}, "Of the file.")
+_REPORT_FORM = query("format", {"enum": ["pdf", "html"], "default": "pdf"}, "Of the file.")
 _OF_TABLE = (
     query("name", {"type": "string", "minLength": 1, "maxLength": 200}, "Of the portfolio, for a table."),
     query("currency", {"type": "string", "pattern": "^[A-Za-z]{3,5}$", "default": "USD"}, "Its currency, for a table."),
@@ -128,14 +130,25 @@ PORTFOLIOS: tuple[Operation, ...] = (
         also_under_api=True,
     ),
     Operation(
+        path=f"{_ONE}/report",
+        method="get",
+        name="portfolioReport",
+        summary="A report for people, of what is held now: PDF, or a page without scripts",
+        answers={200: None},
+        errors=(*_READ, 429),
+        parameters=(_PORTFOLIO, _REPORT_FORM, *_OF_FIGURES[1:]),
+        gives_file=("application/pdf", "text/html"),
+        also_under_api=True,
+    ),
+    Operation(
         path=f"{_ONE}/export",
         method="get",
         name="exportPortfolio",
-        summary="A portfolio as a file",
+        summary="A portfolio as a file: to be read back, or for accountants' programs",
         answers={200: None},
         errors=_READ,
         parameters=(_PORTFOLIO, _FORM),
-        gives_file=("application/json", "application/yaml", "text/csv"),
+        gives_file=("application/json", "application/yaml", "text/csv", "text/plain", "application/zip"),
         also_under_api=True,
     ),
     Operation(

@@ -15,13 +15,13 @@ from litestar import Response, delete, get, post, put
 from litestar.handlers import HTTPRouteHandler
 
 from ibkit.bootstrap.connections import Connection
-from ibkit.bootstrap.portfolio_files import file_of, portfolio_of_file
+from ibkit.bootstrap.portfolio_files import ENDINGS, EXPORTS, exported, portfolio_of_file
 from ibkit.bootstrap.portfolios import PortfolioDesk, pause_between
 from ibkit.client.core import Core
 from ibkit.errors import AuthError, IbkitError, NotFound, TradingError, Unreachable
 from ibkit.model import AccountId
 from ibkit.portfolio.book import Link, Portfolio, PortfolioAccount, check_currency, check_name
-from ibkit.portfolio.files import FORMATS, LARGEST_FILE
+from ibkit.portfolio.files import LARGEST_FILE
 from ibkit.portfolio.ports import SyncOutcome
 from ibkit.service.connection_documents import shown_id
 from ibkit.service.orders import Answer
@@ -58,7 +58,13 @@ log = logging.getLogger(__name__)
 
 LARGEST_BOOK = LARGEST_FILE
 """Bytes of a portfolio that is written whole."""
-_TYPES = {"json": "application/json", "yaml": "application/yaml", "csv": "text/csv; charset=utf-8"}
+_TYPES = {
+    "json": "application/json",
+    "yaml": "application/yaml",
+    "csv": "text/csv; charset=utf-8",
+    "beancount": "text/plain",  # the framework adds the charset
+    "portfolio-performance": "application/zip",
+}
 _KINDS = {"application/json": "json", "application/yaml": "yaml", "application/x-yaml": "yaml", "text/csv": "csv"}
 _ONE = ["/portfolio/{portfolio_id:str}", "/api/portfolio/{portfolio_id:str}"]
 _ACCOUNTS = [f"{path}/accounts" for path in _ONE]
@@ -175,13 +181,16 @@ def _files(room: Room) -> list[HTTPRouteHandler]:
         who = await room.reader(request)
         given, problems = once(request.query_params.multi_items(), ("format",))
         wanted = given.get("format", "json")
-        if wanted not in FORMATS:
-            problems.append(("format", f"it is one of {', '.join(FORMATS)}"))
+        if wanted not in EXPORTS:
+            problems.append(("format", f"it is one of {', '.join(EXPORTS)}"))
         if problems:
             raise invalid(*problems)
         portfolio = await room.desk.books.get(who.user_id, portfolio_id_of(request))
-        headers = {"Content-Disposition": f'attachment; filename="portfolio-{portfolio.portfolio_id}.{wanted}"'}
-        return Response(file_of(portfolio, wanted), headers=headers, media_type=_TYPES[wanted])
+        headers = {
+            "Content-Disposition": f'attachment; filename="portfolio-{portfolio.portfolio_id}.{ENDINGS[wanted]}"'
+        }
+        body = await exported(room.desk, who.user_id, portfolio, wanted)
+        return Response(body, headers=headers, media_type=_TYPES[wanted])
 
     @post(["/portfolio/import", "/api/portfolio/import"], status_code=201)
     async def read_in(request: AnyRequest) -> Response[bytes]:

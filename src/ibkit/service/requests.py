@@ -24,7 +24,18 @@ from ibkit.service.rates import Rates
 from ibkit.service.refusals import Refusal, invalid
 from ibkit.users.principal import Authenticator, Principal
 
-__all__ = ["AnyRequest", "Asked", "address_of", "headers_of", "moment", "once", "page_of", "quotes_of", "since_of"]
+__all__ = [
+    "AnyRequest",
+    "Asked",
+    "address_of",
+    "days_in",
+    "headers_of",
+    "moment",
+    "once",
+    "page_of",
+    "quotes_of",
+    "since_of",
+]
 
 AnyRequest = Request[Any, Any, Any]
 BODY_WITHIN_S = 10.0
@@ -196,4 +207,24 @@ def moment(text: str) -> datetime | None:
             found = datetime(day.year, day.month, day.day, tzinfo=UTC)
         return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
+        return None
+
+
+def days_in(given: Mapping[str, str], names: Iterable[str]) -> tuple[Mapping[str, date | None], list[tuple[str, str]]]:
+    """Those of the filters that are days, None for one that is not given; and what is wrong with them."""
+    days: dict[str, date | None] = {}
+    problems: list[tuple[str, str]] = []
+    for name in names:
+        days[name] = None
+        if name in given:
+            days[name] = _day(given[name])
+            if days[name] is None:
+                problems.append((name, "it is a day like 2026-11-20"))
+    return days, problems
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text) if len(text) == len("2026-11-20") else None
+    except ValueError:
         return None

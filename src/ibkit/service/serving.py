@@ -107,10 +107,7 @@ async def open_service(
 
     adapters: brokers besides ibkr and mock. ConfigError, StorageError.
     """
-    ring_of(settings)  # a key that is no key stops the start, not the first order
-    await check_licence(settings)
-    earlier_owner = await earlier_owner_of(settings)
-    settings = without_own_login(settings)
+    settings, earlier_owner = await _checked(settings)
     known: list[Adapter] = [IbkrAdapter(settings=settings, confirm=confirm), MockAdapter(settings=settings), *adapters]
     stop = anyio.Event()
     clock = SystemClock() if settings.mock else clock_of(settings)
@@ -151,14 +148,27 @@ async def open_service(
             flex=flex,
             credentials=credentials,
         )
-        await _open_logins(service, tasks)
-        _by_the_clock(service, findings, tasks, watch=watch)
+        await _begin(service, findings, tasks, watch=watch)
         try:
             yield Running(service, make_app(service), carrying, stop)
         finally:
             service.stopping = True
             stop.set()
             tasks.cancel_scope.cancel()
+
+
+async def _checked(settings: Settings) -> tuple[Settings, str]:
+    """The settings as the service uses them, and whose the orders of before there were users are. ConfigError."""
+    ring_of(settings)  # a key that is no key stops the start, not the first order
+    await check_licence(settings)
+    return without_own_login(settings), await earlier_owner_of(settings)
+
+
+async def _begin(service: Service, findings: Findings, tasks: TaskGroup, *, watch: bool) -> None:
+    """What runs beside the requests."""
+    await _open_logins(service, tasks)
+    _back_up(service.settings, findings, tasks, watch=watch)
+    _sync(service, tasks)
 
 
 def _layers(
@@ -194,11 +204,6 @@ async def _open_logins(service: Service, tasks: TaskGroup) -> None:
     if not brokers.adapters[name].missing() and (service.settings.mock or not own.of_users):
         opened_one(name, await brokers.login(name))
     tasks.start_soon(own.keep, lambda: service.stopping)
-
-
-def _by_the_clock(service: Service, findings: Findings, tasks: TaskGroup, *, watch: bool) -> None:
-    _back_up(service.settings, findings, tasks, watch=watch)
-    _sync(service, tasks)
 
 
 def _sync(service: Service, tasks: TaskGroup) -> None:

@@ -52,6 +52,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("accounts", "The accounts of the login.", "Look"),
     Command("positions", "What an account holds, and closing it.", "Look"),
     Command("portfolio", "Holdings of your own: kept by hand, or synced from IBKR.", "Look"),
+    Command("report", "A portfolio as a report: PDF, or a page for browsers.", "Look"),
     Command("contracts", "Find contracts and list option strikes.", "Look"),
     Command("quote", "Bid, ask and last of a stock or an option.", "Look"),
     Command("sell-option", "Sell a put, a call or both, each with a stop.", "Trade"),

@@ -217,14 +217,27 @@ def export(
     portfolio: str,
     /,
     *,
-    form: Annotated[Literal["json", "yaml", "csv"], option("Of the file.", "--format")] = "json",
+    form: Annotated[
+        Literal["json", "yaml", "csv", "beancount", "portfolio-performance"], option("Of the file.", "--format")
+    ] = "json",
     to: Annotated[Path | None, option("Where to; stdout by default.")] = None,
     user: _User = None,
 ) -> None:
-    """Write a portfolio as a file that `import` reads back; numbers are texts in it, so none is rounded."""
-    from ibkit.bootstrap.portfolio_files import file_of
+    """Write a portfolio as a file that `import` reads back (JSON, YAML, CSV), or for accountants' programs.
 
-    body = file_of(at_desk(lambda desk, owner: named(desk, owner, portfolio), user), form)
+    beancount: a ledger in text. portfolio-performance: a .zip of the two tables that Portfolio Performance imports.
+
+    ibkit portfolio export Savings --format beancount --to savings.beancount
+    """
+    from ibkit.bootstrap.portfolio_files import ENDINGS, exported
+
+    if to is None and ENDINGS[form] == "zip":
+        raise wrong("--to", "say where it goes: it is a .zip file")
+
+    async def work(desk: PortfolioDesk, owner: str) -> bytes:
+        return await exported(desk, owner, await named(desk, owner, portfolio), form)
+
+    body = at_desk(work, user)
     if to is None:
         output.say(body.decode().rstrip("\n"))
         return

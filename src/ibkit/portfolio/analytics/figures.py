@@ -32,6 +32,7 @@ __all__ = [
     "Missing",
     "UsedRate",
     "analyse",
+    "value_of",
 ]
 
 NO_SECTOR: Final = "not told"
@@ -238,7 +239,7 @@ def _take(found: _Found, account: AccountNow, holding: Holding, security: Securi
     if kind in _UNFUNDED:
         found.left_out.append(f"{named}: a {kind.value} is worth nothing by itself")
         return
-    worth = _value(holding, security, kind)
+    worth = value_of(holding, security, kind)
     if worth is None:
         found.missing.append(("value", f"{named}: nobody told what it is worth"))
         return
@@ -267,7 +268,7 @@ def _take_result(found: _Found, account: AccountNow, holding: Holding, currency:
     found.results[figure] += amount
 
 
-def _value(holding: Holding, security: Security | None, kind: SecurityKind) -> Decimal | None:
+def value_of(holding: Holding, security: Security | None, kind: SecurityKind) -> Decimal | None:
     """In its own currency: as the broker told it, or units by the price that the user keeps of it."""
     if holding.market_value is not None:
         return holding.market_value

@@ -1,0 +1,61 @@
+"""`GET /portfolio/{id}/report`: a portfolio as PDF, or as a page for browsers. Requirement FUT-05."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from litestar import Response, get
+from litestar.handlers import HTTPRouteHandler
+
+from ibkit.bootstrap.portfolio_reports import REPORT_FORMS, check_renders, rendered, report_now
+from ibkit.service.people import may_read_books
+from ibkit.service.refusals import invalid
+from ibkit.service.requests import AnyRequest, days_in, once
+
+if TYPE_CHECKING:
+    from ibkit.service.app import Service
+
+__all__ = ["report_routes"]
+
+_TYPES: Final = {"pdf": "application/pdf", "html": "text/html"}
+_POLICY: Final = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'; sandbox"
+)
+"""Of the page: names in it are the users' own, so nothing runs and nothing is fetched, whatever they hold."""
+_DAYS: Final = ("from", "to")
+
+
+def report_routes(service: Service) -> list[HTTPRouteHandler]:
+    @get(["/portfolio/{portfolio_id:str}/report", "/api/portfolio/{portfolio_id:str}/report"])
+    async def report(request: AnyRequest) -> Response[bytes]:
+        who = await service.asked.who(request)
+        may_read_books(who)
+        service.rates.take(who.user_id)
+        given, problems = once(request.query_params.multi_items(), ("format", "currency", *_DAYS))
+        days, wrong = days_in(given, _DAYS)
+        problems += wrong
+        form = given.get("format", "pdf")
+        if form not in REPORT_FORMS:
+            problems.append(("format", f"it is one of {', '.join(REPORT_FORMS)}"))
+        if problems:
+            raise invalid(*problems)
+        check_renders()
+        portfolio_id = str(request.path_params["portfolio_id"])
+        made = await report_now(
+            service.portfolios,
+            who.user_id,
+            portfolio_id,
+            since=days["from"],
+            until=days["to"],
+            currency=given.get("currency"),
+        )
+        how = "attachment" if form == "pdf" else "inline"
+        headers = {
+            "Content-Disposition": f'{how}; filename="report-{portfolio_id}.{form}"',
+            "Content-Security-Policy": _POLICY,
+            "Referrer-Policy": "no-referrer",
+        }
+        return Response(await rendered(made, form), headers=headers, media_type=_TYPES[form])
+
+    return [report]
