@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -125,3 +127,17 @@ def test_each_section_of_the_facts_that_the_code_cites_exists() -> None:
             wrong += [f"{name}: {match[0]}" for number in numbers if number not in known]
             wrong += [f"{name}: {match[1]}"] if match[1] not in sections else []
     assert wrong == []
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make")
+def test_make_test_runs_each_file_of_tests_once() -> None:
+    root = SOURCE.parents[1]
+    rooms = re.search(r"^ROOMS := ((?:.*\\\n)*.*)$", (root / "Makefile").read_text(), re.MULTILINE)
+    assert rooms is not None
+    wanted = [f"test-{room}" for room in rooms[1].replace("\\", "").split()]
+    told = subprocess.run(["make", "--dry-run", *wanted], cwd=root, capture_output=True, text=True, check=True).stdout
+    ran: list[Path] = []
+    for words in (line.partition("pytest -q ")[2].split() for line in told.splitlines()):
+        for found in (path for word in words for path in root.glob(word)):
+            ran += sorted(found.rglob("test_*.py")) if found.is_dir() else [found]
+    assert sorted(ran) == sorted((root / "tests").rglob("test_*.py"))

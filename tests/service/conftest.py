@@ -11,8 +11,16 @@ from ibkit.service.rates import Rates
 from service_desks import Served, fast_mock, served, settings_of
 
 
+@pytest.fixture(scope="module")
+def mock_service(one_service: Served) -> Served:
+    """The one service; connected, whatever the tests of another file asked of it."""
+    if not one_service.ask("GET", "/api/ibkr/status").json["connected"]:
+        assert one_service.ask("POST", "/api/ibkr/connect").status == 200
+    return one_service
+
+
 @pytest.fixture(scope="session")
-def mock_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def one_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """On the simulated broker inside the process; a user's sixty requests a minute are not counted here."""
     folder = tmp_path_factory.mktemp("service")
     with ExitStack() as stack:
