@@ -124,7 +124,7 @@ def test_a_test_tells_four_steps_and_five_at_once_share_one_run(tmp_path: Path) 
             return sum(each.path.endswith("/portfolio/accounts") for each in world.requests)
 
         before = chains()
-        world.control("POST", "faults", {"endpoint": "SSO_VALIDATE", "fault": "delay", "params": {"seconds": 4}})
+        world.control("POST", "faults", {"endpoint": "SSO_VALIDATE", "fault": "delay", "params": {"seconds": 13}})
         with ThreadPoolExecutor(5) as pool:
             answers = list(pool.map(lambda _: service.ask("POST", "/api/ibkr/test"), range(5)))
         assert {answer.status for answer in answers} == {200}
