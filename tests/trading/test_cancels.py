@@ -28,6 +28,7 @@ from ibkit.trading.alert import AlertKind
 from ibkit.trading.events import Acknowledged, Doubted
 from ibkit.trading.intent import IntentState
 from ibkit.trading.ports import cancel_lane
+from ibkit.trading.ref import child_key
 
 pytestmark = pytest.mark.anyio
 
@@ -75,6 +76,30 @@ async def test_the_rest_of_an_order_is_cancelled_anew_where_a_cancel_was_taken_a
 
     assert len(acknowledged_only) == 2
     assert ended.state is IntentState.CANCELLED
+
+
+@pytest.mark.requirement("TRD-12")
+@pytest.mark.parametrize(("sends", "sent"), [(0, 1), (1, 0)])
+async def test_cancels_that_never_left_do_not_use_up_the_nine_there_are(room, monkeypatch, sends, sent):
+    """In a penalty box of ten minutes a dozen of them grow too old; nine that IBKR had are enough."""
+    placed = await room.gateway.submit(ENTRY, key=KEY)
+    over = dataclasses.replace(placed.intent, state=IntentState.EXPIRED_LOCAL, sends=sends)
+    spent = {child_key(KEY, f"cancel-{number}") for number in range(1, 13)}
+    find = room.gateway.find
+
+    async def found(key):
+        return over if key in spent else await find(key)
+
+    asked = []
+
+    async def cancel(account_id, order_id, *, key, user=""):
+        asked.append(key)
+
+    monkeypatch.setattr(room.gateway, "find", found)
+    monkeypatch.setattr(room.gateway, "cancel", cancel)
+    await room.gateway.cancel_rest(placed.intent)
+
+    assert asked == [child_key(KEY, "cancel-13" if sent else "cancel-9")]
 
 
 @pytest.mark.requirement("TRD-12")

@@ -49,7 +49,9 @@ TWIN_WAIT_S = 5.0
 CONVERSATION_WAIT_S = 60.0
 CANCEL_WAIT_S = 15.0
 MOST_CANCELS = 9
-"""Of one order, over all runs of its key."""
+"""Sent to IBKR for one order, over all runs of its key."""
+_MOST_ATTEMPTS = 1_000
+"""With those that never left."""
 CANCEL_ANEW_S = 10.0
 """So long after IBKR took a cancel its order must have ended, or be about to."""
 _DAY_S = 86_400.0
@@ -268,10 +270,15 @@ class OrderGateway:
         Raises as `cancel`.
         """
         assert intent.order_id is not None, "an acknowledged order has its number"
-        for attempt in range(1, MOST_CANCELS + 1):
+        left = 0
+        for attempt in range(1, _MOST_ATTEMPTS + 1):
             key = child_key(intent.key, f"cancel-{attempt}")
             known = await self.find(key)
             if known is None or not await self.came_to_nothing(known):
+                break
+            # One that never left asked IBKR for nothing: in a penalty box of ten minutes a dozen of them grow too old.
+            left += known.sends > 0
+            if left == MOST_CANCELS:
                 break
         await self.cancel(intent.planned.account_id, intent.order_id, key=key, user=user)
         # The cancel's own end says that the order is over; only the order itself says how much of it was filled.
