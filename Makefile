@@ -63,7 +63,7 @@ endif
 
 .PHONY: $(ROOMS:%=test-%)
 $(ROOMS:%=test-%): test-%:
-	@echo "tests of $*"; $(BIN)/python -m pytest -q $(ROOM_of)
+	@echo "tests of $*"; $(BIN)/python -m pytest -q $(if $(filter service-2,$*),,-p no:schemathesis -p no:Faker) $(ROOM_of)
 
 # Which rooms, and that they need every branch, stands in pyproject.toml.
 coverage: $(READY)
