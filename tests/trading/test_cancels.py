@@ -79,27 +79,29 @@ async def test_the_rest_of_an_order_is_cancelled_anew_where_a_cancel_was_taken_a
 
 
 @pytest.mark.requirement("TRD-12")
-@pytest.mark.parametrize(("sends", "sent"), [(0, 1), (1, 0)])
-async def test_cancels_that_never_left_do_not_use_up_the_nine_there_are(room, monkeypatch, sends, sent):
+@pytest.mark.parametrize(
+    ("ended", "number"), [({"state": IntentState.EXPIRED_LOCAL}, 13), ({"state": IntentState.CANCELLED, "sends": 1}, 9)]
+)
+async def test_cancels_that_never_left_do_not_use_up_the_nine_there_are(room, monkeypatch, ended, number):
     """In a penalty box of ten minutes a dozen of them grow too old; nine that IBKR had are enough."""
     placed = await room.gateway.submit(ENTRY, key=KEY)
-    over = dataclasses.replace(placed.intent, state=IntentState.EXPIRED_LOCAL, sends=sends)
-    spent = {child_key(KEY, f"cancel-{number}") for number in range(1, 13)}
-    find = room.gateway.find
+    over = dataclasses.replace(placed.intent, **{"sends": 0, **ended})
+    spent = {child_key(KEY, f"cancel-{each}") for each in range(1, 13)}
+    by_key = room.journal.by_key
 
-    async def found(key):
-        return over if key in spent else await find(key)
+    async def found(*, key, **where):
+        return over if key in spent else await by_key(key=key, **where)
 
     asked = []
 
     async def cancel(account_id, order_id, *, key, user=""):
         asked.append(key)
 
-    monkeypatch.setattr(room.gateway, "find", found)
+    monkeypatch.setattr(room.journal, "by_key", found)
     monkeypatch.setattr(room.gateway, "cancel", cancel)
     await room.gateway.cancel_rest(placed.intent)
 
-    assert asked == [child_key(KEY, "cancel-13" if sent else "cancel-9")]
+    assert asked == [child_key(KEY, f"cancel-{number}")]
 
 
 @pytest.mark.requirement("TRD-12")

@@ -463,6 +463,20 @@ async def test_after_three_closes_of_which_each_filled_a_part_the_rest_is_closed
     assert (ticket.quantity, key) == (Decimal(4), child_key(KEY, "flatten-3"))
 
 
+async def test_closes_that_grew_too_old_unsent_do_not_use_up_the_three_there_are(desk):
+    """While IBKR cannot be reached each of them does, and the position stands without a stop as before."""
+    for attempt in range(1, 6):
+        key = child_key(KEY, "flatten" if attempt == 1 else f"flatten-{attempt}")
+        plan = planned(stock_ticket("10", side=Side.SELL), key=key, intent_id=f"ib-close-{attempt}")
+        unsent = acknowledged(plan, f"20{attempt}", state=IntentState.EXPIRED_LOCAL, sends=0)
+        desk.journal.intents[unsent.intent_id] = unsent
+
+    await desk.settle(broken(state=IntentState.FILLED, filled=Decimal(10)))
+
+    ticket, key, *_ = desk.door.submitted[0]
+    assert (ticket.quantity, key) == (Decimal(10), child_key(KEY, "flatten-6"))
+
+
 async def test_a_sold_parent_is_bought_back(desk):
     sold = planned(dataclasses.replace(LIMIT, side=Side.SELL), others=(PROFIT, STOP), group=GroupKind.BRACKET)
     await desk.settle(acknowledged(sold, grouped=True, legs=NO_STOP, state=IntentState.FILLED, filled=Decimal(10)))

@@ -19,10 +19,9 @@ from ibkit.clock import Clock
 from ibkit.errors import IbkitError
 from ibkit.model import AccountId, Key, Order, OrderId, OrderStatus
 from ibkit.trading.alert import Alert, AlertKind, Severity
-from ibkit.trading.intent import Intent
+from ibkit.trading.cancels import Cancels
 from ibkit.trading.outcome import Outcome
 from ibkit.trading.ports import Broker, Journal, OrdersRead
-from ibkit.trading.ref import child_key
 from ibkit.trading.timeline import Observer, Step, StepKind
 
 __all__ = ["CancelAllResult", "CancelEverything"]
@@ -56,10 +55,6 @@ class Canceller(Protocol):
 
     async def ask_to_cancel(self, account_id: AccountId, order_id: OrderId, *, key: Key, user: str = "") -> Outcome: ...
 
-    async def find(self, key: Key) -> Intent | None: ...
-
-    async def came_to_nothing(self, cancel: Intent) -> bool: ...
-
     async def raise_alert(self, alert: Alert) -> None: ...
 
 
@@ -72,6 +67,7 @@ class CancelEverything:
     clock: Clock
     observe: Observer
     door: Canceller
+    cancels: Cancels
     user: str = ""
 
     async def run(self, account_id: AccountId, key: Key, *, sharing: int = 1) -> CancelAllResult:
@@ -117,13 +113,7 @@ class CancelEverything:
             return None
 
     async def _cancel(self, account_id: AccountId, row: Order, key: Key, errors: dict[OrderId, str]) -> None:
-        round_ = 1
-        while True:
-            own = child_key(key, f"{row.order_id}-{round_}")
-            known = await self.door.find(own)
-            if known is None or not await self.door.came_to_nothing(known):
-                break
-            round_ += 1
+        own = await self.cancels.next(key, str(row.order_id))
         self._tell(StepKind.CANCEL, f"cancelling order {row.order_id}: {row.description}", order=row.order_id)
         try:
             outcome = await self.door.ask_to_cancel(account_id, row.order_id, key=own, user=self.user)

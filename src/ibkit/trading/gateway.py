@@ -25,6 +25,7 @@ from ibkit.spans import span
 from ibkit.trading.alert import Alert, AlertKind
 from ibkit.trading.answering import Answering
 from ibkit.trading.cancel_all import CancelAllResult, CancelEverything
+from ibkit.trading.cancels import Cancels
 from ibkit.trading.conversation import Conversation
 from ibkit.trading.deciding import Decisions
 from ibkit.trading.events import IntentId, Operation, Planned, Stage
@@ -37,7 +38,7 @@ from ibkit.trading.ports import Alerts, Broker, Journal, cancel_lane, lane_of
 from ibkit.trading.questions import Asker, QuestionPolicy, unasked
 from ibkit.trading.reconcile import Reconciler
 from ibkit.trading.recovery import Recovery
-from ibkit.trading.ref import check_key, child_key
+from ibkit.trading.ref import check_key
 from ibkit.trading.risk import Facts, HaltMode, Reading, RiskBook, Scope, assess, case_of, scope_of
 from ibkit.trading.telling import Teller, untold
 from ibkit.trading.timeline import Observer, Step, StepKind, unobserved
@@ -49,11 +50,7 @@ TWIN_WAIT_S = 5.0
 CONVERSATION_WAIT_S = 60.0
 CANCEL_WAIT_S = 15.0
 MOST_CANCELS = 9
-"""Sent to IBKR for one order, over all runs of its key."""
-_MOST_ATTEMPTS = 1_000
-"""With those that never left."""
-CANCEL_ANEW_S = 10.0
-"""So long after IBKR took a cancel its order must have ended, or be about to."""
+"""Of one order, over all runs of its key."""
 _DAY_S = 86_400.0
 
 
@@ -103,6 +100,7 @@ class OrderGateway:
         self._observe = observe
         self._forgotten_at: float | None = None
         self.tracker = Tracker(broker, journal, clock)
+        self._cancels = Cancels(self.find, self.tracker, clock)
         self._facts = FactFinder(broker, journal, self.tracker, clock, risk, live_confirmed)
         self.intake = Intake(journal=journal, clock=clock, tenant=tenant, environment=environment, risk=risk, user=user)
         self._groups = GroupKeeper(broker, journal, clock, observe, self, on_broken)
@@ -261,7 +259,7 @@ class OrderGateway:
         Protective stops are among them. It ends after three complete reads without a working order, or after 30 s with
         an alert and what is left. Errors of single cancels are in the result. sharing: as in `CancelEverything.run`.
         """
-        work = CancelEverything(self._broker, self._journal, self._clock, self._observe, self, user)
+        work = CancelEverything(self._broker, self._journal, self._clock, self._observe, self, self._cancels, user)
         return await work.run(account_id, check_key(key), sharing=sharing)
 
     async def cancel_rest(self, intent: Intent, *, user: str = "") -> Intent:
@@ -270,31 +268,10 @@ class OrderGateway:
         Raises as `cancel`.
         """
         assert intent.order_id is not None, "an acknowledged order has its number"
-        left = 0
-        for attempt in range(1, _MOST_ATTEMPTS + 1):
-            key = child_key(intent.key, f"cancel-{attempt}")
-            known = await self.find(key)
-            if known is None or not await self.came_to_nothing(known):
-                break
-            # One that never left asked IBKR for nothing: in a penalty box of ten minutes a dozen of them grow too old.
-            left += known.sends > 0
-            if left == MOST_CANCELS:
-                break
+        key = await self._cancels.next(intent.key, "cancel", most=MOST_CANCELS)
         await self.cancel(intent.planned.account_id, intent.order_id, key=key, user=user)
         # The cancel's own end says that the order is over; only the order itself says how much of it was filled.
         return await self.wait_for_fill(intent, within_s=5.0)
-
-    async def came_to_nothing(self, cancel: Intent) -> bool:
-        """Whether a cancel is over, or its order works on although IBKR took it: either way another may be sent.
-
-        Repeating it is safe, and an acknowledgement promises nothing. Source: docs/facts/orders.md §7.
-        """
-        if cancel.state is not IntentState.ACKED or cancel.sent_at is None:
-            return cancel.final
-        if abs((self._clock.now() - cancel.sent_at).total_seconds()) < CANCEL_ANEW_S:
-            return False
-        cancel = await self.tracker.refresh(cancel)
-        return cancel.final or (cancel.order_status is not None and cancel.order_status.working)
 
     # -- looking --------------------------------------------------------------------------------------------------
 

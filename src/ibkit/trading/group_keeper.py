@@ -35,7 +35,8 @@ LOOK_S = 10.0
 """A child is shown within this long, or somebody is told (fault F53)."""
 _LOOK_PAUSE_S = 1.0
 _MOST_CLOSES = 3
-"""Orders, one after another, that close what a broken bracket filled: the next where the last is proven to be none."""
+"""Orders, one after another, that close what a broken bracket filled: the next where the last is proven to be none.
+Those that grew too old before they were sent are not among them: while IBKR cannot be reached each one does."""
 _SIBLING_S = 5.0
 """IBKR cancels a sibling by itself; what still works after this long is cancelled by us (fault F54)."""
 
@@ -219,13 +220,17 @@ class GroupKeeper:
         return await self._flattened(intent)
 
     async def _flattened(self, intent: Intent) -> str:
-        left, key = intent.filled, child_key(intent.key, "flatten")
-        for attempt in range(1, _MOST_CLOSES + 1):
+        left, attempt, ended = intent.filled, 0, 0
+        while True:
+            attempt += 1
             key = child_key(intent.key, "flatten" if attempt == 1 else f"flatten-{attempt}")
             known = await self.door.find(key)
             if known is None or not known.state.final or known.state is IntentState.UNKNOWN_NEEDS_HUMAN:
                 break
             left -= known.filled  # it came to nothing, or to a part
+            ended += not known.grew_too_old
+            if ended == _MOST_CLOSES:
+                break
         for leg in await self.journal.legs(intent.intent_id):
             now = await self.door.refreshed(leg)
             if now.state is IntentState.ACKED:

@@ -217,6 +217,11 @@ class Intent:
         return self.planned.group is not None and self.state in _TAKEN and not self.grouped
 
     @property
+    def grew_too_old(self) -> bool:
+        """It was never sent, for nothing could be: what it was for is as due as before."""
+        return self.state is _S.EXPIRED_LOCAL and not self.sends
+
+    @property
     def broken(self) -> tuple[LegAck, ...]:
         """The orders of its group that the broker refused or does not show; they are known once it is grouped."""
         if not self.grouped:
