@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from fakes import ACCOUNT, option, stock_ticket
-from ibkit.errors import ConfigError, LimitExceeded, OutcomeUnknown
+from ibkit.errors import ConfigError, LimitExceeded, OutcomeUnknown, StorageError
 from ibkit.model import (
     Accepted,
     CancelAck,
@@ -62,6 +62,26 @@ async def test_cancel_all_sends_a_cancel_anew_that_was_taken_and_not_carried_out
     assert len(acknowledged_only) == 2
     assert result.complete
     assert room.broker.accepted[0].status is OrderStatus.CANCELLED
+
+
+@pytest.mark.requirement("TRD-12")
+async def test_a_cancel_whose_record_cannot_be_read_leaves_the_other_orders_to_theirs(room, monkeypatch):
+    """Else one locked read would end the kill switch, and its alert would not be raised."""
+    for number in (1, 2):
+        await room.gateway.submit(ENTRY, key=Key(f"cancels-0123456789-{number}"))
+    by_key, asked = room.journal.by_key, []
+
+    async def first_fails(*, key, **where):
+        asked.append(key)
+        if len(asked) == 1:
+            raise StorageError("Database problem: locked")
+        return await by_key(key=key, **where)
+
+    monkeypatch.setattr(room.journal, "by_key", first_fails)
+    result = await room.gateway.cancel_all(ACCOUNT, key=OTHER)
+
+    assert result.complete
+    assert [each.status for each in room.broker.accepted] == [OrderStatus.CANCELLED] * 2
 
 
 @pytest.mark.requirement("TRD-12")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import anyio.to_thread
+from sqlalchemy import func, select
 
 from ibkit.bootstrap.credential_desk import Asker, ConnectionCredentials, CredentialDesk
 from ibkit.bootstrap.vault_logins import fields_of
@@ -22,14 +23,19 @@ from ibkit.settings.problems import Problem
 from ibkit.store.database import Database
 from ibkit.store.earlier_owner import SqlEarlierOwner
 from ibkit.store.licences import Licence, SqlLicences
+from ibkit.store.migrating import for_engine
 from ibkit.store.records import open_records
+from ibkit.store.vault_tables import CREDENTIALS
 
 __all__ = [
     "Moved",
     "accept_licence",
     "check_licence",
     "earlier_owner_of",
+    "let_go_of_earlier_orders",
     "licence_of",
+    "owns_earlier_orders",
+    "sealed_sets_of",
     "to_one_user",
     "to_several_users",
     "without_own_login",
@@ -78,6 +84,25 @@ async def earlier_owner_of(settings: Settings) -> str:
         return ""
     async with _database(settings) as database:
         return await SqlEarlierOwner(database).user_id()
+
+
+async def owns_earlier_orders(settings: Settings, user_id: str) -> bool:
+    """Whether the orders of before there were users are theirs, with ENABLE_MULTI_USER=false, too."""
+    async with _database(settings) as database:
+        return await SqlEarlierOwner(database).user_id() == user_id
+
+
+async def let_go_of_earlier_orders(settings: Settings, *, by: str, at: datetime) -> None:
+    """They are nobody's again."""
+    async with _database(settings) as database:
+        await SqlEarlierOwner(database).attach("", by=by, at=at)
+
+
+async def sealed_sets_of(settings: Settings, user_id: str) -> int:
+    """How many sets of credentials are kept of a user; no key is needed to know."""
+    query = select(func.count()).select_from(CREDENTIALS).where(CREDENTIALS.c.user_id == user_id)
+    async with _database(settings) as database:
+        return await database.read(lambda connection: int(for_engine(connection).execute(query).scalar_one()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

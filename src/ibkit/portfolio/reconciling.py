@@ -30,23 +30,9 @@ _CENT: Final = Decimal("0.005")
 """Cash that differs by less than half a cent does not."""
 _DAY: Final = timedelta(days=1)
 _SPLITS: Final = frozenset(
-    Fraction(new, old)
-    for new, old in (
-        (2, 1),
-        (3, 1),
-        (4, 1),
-        (5, 1),
-        (6, 1),
-        (7, 1),
-        (8, 1),
-        (10, 1),
-        (15, 1),
-        (20, 1),
-        (25, 1),
-        (50, 1),
-    )
-    for new, old in ((new, old), (old, new))
+    ratio for each in (2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 50) for ratio in (Fraction(each), Fraction(1, each))
 ) | {Fraction(3, 2), Fraction(2, 3), Fraction(4, 3), Fraction(5, 4)}
+"""What a position is of itself after a split, forward or reverse."""
 _OF_POSITIONS: Final = ("Trades", "CorporateActions", "OptionEAE", "Transfers")
 _OF_CASH: Final = ("CashTransactions", "Trades", "CorporateActions", "Transfers")
 
@@ -178,6 +164,7 @@ class _Reconciling:
         self._oldest = min(
             (each for each in statements if each.tells_holdings), key=lambda each: (each.first, each.last), default=None
         )
+        self._quantities_by: dict[date | None, Mapping[int, Decimal]] = {}
         self._gaps = gaps(statements)
         self._until = max((last for _, last in covered(statements)), default=None)
         self._listed = {
@@ -186,8 +173,13 @@ class _Reconciling:
 
     # -- what the ledger has ------------------------------------------------------------------------------------------
 
-    def _quantities(self, last: date | None) -> dict[int, Decimal]:
+    def _quantities(self, last: date | None) -> Mapping[int, Decimal]:
         """By conid. last: of what the statements of these days tell; None: all."""
+        if last not in self._quantities_by:
+            self._quantities_by[last] = self._summed_quantities(last)
+        return self._quantities_by[last]
+
+    def _summed_quantities(self, last: date | None) -> dict[int, Decimal]:
         sums: dict[int, Decimal] = {}
         for each in self._transactions:
             if last is None or each.booked_on <= last:

@@ -7,7 +7,8 @@ there for them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from ibkit.bootstrap.auditing import audit_log
 from ibkit.bootstrap.credential_desk import Asker
-from ibkit.bootstrap.user_removal import Removal
+from ibkit.bootstrap.user_removal import Removal, desk_of_vault
 from ibkit.errors import NotFound, NotPermitted
 from ibkit.model import AccountId, Secret
 from ibkit.service.orders import Answer
@@ -125,12 +126,7 @@ def _one_user(service: Service) -> list[HTTPRouteHandler]:
         who = await _administrator(desk, asked, request)
         force = _once_each(request, ("force",)).get("force") == "true"
         user = await _named(desk, request)
-        asker = Asker(user_id=user.user_id, actor=who.user_id, address=address_of(request))
-        note = desk.by(who, asker.address)
-        with note("users.remove", user.user_id, name=user.name, role=user.role) as noted:
-            ties = await _removal(service).remove(user, asker, force=force, by=who)
-            if ties:
-                noted.details["forced"] = ties.text
+        await _remove(service, user, force=force, by=who, address=address_of(request))
         return response(_answer(user))
 
     @post("/api/users/{user_id:str}/link", status_code=200)
@@ -160,14 +156,30 @@ def _one_user(service: Service) -> list[HTTPRouteHandler]:
     return [show, change, remove, new_link, sign_out, remove_step]
 
 
-def _removal(service: Service) -> Removal:
-    return Removal(
-        settings=service.settings,
-        keeper=service.people.users.keeper,
-        rows=service.own.rows,
-        credentials=service.credentials,
-        books=service.portfolios.books,
-    )
+async def _remove(service: Service, user: User, *, force: bool, by: Principal, address: str) -> None:
+    """See `Removal.remove`; in the audit log, that it was forced also where it broke off."""
+    asker = Asker(user_id=user.user_id, actor=by.user_id, address=address)
+    with service.people.by(by, address)("users.remove", user.user_id, name=user.name, role=user.role) as noted:
+        if force:
+            noted.details["force"] = True
+        async with _removal(service) as removal:
+            ties = await removal.remove(user, asker, force=force, by=by)
+        if ties:
+            noted.details["forced"] = ties.text
+
+
+@asynccontextmanager
+async def _removal(service: Service) -> AsyncIterator[Removal]:
+    async with AsyncExitStack() as stack:
+        desk = service.credentials
+        yield Removal(
+            settings=service.settings,
+            keeper=service.people.users.keeper,
+            rows=service.own.rows,
+            credentials=desk or await stack.enter_async_context(desk_of_vault(service.settings)),
+            books=service.portfolios.books,
+            clock=service.people.users.clock,
+        )
 
 
 async def _administrator(desk: PeopleDesk, asked: Asked, request: AnyRequest) -> Principal:

@@ -7,15 +7,18 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ibkit.store.failures import storage_error
 from ibkit.store.mark import Mark, MarkFile
+from ibkit.trading.ref import keys_of_user
 
 __all__ = [
     "JournalLook",
     "OpenAlert",
     "accounts_with_orders",
     "look_at_journal",
+    "open_orders_of_user",
     "versions_there",
     "versions_wanted",
 ]
@@ -64,9 +67,39 @@ def look_at_journal(path: Path, *, thorough: bool = True) -> JournalLook:
 
 def accounts_with_orders(path: Path) -> frozenset[str]:
     """Accounts that any order of the journal was for. StorageError."""
+    return frozenset(account for (account,) in _rows(path, "SELECT DISTINCT account_id FROM intents"))
+
+
+# A child of a long key does not begin as its user's keys do: it is found by the order that it belongs to. Every key
+# begins with what ASCII holds, so that the last code point is after all of a user's.
+_OPEN = """
+    WITH theirs AS (SELECT intent_id FROM intents WHERE (key >= ? AND key < ?) OR (? AND instr(key, '@') = 0))
+    SELECT count(*) FROM intents AS asked
+    WHERE (intent_id IN theirs OR leg_of IN theirs OR reduces IN theirs) AND operation <> 'cancel'
+    AND (final = 0 OR (state = 'unknown_needs_human' AND resolved = 0)) AND NOT EXISTS (
+        SELECT 1 FROM intents WHERE operation = 'cancel' AND state IN ('cancelled', 'filled')
+        AND account_id = asked.account_id AND order_id = asked.order_id
+    )
+"""
+
+
+def open_orders_of_user(path: Path, user_id: str, *, or_nobodys: bool = False) -> int:
+    """What they asked for that has not ended, or of which nobody knows how it ended. 0 without a file. StorageError.
+
+    or_nobodys: and what was asked for before there were users. An order whose cancel tells its end has ended, although
+    nobody has followed it since.
+    """
+    if not path.exists():
+        return 0
+    theirs = keys_of_user(user_id)
+    ((count,),) = _rows(path, _OPEN, (theirs, f"{theirs}\U0010ffff", or_nobodys))
+    return int(count)
+
+
+def _rows(path: Path, query: str, values: tuple[Any, ...] = ()) -> list[Any]:
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=2)) as connection:
-            return frozenset(account for (account,) in connection.execute("SELECT DISTINCT account_id FROM intents"))
+            return connection.execute(query, values).fetchall()
     except sqlite3.Error as error:
         raise storage_error(error, f"order journal {path}") from error
 

@@ -8,17 +8,15 @@ Source: requirements FUT-08, SYN-06; docs/facts/accounts-and-portfolio.md §6.
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, and_, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from ibkit.clock import Clock
-from ibkit.errors import StorageError
 from ibkit.portfolio.fills import trades_of
 from ibkit.portfolio.ledger import Opening, Rules
 from ibkit.portfolio.lots import LotOrder
@@ -39,10 +37,9 @@ from ibkit.store.ledger_rows import (
     transaction_values,
 )
 from ibkit.store.migrating import for_engine
+from ibkit.store.payloads import payload_of, points_to, put_payload
 from ibkit.store.portfolio_rows import (
     PORTFOLIOS,
-    RAW,
-    RUNS,
     AccountRow,
     accounts_of,
     conflict,
@@ -59,7 +56,6 @@ __all__ = [
     "SqlLedgers",
     "ToldLedger",
     "put_executions",
-    "put_payload",
     "put_transactions",
 ]
 
@@ -254,15 +250,9 @@ class SqlLedgers:
             if connection.execute(owner).scalar() != user_id:
                 raise no_such("portfolio")
             keys = [each.account_key for each in accounts_of(connection, portfolio_id, now_of(connection, self._clock))]
-            if not _points_to(connection, portfolio_id, keys, digest):
+            if not points_to(connection, keys, digest):
                 raise no_such("payload")
-            row = connection.execute(select(RAW).where(RAW.c.digest == digest)).one_or_none()
-            if row is None:
-                raise no_such("payload")
-            body = zlib.decompress(row.body)
-            if hashlib.sha256(body).hexdigest() != digest:
-                raise StorageError(f"Database problem: the payload {digest[:12]} is not what was kept")
-            return RawPayload(what=row.what, body=body)
+            return payload_of(connection, digest)
 
         return await self._reading(work)
 
@@ -310,15 +300,6 @@ class SqlLedgers:
 
     async def _reading(self, work: Callable[[Connection], T]) -> T:
         return await self._database.read(lambda connection: work(for_engine(connection)))
-
-
-def put_payload(connection: Connection, payload: RawPayload, at: datetime) -> str:
-    """Kept once, compressed: its SHA-256."""
-    digest = hashlib.sha256(payload.body).hexdigest()
-    if connection.execute(select(RAW.c.digest).where(RAW.c.digest == digest)).scalar() is None:
-        values = {"digest": digest, "what": payload.what, "received_at": at, "size": len(payload.body)}
-        connection.execute(insert(RAW).values(**values, body=zlib.compress(payload.body)))
-    return digest
 
 
 def put_transactions(
@@ -457,13 +438,3 @@ def _correction(row: Any) -> KeptCorrection:
         digest=row.digest,
         correction=Correction(before=first, also=tuple(others), after=transaction_of(*row.after), what=tuple(row.what)),
     )
-
-
-def _points_to(connection: Connection, portfolio_id: str, account_keys: Sequence[str], digest: str) -> bool:
-    """Whether something of these accounts was read from it."""
-    for table in (STATEMENTS, TRANSACTIONS, CORRECTIONS):
-        query = select(func.count()).where(and_(table.c.account_key.in_(account_keys), table.c.digest == digest))
-        if connection.execute(query.select_from(table)).scalar_one():
-            return True
-    runs = select(RUNS.c.raw).where(RUNS.c.portfolio_id == portfolio_id)
-    return any(digest == each for raw in connection.execute(runs).scalars() for _, _, each in raw)

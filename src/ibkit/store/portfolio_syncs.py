@@ -5,14 +5,13 @@ Source: requirements SYN-06, SYN-11, SYN-15; faults F103, F105, F112.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, String, cast, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from ibkit.clock import Clock
 from ibkit.errors import TradingError
@@ -24,16 +23,15 @@ from ibkit.portfolio.picture import Picture, RawPayload
 from ibkit.portfolio.ports import Claim, LinkedAccount, SyncOutcome
 from ibkit.portfolio.transactions import Listed
 from ibkit.store.database import Database
-from ibkit.store.ledger_rows import CORRECTIONS, STATEMENTS, TRANSACTIONS
 from ibkit.store.ledgers import put_executions
 from ibkit.store.migrating import for_engine
+from ibkit.store.payloads import drop_unused, payload_of, put_payload
 from ibkit.store.portfolio_days import put_day
 from ibkit.store.portfolio_rows import (
     ACCOUNTS,
     HOLDINGS,
     LONGEST_TEXT,
     PORTFOLIOS,
-    RAW,
     RUNS,
     AccountRow,
     account_of,
@@ -158,7 +156,6 @@ class SqlSyncs:
     async def synced(self, claim: Claim, picture: Picture, *, with_cash: bool) -> SyncOutcome:
         """See `Books`."""
         run_id = self._new_id()
-        digests = [(raw, hashlib.sha256(raw.body).hexdigest(), zlib.compress(raw.body)) for raw in picture.raw]
 
         def work(connection: Connection) -> SyncOutcome:
             lock_portfolio(connection, claim.portfolio_id)
@@ -191,7 +188,7 @@ class SqlSyncs:
                     "failures": 0,
                 },
             )
-            self._keep_run(connection, row, run_id, picture, changes, new, digests)
+            self._keep_run(connection, row, run_id, picture, changes, new)
             return SyncOutcome(
                 holdings_count=len(changes.after),
                 added=changes.added,
@@ -215,28 +212,13 @@ class SqlSyncs:
         picture: Picture,
         changes: Changes,
         new_securities: int,
-        digests: Sequence[tuple[RawPayload, str, bytes]],
     ) -> None:
         """A run that changed nothing leaves no row, but for the first one."""
-        raw = [[payload.what, payload.part, digest] for payload, digest, _ in digests]
         if not changes.put and not changes.gone and row.link is not None and row.link.last_sync is not None:
             return
-        there = set(
-            connection.execute(select(RAW.c.digest).where(RAW.c.digest.in_([each for _, each, _ in digests]))).scalars()
-        )
-        new = {
-            digest: {
-                "digest": digest,
-                "what": payload.what,
-                "received_at": picture.taken_at,
-                "size": len(payload.body),
-                "body": body,
-            }
-            for payload, digest, body in digests
-            if digest not in there
-        }
-        if new:
-            connection.execute(insert(RAW), list(new.values()))
+        raw = [
+            [payload.what, payload.part, put_payload(connection, payload, picture.taken_at)] for payload in picture.raw
+        ]
         purge_some(connection, row.account_key, picture.taken_at - self._keep)
         connection.execute(
             insert(RUNS).values(
@@ -288,11 +270,7 @@ class SqlSyncs:
             run = connection.execute(query).scalar()
             if run is None:
                 raise no_such("sync")
-            these = RAW.c.digest.in_([digest for _, _, digest in run])
-            bodies = {each.digest: each.body for each in connection.execute(select(RAW).where(these))}
-            return tuple(
-                RawPayload(what=what, part=part, body=zlib.decompress(bodies[digest])) for what, part, digest in run
-            )
+            return tuple(replace(payload_of(connection, digest), what=what, part=part) for what, part, digest in run)
 
         return await self._reading(work)
 
@@ -349,13 +327,7 @@ def purge_some(connection: Connection, account_key: str, before: datetime) -> in
     query = select(RUNS.c.run_id, RUNS.c.raw).where(*old, RUNS.c.ended_at < before)
     gone = connection.execute(query.order_by(RUNS.c.ended_at).limit(AT_ONCE)).all()
     connection.execute(delete(RUNS).where(RUNS.c.run_id.in_([each.run_id for each in gone])))
-    digests = {digest for each in gone for _, _, digest in each.raw}
-    for table in (STATEMENTS, TRANSACTIONS, CORRECTIONS):
-        digests -= set(connection.execute(select(table.c.digest).where(table.c.digest.in_(digests))).scalars())
-    for digest in sorted(digests):
-        left = select(func.count()).select_from(RUNS).where(cast(RUNS.c.raw, String).contains(digest))
-        if not connection.execute(left).scalar_one():
-            connection.execute(delete(RAW).where(RAW.c.digest == digest))
+    drop_unused(connection, {digest for each in gone for _, _, digest in each.raw})
     return len(gone)
 
 

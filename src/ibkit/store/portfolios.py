@@ -25,6 +25,7 @@ from ibkit.portfolio.book import (
 from ibkit.store.database import Database
 from ibkit.store.ledger_rows import LEDGER_TABLES
 from ibkit.store.migrating import for_engine
+from ibkit.store.payloads import digests_of, drop_unused
 from ibkit.store.portfolio_days import DAY_TABLES
 from ibkit.store.portfolio_rows import (
     ACCOUNTS,
@@ -196,6 +197,7 @@ class SqlPortfolios:
             query = select(PORTFOLIOS.c.portfolio_id).where(PORTFOLIOS.c.user_id == user_id)
             found = connection.execute(query).scalars().all()
             for portfolio_id in found:
+                lock_portfolio(connection, portfolio_id)
                 _delete(connection, portfolio_id)
             return len(found)
 
@@ -440,13 +442,18 @@ class SqlPortfolios:
         update_account(connection, row, {"name": new_name})
 
     def _remove_account(self, connection: Connection, row: AccountRow) -> None:
+        read_from = digests_of(connection, [row.account_key])
         for table in (HOLDINGS, *DAY_TABLES, *LEDGER_TABLES, RUNS, ACCOUNTS):
             connection.execute(delete(table).where(table.c.account_key == row.account_key))
+        drop_unused(connection, read_from)
 
 
 def _delete(connection: Connection, portfolio_id: str) -> None:
-    keys = select(ACCOUNTS.c.account_key).where(ACCOUNTS.c.portfolio_id == portfolio_id)
+    query = select(ACCOUNTS.c.account_key).where(ACCOUNTS.c.portfolio_id == portfolio_id)
+    keys = connection.execute(query).scalars().all()
+    read_from = digests_of(connection, keys)
     for table in (HOLDINGS, *DAY_TABLES, *LEDGER_TABLES):
         connection.execute(delete(table).where(table.c.account_key.in_(keys)))
     for table in (RUNS, ACCOUNTS, SECURITIES, PORTFOLIOS):
         connection.execute(delete(table).where(table.c.portfolio_id == portfolio_id))
+    drop_unused(connection, read_from)

@@ -113,9 +113,9 @@ class CancelEverything:
             return None
 
     async def _cancel(self, account_id: AccountId, row: Order, key: Key, errors: dict[OrderId, str]) -> None:
-        own = await self.cancels.next(key, str(row.order_id))
         self._tell(StepKind.CANCEL, f"cancelling order {row.order_id}: {row.description}", order=row.order_id)
         try:
+            own = await self.cancels.next(key, str(row.order_id))
             outcome = await self.door.ask_to_cancel(account_id, row.order_id, key=own, user=self.user)
         except IbkitError as error:
             errors[row.order_id] = error.message

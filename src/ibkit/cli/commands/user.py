@@ -101,6 +101,8 @@ def remove(
             async with open_removal(settings, clock=machine_clock()) as removal:
                 user = await removal.keeper.named(name)
                 entry.object, entry.details["role"] = user.user_id, user.role
+                if force:
+                    entry.details["force"] = True
                 return user, await removal.remove(user, Asker.here(user.user_id), force=force)
 
         user, ties = go(work)
