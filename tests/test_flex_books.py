@@ -13,12 +13,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from desks import Desk
 from ibkit.bootstrap import Edges, using
 from ibkit.bootstrap.flex_books import FlexDesk
 from ibkit.bootstrap.portfolios import STATEMENTS_ONLY, PortfolioDesk, open_portfolios
+from ibkit.client.flex import FlexPending
 from ibkit.client.flex_statements import statements_of
 from ibkit.errors import IbkitError
 from ibkit.portfolio.book import HoldingSource, Link, PortfolioAccount, SyncStatus
@@ -231,7 +233,50 @@ async def test_it_is_fetched_with_the_token_of_the_settings(tmp_path: Path) -> N
         found.sim.simulator.advance(timedelta(days=1).total_seconds())
         await found.flex.daily(found.sim.now)
         assert {each.quantity for each in (await found.ledger()).transactions} == {Decimal(100), Decimal(-100)}
-        assert found.told == []
+        assert [(each.event, each.only_ends) for each in found.told] == [(EventKind.SYNC_RESTORED, True)]
+
+
+async def test_a_day_whose_statement_is_not_taken_is_told(tmp_path: Path) -> None:
+    """A query that tells of other accounts alone, and one that IBKR refuses."""
+    async with room(tmp_path) as found:
+        sim = found.sim
+        link = Link(account_id="U7654321", connection_id=STATEMENTS_ONLY, sync_enabled=False)
+        await found.desk.books.connect("ada", found.portfolio_id, NAME, link, at=sim.now)
+        trade(sim, 100)
+        sim.simulator.advance(timedelta(days=1).total_seconds())
+        before = found.dump()
+        await found.flex.daily(sim.now)
+        assert found.dump() == before
+        sim.world.flex.queries.clear()
+        await found.flex.daily(sim.now)
+        assert [each.event for each in found.told] == [EventKind.SYNC_FAILED] * 2
+        first, second = found.told
+        assert first.subject == second.subject
+        assert "E-FLEX-ACCOUNT" in first.message
+        assert "E-FLEX-QUERY" in second.message
+        assert second.remedy
+        assert "U7654321" not in repr(found.told)
+
+
+async def test_what_a_statement_takes_too_long_for_is_said_and_what_came_is_taken_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with room(tmp_path) as found:
+        trade(found.sim, 100)
+        body = body_of(found.sim)
+
+        async def slow(first: object, last: object) -> bytes:
+            await anyio.sleep_forever()
+            raise AssertionError
+
+        async def just_in_time(first: object, last: object) -> bytes:
+            return body
+
+        monkeypatch.setattr(found.flex, "_fetched", slow)
+        with pytest.raises(FlexPending):
+            await found.flex.fetch("ada", found.portfolio_id, NAME, within_s=0.01)
+        monkeypatch.setattr(found.flex, "_fetched", just_in_time)
+        assert (await found.flex.fetch("ada", found.portfolio_id, NAME, within_s=0.01)).outcome is not None
 
 
 async def test_people_are_told_of_a_token_that_ends_or_is_refused(tmp_path: Path) -> None:

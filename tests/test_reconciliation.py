@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import anyio
 import pytest
 
 from ibkit.bootstrap.reconciliation import accept_difference, fix_difference, inbox_of
@@ -62,6 +63,65 @@ async def test_what_was_held_before_the_first_statement_is_booked_with_its_cost(
         with pytest.raises(IbkitError) as caught:
             await fix(found, item)
         assert caught.value.code == "E-CONFLICT"
+
+
+@pytest.mark.anyio
+@pytest.mark.requirement("FUT-08")
+async def test_a_difference_is_booked_once_however_many_ask_for_it_at_once(tmp_path: Path) -> None:
+    """The clock of each goes on, so that the two bookings are not one payload."""
+    async with room(tmp_path) as found:
+        sim = found.sim
+        trade(sim, 100)
+        sim.simulator.advance((3 * DAY).total_seconds())
+        await found.take(body_of(sim, first=sim.now.date()))
+        (item,) = await inbox(found)
+        codes: list[str] = []
+
+        async def fixed() -> None:
+            try:
+                await fix(found, item, note=f"try {len(codes)}")
+            except IbkitError as error:
+                codes.append(error.code)
+            else:
+                codes.append("")
+
+        put = found.desk.ledgers.book
+        waiting = anyio.Event()
+
+        async def together(*given: Any, **more: Any) -> Any:
+            if not waiting.is_set():
+                waiting.set()
+                await anyio.sleep(0.2)
+            sim.simulator.advance(1)
+            return await put(*given, **more)
+
+        object.__setattr__(found.desk.ledgers, "book", together)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(fixed)
+            await waiting.wait()
+            tasks.start_soon(fixed)
+        assert sorted(codes) == ["", "E-CONFLICT"]
+        assert (await found.ledger()).held[SPY].quantity == 100
+        assert await inbox(found) == ()
+
+
+@pytest.mark.anyio
+@pytest.mark.requirement("FUT-08")
+async def test_what_is_booked_without_a_cost_that_anybody_knows_is_asked_for_it(tmp_path: Path) -> None:
+    """Else it would be sold with a gain that never was. For cash, and for what goes, none is needed."""
+    async with room(tmp_path) as found:
+        sim = found.sim
+        trade(sim, 100)
+        sim.simulator.advance((3 * DAY).total_seconds())
+        trade(sim, 10, "610.00")
+        await found.take(body_of(sim, first=sim.now.date()))
+        (item,) = await inbox(found)
+        assert (item.difference.amount, item.difference.cost) == (100, None)
+        with pytest.raises(IbkitError) as caught:
+            await fix(found, item)
+        assert (caught.value.code, "--cost" in caught.value.remedy) == ("E-VALIDATION", True)
+        assert await fix(found, item, cost=Decimal("63000")) == ()
+        assert (await found.ledger()).held[SPY].quantity == 110
 
 
 @pytest.mark.anyio

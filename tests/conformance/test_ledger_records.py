@@ -6,7 +6,7 @@ import hashlib
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -19,12 +19,14 @@ from ibkit.clock import ManualClock
 from ibkit.errors import IbkitError, StorageError
 from ibkit.model import Secret
 from ibkit.portfolio.book import Link, PortfolioAccount
+from ibkit.portfolio.days import Flows
 from ibkit.portfolio.ledger import Ledger, fold_ledger
 from ibkit.portfolio.lots import LotOrder
 from ibkit.portfolio.picture import RawPayload
-from ibkit.portfolio.transactions import Origin, Traded
+from ibkit.portfolio.transactions import Origin, Paid, Traded, Transaction
 from ibkit.store.database import SCHEMA, Database
 from ibkit.store.ledgers import Kept, SqlLedgers
+from ibkit.store.portfolio_days import SqlDays
 from ibkit.store.portfolios import SqlPortfolios
 from ibkit.store.records import open_records
 from ledger_lives import CONFIRMS, agrees, body_of, event, live, trade
@@ -126,7 +128,9 @@ async def test_a_live_execution_is_replaced_by_the_statement_and_stays_in_the_hi
         guess = replace(traded, ids=traded.ids[:1], commission=None, origin=Origin.LIVE, source=source)
         return [guess]
 
-    booked = await room.ledgers.book("ada", room.portfolio_id, NAME, RawPayload(what="trades", body=b"[]"), live_of)
+    booked = await room.ledgers.book(
+        "ada", room.portfolio_id, NAME, RawPayload(what="trades", body=b"[]"), live_of, revision=0
+    )
     assert [each.origin for each in booked.added] == [Origin.LIVE]
     kept = await room.keep(body)
     assert (kept.added, len(kept.corrected)) == ((), 1)
@@ -136,7 +140,9 @@ async def test_a_live_execution_is_replaced_by_the_statement_and_stays_in_the_hi
     assert (history.digest, history.correction) == (kept.digest, kept.corrected[0])
     assert history.correction.before.source.digest == booked.digest
     # The same execution told again live, later, changes nothing.
-    again = await room.ledgers.book("ada", room.portfolio_id, NAME, RawPayload(what="trades", body=b"[1]"), live_of)
+    again = await room.ledgers.book(
+        "ada", room.portfolio_id, NAME, RawPayload(what="trades", body=b"[1]"), live_of, revision=2
+    )
     assert (again.added, again.corrected) == ((), ())
 
 
@@ -168,11 +174,67 @@ async def test_rules_are_of_the_account_and_what_is_of_another_account_is_refuse
         await room.keep(body_of(desk))
     assert caught.value.code == "E-CONFLICT"
     assert await room.rows() == []
-    rules = await room.ledgers.set_rules(
-        "ada", room.portfolio_id, NAME, order=LotOrder.SPECIFIC, picks={"exec:2": [("exec:1", Decimal("2.5"))]}
-    )
-    assert (rules.order, rules.picks) == (LotOrder.SPECIFIC, {"exec:2": [("exec:1", Decimal("2.5"))]})
+    rules = await room.ledgers.set_rules("ada", room.portfolio_id, NAME, order=LotOrder.LIFO)
     told = await room.ledgers.told("ada", room.portfolio_id, NAME)
     assert (told.rules, told.account_id, told.transactions) == (rules, "U7654321", ())
     await room.books.delete("ada", room.portfolio_id)
     assert await room.rows() == []
+
+
+async def test_lots_are_picked_among_those_there_are(room: Room) -> None:
+    """One that is not there would be passed over, and another one closed in its place."""
+    desk = Desk()
+    trade(desk, 100)
+    trade(desk, 50, "610.00")
+    trade(desk, -50, "620.00")
+    await room.begin(desk.account)
+    await room.keep(body_of(desk))
+    first, second, closing = (
+        each.key for each in (await room.ledgers.told("ada", room.portfolio_id, NAME)).transactions
+    )
+    for picks in ({closing: [("exec:nobody", Decimal(1))]}, {"nobody": []}, {closing: [(first, Decimal(0))]}):
+        with pytest.raises(IbkitError) as caught:
+            await room.ledgers.set_rules("ada", room.portfolio_id, NAME, picks=picks)
+        assert caught.value.code == "E-VALIDATION"
+    rules = await room.ledgers.set_rules(
+        "ada", room.portfolio_id, NAME, order=LotOrder.SPECIFIC, picks={closing: [(second, Decimal(50))]}
+    )
+    assert rules.picks == {closing: [(second, Decimal(50))]}
+    (closed,) = (await room.ledger()).closed
+    assert closed.opened_by == second
+    assert (await room.ledgers.set_rules("ada", room.portfolio_id, NAME, picks={closing: []})).picks == {}
+
+
+async def test_flows_are_known_over_a_weekend_by_what_is_believed_and_of_one_account_alone(room: Room) -> None:
+    """Statements of single days join; an older file that comes in later does not bring back what was corrected."""
+    desk = Desk()
+    await room.begin(desk.account)
+    start = desk.world.config.start.date()
+    friday = start + timedelta(days=(4 - start.weekday()) % 7)
+    event(desk, event="deposit", account=desk.account, amount=1000)
+    desk.simulator.advance(timedelta(days=14).total_seconds())
+    (whole,) = statements_of(body_of(desk))
+    (paid,) = (each for each in whole.transactions if each.booked_on == start)
+    days = SqlDays(room.database, ManualClock(NOW))
+
+    async def keep(name: str, first: date, last: date, *transactions: Transaction, made: int) -> None:
+        told_at = NOW + timedelta(days=made)
+        these = tuple(replace(each, source=replace(each.source, told_at=told_at)) for each in transactions)
+        digest = hashlib.sha256(name.encode()).hexdigest()
+        told = replace(whole, digest=digest, first=first, last=last, transactions=these, made_at=told_at)
+        await room.ledgers.keep("ada", room.portfolio_id, NAME, name.encode(), [told])
+
+    async def flows() -> Flows:
+        return (await days.worths("ada", room.portfolio_id, date.min, date.max))[NAME][1]
+
+    await keep("friday", friday, friday, made=1)
+    await keep("monday", friday + timedelta(days=3), friday + timedelta(days=3), made=1)
+    assert (await flows()).within(friday, friday + timedelta(days=3)) == 0
+    assert isinstance(paid, Paid)
+    await keep("corrected", start, start, replace(paid, amount=Decimal(900)), made=9)
+    await keep("older", start, start, paid, made=2)
+    assert (await flows()).amounts[start] == 900
+    await room.books.disconnect("ada", room.portfolio_id, NAME, at=NOW)
+    other = Link(account_id="U7654321", connection_id="flex")
+    await room.books.connect("ada", room.portfolio_id, NAME, other, at=NOW)
+    assert (await flows()).known == ()

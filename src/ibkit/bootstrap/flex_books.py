@@ -9,7 +9,8 @@ Source: requirement FUT-08; docs/facts/accounts-and-portfolio.md §6.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -21,19 +22,20 @@ import anyio.to_thread
 
 from ibkit.bootstrap.edge import edges, machine_clock
 from ibkit.bootstrap.tls import authority
-from ibkit.client.flex import FlexClient, open_flex_transport
+from ibkit.client.flex import FlexClient, FlexPending, open_flex_transport
 from ibkit.client.flex_statements import statements_of
 from ibkit.clock import Clock
 from ibkit.errors import ConfigError, CredentialsRejected, Effect, IbkitError, UnexpectedAnswer
 from ibkit.model import Account, AccountId
-from ibkit.portfolio.book import Link
+from ibkit.portfolio.book import Link, PortfolioAccount
 from ibkit.portfolio.picture import Picture, torn
 from ibkit.portfolio.ports import SyncOutcome
-from ibkit.portfolio.statements import StatementTold, flows_of, gaps
+from ibkit.portfolio.statements import StatementTold, gaps
 from ibkit.portfolio.told_holdings import newest_told, picture_of
 from ibkit.settings import Settings
 from ibkit.settings.addresses import is_loopback, parse_address
 from ibkit.store.ledgers import Kept
+from ibkit.store.portfolio_rows import conflict
 from ibkit.trading.alerting.events import EventKind
 from ibkit.trading.alerting.incident import Happening
 from ibkit.wire.flex.answers import FLEX_URL
@@ -126,8 +128,6 @@ class FlexDesk:
         (E-FLEX-STATEMENT for what cannot be read, E-FLEX-ACCOUNT); ConfigError (E-CONFLICT). By none of them anything
         is changed.
         """
-        from ibkit.bootstrap.portfolios import STATEMENTS_ONLY
-
         desk = self._desk
         account = await desk.books.account(user_id, portfolio_id, account_name)
         allowed: set[str] | None = None
@@ -138,12 +138,24 @@ class FlexDesk:
         own = tuple(each for each in statements if each.account_id == account_id)
         if not own:
             raise _of_another(statements[0].account_id)
+        return await self._taken(user_id, portfolio_id, account, body, own)
+
+    async def _taken(
+        self,
+        user_id: str,
+        portfolio_id: str,
+        account: PortfolioAccount,
+        body: bytes,
+        own: Sequence[StatementTold],
+    ) -> FlexImport:
+        """own: read from `body`, all of the one account at IBKR that ours is connected to, or is by this."""
+        from ibkit.bootstrap.portfolios import STATEMENTS_ONLY
+
+        desk, account_name, account_id = self._desk, account.name, own[0].account_id
         if account.link is None:
             link = Link(account_id=account_id, connection_id=STATEMENTS_ONLY, sync_enabled=False)
             await desk.books.connect(user_id, portfolio_id, account_name, link, at=desk.clock.now())
         kept = await desk.ledgers.keep(user_id, portfolio_id, account_name, body, own)
-        if kept.statements:
-            await self._put_flows(user_id, portfolio_id, account_name, own)
         outcome = None
         without_session = account.link is None or account.link.connection_id == STATEMENTS_ONLY
         if without_session and any(each.tells_holdings for each in own):
@@ -160,18 +172,6 @@ class FlexDesk:
             outcome=outcome,
         )
 
-    async def _put_flows(
-        self, user_id: str, portfolio_id: str, account_name: str, statements: Sequence[StatementTold]
-    ) -> None:
-        """What the statements tell was paid in and out takes the place of what was told by hand of the same days."""
-        for each in statements:
-            flows = flows_of(each)
-            if flows is not None:
-                inside = {day: amount for day, amount in flows.items() if each.first <= day <= each.last}
-                await self._desk.days.put_flows(
-                    user_id, portfolio_id, account_name, since=each.first, until=each.last, amounts=inside
-                )
-
     async def fetch(
         self,
         user_id: str,
@@ -180,13 +180,19 @@ class FlexDesk:
         *,
         first: date | None = None,
         last: date | None = None,
+        within_s: float = math.inf,
     ) -> FlexImport:
         """The statement of the query of the settings, asked of IBKR, taken as a file is.
 
+        within_s: so long IBKR may take for it, else FlexPending; what it has told is taken to its end.
         ConfigError (E-FLEX-TOKEN, E-CONFIG) where none is set; the errors of `FlexClient.fetch`, and of `take`.
         """
         await self._desk.books.account(user_id, portfolio_id, account_name)
-        body = await self._fetched(first, last)
+        body = None
+        with anyio.move_on_after(within_s):
+            body = await self._fetched(first, last)
+        if body is None:
+            raise FlexPending(ticket=None, retry_at=self._clock.now(), said="it is still being made")
         return await self.take(user_id, portfolio_id, account_name, body)
 
     async def _fetched(self, first: date | None, last: date | None) -> bytes:
@@ -235,7 +241,7 @@ class FlexDesk:
             engine.every("flex-statements", timedelta(days=1), self.daily, offset=_AT)
 
     async def daily(self, at: datetime) -> None:
-        """The statement once, into every linked account that it tells of. What fails is logged, and told by the token.
+        """The statement once, into every linked account that it tells of. What fails people are told.
 
         at: the beginning of the day's stretch.
         """
@@ -245,16 +251,44 @@ class FlexDesk:
             return
         try:
             body = await self._fetched(None, None)
+            told = _by_account(await anyio.to_thread.run_sync(statements_of, body))
         except IbkitError as error:
             log.warning("the daily Flex statement could not be fetched", extra={"code": error.code})
+            await self._told_of_day(error)
             return
+        failure: IbkitError | None = None
         for each in linked:
+            own = told.get(each.link.account_id)
+            if own is None:  # of another login, or of a query that leaves it out
+                continue
             try:
-                taken = await self.take(each.user_id, each.portfolio_id, each.account, body)
+                account = await self._desk.books.account(each.user_id, each.portfolio_id, each.account)
+                taken = await self._taken(each.user_id, each.portfolio_id, account, body, own)
             except IbkitError as error:
+                failure = error
                 log.warning("a Flex statement was not taken", extra={"code": error.code})
                 continue
             log.info("a Flex statement was taken", extra={"added": len(taken.kept.added)})
+        if not any(each.link.account_id in told for each in linked):
+            failure = _of_another(next(iter(told)))
+        await self._told_of_day(failure)
+
+    async def _told_of_day(self, failure: IbkitError | None) -> None:
+        """failure: None for a day that worked, which ends the alert of one before. Without the error's own text, which
+        may name an account at IBKR."""
+        if self._tell is None or isinstance(failure, CredentialsRejected):  # of the token people are told apart
+            return
+        happening = Happening(
+            event=EventKind.SYNC_RESTORED if failure is None else EventKind.SYNC_FAILED,
+            subject="flex statements",
+            message="The daily Flex statement is taken again"
+            if failure is None
+            else f"The daily Flex statement was not taken: {failure.code}",
+            remedy="" if failure is None else failure.remedy,
+            at=self._clock.now(),
+            only_ends=failure is None,
+        )
+        await self._told(happening)
 
     async def remind(self) -> bool:
         """Whether people were told that the token of the settings ends soon, or has ended."""
@@ -279,6 +313,10 @@ class FlexDesk:
             "Configuration. It ends the old one. Set FLEX_TOKEN and FLEX_TOKEN_EXPIRES.",
             at=self._clock.now(),
         )
+        await self._told(happening)
+
+    async def _told(self, happening: Happening) -> None:
+        assert self._tell is not None, "looked at by who calls"
         try:
             await self._tell(happening)
         except IbkitError as error:  # what was asked for is what counts
@@ -308,13 +346,19 @@ def _transport(settings: Settings, address: str) -> Transport:
     return open_flex_transport(address)
 
 
+def _by_account(statements: Sequence[StatementTold]) -> Mapping[str, tuple[StatementTold, ...]]:
+    found: dict[str, tuple[StatementTold, ...]] = {}
+    for each in statements:
+        found[each.account_id] = (*found.get(each.account_id, ()), each)
+    return found
+
+
 def _only_one(statements: Sequence[StatementTold]) -> str:
     ids = sorted({each.account_id for each in statements})
     if len(ids) > 1:
-        raise ConfigError(
-            f"Not possible as it stands: the statement is of several accounts ({', '.join(map(_masked, ids))})",
-            code="E-CONFLICT",
-            remedy="Connect each account of the portfolio first, or choose one account in the query.",
+        raise conflict(
+            f"the statement is of several accounts ({', '.join(map(_masked, ids))})",
+            "Connect each account of the portfolio first, or choose one account in the query.",
         )
     return ids[0]
 

@@ -12,11 +12,13 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from ibkit.errors import ConfigError
+from ibkit.errors import InvalidRequest
 from ibkit.portfolio.picture import RawPayload
 from ibkit.portfolio.reconciling import Difference, Fix, live_of, reconcile
 from ibkit.portfolio.transactions import Origin, RowSource, Transferred
 from ibkit.store.inbox import InboxItem
+from ibkit.store.ledgers import ToldLedger
+from ibkit.store.portfolio_rows import conflict
 
 if TYPE_CHECKING:
     from ibkit.bootstrap.portfolios import PortfolioDesk
@@ -34,6 +36,13 @@ Fetch = Callable[[date, date], Awaitable[object]]
 
 async def inbox_of(desk: PortfolioDesk, user_id: str, portfolio_id: str, account_name: str) -> tuple[InboxItem, ...]:
     """Brought up to what differs now. An account by hand of which nothing was told has none. NotFound."""
+    return (await _looked(desk, user_id, portfolio_id, account_name))[1]
+
+
+async def _looked(
+    desk: PortfolioDesk, user_id: str, portfolio_id: str, account_name: str
+) -> tuple[ToldLedger, tuple[InboxItem, ...]]:
+    """The ledger that was looked at, and what of it differs."""
     account = await desk.books.account(user_id, portfolio_id, account_name)
     told = await desk.ledgers.told(user_id, portfolio_id, account_name)
     statements = await desk.ledgers.statements(user_id, portfolio_id, account_name)
@@ -45,7 +54,7 @@ async def inbox_of(desk: PortfolioDesk, user_id: str, portfolio_id: str, account
     differences: Sequence[Difference] = ()
     if not nothing:
         differences = reconcile(statements, told.transactions, told.opening, live)
-    return await desk.inbox.bring_up(user_id, portfolio_id, account_name, differences)
+    return told, await desk.inbox.bring_up(user_id, portfolio_id, account_name, differences)
 
 
 async def accept_difference(
@@ -75,23 +84,24 @@ async def fix_difference(
     statement by default. fetch: how a statement is got. NotFound; ConfigError (E-CONFLICT) where nothing of it can be
     done from here; errors of `fetch`.
     """
-    there = {each.item_id: each for each in await inbox_of(desk, user_id, portfolio_id, account_name)}
+    told, items = await _looked(desk, user_id, portfolio_id, account_name)
+    there = {each.item_id: each for each in items}
     item = there.get(item_id) or await desk.inbox.one(user_id, portfolio_id, account_name, item_id)
     if item_id not in there:
-        raise _conflict("that difference is none any more", "Nothing was changed.")
+        raise conflict("that difference is none any more", "Nothing was changed.")
     found = item.difference
     if adjust or found.fix is Fix.BOOK:
-        await _book(desk, user_id, portfolio_id, account_name, found, by=by, note=note, cost=cost)
+        await _book(desk, user_id, portfolio_id, account_name, told, found, by=by, note=note, cost=cost)
     elif found.fix is Fix.FETCH and fetch is not None:
         last = found.last or found.day
         first = found.first or last - LONGEST_FETCH
         await fetch(max(first, last - LONGEST_FETCH), last)
     elif found.fix is Fix.ADJUST:
-        raise _conflict(
+        raise conflict(
             f"the proposal is a booking by hand of {found.amount:f}", "Say so (adjust), or accept the difference."
         )
     else:
-        raise _conflict(f"{found.why}: it is not mended from here", _REMEDIES[found.fix])
+        raise conflict(f"{found.why}: it is not mended from here", _REMEDIES[found.fix])
     return await inbox_of(desk, user_id, portfolio_id, account_name)
 
 
@@ -110,15 +120,15 @@ async def _book(
     user_id: str,
     portfolio_id: str,
     account_name: str,
+    told: ToldLedger,
     found: Difference,
     *,
     by: str,
     note: str,
     cost: Decimal | None,
 ) -> None:
-    """What the ledger lacks, as of the difference's own day."""
-    told = await desk.ledgers.told(user_id, portfolio_id, account_name)
-    worth = cost if cost is not None else found.cost
+    """What the ledger lacks, as of the difference's own day; of the ledger as it was when it was looked at."""
+    worth = _worth(found, cost)
     said = {
         "account": told.account_id,
         "booked_by": by,
@@ -155,8 +165,23 @@ async def _book(
             )
         ]
 
-    await desk.ledgers.book(user_id, portfolio_id, account_name, payload, booking)
+    await desk.ledgers.book(user_id, portfolio_id, account_name, payload, booking, revision=told.revision)
 
 
-def _conflict(why: str, remedy: str) -> ConfigError:
-    return ConfigError(f"Not possible as it stands: {why}", code="E-CONFLICT", remedy=remedy)
+def _worth(found: Difference, cost: Decimal | None) -> Decimal | None:
+    """What is booked cost, signed as its quantity. None for cash, and for what takes away: that has its own lots.
+
+    InvalidRequest (E-VALIDATION) where nobody says it: for nothing it would be sold with a gain that never was.
+    """
+    if found.listed is None or found.amount * found.ours < 0:
+        return None
+    given = cost if cost is not None else found.cost
+    if given is None:
+        why = f"what {found.amount.normalize():f} {found.listed.symbol} cost is not known"
+        raise InvalidRequest(
+            f"Invalid request: cost: {why}",
+            code="E-VALIDATION",
+            remedy="Say what all of it cost in its currency (--cost, or `cost` over HTTP); 0 if it was given.",
+            details={"errors": [{"field": "cost", "message": why}]},
+        )
+    return abs(given).copy_sign(found.amount)

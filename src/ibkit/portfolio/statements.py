@@ -11,7 +11,7 @@ from decimal import Decimal
 from ibkit.portfolio.ledger import Opening
 from ibkit.portfolio.transactions import Listed, Origin, Paid, PaymentKind, Transaction, Transferred, cash_of
 
-__all__ = ["CashTold", "PositionTold", "StatementTold", "covered", "flows_of", "gaps", "opening_of"]
+__all__ = ["CashTold", "PositionTold", "StatementTold", "covered", "flow_span", "flows_of", "gaps", "opening_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +129,14 @@ def gaps(statements: Sequence[StatementTold]) -> list[tuple[date, date]]:
     periods = covered(statements)
     day = timedelta(days=1)
     return [(before[1] + day, after[0] - day) for before, after in itertools.pairwise(periods)]
+
+
+def flow_span(told: StatementTold) -> tuple[date, date]:
+    """The days of which its flows are all there are: with the weekend behind them, of which nothing is booked.
+
+    What happens on a day without trading is booked on the next one. Source: docs/facts/accounts-and-portfolio.md §6.6.
+    """
+    return told.first, _next_weekday(told.last) - timedelta(days=1)
 
 
 def _next_weekday(day: date) -> date:

@@ -14,10 +14,8 @@ import anyio.to_thread
 from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
 
-from ibkit.bootstrap.flex_books import FlexImport
 from ibkit.bootstrap.raw_rows import raw_row
 from ibkit.bootstrap.reconciliation import accept_difference, fix_difference, inbox_of
-from ibkit.client.flex import FlexPending
 from ibkit.portfolio.statements import gaps
 from ibkit.service import ledger_documents as documents
 from ibkit.service import ledger_forms as forms
@@ -83,19 +81,12 @@ def _flex(service: Service) -> list[HTTPRouteHandler]:
         if problems:
             raise invalid(*problems)
         with room.noting(request, who)("portfolios.flex", portfolio_id):
-            taken = await _fetched(service, who.user_id, portfolio_id, name, first, last)
+            taken = await service.flex.fetch(
+                who.user_id, portfolio_id, name, first=first, last=last, within_s=FETCH_WITHIN_S
+            )
         return response(Answer(200, documents.flex_import_info(name, taken)))
 
     return [listed, take, fetch]
-
-
-async def _fetched(
-    service: Service, user_id: str, portfolio_id: str, name: str, first: date | None, last: date | None
-) -> FlexImport:
-    """FlexPending where IBKR takes longer than a request may wait."""
-    with anyio.move_on_after(FETCH_WITHIN_S):
-        return await service.flex.fetch(user_id, portfolio_id, name, first=first, last=last)
-    raise FlexPending(ticket=None, retry_at=service.clock.now(), said="it is still being made")
 
 
 # -- what happened ----------------------------------------------------------------------------------------------------
@@ -238,7 +229,9 @@ def _inbox(service: Service) -> list[HTTPRouteHandler]:
         service.rates.take(who.user_id)
 
         async def fetch(first: date, last: date) -> object:
-            return await _fetched(service, who.user_id, portfolio_id, name, first, last)
+            return await service.flex.fetch(
+                who.user_id, portfolio_id, name, first=first, last=last, within_s=FETCH_WITHIN_S
+            )
 
         with room.noting(request, who)("portfolios.reconcile", portfolio_id):
             left = await fix_difference(

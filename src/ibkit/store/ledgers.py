@@ -7,7 +7,9 @@ Source: requirements FUT-08, SYN-06; docs/facts/accounts-and-portfolio.md §6.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,12 +19,13 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from ibkit.clock import Clock
+from ibkit.errors import ConfigError
 from ibkit.portfolio.fills import trades_of
 from ibkit.portfolio.ledger import Opening, Rules
 from ibkit.portfolio.lots import LotOrder
 from ibkit.portfolio.merging import Correction, merge
 from ibkit.portfolio.picture import Picture, RawPayload
-from ibkit.portfolio.statements import StatementTold, opening_of
+from ibkit.portfolio.statements import StatementTold, flow_span, flows_of, opening_of
 from ibkit.portfolio.transactions import Listed, Origin, Transaction
 from ibkit.store.database import Database
 from ibkit.store.ledger_rows import (
@@ -38,6 +41,7 @@ from ibkit.store.ledger_rows import (
 )
 from ibkit.store.migrating import for_engine
 from ibkit.store.payloads import payload_of, points_to, put_payload
+from ibkit.store.portfolio_days import put_flows
 from ibkit.store.portfolio_rows import (
     PORTFOLIOS,
     AccountRow,
@@ -103,19 +107,21 @@ class ToldLedger:
 
 @dataclass(slots=True)
 class _Memory:
-    """Of the last accounts that were asked for: their transactions at one revision."""
+    """Of the last accounts that were asked for: their transactions at one revision. Several threads read."""
 
     found: dict[tuple[str, str], tuple[int, tuple[Transaction, ...]]] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def get(self, key: tuple[str, str], revision: int) -> tuple[Transaction, ...] | None:
         there = self.found.get(key)
         return there[1] if there is not None and there[0] == revision else None
 
     def put(self, key: tuple[str, str], revision: int, these: tuple[Transaction, ...]) -> None:
-        self.found.pop(key, None)
-        self.found[key] = revision, these
-        while len(self.found) > _CACHED:
-            self.found.pop(next(iter(self.found)))
+        with self.lock:
+            self.found.pop(key, None)
+            self.found[key] = revision, these
+            while len(self.found) > _CACHED:
+                self.found.pop(next(iter(self.found)))
 
 
 class SqlLedgers:
@@ -129,7 +135,7 @@ class SqlLedgers:
     async def keep(
         self, user_id: str, portfolio_id: str, account_name: str, body: bytes, statements: Sequence[StatementTold]
     ) -> Kept:
-        """A file of statements, as it came, and what it tells, merged with what is there.
+        """A file of statements, as it came, and what it tells, merged with what is there; payments in and out as well.
 
         statements: read from `body`, all of the IBKR account that ours is connected to. ConfigError (E-CONFLICT) where
         it was connected to another one meanwhile.
@@ -155,6 +161,7 @@ class SqlLedgers:
             added, corrected, known_too = put_transactions(
                 connection, row.account_key, row.link.account_id, transactions, digest=digest, at=kept_at
             )
+            _put_flows(connection, row.account_key, row.link.account_id, new)
             return Kept(digest=digest, statements=len(new), added=added, corrected=corrected, known=known_too)
 
         return await self._write(work)
@@ -166,12 +173,19 @@ class SqlLedgers:
         account_name: str,
         payload: RawPayload,
         transactions_of: Callable[[str], Sequence[Transaction]],
+        *,
+        revision: int,
     ) -> Kept:
-        """Transactions of another source than statements. transactions_of: by the digest of `payload`."""
+        """Transactions of another source than statements. transactions_of: by the digest of `payload`.
+
+        revision: of the ledger that they were made for. ConfigError (E-CONFLICT) where it is another one by now.
+        """
 
         def work(connection: Connection) -> Kept:
             row = self._locked(connection, user_id, portfolio_id, account_name)
             at = now_of(connection, self._clock)
+            if _rules(connection, row, _account_id(connection, row))[0] != revision:
+                raise conflict("the ledger has changed meanwhile", "Look at what differs now.")
             digest = put_payload(connection, payload, at)
             transactions = transactions_of(digest)
             account_id = _account_id(connection, row)
@@ -195,7 +209,7 @@ class SqlLedgers:
         def work(connection: Connection) -> ToldLedger:
             row = self._account(connection, user_id, portfolio_id, account_name)
             account_id = _account_id(connection, row)
-            revision, rules = _rules(connection, row)
+            revision, rules = _rules(connection, row, account_id)
             key = (row.account_key, account_id)
             these = self._memory.get(key, revision)
             if these is None:
@@ -237,7 +251,8 @@ class SqlLedgers:
 
         def work(connection: Connection) -> tuple[KeptCorrection, ...]:
             row = self._account(connection, user_id, portfolio_id, account_name)
-            query = select(CORRECTIONS).where(CORRECTIONS.c.account_key == row.account_key)
+            own = CORRECTIONS.c.account_key == row.account_key
+            query = select(CORRECTIONS).where(own, CORRECTIONS.c.account_id == _account_id(connection, row))
             return tuple(_correction(each) for each in connection.execute(query.order_by(CORRECTIONS.c.number)))
 
         return await self._reading(work)
@@ -266,20 +281,26 @@ class SqlLedgers:
         premium_into_stock: bool | None = None,
         picks: Mapping[str, Sequence[tuple[str, Decimal]]] | None = None,
     ) -> Rules:
-        """What is None stays as it is. picks: take the place of those of the same closing trades."""
+        """What is None stays as it is. picks: take the place of those of the same closing trades, none takes them away.
+
+        ConfigError (E-VALIDATION) for a pick of what is no transaction of the ledger, or of another listing.
+        """
 
         def work(connection: Connection) -> Rules:
             row = self._locked(connection, user_id, portfolio_id, account_name)
+            account_id = _account_id(connection, row)
             _touch(connection, row.account_key)
-            _, rules = _rules(connection, row)
-            picked = {**rules.picks, **(picks or {})}
+            _, rules = _rules(connection, row, account_id)
+            if picks:
+                _check_picks(picks, _transactions(connection, row.account_key, account_id))
+            picked = {key: parts for key, parts in {**rules.picks, **(picks or {})}.items() if parts}
             values = {
                 "lot_order": (order or rules.order).value,
                 "premium_into_stock": rules.premium_into_stock if premium_into_stock is None else premium_into_stock,
                 "picks": {key: [[each, f"{size:f}"] for each, size in parts] for key, parts in picked.items()},
             }
             connection.execute(update(LEDGERS).where(LEDGERS.c.account_key == row.account_key).values(values))
-            return _rules(connection, row)[1]
+            return _rules(connection, row, account_id)[1]
 
         return await self._write(work)
 
@@ -351,6 +372,20 @@ def put_transactions(
     return tuple(merged.added), tuple(merged.corrected), merged.known
 
 
+def _put_flows(connection: Connection, account_key: str, account_id: str, new: Sequence[StatementTold]) -> None:
+    """By what is believed now: an older file that comes in later does not bring back what was corrected."""
+    told = [each for each in new if flows_of(each) is not None]
+    if not told:
+        return
+    believed = [each for each in _transactions(connection, account_key, account_id) if each.origin is Origin.ACTIVITY]
+    for statement in told:
+        since, until = flow_span(statement)
+        within = tuple(each for each in believed if statement.first <= each.booked_on <= statement.last)
+        flows = flows_of(dataclasses.replace(statement, transactions=within))
+        if flows is not None:
+            put_flows(connection, account_key, account_id, since=since, until=until, amounts=flows)
+
+
 def put_executions(
     connection: Connection, account_key: str, picture: Picture, listings: Mapping[int, Listed]
 ) -> tuple[int, ...]:
@@ -406,9 +441,10 @@ def _account_id(connection: Connection, row: AccountRow) -> str:
     return found or ""
 
 
-def _rules(connection: Connection, row: AccountRow) -> tuple[int, Rules]:
+def _rules(connection: Connection, row: AccountRow, account_id: str) -> tuple[int, Rules]:
     """With the base currency that the newest statement tells, else the link's."""
-    newest = select(STATEMENTS.c.base).where(STATEMENTS.c.account_key == row.account_key, STATEMENTS.c.base != "")
+    own = (STATEMENTS.c.account_key == row.account_key, STATEMENTS.c.account_id == account_id)
+    newest = select(STATEMENTS.c.base).where(*own, STATEMENTS.c.base != "")
     told = connection.execute(newest.order_by(STATEMENTS.c.last.desc()).limit(1)).scalar()
     base = told or (row.link.currency if row.link is not None else "") or Rules().base
     there = connection.execute(select(LEDGERS).where(LEDGERS.c.account_key == row.account_key)).one_or_none()
@@ -417,6 +453,28 @@ def _rules(connection: Connection, row: AccountRow) -> tuple[int, Rules]:
     picks = {key: [(each, Decimal(size)) for each, size in parts] for key, parts in there.picks.items()}
     order = LotOrder(there.lot_order)
     return there.revision, Rules(order=order, picks=picks, premium_into_stock=there.premium_into_stock, base=base)
+
+
+def _check_picks(picks: Mapping[str, Sequence[tuple[str, Decimal]]], there: Sequence[Transaction]) -> None:
+    """An unknown lot would be passed over, and another one closed in its place."""
+    listings = {each.key: getattr(getattr(each, "listed", None), "conid", None) for each in there}
+    for closing, parts in picks.items():
+        for key in (closing, *(key for key, _ in parts)):
+            if listings.get(key) is None:
+                raise _no_pick(f"{key} is no transaction of this ledger")
+            if listings[key] != listings[closing]:
+                raise _no_pick(f"{key} is of another listing than {closing}")
+        if any(size <= 0 for _, size in parts):
+            raise _no_pick(f"of {closing}: a size is not above 0")
+
+
+def _no_pick(why: str) -> ConfigError:
+    return ConfigError(
+        f"Invalid request: lots: {why}",
+        code="E-VALIDATION",
+        remedy="Take the ids that `ibkit portfolio lots` and `transactions` show; nothing was changed.",
+        details={"errors": [{"field": "lots", "message": why}]},
+    )
 
 
 def _transactions(

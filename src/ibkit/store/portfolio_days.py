@@ -35,9 +35,9 @@ from ibkit.portfolio.kinds import SecurityKind
 from ibkit.store.columns import Exact, Instant
 from ibkit.store.database import SCHEMA, Database
 from ibkit.store.migrating import for_engine
-from ibkit.store.portfolio_rows import PORTFOLIOS, AccountRow, accounts_of, found_in, no_such, now_of
+from ibkit.store.portfolio_rows import PORTFOLIOS, AccountRow, accounts_of, found_in, lock_portfolio, no_such, now_of
 
-__all__ = ["DAY_TABLES", "SqlDays", "put_day"]
+__all__ = ["DAY_TABLES", "SqlDays", "put_day", "put_flows"]
 
 _METADATA = MetaData(schema=SCHEMA)
 _DAYS = Table(
@@ -57,6 +57,7 @@ _FLOWS = Table(
     "portfolio_flows",
     _METADATA,
     Column("account_key", String, primary_key=True),
+    Column("account_id", String, primary_key=True),
     Column("day", Date, primary_key=True),
     Column("amount", Exact),
 )
@@ -64,6 +65,7 @@ _SPANS = Table(
     "portfolio_flow_spans",
     _METADATA,
     Column("account_key", String, primary_key=True),
+    Column("account_id", String, primary_key=True),
     Column("since", Date, primary_key=True),
     Column("until", Date),
 )
@@ -113,10 +115,12 @@ class SqlDays:
         """
 
         def work(connection: Connection) -> Mapping[str, tuple[Sequence[Worth], Flows]]:
-            return {
-                row.name: (_worths(connection, row.account_key, since, until), _flows(connection, row.account_key))
-                for row in self._accounts(connection, user_id, portfolio_id)
-            }
+            found = {}
+            for row in self._accounts(connection, user_id, portfolio_id):
+                worths = _worths(connection, row.account_key, since, until)
+                account_id = worths[-1].account_id if worths else _account_id(connection, row)
+                found[row.name] = worths, _flows(connection, row.account_key, account_id)
+            return found
 
         return await self._reading(work)
 
@@ -143,19 +147,12 @@ class SqlDays:
                 raise _invalid("flows", f"of {day}: it is a number")
 
         def work(connection: Connection) -> Flows:
+            lock_portfolio(connection, portfolio_id)
             accounts = self._accounts(connection, user_id, portfolio_id)
-            key = found_in([row for row in accounts if row.name == account_name]).account_key
-            these = (_FLOWS.c.account_key == key, _FLOWS.c.day >= since, _FLOWS.c.day <= until)
-            connection.execute(delete(_FLOWS).where(*these))
-            rows = [{"account_key": key, "day": day, "amount": amount} for day, amount in amounts.items() if amount]
-            if rows:
-                connection.execute(insert(_FLOWS), rows)
-            spans = spans_with(_flows(connection, key).known, (since, until))
-            connection.execute(delete(_SPANS).where(_SPANS.c.account_key == key))
-            connection.execute(
-                insert(_SPANS), [{"account_key": key, "since": first, "until": last} for first, last in spans]
+            row = found_in([row for row in accounts if row.name == account_name])
+            return put_flows(
+                connection, row.account_key, _account_id(connection, row), since=since, until=until, amounts=amounts
             )
-            return _flows(connection, key)
 
         return await self._database.write(lambda connection: work(for_engine(connection)))
 
@@ -194,6 +191,36 @@ def put_day(connection: Connection, account_key: str, day: AccountDay) -> bool:
     return True
 
 
+def put_flows(
+    connection: Connection,
+    account_key: str,
+    account_id: str,
+    *,
+    since: date,
+    until: date,
+    amounts: Mapping[date, Decimal],
+) -> Flows:
+    """In place of what was known of these days; of an account whose portfolio is locked. account_id: at IBKR."""
+    own = (_FLOWS.c.account_key == account_key, _FLOWS.c.account_id == account_id)
+    connection.execute(delete(_FLOWS).where(*own, _FLOWS.c.day >= since, _FLOWS.c.day <= until))
+    head = {"account_key": account_key, "account_id": account_id}
+    rows = [{**head, "day": day, "amount": amount} for day, amount in amounts.items() if amount]
+    if rows:
+        connection.execute(insert(_FLOWS), rows)
+    spans = spans_with(_flows(connection, account_key, account_id).known, (since, until))
+    connection.execute(delete(_SPANS).where(_SPANS.c.account_key == account_key, _SPANS.c.account_id == account_id))
+    connection.execute(insert(_SPANS), [{**head, "since": first, "until": last} for first, last in spans])
+    return _flows(connection, account_key, account_id)
+
+
+def _account_id(connection: Connection, row: AccountRow) -> str:
+    """At IBKR: that of the link, else of the newest snapshot; "" where it never had one."""
+    if row.link is not None:
+        return row.link.account_id
+    query = select(_DAYS.c.account_id).where(_DAYS.c.account_key == row.account_key)
+    return connection.execute(query.order_by(_DAYS.c.day.desc()).limit(1)).scalar() or ""
+
+
 def _worths(connection: Connection, account_key: str, since: date, until: date) -> tuple[Worth, ...]:
     columns = (_DAYS.c.day, _DAYS.c.account_id, _DAYS.c.currency, _DAYS.c.net_liquidation, _DAYS.c.rates)
     these = (_DAYS.c.account_key == account_key, _DAYS.c.day >= since, _DAYS.c.day <= until)
@@ -201,10 +228,16 @@ def _worths(connection: Connection, account_key: str, since: date, until: date) 
     return tuple(each for each in found if each.account_id == found[-1].account_id)
 
 
-def _flows(connection: Connection, account_key: str) -> Flows:
-    spans = connection.execute(select(_SPANS).where(_SPANS.c.account_key == account_key).order_by(_SPANS.c.since))
-    amounts = connection.execute(select(_FLOWS).where(_FLOWS.c.account_key == account_key).order_by(_FLOWS.c.day))
-    return Flows(known=tuple((row.since, row.until) for row in spans), amounts={row.day: row.amount for row in amounts})
+def _flows(connection: Connection, account_key: str, account_id: str) -> Flows:
+    """What is known of one account of IBKR's says nothing of another one that is linked later."""
+    spans, days = (
+        connection.execute(select(table).where(table.c.account_key == account_key, table.c.account_id == account_id))
+        for table in (_SPANS, _FLOWS)
+    )
+    return Flows(
+        known=tuple(sorted((row.since, row.until) for row in spans)),
+        amounts={row.day: row.amount for row in sorted(days, key=lambda row: row.day)},
+    )
 
 
 def _worth(row: Any) -> Worth:

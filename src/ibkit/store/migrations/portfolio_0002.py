@@ -34,6 +34,7 @@ Table(
     "portfolio_flows",
     _METADATA,
     Column("account_key", String(32), primary_key=True),
+    Column("account_id", String(32), primary_key=True),
     Column("day", Date, primary_key=True),
     Column("amount", Exact, nullable=False),
 )
@@ -41,6 +42,7 @@ Table(
     "portfolio_flow_spans",
     _METADATA,
     Column("account_key", String(32), primary_key=True),
+    Column("account_id", String(32), primary_key=True),
     Column("since", Date, primary_key=True),
     Column("until", Date, nullable=False),
 )
