@@ -16,7 +16,6 @@ from typing import Any, TypeAlias
 
 from ibkit.client.flex_words import (
     ACTIONS,
-    CANCELLATIONS,
     DEPOSITS,
     EAE,
     EXERCISES,
@@ -24,6 +23,8 @@ from ibkit.client.flex_words import (
     PAYMENTS,
     SETTLED_DAILY,
     ending_of,
+    execution_of,
+    takes_back,
 )
 from ibkit.errors import Effect, UnexpectedAnswer
 from ibkit.portfolio.fills import execution_key
@@ -108,7 +109,8 @@ class _Reading:
         made = statement.whenGenerated
         self._made_at = made if isinstance(made, datetime) else _moment(made)
         rows = statement.trade_confirms if confirmations else statement.trades
-        execs = Counter(row.execID if isinstance(row, TradeConfirm) else row.ibExecID for row in rows)
+        execs = Counter(execution_of(row) for row in rows if not takes_back(row))
+        self._said: Counter[str] = Counter()
         self._shared = {each for each, count in execs.items() if count > 1}
 
     def told(self, missing: tuple[str, ...]) -> StatementTold:
@@ -179,6 +181,8 @@ class _Reading:
                     ours.append(found)
                 if found is not None:
                     yield found
+        known = {each_id for each in ours for each_id in each.ids}
+        ends = {_end_of_option(each) for each in ours}
         for number, row in enumerate(self._statement.sections.get("OptionEAE", ())):
             if isinstance(row, OptionEAE):
                 source = RowSource(
@@ -189,7 +193,7 @@ class _Reading:
                     told_at=self._made_at,
                 )
                 ended = self._ended(row, source)
-                if ended is not None and not any(_same_end(ended, each) for each in ours):
+                if ended is not None and known.isdisjoint(ended.ids) and _end_of_option(ended) not in ends:
                     yield ended
 
     def _transaction(self, row: FlexRow, source: RowSource) -> Transaction | None:
@@ -221,7 +225,7 @@ class _Reading:
             number, related, realized = row.transactionID or row.tradeID, row.relatedTradeID, row.fifoPnlRealized
         price = self._figure(price, "price", source)
         at, day, booked = self._when(row.dateTime, row.tradeDate, row.reportDate, source)
-        is_cancellation = row.transactionType in CANCELLATIONS or "(Ca.)" in (row.buySell or "")
+        is_cancellation = takes_back(row)
         listed = self._listed(row)
         proceeds = row.proceeds if row.proceeds is not None else -quantity * price * listed.multiplier
         head: dict[str, Any] = {
@@ -267,7 +271,7 @@ class _Reading:
 
     def _trade_ids(self, row: Trade | TradeConfirm, is_cancellation: bool, source: RowSource) -> tuple[str, ...]:
         """A cancellation may carry the execution it takes back: that is no id of its own."""
-        execution = row.execID if isinstance(row, TradeConfirm) else row.ibExecID
+        execution = execution_of(row)
         ids: list[str] = []
         if execution and not is_cancellation and execution not in self._shared:
             ids.append(execution_key(execution))
@@ -318,7 +322,7 @@ class _Reading:
             kind = PaymentKind.DEPOSIT if amount > 0 else PaymentKind.WITHDRAWAL
         return Paid(
             account_id=self._account,
-            ids=(self._cash_id(row, source),),
+            ids=(self._cash_id(row),),
             at=at,
             day=day,
             booked_on=booked,
@@ -335,13 +339,13 @@ class _Reading:
             action_id=row.actionID or "",
         )
 
-    def _cash_id(self, row: CashTransaction, source: RowSource) -> str:
+    def _cash_id(self, row: CashTransaction) -> str:
         """Without an id of IBKR's: all that it says, and which of those that say it."""
         if row.transactionID:
             return f"cash-tx:{row.transactionID}"
-        before = self._statement.sections[source.section][: source.row]
-        alike = sum(1 for other in before if other.raw == row.raw)
         said = repr(sorted(row.raw.items()))
+        alike = self._said[said]
+        self._said[said] += 1
         return f"cash:{hashlib.sha256(f'{said} {alike}'.encode()).hexdigest()[:40]}"
 
     def _action(self, row: ActionRow, source: RowSource) -> CorporateAction:
@@ -477,11 +481,9 @@ def _cancelled_ids(row: Trade | TradeConfirm) -> tuple[str, ...]:
     return tuple(f"{prefix}:{row.raw[name]}" for prefix, name in names if row.raw.get(name) not in (None, "", "0"))
 
 
-def _same_end(ended: Traded, other: Traded) -> bool:
-    if set(ended.ids) & set(other.ids):
-        return True
-    same = ended.listed.conid == other.listed.conid and ended.quantity == other.quantity and ended.day == other.day
-    return same and ended.price == other.price
+def _end_of_option(this: Traded) -> tuple[int, Decimal, date, Decimal]:
+    """By which the section of endings and that of trades tell of one."""
+    return this.listed.conid, this.quantity, this.day, this.price
 
 
 def _tolerant(text: str | None) -> Decimal | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from ibkit.portfolio.transactions import ActionKind, Ending, PaymentKind
+from ibkit.wire.flex import Trade, TradeConfirm
 
 __all__ = [
     "ACTIONS",
-    "CANCELLATIONS",
     "DEPOSITS",
     "EAE",
     "EXERCISES",
@@ -16,6 +16,8 @@ __all__ = [
     "PAYMENTS",
     "SETTLED_DAILY",
     "ending_of",
+    "execution_of",
+    "takes_back",
 ]
 
 PAYMENTS: Final = {
@@ -59,3 +61,12 @@ def ending_of(noted: set[str]) -> Ending | None:
     if noted & EXERCISES:
         return Ending.EXERCISE
     return Ending.EXPIRATION if "Ep" in noted else None
+
+
+def execution_of(row: Trade | TradeConfirm) -> str | None:
+    return row.execID if isinstance(row, TradeConfirm) else row.ibExecID
+
+
+def takes_back(row: Trade | TradeConfirm) -> bool:
+    """It cancels a trade, whose execution it may name."""
+    return row.transactionType in CANCELLATIONS or "(Ca.)" in (row.buySell or "")
