@@ -158,6 +158,22 @@ async def test_nobody_reaches_another_users_credentials_or_those_of_the_settings
         assert caught.value.code == "E-NOT-CONFIGURED"
 
 
+@pytest.mark.requirement("VLT-10", "AUTH-09")
+@pytest.mark.parametrize("method", [AuthMethod.OAUTH1A, AuthMethod.OAUTH2])
+async def test_with_the_credentials_goes_the_sign_in_that_is_kept_of_them(tmp_path: Path, method: AuthMethod) -> None:
+    """It would open IBKR's door without what it was made of."""
+    simulator = make_simulator()
+    async with opened_desk(settings_of_vault(tmp_path), simulator) as desk:
+        await put(desk, fields_for(simulator, method), method=method)
+        await desk.activate(ADA, "main")
+        async with client_of(await desk.use(ADA, "main"), keep_alive=False) as ib:
+            await ib.accounts()
+        kept = [each for each in (tmp_path / "tokens").rglob("*") if each.is_file()]
+        assert kept
+        await desk.delete(ADA, "main")
+        assert [each for each in kept if each.exists()] == []
+
+
 @pytest.mark.requirement("VLT-09")
 async def test_two_users_at_two_brokers_call_at_once_and_never_meet(tmp_path: Path) -> None:
     one, two = make_simulator(), make_simulator()

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from ibkit.service.browsers import from_own_page
 from ibkit.users import Role
 from service_people import Caller, ServedPeople, served_people
 from user_desks import PASSWORD
@@ -114,6 +116,24 @@ def test_an_upgrade_with_a_cookie_and_no_origin_is_refused(browser: Caller) -> N
     for more in ({}, {"Sec_Fetch_Site": None}):
         with upgraded(browser, "/broker-order/events", Origin=None, **more) as line:
             assert closed(line) == (4403, "E-FORBIDDEN")
+
+
+@pytest.mark.requirement("GWY-10", "UI-01")
+@pytest.mark.parametrize(
+    ("origin", "host", "ours"),
+    [
+        ("https://ibkit.example", "ibkit.example", True),
+        ("https://ibkit.example:8443", "ibkit.example:8443", True),
+        ("http://127.0.0.1:8000", "127.0.0.1:8000", True),
+        ("http://localhost:8000", "localhost:8000", True),
+        ("http://ibkit.example", "ibkit.example", False),  # whoever is on the way could have made that page
+        ("https://evil.example", "ibkit.example", False),
+        ("null", "ibkit.example", False),
+    ],
+)
+def test_which_pages_are_ours(origin: str, host: str, ours: bool) -> None:
+    asking = SimpleNamespace(scope={"headers": [(b"origin", origin.encode()), (b"host", host.encode())]})
+    assert from_own_page(asking) is ours
 
 
 def test_a_cookie_that_is_none_or_no_more_opens_nothing(people: ServedPeople, browser: Caller) -> None:

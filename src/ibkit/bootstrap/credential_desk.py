@@ -9,6 +9,7 @@ Of the values nothing comes back: masks, fingerprints and times. Requirements VL
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ import anyio
 import anyio.to_thread
 
 from ibkit.bootstrap.auditing import AuditQueue, audit_clock, local_actor
-from ibkit.bootstrap.clients import client_of
+from ibkit.bootstrap.clients import client_of, token_cache_of
 from ibkit.bootstrap.credential_material import checked_draft
 from ibkit.bootstrap.vault_logins import check_gateway, settings_for
 from ibkit.bootstrap.vaults import open_vault
@@ -35,6 +36,8 @@ from ibkit.vault import HERE, Act, Draft, MaskedCredential, OpenCredential, Resu
 from ibkit.wire.endpoint import Needs
 
 __all__ = ["Asker", "ConnectionCredentials", "CredentialDesk", "Trial", "age_of", "open_credential_desk"]
+
+log = logging.getLogger(__name__)
 
 _MOST_CONNECTIONS = 20
 """Of one user: everything has a bound."""
@@ -248,7 +251,8 @@ class CredentialDesk:
         return await self.of_connection(who.user_id, connection_id)
 
     async def delete(self, who: Asker, connection_id: str) -> int:
-        """How many sets there were. NotFound where there was none."""
+        """How many sets there were; the sign-in that is kept of them goes, too. NotFound where there was none."""
+        await self._forget_sign_in(who, connection_id)
         count = await self.credentials.delete(user_id=who.user_id, connection_id=connection_id)
         if not count:
             raise _not_found(connection_id)
@@ -256,6 +260,18 @@ class CredentialDesk:
         self._note(who, "credentials.delete", connection_id, sets=count)
         await self._changed(who.user_id, connection_id)
         return count
+
+    async def _forget_sign_in(self, who: Asker, connection_id: str) -> None:
+        """A session token would open IBKR's door without what it was made of."""
+        try:
+            opened = await self.credentials.use(user_id=who.user_id, connection_id=connection_id)
+            settings = settings_for(self.settings, opened)
+            cache = token_cache_of(settings, settings.credentials())
+        except IbkitError as error:  # none is in use, or it can be opened no more: then no sign-in is kept by it
+            log.info("no kept sign-in is looked for", extra={"code": error.code})
+            return
+        if cache is not None:
+            await anyio.to_thread.run_sync(cache.discard)
 
     async def use(self, who: Asker, connection_id: str) -> Settings:
         """The settings that this user's connection signs in with. ConfigError (E-NOT-CONFIGURED), StorageError."""

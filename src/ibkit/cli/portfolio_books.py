@@ -407,7 +407,7 @@ def accept(
 
     async def work(desk: PortfolioDesk, owner: str) -> DifferenceInfo:
         portfolio_id, name = await _where(desk, owner, portfolio, account)
-        done = await accept_difference(desk, owner, portfolio_id, name, item, by=user or owner, note=note)
+        done = await accept_difference(desk, owner, portfolio_id, name, item, by=_person(user, owner), note=note)
         return difference_info(name, done)
 
     with audited("portfolios.reconcile", portfolio):
@@ -450,7 +450,7 @@ def fix(
                 portfolio_id,
                 name,
                 item,
-                by=user or owner,
+                by=_person(user, owner),
                 note=note,
                 adjust=adjust,
                 cost=worth,
@@ -461,6 +461,13 @@ def fix(
     with audited("portfolios.reconcile", portfolio):
         told = at_desk(work, user)
     _tell(told, json)
+
+
+def _person(user: str | None, owner: str) -> str:
+    """Who settles it, as the audit log names them: the user of the service, else who works on this machine."""
+    from ibkit.bootstrap.credential_desk import Asker
+
+    return user or Asker.here(owner).actor
 
 
 def add_ledger_commands(app: cyclopts.App) -> None:

@@ -248,6 +248,7 @@ class Keeper:
             self.stream_session, self.sso_expires = None, None
             self.level = 0
             self.opener.was_in = False
+            self._ib.caches.new_session()
             self._moved(SessionEvent.LOGIN_LOST)
 
     # Keep-alive

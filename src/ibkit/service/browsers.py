@@ -19,6 +19,7 @@ from litestar.connection import ASGIConnection
 from ibkit.errors import ConfigError, NotPermitted
 from ibkit.model import Secret
 from ibkit.service.refusals import Refusal
+from ibkit.settings.addresses import is_loopback
 from ibkit.users.browser import ABSOLUTE, csrf_fits
 from ibkit.users.principal import Principal
 
@@ -110,12 +111,17 @@ def check_token(request: Asking, cookie: Secret[str]) -> None:
 
 
 def _host(origin: str) -> str:
-    """`example.org:8000` of `https://example.org:8000`; nothing that is a host for `null` and the like."""
+    """`example.org:8000` of `https://example.org:8000`; nothing that is a host for `null` and the like.
+
+    Nor for plain http of another machine: whoever is on the way could have made that page, and the cookie is never
+    sent there.
+    """
     try:
         parts = urlsplit(origin.lower())
     except ValueError:
         return ""
-    return parts.netloc if parts.scheme in ("http", "https") else ""
+    trusted = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+    return parts.netloc if trusted else ""
 
 
 def _all(request: Asking, wanted: bytes) -> list[str]:

@@ -58,9 +58,10 @@ def event_routes(listening: Listening) -> list[HTTPRouteHandler | WebsocketRoute
         if cookie is not None:
             check_own_page(request)
         standing = Standing(listening.authenticator, headers, address, listening.browsers, cookie)
-        who = await standing.who()
+        last = headers_of(request, "last-event-id")
+        who = await standing.who(again=bool(last))  # a stream that comes back by itself is no use of the session
         listening.seats.check(who.user_id)
-        source = await opens(who, request.query_params.multi_items(), headers_of(request, "last-event-id"))
+        source = await opens(who, request.query_params.multi_items(), last)
         return EventStream(source, listening.seats, who, standing)
 
     async def carried(socket: WebSocket[Any, Any, Any], opens: Opens) -> None:

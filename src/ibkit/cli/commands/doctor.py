@@ -56,10 +56,10 @@ def doctor(
 def diagnose(
     settings: Settings, *, offline: bool, connect: bool = False, compete: bool = False, by: ByUser = None
 ) -> list[Check]:
-    """All checks, in the order in which to mend what they find. Nothing is changed, nothing sent but one question.
+    """All checks, in the order in which to mend what they find. Nothing is mended, nothing sent but one question.
 
     by: whose connection is looked at in place of the settings' login. What its credentials are was judged when they
-    were stored; here it is whether they can be used.
+    were stored; here it is whether they can be used, and that is in the audit log as any use.
     """
     from ibkit.cli.diagnosis.modes import check_modes
     from ibkit.cli.diagnosis.network import check_gateway_folder
