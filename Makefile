@@ -12,7 +12,7 @@ READY  := $(VENV)/.ready
 DEMO   ?=
 JOBS   ?= 2
 # Most tests of processes wait for one another: more of them than there are cores.
-WORKERS ?= 5
+WORKERS ?= 6
 
 .PHONY: help demo test check fuzz-http bench docs lock wheel clean format coverage mutants chaos chaos-nightly chaos-service
 .DEFAULT_GOAL := help

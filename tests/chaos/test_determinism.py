@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-REPLAYS = int(os.environ.get("CHAOS_REPLAYS", "20"))
+REPLAYS = int(os.environ.get("CHAOS_REPLAYS", "10"))
 HASH_SEEDS = ("0", "1", "4242")
 
 PURE_ROOMS = ("src/ibkit/trading", "src/ibkit/wire", "src/ibkit/model")

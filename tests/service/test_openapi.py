@@ -19,7 +19,7 @@ from ibkit.service.openapi import document
 from ibkit.service.order_wish import OrderWish
 from service_desks import Served
 
-EXAMPLES = int(os.environ.get("IBKIT_FUZZ_EXAMPLES", "6"))
+EXAMPLES = int(os.environ.get("IBKIT_FUZZ_EXAMPLES", "4"))
 """For each operation; `make fuzz-http` takes many more."""
 
 

@@ -26,7 +26,7 @@ from vaults import NEW, OLD, opened, ring_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
-KILLS = int(os.environ.get("IBKIT_VAULT_KILLS", "6"))
+KILLS = int(os.environ.get("IBKIT_VAULT_KILLS", "4"))
 RECORDS, BATCH, READERS = 200, 5, 8
 LONGEST_S = 0.06
 """After the batch at which it is killed: in another one's reading, writing or commit."""
