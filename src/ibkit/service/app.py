@@ -50,7 +50,8 @@ from ibkit.service.responses import response
 from ibkit.service.risk_routes import risk_routes
 from ibkit.service.sign_in_routes import sign_in_routes
 from ibkit.service.user_routes import user_routes
-from ibkit.service.welcome import welcome_routes
+from ibkit.service.web.pages import pages_of
+from ibkit.service.web.site import Site
 from ibkit.settings import Settings
 from ibkit.users.principal import Authenticator, Principal
 
@@ -118,6 +119,7 @@ class Service:
 
 def make_app(service: Service) -> App:
     """The ASGI application, with its door."""
+    site = _site(service)
     app = Litestar(
         route_handlers=[
             *_order_routes(service),
@@ -133,7 +135,7 @@ def make_app(service: Service) -> App:
             *analytics_routes(service),
             *report_routes(service),
             *ledger_routes(service),
-            *welcome_routes(),
+            *pages_of(site),
             *_plain_routes(service),
         ],
         exception_handlers={Exception: lambda request, error: _failed(service, request, error)},
@@ -142,12 +144,24 @@ def make_app(service: Service) -> App:
         debug=False,
     )
     inner: App = app  # type: ignore[assignment]  # Litestar names the messages of ASGI more closely
+    site.api = inner
     return Door(
         app=inner,
         addresses=service.addresses,
         origins=service.origins,
         trace_id=service.trace_id,
         tell=lambda address: service.people.users.sign_ins.turned_away(address=address),
+    )
+
+
+def _site(service: Service) -> Site:
+    settings = service.settings
+    return Site(
+        service.trace_id,
+        lambda: service.random(16).hex(),
+        service.clock,
+        simulated=settings.mock or settings.general.clock is not None,
+        poll_s=round(settings.session.status_poll_seconds),
     )
 
 
