@@ -30,11 +30,11 @@ from ibkit.service.refusals import Refusal
 from ibkit.service.requests import AnyRequest, headers_of
 from ibkit.service.web import assets
 from ibkit.service.web.banners import banners_of, pill_of
+from ibkit.service.web.catalogue import text
 from ibkit.service.web.formats import FILTERS
 from ibkit.service.web.inside import Inside, Told
 from ibkit.service.web.navigation import entries_for
 from ibkit.service.web.reading import Form, read_form
-from ibkit.service.web.texts import text
 
 __all__ = ["POLICY", "Made", "Page", "Site", "Visit", "Visitor"]
 

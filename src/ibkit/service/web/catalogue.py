@@ -1,4 +1,4 @@
-"""Every text that a page shows, in one catalogue: `texts.toml`. Requirement UI-16."""
+"""Every text that a page shows, in one catalogue: the files of `texts/`, one for each group of pages. UI-16."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ __all__ = ["catalogue", "text"]
 
 @cache
 def catalogue() -> Mapping[str, str]:
-    """Text by its dotted name."""
-    read = tomllib.loads(files("ibkit.service.web").joinpath("texts.toml").read_text("utf-8"))
-    return dict(_flat("", read))
+    """Text by its dotted name. ValueError for a name that stands in two files."""
+    found: dict[str, str] = {}
+    for entry in sorted(files("ibkit.service.web").joinpath("texts").iterdir(), key=lambda each: each.name):
+        for name, told in _flat("", tomllib.loads(entry.read_text("utf-8"))):
+            if name in found:
+                raise ValueError(f"the text {name} stands twice")
+            found[name] = told
+    return found
 
 
 def _flat(before: str, table: Mapping[str, Any]) -> list[tuple[str, str]]:
