@@ -15,7 +15,7 @@ from ibkit.service.web.payoff import PayoffLeg, draw, payoff
 from ibkit.service.web.reading import Form
 from ibkit.service.web.site import Made, Site, Visit
 
-__all__ = ["order_pages"]
+__all__ = ["MAY_HAVE_BEEN_SENT", "order_pages"]
 
 _PAGE = 50
 _STATUSES = (
@@ -29,7 +29,7 @@ _STATUSES = (
     "failed",
     "unknown",
 )
-_MAY_HAVE_BEEN_SENT = (408, 409, 429, 502, 503, 504)
+MAY_HAVE_BEEN_SENT = (408, 409, 429, 502, 503, 504)
 """Answers after which the same key is asked again, so that nothing is sent twice."""
 
 
@@ -141,7 +141,7 @@ def _ticket(site: Site) -> None:
         if told.ok:
             return visit.go(f"/orders/{quote(told.data['id'])}")
         # Nothing of it was stored, or it is not known: in doubt the key stays, so that trying again is the same order.
-        keep = key if told.status in _MAY_HAVE_BEEN_SENT else ""
+        keep = key if told.status in MAY_HAVE_BEEN_SENT else ""
         return await _page(visit, told.status, typed=form.kept(), told=told, key=keep)
 
 

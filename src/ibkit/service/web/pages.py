@@ -5,6 +5,7 @@ from __future__ import annotations
 from litestar.handlers import HTTPRouteHandler
 
 from ibkit.service.web.desk_pages import desk_pages
+from ibkit.service.web.option_pages import option_pages
 from ibkit.service.web.order_pages import order_pages
 from ibkit.service.web.sign_in_pages import sign_in_pages
 from ibkit.service.web.site import Made, Site, Visit
@@ -16,6 +17,7 @@ def pages_of(site: Site) -> list[HTTPRouteHandler]:
     sign_in_pages(site)
     desk_pages(site)
     order_pages(site)
+    option_pages(site)
     _state(site)
     return site.handlers
 
