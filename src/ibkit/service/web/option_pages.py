@@ -1,7 +1,7 @@
 """Options: the chain of a day, and selling a put, a call, a strangle, verticals or a condor, each with its stop.
 
-The same use case as `ibkit sell-option`, with its defaults. A form carries the key that names its sale: a double click or
-the back button sends the same key, which never sells twice.
+The same use case as `ibkit sell-option`, with its defaults. A form carries the key that names its sale: a double click
+or the back button sends the same key, which never sells twice.
 """
 
 from __future__ import annotations
