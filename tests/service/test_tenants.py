@@ -62,6 +62,8 @@ ROUTES: dict[str, Rule] = {
     "PATCH /broker-order/{order_id}": Rule(TRADERS, "order"),
     "GET /quotes/events": Rule(SIGNED),
     "GET /api/brokers": Rule(SIGNED),
+    "GET /api/account": Rule(SIGNED),
+    "GET /api/positions": Rule(SIGNED),
     "GET /api/ibkr/status": Rule(SIGNED),
     "POST /api/ibkr/test": Rule(SIGNED),
     "GET /api/ibkr/session": Rule(SIGNED),

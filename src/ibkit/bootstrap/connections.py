@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from ibkit.bootstrap.account_reader import AccountReader
 from ibkit.bootstrap.alerting import Alerting
 from ibkit.bootstrap.connection_watch import ConnectionWatch
 from ibkit.bootstrap.desks import Books, Desk, desk_of
@@ -103,10 +104,12 @@ class Connection:
     refused: Callable[[], Awaitable[None]] = field(default=_unheard)
     """Told of each sign-in whose credentials IBKR refused."""
     quote_lines: QuoteLines = field(init=False)
+    reader: AccountReader = field(init=False)
     _asked: anyio.Event = field(default_factory=anyio.Event)
 
     def __post_init__(self) -> None:
         self.quote_lines = QuoteLines(self.client.stream, self.clock)
+        self.reader = AccountReader(self)
         self.client.keeper.beaten = self._beaten
         self.client.keeper.beats = lambda: self.book.keeps and not self.idleness.now
         self.client.keeper.shut = None if self.wanted else logged_out
@@ -249,6 +252,7 @@ class Connection:
             tasks.start_soon(self._lasting, self._check_for_ever)
             tasks.start_soon(self._lasting, self._follow_for_ever)
             tasks.start_soon(self._lasting, self.quote_lines.run)
+            tasks.start_soon(self._lasting, self.reader.run)
             if watch:
                 tasks.start_soon(self._lasting, lambda: self.watch.for_ever(stop))
             await stop.wait()

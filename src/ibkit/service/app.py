@@ -18,6 +18,7 @@ from ibkit.bootstrap.flex_books import FlexDesk
 from ibkit.bootstrap.portfolios import PortfolioDesk
 from ibkit.clock import Clock
 from ibkit.errors import ConfigError, IbkitError, NotFound
+from ibkit.service.account_routes import account_routes
 from ibkit.service.analytics_routes import analytics_routes
 from ibkit.service.brokers import Brokers
 from ibkit.service.cancelling import Cancelling
@@ -127,6 +128,7 @@ def make_app(service: Service) -> App:
             *credential_routes(service),
             *sign_in_routes(service),
             *user_routes(service),
+            *account_routes(service),
             *risk_routes(service),
             *metric_routes(service),
             *portfolio_routes(service),

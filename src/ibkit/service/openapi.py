@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from ibkit.service.account_operations import ACCOUNTS
 from ibkit.service.browsers import COOKIE
 from ibkit.service.connection_operations import CONNECTIONS
 from ibkit.service.credentials import (
@@ -245,6 +246,7 @@ OPERATIONS: tuple[Operation, ...] = (
         errors=(400, 401, 403),
     ),
     *CONNECTIONS,
+    *ACCOUNTS,
     Operation(
         path="/api/settings/ibkr",
         method="get",

@@ -16,7 +16,6 @@ from functools import partial
 from typing import Any
 
 from ibkit.bootstrap.connections import Connection
-from ibkit.bootstrap.session_book import OF_SETTINGS
 from ibkit.clock import Clock
 from ibkit.errors import IbkitError, InFlight, KeyReused, NotFound, TradingError
 from ibkit.model import AccountId, Key, OrderTicket
@@ -24,7 +23,7 @@ from ibkit.service.brokers import Brokers, Capability, Login, OrderDesk, broker_
 from ibkit.service.carrying import Carrying, Run
 from ibkit.service.order_answer import MOST_CHANGES, OrderAnswer, OrderData, OrderList, order_data, status_of
 from ibkit.service.order_wish import OrderChange, OrderWish, Tickets
-from ibkit.service.own_connections import IBKR, OwnConnections, key_of
+from ibkit.service.own_connections import OwnConnections, key_of
 from ibkit.service.people import may_order, of_theirs
 from ibkit.service.previews import preview_of
 from ibkit.service.refusals import invalid
@@ -128,18 +127,9 @@ class Orders:
         needs = [Capability.OPTIONS if wish.is_option else Capability.STOCKS]
         if wish.take_profit is not None or wish.stop_loss is not None:
             needs.append(Capability.BRACKETS)
-        login = await self._login(who, wish.broker, wish.connection_id, *needs)
+        login = await self._own.at(who, wish.broker, wish.connection_id, *needs)
         may_order(who, login.environment, now=self._clock.now())
         return _Home(wish.broker, login)
-
-    async def _login(self, who: Principal, broker: str, connection_id: str | None, *needs: Capability) -> Login:
-        """With ENABLE_MULTI_USER at IBKR the user's own of that name, or their default; NotFound."""
-        if broker == IBKR and self._own.of_users:
-            return await self._own.login(who, connection_id)
-        login = await self._brokers.login(broker, *needs)
-        if connection_id not in (None, OF_SETTINGS):
-            raise NotFound(code="E-NOT-FOUND", details={"thing": "connection"})
-        return login
 
     async def _first(self, home: _Home, desk: OrderDesk, intent: Intent) -> Answer:
         run = self._carry(home, desk, intent)
@@ -258,7 +248,7 @@ class Orders:
     async def listed(self, who: Principal, page: Page) -> Answer:
         """Their orders at one broker, newest first."""
         name = page.broker or self._brokers.default
-        login = await self._login(who, name, page.connection_id)
+        login = await self._own.at(who, name, page.connection_id)
         home, changes = _Home(name, login), await self._changes(login, who.user_id)
         found: list[OrderData] = []
         before = await self._cursor(who, page.cursor)
