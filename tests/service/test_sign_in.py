@@ -258,6 +258,8 @@ UNSAFE = [
     ("POST", "/api/ibkr/connections"),
     ("DELETE", "/api/ibkr/connections/{connection_id}"),
     ("POST", "/api/ibkr/connections/{connection_id}/default"),
+    ("POST", "/api/alerts/test"),
+    ("POST", "/api/alerts/0000/acknowledge"),
     ("POST", "/api/kill"),
     ("POST", "/api/kill/release"),
     ("POST", "/api/limits"),

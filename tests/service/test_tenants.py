@@ -64,6 +64,10 @@ ROUTES: dict[str, Rule] = {
     "GET /api/brokers": Rule(SIGNED),
     "GET /api/account": Rule(SIGNED),
     "GET /api/positions": Rule(SIGNED),
+    "GET /api/alerts": Rule(SIGNED),
+    "POST /api/alerts/{alert_id}/acknowledge": Rule(TRADERS, "alert"),
+    "GET /api/alerts/channels": Rule(SIGNED),
+    "POST /api/alerts/test": Rule(TRADERS),
     "GET /api/ibkr/status": Rule(SIGNED),
     "POST /api/ibkr/test": Rule(SIGNED),
     "GET /api/ibkr/session": Rule(SIGNED),
@@ -164,9 +168,12 @@ THINGS = {
     "key": "0" * 16,
     "connection": "nothing-there",
     "portfolio": "0" * 32,
+    "alert": "0a4c2f0e-6f0b-4f6e-9d67-0a8f3c1f5b11",
     "change": "999999",  # of a limit: the installation's, and nobody's in particular
 }
 """kind → an id of its form that is nobody's."""
+ELSEWHERE = {"change", "alert"}
+"""Kinds that are nobody's in particular, or are tried with one of somebody else's in test_alerts.py."""
 MANAGED = {"user": KEEPING | LOOKING, "key": KEEPING | LOOKING}
 """kind → who may do it to those of others, by role; everybody else finds nothing."""
 
@@ -372,7 +379,7 @@ def plain(answer: Answered, thing_id: str) -> tuple[int, str]:
 STRANGERS = ("owner", "admin", "trader", "viewer", "reader", "machine", "owner's machine")
 
 
-@pytest.mark.parametrize("name", [name for name, rule in ROUTES.items() if rule.thing and rule.thing != "change"])
+@pytest.mark.parametrize("name", [name for name, rule in ROUTES.items() if rule.thing in ELSEWHERE ^ THINGS.keys()])
 def test_what_is_anothers_answers_as_what_is_not_there(people: ServedPeople, theirs: Property, name: str) -> None:
     rule, before = ROUTES[name], theirs.as_it_is()
     foreign, absent = theirs.ids[rule.thing], THINGS[rule.thing]

@@ -19,6 +19,7 @@ from ibkit.bootstrap.portfolios import PortfolioDesk
 from ibkit.clock import Clock
 from ibkit.errors import ConfigError, IbkitError, NotFound
 from ibkit.service.account_routes import account_routes
+from ibkit.service.alert_routes import alert_routes
 from ibkit.service.analytics_routes import analytics_routes
 from ibkit.service.brokers import Brokers
 from ibkit.service.cancelling import Cancelling
@@ -129,6 +130,7 @@ def make_app(service: Service) -> App:
             *sign_in_routes(service),
             *user_routes(service),
             *account_routes(service),
+            *alert_routes(service),
             *risk_routes(service),
             *metric_routes(service),
             *portfolio_routes(service),

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from ibkit.service.account_operations import ACCOUNTS
+from ibkit.service.alert_operations import ALERTS
 from ibkit.service.browsers import COOKIE
 from ibkit.service.connection_operations import CONNECTIONS
 from ibkit.service.credentials import (
@@ -247,6 +248,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     *CONNECTIONS,
     *ACCOUNTS,
+    *ALERTS,
     Operation(
         path="/api/settings/ibkr",
         method="get",
