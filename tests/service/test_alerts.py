@@ -36,7 +36,9 @@ HOLDERS = {
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """With alerts of everybody's, of bob's and of the administrators', and a channel of each kind of owner."""
     folder = tmp_path_factory.mktemp("alerts")
-    with at_the_gateway(folder, "not-authenticated", people=People(dict(HOLDERS)), ENCRYPTION_KEY="0123456789abcdef" * 4) as found:
+    with at_the_gateway(
+        folder, "not-authenticated", people=People(dict(HOLDERS)), ENCRYPTION_KEY="0123456789abcdef" * 4
+    ) as found:
 
         async def fill() -> None:
             assert found.settings is not None

@@ -259,6 +259,7 @@ UNSAFE = [
     ("DELETE", "/api/ibkr/connections/{connection_id}"),
     ("POST", "/api/ibkr/connections/{connection_id}/default"),
     ("POST", "/api/alerts/test"),
+    ("POST", "/api/questions/0000/answer"),
     ("POST", "/api/alerts/0000/acknowledge"),
     ("POST", "/api/kill"),
     ("POST", "/api/kill/release"),

@@ -58,9 +58,12 @@ ROUTES: dict[str, Rule] = {
     "POST /broker-order/preview": Rule(TRADERS),
     "GET /broker-order/events": Rule(SIGNED),  # whose events: test_events.py
     "GET /broker-order/{order_id}": Rule(SIGNED, "order"),
+    "GET /broker-order/{order_id}/timeline": Rule(SIGNED, "order"),
     "DELETE /broker-order/{order_id}": Rule(TRADERS, "order"),
     "PATCH /broker-order/{order_id}": Rule(TRADERS, "order"),
     "GET /quotes/events": Rule(SIGNED),
+    "GET /api/questions": Rule(SIGNED),
+    "POST /api/questions/{question_id}/answer": Rule(SIGNED, "question"),  # looked for among one's own first
     "GET /api/brokers": Rule(SIGNED),
     "GET /api/account": Rule(SIGNED),
     "GET /api/positions": Rule(SIGNED),
@@ -169,11 +172,12 @@ THINGS = {
     "connection": "nothing-there",
     "portfolio": "0" * 32,
     "alert": "0a4c2f0e-6f0b-4f6e-9d67-0a8f3c1f5b11",
+    "question": "07a13a5a-4a48-44a5-bb25-5ab37b79186c",
     "change": "999999",  # of a limit: the installation's, and nobody's in particular
 }
 """kind → an id of its form that is nobody's."""
-ELSEWHERE = {"change", "alert"}
-"""Kinds that are nobody's in particular, or are tried with one of somebody else's in test_alerts.py."""
+ELSEWHERE = {"change", "alert", "question"}
+"""Kinds that are nobody's in particular, or are tried with somebody's in test_alerts.py and test_questions.py."""
 MANAGED = {"user": KEEPING | LOOKING, "key": KEEPING | LOOKING}
 """kind → who may do it to those of others, by role; everybody else finds nothing."""
 

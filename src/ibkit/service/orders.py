@@ -22,6 +22,7 @@ from ibkit.model import AccountId, Key, OrderTicket
 from ibkit.service.brokers import Brokers, Capability, Login, OrderDesk, broker_of
 from ibkit.service.carrying import Carrying, Run
 from ibkit.service.order_answer import MOST_CHANGES, OrderAnswer, OrderData, OrderList, order_data, status_of
+from ibkit.service.order_timeline import timeline_of
 from ibkit.service.order_wish import OrderChange, OrderWish, Tickets
 from ibkit.service.own_connections import OwnConnections, key_of
 from ibkit.service.people import may_order, of_theirs
@@ -245,6 +246,11 @@ class Orders:
         home, intent = await self._owned(who, order_id)
         return Answer(200, OrderAnswer(data=await self._data(home, intent), cached=True))
 
+    async def timeline(self, who: Principal, order_id: str) -> Answer:
+        """What happened to it so far, oldest first."""
+        home, intent = await self._owned(who, order_id)
+        return Answer(200, timeline_of(intent, await home.login.journal.events(intent.intent_id)))
+
     async def listed(self, who: Principal, page: Page) -> Answer:
         """Their orders at one broker, newest first."""
         name = page.broker or self._brokers.default
@@ -266,7 +272,7 @@ class Orders:
                 read, before = read + 1, intent.intent_id
                 if page.since is not None and intent.planned.at < page.since:
                     return Answer(200, OrderList(data=found, next=None))
-                if _wanted(intent, page) and self._may_see(who, intent):
+                if _wanted(intent, page) and self.may_see(who, intent):
                     found.append(order_data(intent, broker=home.broker, changes=changes))
                 if len(found) >= page.limit:
                     break
@@ -381,11 +387,12 @@ class Orders:
         if len(order_id) <= _LONGEST_ID:
             for name, login in await self._visible(who):
                 intent = await login.journal.get(IntentId(order_id))
-                if intent is not None and intent.operation is Operation.PLACE and self._may_see(who, intent):
+                if intent is not None and intent.operation is Operation.PLACE and self.may_see(who, intent):
                     return await self._home(who, name, login, intent), intent
         raise NotFound(code="E-NOT-FOUND", details={"thing": "order"})
 
-    def _may_see(self, who: Principal, intent: Intent) -> bool:
+    def may_see(self, who: Principal, intent: Intent) -> bool:
+        """Whether it is an order of theirs, at an account that is."""
         theirs = intent.key.startswith(keys_of_user(who.user_id)) or ("@" not in intent.key and self._owns_earlier(who))
         mine = theirs and intent.planned.leg_of is None
         return mine and (who.accounts is None or intent.planned.account_id in who.accounts)
