@@ -18,6 +18,8 @@ from ibkit.bootstrap.flex_books import FlexDesk
 from ibkit.bootstrap.portfolios import PortfolioDesk
 from ibkit.clock import Clock
 from ibkit.errors import ConfigError, IbkitError, NotFound
+from ibkit.service.account_routes import account_routes
+from ibkit.service.alert_routes import alert_routes
 from ibkit.service.analytics_routes import analytics_routes
 from ibkit.service.brokers import Brokers
 from ibkit.service.cancelling import Cancelling
@@ -41,6 +43,7 @@ from ibkit.service.people import may_read
 from ibkit.service.people_desk import PeopleDesk
 from ibkit.service.portfolio_routes import portfolio_routes
 from ibkit.service.problems import problem_of
+from ibkit.service.question_routes import question_routes
 from ibkit.service.quote_events import QuoteEvents
 from ibkit.service.rates import OrderRates, Rates
 from ibkit.service.refusals import Refusal
@@ -50,6 +53,7 @@ from ibkit.service.responses import response
 from ibkit.service.risk_routes import risk_routes
 from ibkit.service.sign_in_routes import sign_in_routes
 from ibkit.service.user_routes import user_routes
+from ibkit.service.waiting_questions import WaitingQuestions
 from ibkit.service.web.pages import pages_of
 from ibkit.service.web.site import Site
 from ibkit.settings import Settings
@@ -75,6 +79,7 @@ class Service:
     people: PeopleDesk
     brokers: Brokers
     orders: Orders
+    questions: WaitingQuestions
     order_events: OrderEvents
     quote_events: QuoteEvents
     layers: Layers
@@ -129,6 +134,9 @@ def make_app(service: Service) -> App:
             *credential_routes(service),
             *sign_in_routes(service),
             *user_routes(service),
+            *account_routes(service),
+            *alert_routes(service),
+            *question_routes(service),
             *risk_routes(service),
             *metric_routes(service),
             *portfolio_routes(service),
@@ -220,6 +228,10 @@ def _order_routes(service: Service) -> list[HTTPRouteHandler]:
     async def show(request: AnyRequest) -> Response[bytes]:
         return response(await orders.show(await reader(request), _order_id(request)))
 
+    @get(["/broker-order/{order_id:str}/timeline", "/api/broker-order/{order_id:str}/timeline"])
+    async def timeline(request: AnyRequest) -> Response[bytes]:
+        return response(await orders.timeline(await reader(request), _order_id(request)))
+
     @delete(["/broker-order/{order_id:str}", "/api/broker-order/{order_id:str}"], status_code=200)
     async def cancel(request: AnyRequest) -> Response[bytes]:
         who = await trader(request)
@@ -233,7 +245,7 @@ def _order_routes(service: Service) -> list[HTTPRouteHandler]:
         wish = OrderChange.read(await wanted(who, request))
         return response(await orders.change(who, _order_id(request), wish, key))
 
-    return [place, preview, listed, show, cancel, change]
+    return [place, preview, listed, show, timeline, cancel, change]
 
 
 def _order_id(request: AnyRequest) -> str:

@@ -16,15 +16,15 @@ from functools import partial
 from typing import Any
 
 from ibkit.bootstrap.connections import Connection
-from ibkit.bootstrap.session_book import OF_SETTINGS
 from ibkit.clock import Clock
 from ibkit.errors import IbkitError, InFlight, KeyReused, NotFound, TradingError
 from ibkit.model import AccountId, Key, OrderTicket
 from ibkit.service.brokers import Brokers, Capability, Login, OrderDesk, broker_of
 from ibkit.service.carrying import Carrying, Run
 from ibkit.service.order_answer import MOST_CHANGES, OrderAnswer, OrderData, OrderList, order_data, status_of
+from ibkit.service.order_timeline import timeline_of
 from ibkit.service.order_wish import OrderChange, OrderWish, Tickets
-from ibkit.service.own_connections import IBKR, OwnConnections, key_of
+from ibkit.service.own_connections import OwnConnections, key_of
 from ibkit.service.people import may_order, of_theirs
 from ibkit.service.previews import preview_of
 from ibkit.service.refusals import invalid
@@ -128,18 +128,9 @@ class Orders:
         needs = [Capability.OPTIONS if wish.is_option else Capability.STOCKS]
         if wish.take_profit is not None or wish.stop_loss is not None:
             needs.append(Capability.BRACKETS)
-        login = await self._login(who, wish.broker, wish.connection_id, *needs)
+        login = await self._own.at(who, wish.broker, wish.connection_id, *needs)
         may_order(who, login.environment, now=self._clock.now())
         return _Home(wish.broker, login)
-
-    async def _login(self, who: Principal, broker: str, connection_id: str | None, *needs: Capability) -> Login:
-        """With ENABLE_MULTI_USER at IBKR the user's own of that name, or their default; NotFound."""
-        if broker == IBKR and self._own.of_users:
-            return await self._own.login(who, connection_id)
-        login = await self._brokers.login(broker, *needs)
-        if connection_id not in (None, OF_SETTINGS):
-            raise NotFound(code="E-NOT-FOUND", details={"thing": "connection"})
-        return login
 
     async def _first(self, home: _Home, desk: OrderDesk, intent: Intent) -> Answer:
         run = self._carry(home, desk, intent)
@@ -255,10 +246,15 @@ class Orders:
         home, intent = await self._owned(who, order_id)
         return Answer(200, OrderAnswer(data=await self._data(home, intent), cached=True))
 
+    async def timeline(self, who: Principal, order_id: str) -> Answer:
+        """What happened to it so far, oldest first."""
+        home, intent = await self._owned(who, order_id)
+        return Answer(200, timeline_of(intent, await home.login.journal.events(intent.intent_id)))
+
     async def listed(self, who: Principal, page: Page) -> Answer:
         """Their orders at one broker, newest first."""
         name = page.broker or self._brokers.default
-        login = await self._login(who, name, page.connection_id)
+        login = await self._own.at(who, name, page.connection_id)
         home, changes = _Home(name, login), await self._changes(login, who.user_id)
         found: list[OrderData] = []
         before = await self._cursor(who, page.cursor)
@@ -276,7 +272,7 @@ class Orders:
                 read, before = read + 1, intent.intent_id
                 if page.since is not None and intent.planned.at < page.since:
                     return Answer(200, OrderList(data=found, next=None))
-                if _wanted(intent, page) and self._may_see(who, intent):
+                if _wanted(intent, page) and self.may_see(who, intent):
                     found.append(order_data(intent, broker=home.broker, changes=changes))
                 if len(found) >= page.limit:
                     break
@@ -391,11 +387,12 @@ class Orders:
         if len(order_id) <= _LONGEST_ID:
             for name, login in await self._visible(who):
                 intent = await login.journal.get(IntentId(order_id))
-                if intent is not None and intent.operation is Operation.PLACE and self._may_see(who, intent):
+                if intent is not None and intent.operation is Operation.PLACE and self.may_see(who, intent):
                     return await self._home(who, name, login, intent), intent
         raise NotFound(code="E-NOT-FOUND", details={"thing": "order"})
 
-    def _may_see(self, who: Principal, intent: Intent) -> bool:
+    def may_see(self, who: Principal, intent: Intent) -> bool:
+        """Whether it is an order of theirs, at an account that is."""
         theirs = intent.key.startswith(keys_of_user(who.user_id)) or ("@" not in intent.key and self._owns_earlier(who))
         mine = theirs and intent.planned.leg_of is None
         return mine and (who.accounts is None or intent.planned.account_id in who.accounts)
