@@ -61,6 +61,8 @@ ROUTES: dict[str, Rule] = {
     "DELETE /broker-order/{order_id}": Rule(TRADERS, "order"),
     "PATCH /broker-order/{order_id}": Rule(TRADERS, "order"),
     "GET /quotes/events": Rule(SIGNED),
+    "GET /api/contracts": Rule(SIGNED),
+    "GET /api/options/chain": Rule(SIGNED),
     "GET /api/brokers": Rule(SIGNED),
     "GET /api/ibkr/status": Rule(SIGNED),
     "POST /api/ibkr/test": Rule(SIGNED),

@@ -13,7 +13,7 @@ from ibkit.cli.asking import today_in_new_york, wrong
 from ibkit.cli.sale_flags import duration_of, exit_moment
 from ibkit.cli.sale_text import Plan
 from ibkit.cli.selling import Leg
-from ibkit.cli.strikes import DELTA_WITHIN, TARGET_DELTA, Suggestion, by_premium, expiry_in, suggest
+from ibkit.client.strikes import DELTA_WITHIN, TARGET_DELTA, Suggestion, by_premium, expiry_in, suggest
 from ibkit.model import Contract, Right, Trail
 
 if TYPE_CHECKING:

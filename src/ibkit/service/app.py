@@ -31,6 +31,8 @@ from ibkit.service.events import Seats
 from ibkit.service.health import Health, Layers, Liveness, Readiness
 from ibkit.service.idempotency_key import HEADER, read_key
 from ibkit.service.ledger_routes import ledger_routes
+from ibkit.service.logins import Logins
+from ibkit.service.market_routes import market_routes
 from ibkit.service.metric_routes import metric_routes
 from ibkit.service.openapi import document
 from ibkit.service.order_events import OrderEvents
@@ -84,6 +86,7 @@ class Service:
     addresses: Addresses
     origins: frozenset[str]
     own: OwnConnections
+    logins: Logins
     connection_events: ConnectionEvents
     cancelling: Cancelling
     portfolios: PortfolioDesk
@@ -129,6 +132,7 @@ def make_app(service: Service) -> App:
             *user_routes(service),
             *risk_routes(service),
             *metric_routes(service),
+            *market_routes(service),
             *portfolio_routes(service),
             *analytics_routes(service),
             *report_routes(service),

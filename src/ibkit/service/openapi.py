@@ -24,6 +24,7 @@ from ibkit.service.credentials import (
 )
 from ibkit.service.health import BrokerHealth, Health, Liveness, Readiness
 from ibkit.service.ledger_operations import LEDGERS
+from ibkit.service.market_operations import MARKET
 from ibkit.service.metric_routes import METRICS
 from ibkit.service.operation import Operation, query
 from ibkit.service.order_answer import STATUSES, OrderAnswer, OrderList
@@ -334,6 +335,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *PORTFOLIOS,
     *LEDGERS,
     *METRICS,
+    *MARKET,
 )
 
 

@@ -52,6 +52,7 @@ from ibkit.service.events import LONGEST_MESSAGE
 from ibkit.service.findings import Findings
 from ibkit.service.heads import LARGEST_HEAD, bounded
 from ibkit.service.health import Layers
+from ibkit.service.logins import Logins
 from ibkit.service.order_events import OrderEvents
 from ibkit.service.orders import Orders
 from ibkit.service.own_connections import OwnConnections
@@ -126,12 +127,13 @@ async def open_service(
         brokers = Brokers(known, default=settings.general.provider, tasks=tasks, stop=stop, watch=watch)
         carrying = Carrying(tasks)
         own = OwnConnections(settings, brokers, rows, clock, desk=credentials, confirm=confirm, audit=audit)
+        logins = Logins(brokers, own)
         service = Service(
             settings=settings,
             authenticator=authenticator or people.users.authenticator,
             people=people,
             brokers=brokers,
-            orders=Orders(brokers, carrying, people.users.clock, own=own, earlier_owner=earlier_owner),
+            orders=Orders(logins, carrying, people.users.clock, earlier_owner=earlier_owner),
             order_events=OrderEvents(brokers, SystemClock(), lambda: service.stopping),
             quote_events=QuoteEvents(brokers, lambda: service.stopping),
             layers=_layers(lambda: service, settings, people, credentials, watch=watch),
@@ -142,6 +144,7 @@ async def open_service(
             addresses=Addresses.of(settings.web.allowed_client_ips, settings.web.trusted_proxy),
             origins=origins_of(settings.oauth2.frontend_url),
             own=own,
+            logins=logins,
             connection_events=ConnectionEvents(own, SystemClock(), lambda: service.stopping),
             cancelling=Cancelling(tasks, edges().random),
             portfolios=portfolios,
