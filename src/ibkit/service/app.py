@@ -50,7 +50,10 @@ from ibkit.service.report_routes import report_routes
 from ibkit.service.requests import AnyRequest, Asked, headers_of, page_of
 from ibkit.service.responses import response
 from ibkit.service.risk_routes import risk_routes
+from ibkit.service.sale_routes import sale_routes
+from ibkit.service.sales import Sales
 from ibkit.service.sign_in_routes import sign_in_routes
+from ibkit.service.traders import Traders
 from ibkit.service.user_routes import user_routes
 from ibkit.service.welcome import welcome_routes
 from ibkit.settings import Settings
@@ -76,6 +79,7 @@ class Service:
     people: PeopleDesk
     brokers: Brokers
     orders: Orders
+    sales: Sales
     order_events: OrderEvents
     quote_events: QuoteEvents
     layers: Layers
@@ -115,6 +119,10 @@ class Service:
         """Who asks, by token or by a browser's cookie."""
         return Asked(self.authenticator, self.people.users.sign_ins, self.reads)
 
+    @property
+    def traders(self) -> Traders:
+        return Traders(self.asked, self.order_rates, lambda: self.stopping)
+
     def trace_id(self) -> str:
         return self.random(8).hex()
 
@@ -124,6 +132,7 @@ def make_app(service: Service) -> App:
     app = Litestar(
         route_handlers=[
             *_order_routes(service),
+            *sale_routes(service),
             *event_routes(_listening(service)),
             *_connection_routes(service),
             *connection_routes(service),
@@ -172,19 +181,7 @@ def _listening(service: Service) -> Listening:
 
 def _order_routes(service: Service) -> list[HTTPRouteHandler]:
     asked, orders = service.asked, service.orders
-
-    async def trader(request: AnyRequest) -> Principal:
-        who = await asked.who(request)
-        service.order_rates.take(who.user_id)
-        if service.stopping:
-            raise IbkitError(code="E-STOPPING", details={"retry_after": 5})
-        return who
-
-    async def wanted(who: Principal, request: AnyRequest) -> Any:
-        """The body; then the request is counted."""
-        body = await asked.body(request)
-        await service.order_rates.count(who.user_id)
-        return body
+    trader, wanted = service.traders.who, service.traders.body
 
     async def reader(request: AnyRequest) -> Principal:
         who = await asked.who(request)

@@ -11,6 +11,7 @@ from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 
 from ibkit.bootstrap.desks import Desk
+from ibkit.errors import IbkitError
 from ibkit.service.brokers import Capability
 from ibkit.service.logins import full_desk
 from ibkit.service.market_documents import ChainAnswer, ContractsFound, chain_document, contract_document
@@ -19,6 +20,7 @@ from ibkit.service.people import may_read, of_theirs
 from ibkit.service.refusals import invalid
 from ibkit.service.requests import LONGEST_SYMBOL, AnyRequest, once
 from ibkit.service.responses import response
+from ibkit.service.sale_answer import in_fields
 from ibkit.users.principal import Principal
 
 if TYPE_CHECKING:
@@ -61,7 +63,11 @@ def market_routes(service: Service) -> list[HTTPRouteHandler]:
         who = await asked.who(request)
         where, symbol, expiry, strikes = _chain_of(request.query_params.multi_items())
         broker, desk = await desk_of(who, where, Capability.OPTIONS, Capability.QUOTES)
-        found = await desk.client.chain(symbol, expiry=expiry, strikes=strikes)
+        try:
+            found = await desk.client.chain(symbol, expiry=expiry, strikes=strikes)
+        except IbkitError as error:
+            error.remedy = in_fields(error.remedy)
+            raise
         told = chain_document(found, broker=broker, now=desk.clock.now())
         return response(Answer(200, ChainAnswer(data=told)))
 

@@ -33,6 +33,8 @@ from ibkit.service.people_operations import PEOPLE
 from ibkit.service.portfolio_operations import PORTFOLIOS
 from ibkit.service.previews import OrderPreview
 from ibkit.service.problems import PROBLEM_JSON, Problem
+from ibkit.service.sale_answer import SaleAnswer
+from ibkit.service.sale_operations import SALES
 
 __all__ = ["OPERATIONS", "BrokerInfo", "BrokerList", "Operation", "document"]
 
@@ -336,6 +338,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *LEDGERS,
     *METRICS,
     *MARKET,
+    *SALES,
 )
 
 
@@ -420,7 +423,7 @@ def _answer(status: int, kind: type[msgspec.Struct] | None, operation: Operation
         return {"description": "the file", "content": content}
     if kind is None:
         return {"description": "events", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
-    placed = kind is OrderAnswer
+    placed = kind in (OrderAnswer, SaleAnswer)
     words = {201: "placed", 202: "not settled yet; see Location and Retry-After"} if placed else {}
     told: dict[str, Any] = {
         "description": words.get(status, "as asked"),

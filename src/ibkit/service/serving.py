@@ -59,6 +59,7 @@ from ibkit.service.own_connections import OwnConnections
 from ibkit.service.people_desk import PeopleDesk, open_people, refused_by_broker
 from ibkit.service.quote_events import QuoteEvents
 from ibkit.service.rates import Rates, rates_of_reads
+from ibkit.service.sales import Sales
 from ibkit.settings import Settings
 from ibkit.users.principal import Authenticator
 
@@ -134,6 +135,7 @@ async def open_service(
             people=people,
             brokers=brokers,
             orders=Orders(logins, carrying, people.users.clock, earlier_owner=earlier_owner),
+            sales=Sales(logins, carrying, people.users.clock),
             order_events=OrderEvents(brokers, SystemClock(), lambda: service.stopping),
             quote_events=QuoteEvents(brokers, lambda: service.stopping),
             layers=_layers(lambda: service, settings, people, credentials, watch=watch),
