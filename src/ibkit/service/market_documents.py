@@ -9,6 +9,7 @@ import msgspec
 
 from ibkit.client.api.chain import Found, OptionChain, OptionSide
 from ibkit.model import Quote
+from ibkit.trading.fingerprint import plain
 
 __all__ = [
     "ChainAnswer",
@@ -20,6 +21,7 @@ __all__ = [
     "UnderlyingData",
     "chain_document",
     "contract_document",
+    "spelled",
 ]
 
 
@@ -122,8 +124,7 @@ def chain_document(chain: OptionChain, *, broker: str, now: datetime) -> ChainDa
         expiry=chain.expiry,
         expiries=list(chain.expiries),
         strikes=[
-            ChainStrike(strike=row.strike.normalize(), put=_option(row.put), call=_option(row.call))
-            for row in chain.rows
+            ChainStrike(strike=spelled(row.strike), put=_option(row.put), call=_option(row.call)) for row in chain.rows
         ],
         as_of=now,
     )
@@ -167,3 +168,8 @@ def _option(side: OptionSide | None) -> OptionData | None:
 
 def _word(quote: Quote) -> str:
     return quote.availability.name.lower()
+
+
+def spelled(value: Decimal) -> Decimal:
+    """In its one spelling: `10`, not `10.0` nor `1E+1`."""
+    return Decimal(plain(value))

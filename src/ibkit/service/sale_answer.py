@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from ibkit.model import Right, to_cents
+from ibkit.service.market_documents import spelled
 from ibkit.service.previews import LimitReading
 from ibkit.trading.intent import Intent
 from ibkit.trading.outcome import Outcome
@@ -189,7 +190,7 @@ def legs_of(sale: Sale, legs: tuple[Leg, ...], *, over: bool) -> list[SaleLeg]:
     return [
         leg_document(leg, done[leg.right])
         if leg.right in done
-        else SaleLeg(side=_side(leg.right), outcome=rest, strike=leg.strike)
+        else SaleLeg(side=_side(leg.right), outcome=rest, strike=spelled(leg.strike))
         for leg in legs
     ]
 
@@ -199,10 +200,10 @@ def leg_document(leg: Leg, result: TradeResult) -> SaleLeg:
     return SaleLeg(
         side=_side(leg.right),
         outcome=_outcome(result),
-        strike=result.strike,
-        long_strike=result.long_strike,
+        strike=spelled(result.strike),
+        long_strike=_spelled(result.long_strike),
         conid=result.contract_id,
-        filled_quantity=result.filled_quantity,
+        filled_quantity=spelled(result.filled_quantity),
         entry_price=result.entry_price if sold else None,
         stop_price=result.stop_loss if sold else None,
         trail=None if result.trail is None else result.trail.label,
@@ -244,10 +245,10 @@ def recorded_leg(right: Right, entry: Intent, trade: Trade | None) -> SaleLeg:
     return SaleLeg(
         side=_side(right),
         outcome=_recorded_outcome(entry, trade),
-        strike=strikes.get(1),
-        long_strike=strikes.get(-1),
+        strike=_spelled(strikes.get(1)),
+        long_strike=_spelled(strikes.get(-1)),
         conid=contract.conid if trade is None else trade.conid,
-        filled_quantity=quantity,
+        filled_quantity=spelled(quantity),
         entry_price=average,
         stop_price=None if trade is None else trade.stop_loss_price,
         take_profit_price=None if trade is None else trade.take_profit_price,
@@ -282,8 +283,8 @@ def preview_document(leg: Leg, result: TradeResult) -> SaleLegPreview:
     return SaleLegPreview(
         side=_side(leg.right),
         allowed=result.success and not refused,
-        strike=result.strike,
-        long_strike=result.long_strike,
+        strike=spelled(result.strike),
+        long_strike=_spelled(result.long_strike),
         options=[] if preview is None else _options(preview),
         entry=None if preview is None else preview.entry,
         credit=None if preview is None else _cents(preview.credit),
@@ -314,7 +315,7 @@ def _options(preview: SalePreview) -> list[OptionOfLeg]:
             side="BUY" if each.side.value == "BUY" else "SELL",
             conid=each.contract.conid,
             option=each.contract.label,
-            strike=each.contract.strike,
+            strike=_spelled(each.contract.strike),
             bid=each.quote.bid,
             ask=each.quote.ask,
             mid=each.quote.mid,
@@ -346,3 +347,7 @@ def _side(right: Right) -> Side:
 
 def _cents(value: Decimal | None) -> Decimal | None:
     return None if value is None else to_cents(value)
+
+
+def _spelled(value: Decimal | None) -> Decimal | None:
+    return None if value is None else spelled(value)

@@ -45,7 +45,7 @@ from ibkit.trading.selling.sale import trade_id_of
 from ibkit.users.principal import Principal
 from ibkit.vault import Result
 
-__all__ = ["Sales"]
+__all__ = ["Sales", "unlock"]
 
 _MOST_HELD = 1_000
 _BOTH = (Right.PUT, Right.CALL)
@@ -75,6 +75,18 @@ class _Held:
         done = {leg.right for leg, _ in self.sale.results} | {leg.right for leg in self.sale.not_started}
         self.sale.not_started += [leg for leg in (self.plan.legs if self.plan else ()) if leg.right not in done]
         self.sale.notes.append(error.message if isinstance(error, IbkitError) else "ibkit broke off: see its log")
+
+    def check_same(self, wish: SaleWish) -> None:
+        """KeyReused where this is not the sale that is wished for; one that came to nothing leaves its key free."""
+        if not self.running and self.sale.outcome == "failed":
+            return
+        fields = wish.differs_from(self.wish)
+        if fields:
+            raise KeyReused(
+                f"Idempotency-Key was used for a different order: {', '.join(fields)}",
+                remedy="Use a new key for a new sale.",
+                details={"fields": list(fields), "key": own_key(self.key)},
+            )
 
     @property
     def error(self) -> IbkitError | None:
@@ -128,16 +140,16 @@ class Sales:
         """
         known = self._held.get(key)
         if known is not None:
-            _same_sale(wish, known)
+            known.check_same(wish)
             may_order(who, known.desk.settings.environment, now=self._clock.now(), lessens=True)
             if known.running or known.sale.complete:
                 return await self._repeated(known)
         broker, desk = await self._desk(who, wish)
-        await self._unlock(who, wish, desk)
+        await unlock(who, wish, desk)
         # Nothing is awaited from here on: of twins one begins.
         present = self._held.get(key)
         if present is not None and present is not known:
-            _same_sale(wish, present)
+            present.check_same(wish)
             return await self._repeated(present)
         return await self._first(self._begin(key, wish, broker, desk))
 
@@ -209,24 +221,6 @@ class Sales:
         gateway = desk.gateway.acting_for(who.user_id, api_key=who.api_key_id)
         return broker, dataclasses.replace(desk, gateway=gateway)
 
-    async def _unlock(self, who: Principal, wish: SaleWish, desk: Desk) -> None:
-        """OPT-08: live money is asked for by name, on an installation that has sold and closed on paper. E-LIVE."""
-        refuse_before_connecting(desk.settings, live=wish.live, flag="live")
-        if desk.settings.environment is not Environment.LIVE:
-            return
-        audit = desk.books.audit
-        try:
-            check_validated(await desk.books.paper_validated())
-            check_named(desk.account_id, wish.confirm_account or "")
-        except IbkitError as error:
-            if audit is not None:
-                audit.note(
-                    "live.confirm", desk.account_id, actor=who.user_id, result=Result.REFUSED, reason=error.message
-                )
-            raise
-        if audit is not None:
-            audit.note("live.confirm", desk.account_id, actor=who.user_id)
-
     # -- from the records -----------------------------------------------------------------------------------------
 
     async def _recorded(self, who: Principal, key: Key) -> SaleData | None:
@@ -242,6 +236,23 @@ class Sales:
             if entries:
                 return await _from_records(name, login, key, entries)
         return None
+
+
+async def unlock(who: Principal, wish: SaleWish, desk: Desk) -> None:
+    """OPT-08: live money is asked for by name, on an installation that has sold and closed on paper. E-LIVE."""
+    refuse_before_connecting(desk.settings, live=wish.live, flag="live")
+    if desk.settings.environment is not Environment.LIVE:
+        return
+    audit = desk.books.audit
+    try:
+        check_validated(await desk.books.paper_validated())
+        check_named(desk.account_id, wish.confirm_account or "")
+    except IbkitError as error:
+        if audit is not None:
+            audit.note("live.confirm", desk.account_id, actor=who.user_id, result=Result.REFUSED, reason=error.message)
+        raise
+    if audit is not None:
+        audit.note("live.confirm", desk.account_id, actor=who.user_id)
 
 
 async def _entry(login: Login, key: Key) -> Intent | None:
@@ -336,16 +347,6 @@ def _told(held: _Held, *, status: int, cached: bool) -> Answer:
         error.details |= {"key": data.key, "outcome": "failed", "legs": data.legs}
         raise error
     return Answer(status, SaleAnswer(data=_data(held), cached=cached), _at(held))
-
-
-def _same_sale(wish: SaleWish, held: _Held) -> None:
-    fields = wish.differs_from(held.wish)
-    if fields:
-        raise KeyReused(
-            f"Idempotency-Key was used for a different order: {', '.join(fields)}",
-            remedy="Use a new key for a new sale.",
-            details={"fields": list(fields), "key": own_key(held.key)},
-        )
 
 
 def _total(parts: list[Decimal | None]) -> Decimal | None:
