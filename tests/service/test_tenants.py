@@ -64,6 +64,8 @@ ROUTES: dict[str, Rule] = {
     "GET /quotes/events": Rule(SIGNED),
     "GET /api/questions": Rule(SIGNED),
     "POST /api/questions/{question_id}/answer": Rule(SIGNED, "question"),  # looked for among one's own first
+    "GET /api/contracts": Rule(SIGNED),
+    "GET /api/options/chain": Rule(SIGNED),
     "GET /api/brokers": Rule(SIGNED),
     "GET /api/account": Rule(SIGNED),
     "GET /api/positions": Rule(SIGNED),

@@ -33,6 +33,8 @@ from ibkit.service.events import Seats
 from ibkit.service.health import Health, Layers, Liveness, Readiness
 from ibkit.service.idempotency_key import HEADER, read_key
 from ibkit.service.ledger_routes import ledger_routes
+from ibkit.service.logins import Logins
+from ibkit.service.market_routes import market_routes
 from ibkit.service.metric_routes import metric_routes
 from ibkit.service.openapi import document
 from ibkit.service.order_events import OrderEvents
@@ -51,7 +53,10 @@ from ibkit.service.report_routes import report_routes
 from ibkit.service.requests import AnyRequest, Asked, headers_of, page_of
 from ibkit.service.responses import response
 from ibkit.service.risk_routes import risk_routes
+from ibkit.service.sale_routes import sale_routes
+from ibkit.service.sales import Sales
 from ibkit.service.sign_in_routes import sign_in_routes
+from ibkit.service.traders import Traders
 from ibkit.service.user_routes import user_routes
 from ibkit.service.waiting_questions import WaitingQuestions
 from ibkit.service.web.pages import pages_of
@@ -80,6 +85,7 @@ class Service:
     brokers: Brokers
     orders: Orders
     questions: WaitingQuestions
+    sales: Sales
     order_events: OrderEvents
     quote_events: QuoteEvents
     layers: Layers
@@ -90,6 +96,7 @@ class Service:
     addresses: Addresses
     origins: frozenset[str]
     own: OwnConnections
+    logins: Logins
     connection_events: ConnectionEvents
     cancelling: Cancelling
     portfolios: PortfolioDesk
@@ -118,6 +125,10 @@ class Service:
         """Who asks, by token or by a browser's cookie."""
         return Asked(self.authenticator, self.people.users.sign_ins, self.reads)
 
+    @property
+    def traders(self) -> Traders:
+        return Traders(self.asked, self.order_rates, lambda: self.stopping)
+
     def trace_id(self) -> str:
         return self.random(8).hex()
 
@@ -128,6 +139,7 @@ def make_app(service: Service) -> App:
     app = Litestar(
         route_handlers=[
             *_order_routes(service),
+            *sale_routes(service),
             *event_routes(_listening(service)),
             *_connection_routes(service),
             *connection_routes(service),
@@ -139,6 +151,7 @@ def make_app(service: Service) -> App:
             *question_routes(service),
             *risk_routes(service),
             *metric_routes(service),
+            *market_routes(service),
             *portfolio_routes(service),
             *analytics_routes(service),
             *report_routes(service),
@@ -190,19 +203,7 @@ def _listening(service: Service) -> Listening:
 
 def _order_routes(service: Service) -> list[HTTPRouteHandler]:
     asked, orders = service.asked, service.orders
-
-    async def trader(request: AnyRequest) -> Principal:
-        who = await asked.who(request)
-        service.order_rates.take(who.user_id)
-        if service.stopping:
-            raise IbkitError(code="E-STOPPING", details={"retry_after": 5})
-        return who
-
-    async def wanted(who: Principal, request: AnyRequest) -> Any:
-        """The body; then the request is counted."""
-        body = await asked.body(request)
-        await service.order_rates.count(who.user_id)
-        return body
+    trader, wanted = service.traders.who, service.traders.body
 
     async def reader(request: AnyRequest) -> Principal:
         who = await asked.who(request)
