@@ -27,7 +27,7 @@ from ibkit.service.connection_events import ConnectionEvents
 from ibkit.service.connection_routes import connection_routes
 from ibkit.service.connection_status import SignInTest
 from ibkit.service.credentials import credential_routes
-from ibkit.service.door import Addresses, App, Door
+from ibkit.service.door import Addresses, App, Door, origins_of
 from ibkit.service.event_routes import Listening, event_routes
 from ibkit.service.events import Seats
 from ibkit.service.health import Health, Layers, Liveness, Readiness
@@ -93,8 +93,6 @@ class Service:
     reads: Rates
     clock: Clock
     random: Callable[[int], bytes]
-    addresses: Addresses
-    origins: frozenset[str]
     own: OwnConnections
     logins: Logins
     connection_events: ConnectionEvents
@@ -105,8 +103,12 @@ class Service:
     stopping: bool = False
     tests: dict[str, SignInTest] = field(default_factory=dict)
     order_rates: OrderRates = field(init=False)
+    addresses: Addresses = field(init=False)
+    origins: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.addresses = Addresses.of(self.settings.web.allowed_client_ips, self.settings.web.trusted_proxy)
+        self.origins = origins_of(self.settings.oauth2.frontend_url)
         self.order_rates = OrderRates(self.rates, self.people.users.store, self.people.users.clock)
 
     @property
