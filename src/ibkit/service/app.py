@@ -52,6 +52,7 @@ from ibkit.service.requests import AnyRequest, Asked, headers_of, page_of
 from ibkit.service.responses import response
 from ibkit.service.risk_routes import risk_routes
 from ibkit.service.sign_in_routes import sign_in_routes
+from ibkit.service.trade_routes import trade_routes
 from ibkit.service.user_routes import user_routes
 from ibkit.service.waiting_questions import WaitingQuestions
 from ibkit.service.welcome import welcome_routes
@@ -135,6 +136,7 @@ def make_app(service: Service) -> App:
             *account_routes(service),
             *alert_routes(service),
             *question_routes(service),
+            *trade_routes(service),
             *risk_routes(service),
             *metric_routes(service),
             *portfolio_routes(service),

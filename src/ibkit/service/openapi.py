@@ -36,6 +36,7 @@ from ibkit.service.portfolio_operations import PORTFOLIOS
 from ibkit.service.previews import OrderPreview
 from ibkit.service.problems import PROBLEM_JSON, Problem
 from ibkit.service.question_documents import AnswerForm, QuestionAnswered, QuestionList
+from ibkit.service.trade_operations import TRADES
 
 __all__ = ["OPERATIONS", "BrokerInfo", "BrokerList", "Operation", "document"]
 
@@ -288,6 +289,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *CONNECTIONS,
     *ACCOUNTS,
     *ALERTS,
+    *TRADES,
     Operation(
         path="/api/settings/ibkr",
         method="get",
