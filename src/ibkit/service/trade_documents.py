@@ -14,13 +14,13 @@ from ibkit.trading.selling.trade import Trade
 
 __all__ = [
     "DayResult",
-    "PerformanceAnswer",
-    "PerformanceInfo",
     "TradeExecution",
     "TradeInfo",
     "TradeLegInfo",
     "TradeList",
     "TradeOrder",
+    "TradePerformance",
+    "TradePerformanceAnswer",
     "TradePlan",
     "performance_answer",
     "trade_info",
@@ -117,7 +117,7 @@ class DayResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     result: Decimal
 
 
-class PerformanceInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TradePerformance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Closed trades as a whole, in the contracts' currency. win_rate: in per cent.
 
     without_result: closed trades whose result is not known, which count in nothing else.
@@ -134,8 +134,8 @@ class PerformanceInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     without_result: int
 
 
-class PerformanceAnswer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    data: PerformanceInfo
+class TradePerformanceAnswer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    data: TradePerformance
 
 
 def trade_info(trade: Trade) -> TradeInfo:
@@ -197,9 +197,9 @@ def _plan(plan: ExitPlan) -> TradePlan:
     )
 
 
-def performance_answer(found: Performance) -> PerformanceAnswer:
-    return PerformanceAnswer(
-        data=PerformanceInfo(
+def performance_answer(found: Performance) -> TradePerformanceAnswer:
+    return TradePerformanceAnswer(
+        data=TradePerformance(
             trades=found.trades,
             wins=found.wins,
             losses=found.losses,

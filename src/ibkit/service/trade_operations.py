@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ibkit.service.operation import Operation, query
-from ibkit.service.trade_documents import PerformanceAnswer, TradeList
+from ibkit.service.trade_documents import TradeList, TradePerformanceAnswer
 
 __all__ = ["TRADES"]
 
@@ -37,7 +37,7 @@ TRADES: tuple[Operation, ...] = (
         method="get",
         name="tradePerformance",
         summary="Closed trades as a whole: wins, losses, total, and the days",
-        answers={200: PerformanceAnswer},
+        answers={200: TradePerformanceAnswer},
         errors=_ERRORS,
         parameters=_FILTERS,
     ),
