@@ -14,7 +14,7 @@ JOBS   ?= 2
 # Most tests of processes wait for one another: more of them than there are cores.
 WORKERS ?= 6
 
-.PHONY: help demo test check fuzz-http bench docs lock wheel clean format coverage mutants chaos chaos-nightly chaos-service
+.PHONY: help demo test check assets fuzz-http bench docs lock wheel clean format coverage mutants chaos chaos-nightly chaos-service
 .DEFAULT_GOAL := help
 
 help:
@@ -32,7 +32,14 @@ $(READY): requirements.lock pyproject.toml
 	   && $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e . ; }
 	@touch $@
 
-demo: $(READY)
+# What the pages take from others; it travels in the wheel and is not committed.
+ASSETS := src/ibkit/service/web/static/vendor/htmx.js
+$(ASSETS): assets/package-lock.json assets/build.py $(READY)
+	@$(BIN)/python assets/build.py && touch $@
+
+assets: $(ASSETS)
+
+demo: $(READY) $(ASSETS)
 	@$(BIN)/ibkit demo $(DEMO)
 
 # Each room by a process of its own, the longest first: under xdist every worker collects all 9,000 tests, which takes
@@ -52,11 +59,20 @@ ROOM_trading         := tests/trading tests/client tests/notify tests/render tes
 ROOM_users           := tests/users tests/vault
 ROOM_of = $(or $(ROOM_$*),tests/$*)
 
+# A browser for the tests of pages: the machine's own, else Debian's, else the one that Playwright fetches.
+BROWSER := .cache/browser
+$(BROWSER): $(READY)
+	@mkdir -p .cache; command -v chromium >/dev/null || command -v google-chrome >/dev/null \
+	 || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+	      && { echo "Installing chromium ..."; { apt-get install -y -qq chromium || { apt-get update -qq && apt-get install -y -qq chromium; }; } >.cache/chromium.log 2>&1; }; } \
+	 || $(BIN)/playwright install chromium
+	@touch $@
+
 ifdef TESTS
-test: $(READY)
+test: $(READY) $(ASSETS) $(BROWSER)
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 else
-test: $(READY)
+test: $(READY) $(ASSETS) $(BROWSER)
 	@$(MAKE) --no-print-directory --keep-going -j $(WORKERS) $(if $(filter output-sync,$(.FEATURES)),-Otarget) $(ROOMS:%=test-%)
 	@echo "all rooms passed"
 endif
@@ -122,7 +138,7 @@ bench: $(READY)
 docs: $(READY)
 	@$(BIN)/python docs/generate.py
 
-wheel: $(READY)
+wheel: $(READY) $(ASSETS)
 	@$(BIN)/python -m hatchling build -t wheel
 
 # No host stands in the lock: it works with whatever registry the machine is set up for.

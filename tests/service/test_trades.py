@@ -85,6 +85,7 @@ def test_trades_are_told_newest_first_with_their_columns(service: Served) -> Non
     assert (newest["status"], newest["realized_pnl"], newest["exit_reason"]) == ("open", None, None)
     assert (newest["stop_loss_price"], newest["stop_loss_order_id"]) == (1.86, "77")
     assert newest["plan"]["stop_multiple"] == 3
+    assert first["option_type"] == "PUT"
     assert (first["option"], first["realized_pnl"], first["exit_reason"]) == ("SPY 20261120 629 P", 61.3, "manual")
 
 
@@ -109,7 +110,7 @@ def test_filters(service: Served, query: str, found: list[int]) -> None:
 def test_closed_trades_as_a_whole(service: Served) -> None:
     found = service.ask("GET", "/api/trades/performance").data
     assert (found["trades"], found["wins"], found["losses"], found["total"]) == (2, 1, 1, -63.7)
-    assert found["best_day"] == {"day": "2026-11-16", "result": 61.3}
+    assert found["best_day"] == {"day": "2026-11-16", "total": 61.3}
     nothing = service.ask("GET", "/api/trades/performance?symbol=QQQ").data
     assert (nothing["trades"], nothing["win_rate"], nothing["best_day"]) == (0, None, None)
 

@@ -42,7 +42,7 @@ def account_routes(service: Service) -> list[HTTPRouteHandler]:
         if problems:
             raise invalid(*problems)
         name = given.get("broker") or service.brokers.default
-        login = await service.own.at(who, name, given.get("connection_id"), address=address_of(request))
+        login = await service.logins.of(who, name, given.get("connection_id"), address=address_of(request))
         if not isinstance(login, Connection):
             names = ", ".join(sorted(service.brokers.adapters))
             why = f"Broker {name} does not tell accounts"

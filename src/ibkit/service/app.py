@@ -27,12 +27,14 @@ from ibkit.service.connection_events import ConnectionEvents
 from ibkit.service.connection_routes import connection_routes
 from ibkit.service.connection_status import SignInTest
 from ibkit.service.credentials import credential_routes
-from ibkit.service.door import Addresses, App, Door
+from ibkit.service.door import Addresses, App, Door, origins_of
 from ibkit.service.event_routes import Listening, event_routes
 from ibkit.service.events import Seats
 from ibkit.service.health import Health, Layers, Liveness, Readiness
 from ibkit.service.idempotency_key import HEADER, read_key
 from ibkit.service.ledger_routes import ledger_routes
+from ibkit.service.logins import Logins
+from ibkit.service.market_routes import market_routes
 from ibkit.service.metric_routes import metric_routes
 from ibkit.service.openapi import document
 from ibkit.service.order_events import OrderEvents
@@ -51,11 +53,15 @@ from ibkit.service.report_routes import report_routes
 from ibkit.service.requests import AnyRequest, Asked, headers_of, page_of
 from ibkit.service.responses import response
 from ibkit.service.risk_routes import risk_routes
+from ibkit.service.sale_routes import sale_routes
+from ibkit.service.sales import Sales
 from ibkit.service.sign_in_routes import sign_in_routes
 from ibkit.service.trade_routes import trade_routes
+from ibkit.service.traders import Traders
 from ibkit.service.user_routes import user_routes
 from ibkit.service.waiting_questions import WaitingQuestions
-from ibkit.service.welcome import welcome_routes
+from ibkit.service.web.pages import pages_of
+from ibkit.service.web.site import Site
 from ibkit.settings import Settings
 from ibkit.users.principal import Authenticator, Principal
 
@@ -80,6 +86,7 @@ class Service:
     brokers: Brokers
     orders: Orders
     questions: WaitingQuestions
+    sales: Sales
     order_events: OrderEvents
     quote_events: QuoteEvents
     layers: Layers
@@ -87,9 +94,8 @@ class Service:
     reads: Rates
     clock: Clock
     random: Callable[[int], bytes]
-    addresses: Addresses
-    origins: frozenset[str]
     own: OwnConnections
+    logins: Logins
     connection_events: ConnectionEvents
     cancelling: Cancelling
     portfolios: PortfolioDesk
@@ -98,8 +104,12 @@ class Service:
     stopping: bool = False
     tests: dict[str, SignInTest] = field(default_factory=dict)
     order_rates: OrderRates = field(init=False)
+    addresses: Addresses = field(init=False)
+    origins: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.addresses = Addresses.of(self.settings.web.allowed_client_ips, self.settings.web.trusted_proxy)
+        self.origins = origins_of(self.settings.oauth2.frontend_url)
         self.order_rates = OrderRates(self.rates, self.people.users.store, self.people.users.clock)
 
     @property
@@ -118,15 +128,21 @@ class Service:
         """Who asks, by token or by a browser's cookie."""
         return Asked(self.authenticator, self.people.users.sign_ins, self.reads)
 
+    @property
+    def traders(self) -> Traders:
+        return Traders(self.asked, self.order_rates, lambda: self.stopping)
+
     def trace_id(self) -> str:
         return self.random(8).hex()
 
 
 def make_app(service: Service) -> App:
     """The ASGI application, with its door."""
+    site = _site(service)
     app = Litestar(
         route_handlers=[
             *_order_routes(service),
+            *sale_routes(service),
             *event_routes(_listening(service)),
             *_connection_routes(service),
             *connection_routes(service),
@@ -139,11 +155,12 @@ def make_app(service: Service) -> App:
             *trade_routes(service),
             *risk_routes(service),
             *metric_routes(service),
+            *market_routes(service),
             *portfolio_routes(service),
             *analytics_routes(service),
             *report_routes(service),
             *ledger_routes(service),
-            *welcome_routes(),
+            *pages_of(site),
             *_plain_routes(service),
         ],
         exception_handlers={Exception: lambda request, error: _failed(service, request, error)},
@@ -152,12 +169,24 @@ def make_app(service: Service) -> App:
         debug=False,
     )
     inner: App = app  # type: ignore[assignment]  # Litestar names the messages of ASGI more closely
+    site.api = inner
     return Door(
         app=inner,
         addresses=service.addresses,
         origins=service.origins,
         trace_id=service.trace_id,
         tell=lambda address: service.people.users.sign_ins.turned_away(address=address),
+    )
+
+
+def _site(service: Service) -> Site:
+    settings = service.settings
+    return Site(
+        service.trace_id,
+        lambda: service.random(16).hex(),
+        service.clock,
+        simulated=settings.mock or settings.general.clock is not None,
+        poll_s=round(settings.session.status_poll_seconds),
     )
 
 
@@ -178,19 +207,7 @@ def _listening(service: Service) -> Listening:
 
 def _order_routes(service: Service) -> list[HTTPRouteHandler]:
     asked, orders = service.asked, service.orders
-
-    async def trader(request: AnyRequest) -> Principal:
-        who = await asked.who(request)
-        service.order_rates.take(who.user_id)
-        if service.stopping:
-            raise IbkitError(code="E-STOPPING", details={"retry_after": 5})
-        return who
-
-    async def wanted(who: Principal, request: AnyRequest) -> Any:
-        """The body; then the request is counted."""
-        body = await asked.body(request)
-        await service.order_rates.count(who.user_id)
-        return body
+    trader, wanted = service.traders.who, service.traders.body
 
     async def reader(request: AnyRequest) -> Principal:
         who = await asked.who(request)

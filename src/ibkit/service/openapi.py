@@ -26,6 +26,7 @@ from ibkit.service.credentials import (
 )
 from ibkit.service.health import BrokerHealth, Health, Liveness, Readiness
 from ibkit.service.ledger_operations import LEDGERS
+from ibkit.service.market_operations import MARKET
 from ibkit.service.metric_routes import METRICS
 from ibkit.service.operation import Operation, query
 from ibkit.service.order_answer import STATUSES, OrderAnswer, OrderList
@@ -36,6 +37,8 @@ from ibkit.service.portfolio_operations import PORTFOLIOS
 from ibkit.service.previews import OrderPreview
 from ibkit.service.problems import PROBLEM_JSON, Problem
 from ibkit.service.question_documents import AnswerForm, QuestionAnswered, QuestionList
+from ibkit.service.sale_answer import SaleAnswer
+from ibkit.service.sale_operations import SALES
 from ibkit.service.trade_operations import TRADES
 
 __all__ = ["OPERATIONS", "BrokerInfo", "BrokerList", "Operation", "document"]
@@ -379,6 +382,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *PORTFOLIOS,
     *LEDGERS,
     *METRICS,
+    *MARKET,
+    *SALES,
 )
 
 
@@ -463,7 +468,7 @@ def _answer(status: int, kind: type[msgspec.Struct] | None, operation: Operation
         return {"description": "the file", "content": content}
     if kind is None:
         return {"description": "events", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
-    placed = kind is OrderAnswer
+    placed = kind in (OrderAnswer, SaleAnswer)
     words = {201: "placed", 202: "not settled yet; see Location and Retry-After"} if placed else {}
     told: dict[str, Any] = {
         "description": words.get(status, "as asked"),

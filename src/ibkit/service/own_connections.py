@@ -23,7 +23,7 @@ from ibkit.bootstrap.session_book import OF_SETTINGS
 from ibkit.clock import Clock
 from ibkit.errors import ConfigError, IbkitError
 from ibkit.model import AccountId, AuthMethod, Environment
-from ibkit.service.brokers import Brokers, Capability, Login
+from ibkit.service.brokers import Brokers, Login
 from ibkit.settings import Settings
 from ibkit.store.connection_rows import ConnectionRow
 from ibkit.store.connections import SqlConnections
@@ -114,20 +114,6 @@ class OwnConnections:
             login = await self._opened(Asker(user_id=who.user_id, actor=who.user_id, address=address), name)
         if isinstance(login, Connection):
             login.used()
-        return login
-
-    async def at(
-        self, who: Principal, broker: str, connection_id: str | None, *needs: Capability, address: str = "local"
-    ) -> Login:
-        """Their login at that broker; with ENABLE_MULTI_USER at IBKR the own one of that name, or their default.
-
-        NotFound, ConfigError (E-BROKER, E-NOT-CONFIGURED).
-        """
-        if broker == IBKR and self.of_users:
-            return await self.login(who, connection_id, address=address)
-        login = await self._brokers.login(broker, *needs)
-        if connection_id not in (None, OF_SETTINGS):
-            raise no_such_connection()
         return login
 
     @property

@@ -34,6 +34,7 @@ __all__ = [
     "once",
     "page_of",
     "quotes_of",
+    "raw_body",
     "since_of",
 ]
 
@@ -77,7 +78,8 @@ class Asked:
         cookie = cookie_of(request) if self.browsers is not None and not given else None
         if self.browsers is None or cookie is None:
             return await who_asks(self.authenticator, given, address=address)
-        found = await self.browsers.session_of(cookie, address=address)
+        used = bool(request.scope.get("state", {}).get("used", True))  # False: a page that a script renews by the clock
+        found = await self.browsers.session_of(cookie, address=address, used=used)
         if request.method not in SAFE:
             check_own_page(request)
             check_token(request, cookie)
@@ -88,28 +90,33 @@ class Asked:
         return read_json((await self.raw(request, ("application/json",), largest=largest))[1])
 
     async def raw(self, request: AnyRequest, kinds: Sequence[str], *, largest: int) -> tuple[str, bytes]:
-        """The type, one of `kinds`, and the bytes of the body. Refusal 415, 413, 408."""
-        given = headers_of(request, "content-type")
-        kind, _, more = (given[0] if len(given) == 1 else "").partition(";")
-        kind, charset = kind.strip().lower(), more.strip().lower().replace('"', "")
-        if kind not in kinds or charset not in ("", "charset=utf-8"):
-            wanted = " or ".join(kinds)
-            raise Refusal(415, _invalid("Content-Type", f"it is not {wanted}", f"Send {wanted} in UTF-8."))
-        length = headers_of(request, "content-length")
-        if length and length[0].isdigit() and int(length[0]) > largest:
-            raise _too_large(largest)
-        parts: list[bytes] = []
-        size = 0
-        with anyio.move_on_after(BODY_WITHIN_S) as limit:
-            async for part in request.stream():
-                size += len(part)
-                if size > largest:
-                    raise _too_large(largest)
-                parts.append(part)
-        if limit.cancelled_caught:
-            why = f"it did not arrive within {BODY_WITHIN_S:g} s"
-            raise Refusal(408, _invalid("body", why, "Send it again, with the same key."))
-        return kind, b"".join(parts)
+        """As `raw_body`."""
+        return await raw_body(request, kinds, largest=largest)
+
+
+async def raw_body(request: AnyRequest, kinds: Sequence[str], *, largest: int) -> tuple[str, bytes]:
+    """The type, one of `kinds`, and the bytes of the body. Refusal 415, 413, 408."""
+    given = headers_of(request, "content-type")
+    kind, _, more = (given[0] if len(given) == 1 else "").partition(";")
+    kind, charset = kind.strip().lower(), more.strip().lower().replace('"', "")
+    if kind not in kinds or charset not in ("", "charset=utf-8"):
+        wanted = " or ".join(kinds)
+        raise Refusal(415, _invalid("Content-Type", f"it is not {wanted}", f"Send {wanted} in UTF-8."))
+    length = headers_of(request, "content-length")
+    if length and length[0].isdigit() and int(length[0]) > largest:
+        raise _too_large(largest)
+    parts: list[bytes] = []
+    size = 0
+    with anyio.move_on_after(BODY_WITHIN_S) as limit:
+        async for part in request.stream():
+            size += len(part)
+            if size > largest:
+                raise _too_large(largest)
+            parts.append(part)
+    if limit.cancelled_caught:
+        why = f"it did not arrive within {BODY_WITHIN_S:g} s"
+        raise Refusal(408, _invalid("body", why, "Send it again, with the same key."))
+    return kind, b"".join(parts)
 
 
 def _too_large(largest: int) -> Refusal:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from ibkit.model import Right
 from ibkit.trading.selling.exits import ExitPlan
 from ibkit.trading.selling.performance import Performance
 from ibkit.trading.selling.trade import Trade
@@ -65,9 +66,10 @@ class TradeExecution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class TradeInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One sale of the option seller. Prices per unit; of a spread they are the combination's, strike the sold leg's.
+    """One sale of the option seller, prices per unit.
 
-    option: symbol, expiry, strikes and right in a few words. plan: null where none was kept.
+    Of a spread prices are the combination's, strike_price and option_type the sold leg's.
+    option: symbol, expiry, strikes and side in a few words. plan: null where none was kept.
     """
 
     trade_id: str
@@ -77,7 +79,7 @@ class TradeInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     symbol: str
     conid: int
     strike_price: Decimal
-    right: _Right
+    option_type: Literal["PUT", "CALL"]
     expiration: date
     multiplier: Decimal
     quantity: Decimal
@@ -114,7 +116,7 @@ class DayResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """day: New York's, of the exits."""
 
     day: date
-    result: Decimal
+    total: Decimal
 
 
 class TradePerformance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -147,7 +149,7 @@ def trade_info(trade: Trade) -> TradeInfo:
         symbol=trade.symbol,
         conid=trade.conid,
         strike_price=trade.strike_price,
-        right=trade.right.value,
+        option_type="PUT" if trade.right is Right.PUT else "CALL",
         expiration=trade.expiration,
         multiplier=trade.multiplier,
         quantity=trade.quantity,
@@ -214,4 +216,4 @@ def performance_answer(found: Performance) -> TradePerformanceAnswer:
 
 
 def _day(found: tuple[date, Decimal] | None) -> DayResult | None:
-    return None if found is None else DayResult(day=found[0], result=found[1])
+    return None if found is None else DayResult(day=found[0], total=found[1])

@@ -71,7 +71,7 @@ def trade_routes(service: Service) -> list[HTTPRouteHandler]:
 async def _trades(service: Service, who: Principal, wanted: _Wanted, *, address: str) -> list[Trade]:
     """Newest first. NotFound for an account or a connection that is not theirs."""
     name = wanted.broker or service.brokers.default
-    login = await service.own.at(who, name, wanted.connection_id, address=address)
+    login = await service.logins.of(who, name, wanted.connection_id, address=address)
     if not isinstance(login, Connection):
         return []
     account_id = None if wanted.account_id is None else of_theirs(who, wanted.account_id)

@@ -1,0 +1,91 @@
+"""What stands above every page: how the login stands in one word, and what needs somebody. Requirement UI-10."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Banner", "Pill", "banners_of", "pill_of"]
+
+_EXPIRES_WITHIN_S = 3_600
+_TONES = {
+    "connected": "good",
+    "degraded": "warn",
+    "connecting": "busy",
+    "paused": "warn",
+    "needs_login": "bad",
+    "competing": "bad",
+    "error": "bad",
+    "disconnected": "idle",
+    "configured": "idle",
+    "not_configured": "idle",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Banner:
+    """kind: a name for its test and its text (`banner.<kind>`). tone: info, warn or bad. action, address: what helps.
+
+    values: for the text. at: a moment that the text counts down to.
+    """
+
+    kind: str
+    tone: str
+    address: str = ""
+    values: Mapping[str, str] | None = None
+    at: str = ""
+    posts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pill:
+    """environment: paper, live or simulated; state: of the connection, its label and the tone."""
+
+    environment: str
+    label: str
+    state: str
+    tone: str
+
+
+def pill_of(state: Mapping[str, Any]) -> Pill:
+    environment = "simulated" if state.get("simulated") else str(state.get("environment") or "paper")
+    word = str(state.get("state") or "not_configured")
+    label = str(state.get("label") or "Not Configured")
+    return Pill(environment, label, word, _TONES.get(word, "idle"))
+
+
+def banners_of(state: Mapping[str, Any]) -> list[Banner]:
+    """The gravest first."""
+    found: list[Banner] = []
+    word, session = state.get("state"), state.get("clocks") or {}
+    error = state.get("lastError") or {}
+    simulated = bool(state.get("simulated"))
+    if state.get("environment") == "live" and not simulated and state.get("configured"):
+        found.append(Banner("live", "live"))
+    if word == "needs_login":
+        found.append(Banner("login-required", "bad", "/settings"))
+    elif word == "competing":
+        found.append(Banner("competing", "bad", "/settings"))
+    elif word == "error" and error:
+        values = {"message": str(error.get("message", "")), "remedy": str(error.get("remedy", ""))}
+        found.append(Banner("error", "bad", "/settings", values))
+    elif word == "paused":
+        kind = "maintenance" if error.get("code") == "E-MAINT" else "paused"
+        found.append(
+            Banner(kind, "warn", "/settings", {"message": str(error.get("message", ""))}, _text(state, "pausedUntil"))
+        )
+    elif word == "not_configured" and state:
+        found.append(Banner("not-configured", "info", "/onboarding"))
+    left = session.get("age_seconds_left")
+    if isinstance(left, int) and left <= _EXPIRES_WITHIN_S and word in ("connected", "degraded"):
+        found.append(Banner("expiring", "warn", "/settings", at=_text(session, "expires_at")))
+    if state.get("readOnly"):
+        found.append(Banner("read-only", "info", "/settings"))
+    if simulated:
+        found.append(Banner("simulated", "info", "/help"))
+    return found
+
+
+def _text(told: Mapping[str, Any], name: str) -> str:
+    return str(told.get(name) or "")
