@@ -69,6 +69,8 @@ ROUTES: dict[str, Rule] = {
     "GET /api/brokers": Rule(SIGNED),
     "GET /api/account": Rule(SIGNED),
     "GET /api/positions": Rule(SIGNED),
+    "GET /api/trades": Rule(SIGNED),
+    "GET /api/trades/performance": Rule(SIGNED),
     "GET /api/alerts": Rule(SIGNED),
     "POST /api/alerts/{alert_id}/acknowledge": Rule(TRADERS, "alert"),
     "GET /api/alerts/channels": Rule(SIGNED),

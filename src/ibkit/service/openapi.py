@@ -39,6 +39,7 @@ from ibkit.service.problems import PROBLEM_JSON, Problem
 from ibkit.service.question_documents import AnswerForm, QuestionAnswered, QuestionList
 from ibkit.service.sale_answer import SaleAnswer
 from ibkit.service.sale_operations import SALES
+from ibkit.service.trade_operations import TRADES
 
 __all__ = ["OPERATIONS", "BrokerInfo", "BrokerList", "Operation", "document"]
 
@@ -291,6 +292,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *CONNECTIONS,
     *ACCOUNTS,
     *ALERTS,
+    *TRADES,
     Operation(
         path="/api/settings/ibkr",
         method="get",
