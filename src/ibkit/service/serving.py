@@ -137,7 +137,7 @@ async def open_service(
             orders=Orders(logins, carrying, people.users.clock, earlier_owner=earlier_owner),
             sales=Sales(logins, carrying, people.users.clock),
             order_events=OrderEvents(brokers, SystemClock(), lambda: service.stopping),
-            quote_events=QuoteEvents(brokers, lambda: service.stopping),
+            quote_events=QuoteEvents(logins, lambda: service.stopping),
             layers=_layers(lambda: service, settings, people, credentials, watch=watch),
             rates=Rates(monotonic),
             reads=rates_of_reads(monotonic),
