@@ -74,7 +74,8 @@ class Pages:
         if person is not None:
             answer = self.people.caller().sign_in(person.user.name, browser=True)
             name, _, value = answer.headers["set-cookie"].split(";")[0].partition("=")
-            context.add_cookies([{"name": name, "value": value, "url": "https://127.0.0.1", "secure": True, "httpOnly": True}])
+            cookie = {"name": name, "value": value, "url": "https://127.0.0.1", "secure": True, "httpOnly": True}
+            context.add_cookies([cookie])
         page = context.new_page()
         page.on("console", lambda told: self.said.append(told.text) if told.type == "error" else None)
         page.on("pageerror", lambda error: self.said.append(str(error)))

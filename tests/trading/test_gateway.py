@@ -54,6 +54,17 @@ async def test_the_same_key_and_terms_give_the_same_order(room):
     assert len(room.broker.accepted) == 1
 
 
+@pytest.mark.requirement("TRD-18")
+async def test_what_is_made_for_a_user_is_theirs_and_the_gateway_stays_nobodys(room):
+    theirs = room.gateway.acting_for("ada", api_key="machine-1")
+
+    hers = (await theirs.submit(BUY, key=KEY)).intent.planned
+    nobodys = (await room.gateway.submit(BUY, key=OTHER, allow_duplicate=True)).intent.planned
+
+    assert (hers.user, hers.api_key) == ("ada", "machine-1")
+    assert (nobodys.user, nobodys.api_key) == ("", "")
+
+
 @pytest.mark.requirement("GWY-03")
 async def test_the_same_key_with_other_terms_is_refused_and_names_the_fields(room):
     await room.gateway.submit(BUY, key=KEY)

@@ -95,6 +95,7 @@ _SINCE = (
 )
 _LINES = (
     query("broker", {"type": "string", "maxLength": 32}, "Whose quotes; the configured broker's by default."),
+    query("connection_id", {"type": "string", "maxLength": 64}, "By which of your connections; your default one's."),
     query("symbols", {"type": "string", "maxLength": 400}, "Stocks, separated by commas."),
     query("conids", {"type": "string", "maxLength": 400}, "IBKR's numbers of contracts, separated by commas."),
 )
