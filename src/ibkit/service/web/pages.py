@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from litestar.handlers import HTTPRouteHandler
 
+from ibkit.service.web.account_pages import account_pages
+from ibkit.service.web.ledger_pages import ledger_pages
+from ibkit.service.web.portfolio_pages import portfolio_pages
 from ibkit.service.web.sign_in_pages import sign_in_pages
 from ibkit.service.web.site import Made, Site, Visit
 
@@ -12,6 +15,9 @@ __all__ = ["pages_of"]
 
 def pages_of(site: Site) -> list[HTTPRouteHandler]:
     sign_in_pages(site)
+    portfolio_pages(site)
+    account_pages(site)
+    ledger_pages(site)
     _state(site)
     return site.handlers
 
