@@ -88,6 +88,10 @@ class Visit:
         self.inside = Inside(site.api, request.scope, used=used)  # type: ignore[arg-type]  # Litestar's own kind of scope
         self.me: Visitor | None = None
 
+    @property
+    def path(self) -> str:
+        return str(self.request.scope["path"])
+
     def part(self, name: str) -> str:
         """Of the path."""
         return str(self.request.path_params[name])
@@ -168,7 +172,7 @@ class Visit:
             template,
             status,
             me=me,
-            path=self.request.scope["path"],
+            path=self.path,
             address=self.address,
             entries=entries_for(me.role),
             query=self.query,
@@ -225,6 +229,7 @@ class Site:
         self._room = Environment(
             loader=PackageLoader("ibkit.service.web", "templates"),
             autoescape=True,
+            auto_reload=False,
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
@@ -285,13 +290,16 @@ class Site:
             return self.go(f"/sign-in?next={quote(back)}", by_script=visit.by_script)
         except FailedError as error:
             return await self._failed(visit, error.told.status, error.told.problem)
-        except (IbkitError, Refusal) as error:
+        except Exception as error:
             trace_id = str(request.scope.get("state", {}).get("trace_id") or self._trace_id())
-            reply = problem_of(error, trace_id=trace_id, path=request.scope["path"])
+            if not isinstance(error, IbkitError | Refusal):
+                log.error("a fault of a page", exc_info=error, extra={"trace_id": trace_id, "path": visit.path})
+                error = IbkitError(code="E-INTERNAL")
+            reply = problem_of(error, trace_id=trace_id, path=visit.path)
             return await self._failed(visit, reply.status, Told(reply.status, msgspec.json.decode(reply.body)).problem)
 
     async def _failed(self, visit: Visit, status: int, problem: Mapping[str, Any]) -> Made:
-        if visit.by_script or visit.me is None:
+        if visit.by_script or visit.me is None or status >= 500:  # the frame may be what failed
             name = "parts/failure.html" if visit.by_script else "failed_alone.html"
             return self.made(name, status, problem=problem)
         return await visit.page("failed.html", status, problem=problem)

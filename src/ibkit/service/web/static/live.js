@@ -1,100 +1,90 @@
-// Prices of what is held, while the page is open: from the stream of quotes, or where there is none, from the portfolio
-// as it is synced, read again every minute. They are for display alone; no figure of the books is made of them. SYN-17.
+// What comes while a tab is looked at: order events renew their part of the page, quotes change cells. A hidden tab
+// listens to nothing, so ten open ones cost as much as one.
+import { showMoments } from "./app.js";
 
-const PAUSE_MS = 60000;
-const places = new Intl.NumberFormat("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 6 });
-const cents = new Intl.NumberFormat("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
-const shown = (format, value) => format.format(value).replace("-", "−");
+const parts = [...document.querySelectorAll("[data-events]")];
+let events = null, quotes = null, asked = "";
 
-let stream = null;
-let timer = null;
+// -- orders -------------------------------------------------------------------------------------------------------
 
-function put(row, name, text) {
-  const cell = row.querySelector(`[data-cell="${name}"]`);
-  if (!cell || cell.textContent === text) return;
-  cell.textContent = text;
-  const td = cell.closest("td");
-  td.classList.remove("moved");
-  void td.offsetWidth;
-  td.classList.add("moved");
+let due = 0;
+function changed() {
+  if (due) return;
+  due = setTimeout(() => {
+    due = 0;
+    for (const part of parts) htmx.trigger(part, "changed");
+    for (const part of parts) htmx.ajax("GET", part.dataset.hxGet, { target: part, swap: part.dataset.hxSwap || "innerHTML" });
+  }, 150);
 }
 
-function move(conid, price, value) {
-  for (const row of document.querySelectorAll(`tr[data-conid="${conid}"]`)) {
-    const worth = value ?? price * Number(row.dataset.units) * Number(row.dataset.multiplier);
-    put(row, "price", shown(places, price));
-    put(row, "value", shown(cents, worth));
-    row.dataset.now = String(worth);
+// -- quotes: { "conid:field": [cells] }; at most one write a frame for each cell --------------------------------------
+
+let cells = new Map();
+const waiting = new Map();
+const shown = new Intl.NumberFormat(undefined, { minimumFractionDigits: 2, maximumFractionDigits: 4 });
+
+function gather() {
+  cells = new Map();
+  const conids = new Set();
+  for (const cell of document.querySelectorAll("[data-quote]")) {
+    const key = cell.dataset.quote;
+    conids.add(key.split(":")[0]);
+    cells.set(key, [...(cells.get(key) || []), cell]);
   }
-  total();
+  return [...conids].slice(0, 30).join(",");
 }
 
-function total() {
-  const head = document.querySelector("[data-worth]");
-  if (!head) return;
-  let sum = Number(head.dataset.worth);
-  for (const row of document.querySelectorAll("tr[data-now]")) {
-    if (row.dataset.value === undefined || row.dataset.rate === undefined) continue;
-    sum += (Number(row.dataset.now) - Number(row.dataset.value)) * Number(row.dataset.rate);
+function paint() {
+  for (const [key, value] of waiting) {
+    for (const cell of cells.get(key) || []) {
+      const text = value === null ? "–" : shown.format(value);
+      if (cell.textContent === text) continue;
+      cell.textContent = text;
+      const box = cell.closest("td");
+      if (box && !matchMedia("(prefers-reduced-motion: reduce)").matches) {
+        box.classList.remove("moved");
+        requestAnimationFrame(() => box.classList.add("moved"));
+      }
+    }
   }
-  const text = shown(cents, sum);
-  const place = head.querySelector("[data-worth-shown]");
-  if (place && place.textContent !== text) place.textContent = text;
+  waiting.clear();
 }
 
-function mark(at, word) {
-  for (const each of document.querySelectorAll("[data-live]")) {
-    const time = each.querySelector("[data-live-age]");
-    each.querySelector("[data-live-word]").textContent = each.dataset[word];
-    time.dateTime = at;
-    each.hidden = false;
-    each.classList.toggle("good", word === "liveText");
+export function take(quote) {
+  const empty = waiting.size === 0;
+  for (const field of ["bid", "ask", "last", "bid_size", "ask_size"]) {
+    const key = `${quote.conid}:${field}`;
+    if (cells.has(key)) waiting.set(key, quote[field]);
+  }
+  if (empty && waiting.size) requestAnimationFrame(paint);
+}
+
+function listen() {
+  if (document.hidden) { stop(); return; }
+  const source = parts[0]?.dataset.events;
+  if (source && !events) {
+    events = new EventSource(source);
+    for (const name of ["order", "message"]) events.addEventListener(name, changed);
+  }
+  const conids = gather();
+  if (conids === asked && quotes) return;
+  quotes?.close();
+  quotes = null;
+  asked = conids;
+  if (conids) {
+    quotes = new EventSource(`/quotes/events?conids=${conids}`);
+    quotes.addEventListener("quote", (event) => take(JSON.parse(event.data)));
   }
 }
 
-function heard(event) {
-  const quote = JSON.parse(event.data);
-  const price = quote.last ?? (quote.bid !== null && quote.ask !== null ? (quote.bid + quote.ask) / 2 : null);
-  if (price === null) return;
-  move(quote.conid, price);
-  if (quote.at) mark(quote.at, "liveText");
+function stop() {
+  events?.close();
+  quotes?.close();
+  events = quotes = null;
+  asked = "";
 }
 
-async function readAgain(place) {
-  const answer = await fetch(place.dataset.livePortfolio).catch(() => null);
-  if (!answer?.ok) return;
-  const told = await answer.json();
-  let newest = "";
-  for (const account of told.accounts) for (const each of account.holdings) {
-    if (each.conid === null || each.market_price === null) continue;
-    move(each.conid, each.market_price, each.market_value ?? undefined);
-    if (each.synced_at > newest) newest = each.synced_at;
-  }
-  if (newest) mark(newest, "polledText");
-}
-
-function begin() {
-  const place = document.querySelector("[data-live]");
-  end();
-  if (!place || document.hidden) return;
-  stream = new EventSource(`/quotes/events?conids=${encodeURIComponent(place.dataset.live)}`);
-  stream.addEventListener("quote", heard);
-  stream.addEventListener("error", () => {
-    if (stream?.readyState !== EventSource.CLOSED) return; // it comes back by itself
-    end();
-    timer = setInterval(() => { if (!document.hidden) readAgain(place); }, PAUSE_MS);
-  });
-}
-
-function end() {
-  stream?.close();
-  stream = null;
-  clearInterval(timer);
-}
-
-document.addEventListener("visibilitychange", () => (document.hidden ? end() : begin()));
-document.addEventListener("htmx:after:swap", (event) => {
-  if (event.target?.id === "account-body" || document.querySelector("[data-live][hidden]")) begin();
-});
-addEventListener("pagehide", end);
-begin();
+listen();
+document.addEventListener("visibilitychange", listen);
+document.addEventListener("htmx:after:swap", () => { showMoments(); listen(); });
+addEventListener("pagehide", stop);
