@@ -129,11 +129,11 @@ def known_worth(figures: Told) -> tuple[Decimal | None, bool]:
 
 
 def missing_of(figures: Told) -> list[tuple[str, list[str]]]:
-    """Each figure that is not known, with all reasons. No benchmark is given on this page, so none is missing."""
+    """Each reason, with the figures that are not known for it. No benchmark is given on this page: none is missing."""
     found: dict[str, list[str]] = {}
     for each in figures["missing"]:
         if each["figure"] != "performance.benchmark":
-            found.setdefault(each["figure"], []).append(each["why"])
+            found.setdefault(each["why"], []).append(each["figure"])
     return list(found.items())
 
 
