@@ -250,6 +250,8 @@ UNSAFE = [
     ("POST", "/broker-order/preview"),
     ("PATCH", "/broker-order/ib-1"),
     ("DELETE", "/broker-order/ib-1"),
+    ("POST", "/api/option-sale"),
+    ("POST", "/api/option-sale/preview"),
     ("POST", "/api/ibkr/test"),
     ("POST", "/api/ibkr/connect"),
     ("POST", "/api/ibkr/reconnect"),

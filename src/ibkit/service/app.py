@@ -27,7 +27,7 @@ from ibkit.service.connection_events import ConnectionEvents
 from ibkit.service.connection_routes import connection_routes
 from ibkit.service.connection_status import SignInTest
 from ibkit.service.credentials import credential_routes
-from ibkit.service.door import Addresses, App, Door
+from ibkit.service.door import Addresses, App, Door, origins_of
 from ibkit.service.event_routes import Listening, event_routes
 from ibkit.service.events import Seats
 from ibkit.service.health import Health, Layers, Liveness, Readiness
@@ -56,6 +56,7 @@ from ibkit.service.risk_routes import risk_routes
 from ibkit.service.sale_routes import sale_routes
 from ibkit.service.sales import Sales
 from ibkit.service.sign_in_routes import sign_in_routes
+from ibkit.service.trade_routes import trade_routes
 from ibkit.service.traders import Traders
 from ibkit.service.user_routes import user_routes
 from ibkit.service.waiting_questions import WaitingQuestions
@@ -93,8 +94,6 @@ class Service:
     reads: Rates
     clock: Clock
     random: Callable[[int], bytes]
-    addresses: Addresses
-    origins: frozenset[str]
     own: OwnConnections
     logins: Logins
     connection_events: ConnectionEvents
@@ -105,8 +104,12 @@ class Service:
     stopping: bool = False
     tests: dict[str, SignInTest] = field(default_factory=dict)
     order_rates: OrderRates = field(init=False)
+    addresses: Addresses = field(init=False)
+    origins: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.addresses = Addresses.of(self.settings.web.allowed_client_ips, self.settings.web.trusted_proxy)
+        self.origins = origins_of(self.settings.oauth2.frontend_url)
         self.order_rates = OrderRates(self.rates, self.people.users.store, self.people.users.clock)
 
     @property
@@ -149,6 +152,7 @@ def make_app(service: Service) -> App:
             *account_routes(service),
             *alert_routes(service),
             *question_routes(service),
+            *trade_routes(service),
             *risk_routes(service),
             *metric_routes(service),
             *market_routes(service),

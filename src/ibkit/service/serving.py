@@ -47,7 +47,7 @@ from ibkit.service.cancelling import Cancelling
 from ibkit.service.carrying import Carrying
 from ibkit.service.connection_documents import shown_id
 from ibkit.service.connection_events import ConnectionEvents
-from ibkit.service.door import Addresses, App, check_binding, origins_of
+from ibkit.service.door import App, check_binding
 from ibkit.service.events import LONGEST_MESSAGE
 from ibkit.service.findings import Findings
 from ibkit.service.heads import LARGEST_HEAD, bounded
@@ -140,14 +140,12 @@ async def open_service(
             questions=WaitingQuestions(orders.may_see, monotonic=monotonic, now=people.users.clock.now),
             sales=Sales(logins, carrying, people.users.clock),
             order_events=OrderEvents(brokers, SystemClock(), lambda: service.stopping),
-            quote_events=QuoteEvents(brokers, lambda: service.stopping),
+            quote_events=QuoteEvents(logins, lambda: service.stopping),
             layers=_layers(lambda: service, settings, people, credentials, watch=watch),
             rates=Rates(monotonic),
             reads=rates_of_reads(monotonic),
             clock=clock,
             random=edges().random,
-            addresses=Addresses.of(settings.web.allowed_client_ips, settings.web.trusted_proxy),
-            origins=origins_of(settings.oauth2.frontend_url),
             own=own,
             logins=logins,
             connection_events=ConnectionEvents(own, SystemClock(), lambda: service.stopping),

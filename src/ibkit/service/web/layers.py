@@ -25,7 +25,7 @@ class Layer:
     detail: str = ""
 
 
-_NO_NETWORK = ("E-NETWORK", "E-TIMEOUT", "E-UNREACHABLE", "E-DNS", "E-TLS", "E-MAINTENANCE")
+_NO_NETWORK = ("E-API-CONNECT", "E-GW-DOWN", "E-GW-NORESP", "E-GW-TLS", "E-TIMEOUT", "E-MAINT")
 
 
 def layers_of(state: Mapping[str, Any]) -> list[Layer]:
@@ -51,7 +51,7 @@ def layers_of(state: Mapping[str, Any]) -> list[Layer]:
 
 def _network(code: str, checked: str, *, up: bool) -> Layer:
     if code in _NO_NETWORK:
-        return Layer("network", "maintenance" if code == "E-MAINTENANCE" else "unreachable", "bad", checked)
+        return Layer("network", "maintenance" if code == "E-MAINT" else "unreachable", "bad", checked)
     return Layer("network", "reached", "good", checked) if up or checked else Layer("network", "unknown", "")
 
 

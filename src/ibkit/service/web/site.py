@@ -263,7 +263,7 @@ class Site:
 
     def made(self, template: str, status: int = 200, **values: Any) -> Made:
         found = self._room.get_template(template).render(**values)
-        return Response(found.encode(), status_code=status, media_type="text/html; charset=utf-8", headers=HEADERS)
+        return Response(found.encode(), status_code=status, media_type="text/html", headers=HEADERS)
 
     def told_of_state(self, state: Mapping[str, Any]) -> dict[str, Any]:
         return {"state": state, "pill": pill_of(state), "banners": banners_of(state)}
