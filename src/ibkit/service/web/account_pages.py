@@ -51,19 +51,23 @@ def _shown(site: Site) -> None:
 
 
 async def _page(
-    visit: Visit, failed: Told | None = None, *, editing: bool, typed: Mapping[str, str] | None = None
+    visit: Visit,
+    failed: Told | None = None,
+    *,
+    editing: bool,
+    typed: Mapping[str, str] | None = None,
+    errors: Mapping[str, str] | None = None,
 ) -> Made:
     values = await _values(visit, editing=editing)
     flex = await visit.get(_api(visit, "flex"))
-    errors = {} if failed is None else failed.field_errors
+    told = {} if failed is None else failed.field_errors
     return await visit.page(
         "portfolio/account_edit.html" if editing else "portfolio/account.html",
         200 if failed is None else failed.status,
         flex=flex.data if flex.ok else None,
         differences=await open_differences(visit),
-        errors={_field_of(name): why for name, why in errors.items()},
         problem={} if failed is None else failed.problem,
-        **{**values, "typed": typed or {}},
+        **{**values, "typed": typed or {}, "errors": told if errors is None else errors},
     )
 
 
@@ -88,12 +92,8 @@ async def _values(visit: Visit, *, editing: bool) -> dict[str, Any]:
         "told": "",
         "sync_problem": {},
         "typed": {},
+        "errors": {},
     }
-
-
-def _field_of(name: str) -> str:
-    """`accounts.IRA.holdings.GOLD.units` is told beside the holdings, by the name of its field."""
-    return "holdings" if ".holdings" in name else name
 
 
 # -- what is edited ---------------------------------------------------------------------------------------------------
@@ -113,12 +113,13 @@ def _edited(site: Site) -> None:
     async def write(visit: Visit) -> Made:
         form = await visit.form()
         account = await visit.need(_api(visit))
-        body = {"holdings": _holdings(form, account["holdings"]), "version": form.whole("version")}
-        told = await visit.send("PUT", _api(visit), body)
+        holdings, endings = _holdings(form, account["holdings"])
+        told = await visit.send("PUT", _api(visit), {"holdings": holdings, "version": form.whole("version")})
         if told.ok:
             return visit.go(_address(visit, "edit"))
         same = told.status != 409  # else the rows are others by now
-        return await _page(visit, told, editing=True, typed=form.kept() if same else None)
+        errors = _placed(told.field_errors, endings)
+        return await _page(visit, told, editing=True, typed=form.kept() if same else None, errors=errors)
 
     @site.post(f"{AT}/delete")
     async def delete(visit: Visit) -> Made:
@@ -133,19 +134,39 @@ def _edited(site: Site) -> None:
         return visit.go(_address(visit, "edit")) if told.ok else await _page(visit, told, editing=True)
 
 
-def _holdings(form: Form, there: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of before as their fields say, by their numbers at the version that was seen, and the new ones."""
+def _holdings(form: Form, there: list[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows of before as their fields say, by their numbers at the version that was seen, and the new ones.
+
+    And the ending of each one's fields on the page.
+    """
     found: list[dict[str, Any]] = []
+    endings: list[str] = []
     for number, each in enumerate(there):
         if form.ticked(f"remove-{number}"):
             continue
         units = form.number(f"units-{number}") if form.ticked(f"units-{number}") else each["units"]
         found.append({"symbol": each["symbol"], "units": units, "currency": each["currency"], "conid": each["conid"]})
+        endings.append(str(number))
     for number in range(NEW_ROWS):
         symbol, units = form.text(f"symbol-new-{number}"), form.number(f"units-new-{number}")
         if symbol or units is not None:
             found.append({"symbol": symbol, "units": units, "currency": form.optional(f"currency-new-{number}")})
-    return [{name: value for name, value in each.items() if value is not None or name == "units"} for each in found]
+            endings.append(f"new-{number}")
+    written = [{name: value for name, value in each.items() if value is not None or name == "units"} for each in found]
+    return written, endings
+
+
+def _placed(errors: Mapping[str, str], endings: list[str]) -> dict[str, str]:
+    """`holdings: … at $[2].units` beside the field of that row; what names no row beside all of them."""
+    found: dict[str, str] = {}
+    for name, why in errors.items():
+        words, _, place = why.partition(" - at $[")
+        number, _, field = place.partition("].")
+        if name == "holdings" and number.isdigit() and int(number) < len(endings) and field:
+            found[f"{field}-{endings[int(number)]}"] = words
+        else:
+            found["holdings" if ".holdings" in name else name] = why
+    return found
 
 
 # -- connecting -------------------------------------------------------------------------------------------------------
@@ -160,7 +181,8 @@ def _connecting(site: Site) -> None:
     @site.post(f"{AT}/connect/ibkr")
     async def connect(visit: Visit) -> Made:
         form = await visit.form()
-        account_id, _, connection_id = form.text("account_id").partition("@")
+        account_id, _, named = form.text("account_id").partition("@")
+        connection_id = named or form.text(f"connection-{account_id}")
         body: dict[str, Any] = {
             "account_id": account_id,
             "username": form.text("username"),
