@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from litestar.handlers import HTTPRouteHandler
 
+from ibkit.service.web.account_pages import account_pages
 from ibkit.service.web.desk_pages import desk_pages
+from ibkit.service.web.ledger_pages import ledger_pages
 from ibkit.service.web.option_pages import option_pages
 from ibkit.service.web.order_pages import order_pages
+from ibkit.service.web.portfolio_pages import portfolio_pages
 from ibkit.service.web.sign_in_pages import sign_in_pages
 from ibkit.service.web.site import Made, Site, Visit
 
@@ -18,6 +21,9 @@ def pages_of(site: Site) -> list[HTTPRouteHandler]:
     desk_pages(site)
     order_pages(site)
     option_pages(site)
+    portfolio_pages(site)
+    account_pages(site)
+    ledger_pages(site)
     _state(site)
     return site.handlers
 

@@ -97,6 +97,12 @@ class Visit:
         return str(self.request.path_params[name])
 
     @property
+    def address(self) -> str:
+        """The path as it was sent: a name in it may hold a slash, `%` or letters of any script."""
+        sent = bytes(self.request.scope.get("raw_path") or b"").partition(b"?")[0]
+        return sent.decode("latin-1") or quote(self.request.scope["path"])
+
+    @property
     def by_script(self) -> bool:
         """Whether htmx asks, which takes a part of a page."""
         return bool(headers_of(self.request, "hx-request"))
@@ -137,8 +143,16 @@ class Visit:
         """The data; a refusal becomes the page's own (`FailedError`)."""
         return self.done(await self.get(path, query))
 
-    async def send(self, method: str, path: str, body: Any = None, *, key: str | None = None) -> Told:
-        return self._heard(await self.inside.send(method, path, body, key=key))
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        key: str | None = None,
+        query: Mapping[str, Any] | None = None,
+    ) -> Told:
+        return self._heard(await self.inside.send(method, path, body, key=key, query=query))
 
     def _heard(self, told: Told) -> Told:
         if told.status == 401 and told.problem.get("code") == "E-APP-AUTH":
@@ -159,6 +173,7 @@ class Visit:
             status,
             me=me,
             path=self.path,
+            address=self.address,
             entries=entries_for(me.role),
             query=self.query,
             **self.site.told_of_state(state),
@@ -255,6 +270,7 @@ class Site:
 
     def go(self, path: str, *, by_script: bool = False, cookies: tuple[str, ...] = ()) -> Made:
         own = path if path.startswith("/") and not path.startswith(("//", "/\\")) else "/"
+        own = quote(own, safe="/%?&=#:;,+!$'()*@~-._")
         where = "HX-Redirect" if by_script else "Location"
         answer = Response(b"", status_code=200 if by_script else 303, headers={**HEADERS, where: own})
         for each in cookies:
@@ -270,7 +286,7 @@ class Site:
                 await visit.who()
             return await work(visit)
         except SignInNeededError:
-            back = visit.path if request.method == "GET" and not visit.by_script else "/"
+            back = visit.address if request.method == "GET" and not visit.by_script else "/"
             return self.go(f"/sign-in?next={quote(back)}", by_script=visit.by_script)
         except FailedError as error:
             return await self._failed(visit, error.told.status, error.told.problem)
