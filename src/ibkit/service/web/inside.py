@@ -62,10 +62,17 @@ class Inside:
     used: bool = True
 
     async def get(self, path: str, query: Mapping[str, Any] | None = None) -> Told:
-        given = {name: value for name, value in (query or {}).items() if value not in (None, "")}
-        return await self._call("GET", path, query=urlencode(given))
+        return await self._call("GET", path, query=_asked(query))
 
-    async def send(self, method: str, path: str, body: Any = None, *, key: str | None = None) -> Told:
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        key: str | None = None,
+        query: Mapping[str, Any] | None = None,
+    ) -> Told:
         """key: the Idempotency-Key."""
         headers = [(b"x-csrf-token", self.csrf.encode("latin-1", "replace"))]
         if key is not None:
@@ -73,7 +80,7 @@ class Inside:
         raw = b"" if body is None else _encoder.encode(body)
         if body is not None:
             headers += [(b"content-type", b"application/json"), (b"content-length", str(len(raw)).encode())]
-        return await self._call(method, path, headers=headers, body=raw)
+        return await self._call(method, path, query=_asked(query), headers=headers, body=raw)
 
     async def _call(
         self,
@@ -99,6 +106,11 @@ class Inside:
         heard = _Heard(body)
         await self.app(scope, heard.receive, heard.send)
         return heard.told()
+
+
+def _asked(query: Mapping[str, Any] | None) -> str:
+    """Without what is empty: a field that was left alone is no filter."""
+    return urlencode({name: value for name, value in (query or {}).items() if value not in (None, "")})
 
 
 @dataclass(slots=True)

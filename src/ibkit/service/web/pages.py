@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from litestar.handlers import HTTPRouteHandler
 
+from ibkit.service.web.settings_pages import settings_pages
 from ibkit.service.web.sign_in_pages import sign_in_pages
 from ibkit.service.web.site import Made, Site, Visit
 
@@ -13,6 +14,7 @@ __all__ = ["pages_of"]
 def pages_of(site: Site) -> list[HTTPRouteHandler]:
     sign_in_pages(site)
     _state(site)
+    settings_pages(site)
     return site.handlers
 
 
