@@ -74,6 +74,9 @@ class Broker:
         self.guards: Guards | None = None
         self.nothing_may_leave = False
         """The journal is an older copy: an order, a change or a yes would be sent by somebody who has forgotten."""
+        self.may_be_restored = False
+        """An older copy of the journal will be put in its place."""
+        self._announced: set[tuple[str, str, bool | None]] = set()
         self.deliveries: list[Delivery] = []
         self.breaches: list[str] = []
         self.seen: Counter[str] = Counter()
@@ -106,7 +109,9 @@ class Broker:
         path = request.url.split("?")[0]
         name, confirmed = _named(kind, path, request.body)
         key = self._key_of(kind, path, request)
-        breach = self._states.unannounced(kind, name, confirmed=confirmed, late=late, now=self.clock.now())
+        breach = ""
+        if not late or (kind, name, confirmed) not in self._announced:
+            breach = self._states.unannounced(kind, name, confirmed=confirmed, late=late, now=self.clock.now())
         if kind == "place" and not late:  # in whatever session it arrives by then, it left in one that was told
             breach = breach or self._still_asked()
         if breach:
@@ -134,6 +139,10 @@ class Broker:
                 request,
                 self._states.key_of_cancel(name) or self.keys.get((kind, name), ""),
             )
+        if self.may_be_restored and not self._states.unannounced(
+            kind, name, confirmed=confirmed, late=False, now=self.clock.now()
+        ):
+            self._announced.add((kind, name, confirmed))  # an older copy may have forgotten it when it arrives late
         if self.nothing_may_leave and (kind in ("place", "modify") or confirmed):
             self.breaches.append(f"F100: {kind} {name} leaves from a journal that is an older copy")
         if self.guards is None:

@@ -13,13 +13,14 @@ from typing import Any
 
 from .checker import TAKEN, Asked, Delivery, JournalCopy, Verdict
 
-__all__ = ["judge_externals", "judge_groups"]
+__all__ = ["CLOSES", "judge_externals", "judge_groups"]
 
 _TOLD_WITHIN_S = 15.0
 """A child is looked for for 10 s (F53); the reads around it take the rest."""
 _PROTECTIVE = ("STP", "TRAIL")
-_CLOSES = ("flatten", "flatten-2", "flatten-3")
-"""Steps of a bracket's key: the orders that close what it filled without a stop."""
+CLOSES = ("flatten", *(f"flatten-{number}" for number in range(2, 31)))
+"""Steps of a bracket's key: the orders that close what it filled without a stop. Those that grew too old to be sent
+are beside the three that may be."""
 
 Row = Mapping[str, Any]
 
@@ -60,7 +61,7 @@ def judge_groups(
         if intent["state"] not in TAKEN or any(row["order_id"] in hidden for row in there.values()):
             continue
         if wish.group == "bracket":
-            closing = [orders.get(f"{wish.key}:{step}", {}).get(0) for step in _CLOSES]
+            closing = [orders.get(f"{wish.key}:{step}", {}).get(0) for step in CLOSES]
             _judge_bracket(verdict, wish, intent, journal, there, closing, calm=calm)
             members = [row for place, row in there.items() if place]
         else:
@@ -145,7 +146,7 @@ def _judge_siblings(verdict: Verdict, wish: Asked, intent: Row, journal: Journal
 
 def _closing_in_doubt(wish: Asked, journal: JournalCopy) -> bool:
     """The order that closes it went off and is unknown: a person is told (S6), and nothing goes off beside it."""
-    closing = (journal.of_key(f"{wish.key}:{step}") for step in _CLOSES)
+    closing = (journal.of_key(f"{wish.key}:{step}") for step in CLOSES)
     return any(each is not None and each["state"] == "unknown_needs_human" for each in closing)
 
 

@@ -189,6 +189,7 @@ class Schedule:
         if self.mode == "late resend":
             self.broker.delays = (400.0,)
         if self.mode == "restored":
+            self.broker.may_be_restored = True
             self._copied_at = later.choice([1, 2, 3])
             self._restored_at = self._copied_at + later.choice([1, 2, 4])
 

@@ -34,6 +34,7 @@ from ibkit.trading.ref import child_key, derive_ref
 from .broker import Broker
 from .checker import Asked
 from .fates import Fates
+from .group_checker import CLOSES
 from .process import ACCOUNT
 from .troubles import OTHER_ACCOUNT
 
@@ -173,7 +174,7 @@ class Workload:
         self._broker.keys[(operation, name)] = wish.key
         if group is GroupKind.BRACKET:
             # What closes a broken bracket has any quantity up to the bracket's: only its ref tells whose it is.
-            for step in ("flatten", "flatten-2", "flatten-3"):
+            for step in CLOSES:
                 closing = child_key(wish.key, step)
                 ref = derive_ref(tenant="local", environment=self._environment, key=closing)
                 self._broker.refs[ref] = closing

@@ -18,10 +18,11 @@ import anyio
 import pytest
 
 from fakes import ACCOUNT
-from ibkit.cli.selling import Leg, Sale, look_back
+from ibkit.bootstrap.sales import look_back
 from ibkit.errors import IbkitError
 from ibkit.model import OrderStatus, Right
 from ibkit.trading import AlertKind
+from ibkit.trading.selling.legs import Leg, Sale
 from trading_room import make_room
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import itertools
 import re
 from collections.abc import Iterator
@@ -58,12 +56,9 @@ def test_the_links_page_runs_its_own_script_alone_and_tells_its_link_to_nobody(p
     assert "default-src 'none'" in rules
     assert "frame-ancestors 'none'" in rules
     assert "unsafe" not in rules
-    for kind in ("script", "style"):
-        (text,) = re.findall(rf"<{kind}>(.*?)</{kind}>", page, re.S)
-        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-        assert f"{kind}-src 'sha256-{digest}'" in rules
-    assert not re.search(r"\son\w+=|href=|src=|innerHTML|https?:", page)
-    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert "script-src 'self'" in rules
+    assert not re.search(r"<style|<script>|\sstyle=|\son\w+=|https?:", page)
+    assert answer.headers["referrer-policy"] == "same-origin"  # the link stands behind the #, which no referrer holds
     assert (answer.headers["x-content-type-options"], answer.headers["cache-control"]) == ("nosniff", "no-store")
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from ibkit.bootstrap.account_reader import AccountReader
 from ibkit.bootstrap.alerting import Alerting
 from ibkit.bootstrap.connection_watch import ConnectionWatch
 from ibkit.bootstrap.desks import Books, Desk, desk_of
@@ -40,11 +41,12 @@ from ibkit.errors import (
     SessionUnavailable,
     TradingError,
 )
-from ibkit.model import AccountId, Environment, Username
+from ibkit.model import AccountId, Environment, Question, Username
 from ibkit.settings import Settings
 from ibkit.trading import Observer
 from ibkit.trading.connection import ConnectionState, Standing, retry_after
-from ibkit.trading.intent import IntentState
+from ibkit.trading.intent import Intent, IntentState
+from ibkit.trading.questions import Asker, Said, unasked
 from ibkit.trading.timeline import unobserved
 from ibkit.wire.session import AUTH_STATUS
 
@@ -102,11 +104,15 @@ class Connection:
     _recovered: bool = False
     refused: Callable[[], Awaitable[None]] = field(default=_unheard)
     """Told of each sign-in whose credentials IBKR refused."""
+    asker: Asker = unasked
+    """A person to show questions that the rules alone would decline; whoever it is when the question comes."""
     quote_lines: QuoteLines = field(init=False)
+    reader: AccountReader = field(init=False)
     _asked: anyio.Event = field(default_factory=anyio.Event)
 
     def __post_init__(self) -> None:
         self.quote_lines = QuoteLines(self.client.stream, self.clock)
+        self.reader = AccountReader(self)
         self.client.keeper.beaten = self._beaten
         self.client.keeper.beats = lambda: self.book.keeps and not self.idleness.now
         self.client.keeper.shut = None if self.wanted else logged_out
@@ -236,10 +242,14 @@ class Connection:
             self.client,
             self.books,
             live_confirmed=confirmed,
+            asker=self._ask,
             observe=self.observe,
             account_id=accounts[0],
         )
         return {account_id: dataclasses.replace(first, account_id=account_id) for account_id in accounts}
+
+    async def _ask(self, intent: Intent, question: Question, within_s: float) -> Said | None:
+        return await self.asker(intent, question, within_s)
 
     # -- keeping it -----------------------------------------------------------------------------------------------
 
@@ -249,6 +259,7 @@ class Connection:
             tasks.start_soon(self._lasting, self._check_for_ever)
             tasks.start_soon(self._lasting, self._follow_for_ever)
             tasks.start_soon(self._lasting, self.quote_lines.run)
+            tasks.start_soon(self._lasting, self.reader.run)
             if watch:
                 tasks.start_soon(self._lasting, lambda: self.watch.for_ever(stop))
             await stop.wait()

@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
+from ibkit.bootstrap.live_locks import refuse_before_connecting
 from ibkit.cli import context, output
 from ibkit.cli.flags import ByUser
-from ibkit.cli.live import confirm_live, refuse_before_connecting
+from ibkit.cli.live import confirm_live
 from ibkit.cli.running import go
 from ibkit.errors import IbkitError
 from ibkit.model import Environment, Key

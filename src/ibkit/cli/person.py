@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import html
-import re
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -49,12 +47,10 @@ async def _ask(intent: Intent, question: Question, within_s: float) -> Said | No
 
 
 def plain(text: str) -> str:
-    """A broker's text without its markup, on one line. Some of IBKR's questions are HTML (o10153, o10223).
+    """On one line, without markup."""
+    from ibkit.trading.questions import plain_text
 
-    >>> plain("<h4>Confirm Mandatory Cap Price</h4>To avoid\\n trading")
-    'Confirm Mandatory Cap Price To avoid trading'
-    """
-    return output.one_line(" ".join(html.unescape(re.sub(r"<[^>]*>", " ", text)).split()), 400)
+    return output.one_line(plain_text(text), 400)
 
 
 def _line_within(within_s: float) -> str | None:

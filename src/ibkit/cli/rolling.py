@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ibkit.cli import output
 from ibkit.cli.asking import today_in_new_york, wrong
 from ibkit.cli.preview_text import preview_document, preview_text
-from ibkit.cli.strikes import DELTA_WITHIN, expiry_in, suggest
+from ibkit.client.strikes import DELTA_WITHIN, expiry_in, suggest
 from ibkit.errors import IbkitError
 from ibkit.model import Key, Quote
 from ibkit.trading.closing.roll import RollResult, RollTo

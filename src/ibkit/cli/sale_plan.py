@@ -1,4 +1,4 @@
-"""From the flags of a sale to the sale as it will be made: expiry, strikes, exits."""
+"""The flags of a sale, judged, and the sale that they ask for."""
 
 from __future__ import annotations
 
@@ -8,21 +8,18 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from ibkit.bootstrap.sales import Plan, SaleAsk
+from ibkit.bootstrap.sales import plan_of as planned
 from ibkit.cli import output
-from ibkit.cli.asking import today_in_new_york, wrong
+from ibkit.cli.asking import wrong
 from ibkit.cli.sale_flags import duration_of, exit_moment
-from ibkit.cli.sale_text import Plan
-from ibkit.cli.selling import Leg
-from ibkit.cli.strikes import DELTA_WITHIN, TARGET_DELTA, Suggestion, by_premium, expiry_in, suggest
-from ibkit.model import Contract, Right, Trail
+from ibkit.client.strikes import TARGET_DELTA, Suggestion
+from ibkit.model import Key, Right, Trail
 
 if TYPE_CHECKING:
     from ibkit.bootstrap.desks import Desk
-    from ibkit.trading import Intent
 
-__all__ = ["CALL_STRIKE", "PUT_STRIKE", "Ask", "checked", "leg_keys", "plan_of"]
-
-PUT_STRIKE, CALL_STRIKE = Decimal("629.0"), Decimal("631.0")
+__all__ = ["Ask", "checked", "plan_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,89 +107,39 @@ def checked(ask: Ask) -> Ask:
     return ask
 
 
-def leg_keys(key: str, rights: tuple[Right, ...]) -> list[str]:
-    """A key for each side, the same each time for the same sale."""
-    from ibkit.trading import check_key, child_key
+async def plan_of(ask: Ask, desk: Desk, *, key: Key) -> tuple[Plan, bool]:
+    """As `bootstrap.sales.plan_of`; a person is told of the strikes that were chosen."""
+    told = False
 
-    return [child_key(check_key(key), "put" if right is Right.PUT else "call") for right in rights]
+    def heard(expiry: date, found: Suggestion) -> None:
+        nonlocal told
+        if ask.suggests and not told:
+            output.say(f"No strikes given. Nearest to a delta of {TARGET_DELTA}, expiring {expiry:%Y%m%d}:")
+        told = True
+        if not ask.json:
+            output.say(f"  {found.text}")
 
-
-async def plan_of(ask: Ask, desk: Desk, *, key: str) -> tuple[Plan, bool]:
-    """The sale as it will be made, and whether an earlier run of this key has begun it.
-
-    What was begun keeps its strikes and its expiry: the market may have moved since they were chosen.
-    """
-    from ibkit.trading import check_key
-
-    exit_at = exit_moment(ask.exit_at, ask.exit_in, now=desk.clock.now())
-    begun = []
-    for right, own in zip(ask.rights, leg_keys(key, ask.rights), strict=True):
-        known = None if ask.dry_run else await desk.gateway.find(check_key(own))
-        if known is not None:
-            begun.append((right, known))
-    expiry = await _expiry(ask, desk, begun)
-    chosen = await _chosen(ask, desk, expiry, dict(begun))
-    return (
-        Plan(
-            symbol=ask.symbol,
-            expiry=expiry,
-            legs=tuple(chosen),
-            quantity=ask.quantity,
-            stop_multiple=ask.stop_multiple,
-            trail=ask.trail,
-            take_profit=ask.take_profit,
-            exit_at=exit_at,
-            order_type=ask.order_type,
-            limit_price=ask.limit_price,
-            on_stop_failure=ask.on_stop_failure,
-            dry_run=ask.dry_run,
-            key=key,
-        ),
-        bool(begun),
+    sale = SaleAsk(
+        symbol=ask.symbol,
+        rights=ask.rights,
+        quantity=ask.quantity,
+        stop_multiple=ask.stop_multiple,
+        put_strike=ask.put_strike,
+        call_strike=ask.call_strike,
+        delta=ask.delta,
+        premium=ask.premium,
+        suggests=ask.suggests,
+        width=ask.width,
+        expiry=ask.expiry,
+        dte=ask.dte,
+        trail=ask.trail,
+        take_profit=ask.take_profit,
+        exit_at=exit_moment(ask.exit_at, ask.exit_in, now=desk.clock.now()),
+        order_type=ask.order_type,
+        limit_price=ask.limit_price,
+        on_stop_failure=ask.on_stop_failure,
+        confirm=ask.confirm,
+        allow_delayed=ask.allow_delayed,
+        force=ask.force,
     )
-
-
-async def _expiry(ask: Ask, desk: Desk, begun: list[tuple[Right, Intent]]) -> date:
-    today = today_in_new_york(desk.clock.now())
-    if ask.dte is None:
-        return ask.expiry or today
-    for _, known in begun:
-        found = _sold_leg(known).expiry
-        if found is not None:
-            return found
-    return await expiry_in(desk.client, ask.symbol, ask.dte, today=today)
-
-
-async def _chosen(ask: Ask, desk: Desk, expiry: date, begun: dict[Right, Intent]) -> list[Leg]:
-    named = {Right.PUT: ask.put_strike, Right.CALL: ask.call_strike}
-    default = {Right.PUT: PUT_STRIKE, Right.CALL: CALL_STRIKE}
-    if ask.suggests and not begun:
-        output.say(f"No strikes given. Nearest to a delta of {TARGET_DELTA}, expiring {expiry:%Y%m%d}:")
-    legs = []
-    for right in ask.rights:
-        strike = named[right]
-        chooses = ask.delta is not None or ask.premium is not None or (ask.suggests and not begun)
-        known = begun.get(right)
-        if chooses and known is not None:
-            strike = _sold_leg(known).strike
-        elif chooses:
-            found = await _suggestion(ask, desk, expiry, right)
-            strike = found.strike
-            if not ask.json:
-                output.say(f"  {found.text}")
-        legs.append(Leg(right, default[right] if strike is None else strike, ask.width))
-    return legs
-
-
-async def _suggestion(ask: Ask, desk: Desk, expiry: date, right: Right) -> Suggestion:
-    most = desk.settings.trading.max_strike_distance_pct
-    if ask.premium is not None:
-        return await by_premium(desk.client, ask.symbol, expiry=expiry, right=right, most_pct=most, premium=ask.premium)
-    delta = TARGET_DELTA if ask.delta is None else float(ask.delta)
-    within = None if ask.delta is None else DELTA_WITHIN
-    return await suggest(desk.client, ask.symbol, expiry=expiry, right=right, most_pct=most, delta=delta, within=within)
-
-
-def _sold_leg(known: Intent) -> Contract:
-    contract = known.ticket.contract
-    return next((leg.contract for leg in contract.legs if leg.ratio > 0), contract)
+    return await planned(sale, desk, key=key, dry_run=ask.dry_run, heard=heard)

@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+from ibkit.bootstrap.sales import Plan
 from ibkit.cli.preview_text import exit_time, preview_document, preview_text
-from ibkit.cli.selling import Leg, Sale, shown
+from ibkit.cli.selling import shown
 from ibkit.cli.tables import orders_table, positions_table
-from ibkit.model import AccountId, Key, Trail, to_cents
+from ibkit.model import AccountId, Key, to_cents
 from ibkit.settings import Settings
 from ibkit.trading import TradeResult
 from ibkit.trading.ref import own_key
+from ibkit.trading.selling.legs import Leg, Sale
 
-__all__ = ["Plan", "banner", "document", "last_line", "leg_text", "tables"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """The sale as it will be asked for."""
-
-    symbol: str
-    expiry: date
-    legs: tuple[Leg, ...]
-    quantity: int
-    stop_multiple: Decimal
-    trail: Trail | None
-    take_profit: Decimal | None
-    exit_at: datetime | None
-    order_type: str
-    limit_price: Decimal | None
-    on_stop_failure: str
-    dry_run: bool
-    key: str
+__all__ = ["banner", "document", "last_line", "leg_text", "tables"]
 
 
 def banner(plan: Plan, settings: Settings, account_id: AccountId) -> str:
@@ -48,18 +29,18 @@ def banner(plan: Plan, settings: Settings, account_id: AccountId) -> str:
         title = f"SIMULATED. {title}"
     spread = any(leg.width is not None for leg in plan.legs)
     legs = " and ".join(f"{leg.word}{' spread' if spread else ''} {leg.strikes}" for leg in plan.legs)
-    price = "at market" if plan.limit_price is None else f"at a limit of {plan.limit_price}"
+    price = "at market" if plan.ask.limit_price is None else f"at a limit of {plan.ask.limit_price}"
     method = (
         "in process" if settings.mock else f"{settings.method.value}, {settings.address.host}:{settings.address.port}"
     )
-    back = "bought back at market" if plan.on_stop_failure == "close" else "left, with an alert"
+    back = "bought back at market" if plan.ask.on_stop_failure == "close" else "left, with an alert"
     rows = [
         ("Side", legs),
         ("Symbol", f"{plan.symbol}, expiry {plan.expiry:%Y%m%d}"),
-        ("Quantity", f"{plan.quantity} each, {price}"),
+        ("Quantity", f"{plan.ask.quantity} each, {price}"),
         ("Stop", f"{_stop(plan)}; if none can be placed: {back}"),
-        *([("Profit", f"bought back at {_bare(plan.take_profit)} x entry price")] if plan.take_profit else []),
-        *([("Exit", exit_time(plan.exit_at))] if plan.exit_at else []),
+        *([("Profit", f"bought back at {_bare(plan.ask.take_profit)} x entry price")] if plan.ask.take_profit else []),
+        *([("Exit", exit_time(plan.ask.exit_at))] if plan.ask.exit_at else []),
         ("Account", f"{account_id} ({settings.environment.value})"),
         ("Signed in", method),
         ("Key", f"{own_key(Key(plan.key))} (--key repeats this sale and never sells twice)"),
@@ -68,9 +49,9 @@ def banner(plan: Plan, settings: Settings, account_id: AccountId) -> str:
 
 
 def _stop(plan: Plan) -> str:
-    if plan.trail is not None:
-        return f"trailing by {plan.trail.label}"
-    return f"{_bare(plan.stop_multiple)} x entry price"
+    if plan.ask.trail is not None:
+        return f"trailing by {plan.ask.trail.label}"
+    return f"{_bare(plan.ask.stop_multiple)} x entry price"
 
 
 def leg_text(leg: Leg, result: TradeResult) -> str:
@@ -156,11 +137,11 @@ def document(plan: Plan, settings: Settings, account_id: AccountId, sale: Sale) 
         "account_id": account_id,
         "symbol": plan.symbol,
         "expiry": f"{plan.expiry:%Y%m%d}",
-        "quantity": plan.quantity,
-        "stop_multiple": plan.stop_multiple if plan.trail is None else None,
-        "trail": None if plan.trail is None else plan.trail.label,
-        "take_profit": plan.take_profit,
-        "exit_at": plan.exit_at,
+        "quantity": plan.ask.quantity,
+        "stop_multiple": plan.ask.stop_multiple if plan.ask.trail is None else None,
+        "trail": None if plan.ask.trail is None else plan.ask.trail.label,
+        "take_profit": plan.ask.take_profit,
+        "exit_at": plan.ask.exit_at,
         "key": own_key(Key(plan.key)),
         "dry_run": plan.dry_run,
         "interrupted": sale.interrupted,

@@ -16,6 +16,7 @@ from typing import Any, Self, TypeVar
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from ibkit.client.api.chain import Found, OptionChain
 from ibkit.client.client import Client
 from ibkit.client.opening import Opening
 from ibkit.model import (
@@ -180,6 +181,12 @@ class BlockingClient:
         return self._run(Client.trading_schedule, conid)
 
     # Market data
+
+    def find(self, text: str, *, at_most: int) -> tuple[Found, ...]:
+        return self._run(Client.find, text, at_most=at_most)
+
+    def chain(self, symbol: str, *, expiry: date | None = None, strikes: int) -> OptionChain:
+        return self._run(Client.chain, symbol, expiry=expiry, strikes=strikes)
 
     def snapshot(self, conids: Sequence[Conid], *, fields: Sequence[str] = QUOTE_FIELDS) -> tuple[SnapshotRow, ...]:
         return self._run(Client.snapshot, conids, fields=fields)

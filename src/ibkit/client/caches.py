@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
-from ibkit.model import Account, Conid, Contract, Increments, Position, Quote
-from ibkit.wire.contracts import SearchRow, Strikes
+from ibkit.model import Account, Conid, Contract, Greeks, Increments, Position, Quote
+from ibkit.wire.contracts import SearchRow, Strikes, TrsrvSecdef
 from ibkit.wire.session import BrokerageStatus
 
-__all__ = ["Caches", "Shelf"]
+__all__ = ["Caches", "OptionLook", "Shelf"]
 
 T = TypeVar("T")
+OptionLook = tuple[Quote, Greeks]
 DAY_S = 86_400.0
 HOUR_S = 3_600.0
 ACCOUNTS_S = 300.0
@@ -84,6 +85,8 @@ class Caches:
         self.increments: Shelf[Increments] = Shelf(life_s=HOUR_S * part)
         self.accounts: Shelf[tuple[Account, ...]] = Shelf(life_s=ACCOUNTS_S if keep else ACCOUNTS_ONCE_IN_S)
         self.positions: Shelf[tuple[Position, ...]] = Shelf(life_s=POSITIONS_S * part, most=100)
+        self.secdefs: Shelf[TrsrvSecdef] = Shelf(life_s=DAY_S * part)
+        self.option_looks: Shelf[OptionLook] = Shelf(life_s=QUOTES_S * part)
         self.quotes: Shelf[Quote] = Shelf(life_s=QUOTES_S * part)
         self.status: Shelf[BrokerageStatus] = Shelf(life_s=STATUS_S * part, most=1)
         self.searched: set[str] = set()
@@ -101,6 +104,7 @@ class Caches:
         self.searched.clear()
         self.lines.clear()
         self.quotes.clear()
+        self.option_looks.clear()
         self.status.clear()
 
     @contextmanager

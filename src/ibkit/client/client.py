@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ibkit.client.api import accounts as _accounts
+from ibkit.client.api import chain as _chain
 from ibkit.client.api import contracts as _contracts
 from ibkit.client.api import marketdata as _marketdata
 from ibkit.client.api import orders as _orders
@@ -59,6 +60,9 @@ class Client(Core):
     contract_info = _contracts.contract_info
     increments = _contracts.increments
     trading_schedule = _contracts.trading_schedule
+
+    find = _chain.find
+    chain = _chain.chain
 
     snapshot = _marketdata.snapshot
     quote = _marketdata.quote

@@ -58,7 +58,7 @@ from ibkit.model.order import (
 )
 from ibkit.model.permit import SendPermit
 from ibkit.model.prices import CENT, Increments, Rounding, average_price, portion, round_price, to_cents
-from ibkit.model.quote import Availability, Quote
+from ibkit.model.quote import Availability, Greeks, Quote
 from ibkit.model.secret import Secret, mask
 
 __all__ = [
@@ -88,6 +88,7 @@ __all__ = [
     "FillUpdate",
     "Fresh",
     "GatewayLogin",
+    "Greeks",
     "GroupKind",
     "Increments",
     "Key",

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from ibkit.model.identity import Conid
 
-__all__ = ["Availability", "Quote"]
+__all__ = ["Availability", "Greeks", "Quote"]
 
 
 class Availability(enum.Enum):
@@ -63,3 +63,16 @@ class Quote:
     def best(self) -> Decimal | None:
         """Last, else mark, else mid: the price of things that have no bid and ask (a cash index)."""
         return next((p for p in (self.last, self.mark, self.mid) if p is not None), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Greeks:
+    """What is computed of an option: estimates, floats on purpose. theta: for a day; vega: for a point of volatility.
+
+    delta and implied volatility stand in the `Quote`. open_interest: contracts, which IBKR may round to thousands.
+    """
+
+    gamma: float | None = None
+    theta: float | None = None
+    vega: float | None = None
+    open_interest: Decimal | None = None

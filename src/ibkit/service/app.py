@@ -18,6 +18,8 @@ from ibkit.bootstrap.flex_books import FlexDesk
 from ibkit.bootstrap.portfolios import PortfolioDesk
 from ibkit.clock import Clock
 from ibkit.errors import ConfigError, IbkitError, NotFound
+from ibkit.service.account_routes import account_routes
+from ibkit.service.alert_routes import alert_routes
 from ibkit.service.analytics_routes import analytics_routes
 from ibkit.service.brokers import Brokers
 from ibkit.service.cancelling import Cancelling
@@ -25,12 +27,14 @@ from ibkit.service.connection_events import ConnectionEvents
 from ibkit.service.connection_routes import connection_routes
 from ibkit.service.connection_status import SignInTest
 from ibkit.service.credentials import credential_routes
-from ibkit.service.door import Addresses, App, Door
+from ibkit.service.door import Addresses, App, Door, origins_of
 from ibkit.service.event_routes import Listening, event_routes
 from ibkit.service.events import Seats
 from ibkit.service.health import Health, Layers, Liveness, Readiness
 from ibkit.service.idempotency_key import HEADER, read_key
 from ibkit.service.ledger_routes import ledger_routes
+from ibkit.service.logins import Logins
+from ibkit.service.market_routes import market_routes
 from ibkit.service.metric_routes import metric_routes
 from ibkit.service.openapi import document
 from ibkit.service.order_events import OrderEvents
@@ -41,6 +45,7 @@ from ibkit.service.people import may_read
 from ibkit.service.people_desk import PeopleDesk
 from ibkit.service.portfolio_routes import portfolio_routes
 from ibkit.service.problems import problem_of
+from ibkit.service.question_routes import question_routes
 from ibkit.service.quote_events import QuoteEvents
 from ibkit.service.rates import OrderRates, Rates
 from ibkit.service.refusals import Refusal
@@ -48,8 +53,12 @@ from ibkit.service.report_routes import report_routes
 from ibkit.service.requests import AnyRequest, Asked, headers_of, page_of
 from ibkit.service.responses import response
 from ibkit.service.risk_routes import risk_routes
+from ibkit.service.sale_routes import sale_routes
+from ibkit.service.sales import Sales
 from ibkit.service.sign_in_routes import sign_in_routes
+from ibkit.service.traders import Traders
 from ibkit.service.user_routes import user_routes
+from ibkit.service.waiting_questions import WaitingQuestions
 from ibkit.service.web.pages import pages_of
 from ibkit.service.web.site import Site
 from ibkit.settings import Settings
@@ -75,6 +84,8 @@ class Service:
     people: PeopleDesk
     brokers: Brokers
     orders: Orders
+    questions: WaitingQuestions
+    sales: Sales
     order_events: OrderEvents
     quote_events: QuoteEvents
     layers: Layers
@@ -82,9 +93,8 @@ class Service:
     reads: Rates
     clock: Clock
     random: Callable[[int], bytes]
-    addresses: Addresses
-    origins: frozenset[str]
     own: OwnConnections
+    logins: Logins
     connection_events: ConnectionEvents
     cancelling: Cancelling
     portfolios: PortfolioDesk
@@ -93,8 +103,12 @@ class Service:
     stopping: bool = False
     tests: dict[str, SignInTest] = field(default_factory=dict)
     order_rates: OrderRates = field(init=False)
+    addresses: Addresses = field(init=False)
+    origins: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.addresses = Addresses.of(self.settings.web.allowed_client_ips, self.settings.web.trusted_proxy)
+        self.origins = origins_of(self.settings.oauth2.frontend_url)
         self.order_rates = OrderRates(self.rates, self.people.users.store, self.people.users.clock)
 
     @property
@@ -113,6 +127,10 @@ class Service:
         """Who asks, by token or by a browser's cookie."""
         return Asked(self.authenticator, self.people.users.sign_ins, self.reads)
 
+    @property
+    def traders(self) -> Traders:
+        return Traders(self.asked, self.order_rates, lambda: self.stopping)
+
     def trace_id(self) -> str:
         return self.random(8).hex()
 
@@ -123,14 +141,19 @@ def make_app(service: Service) -> App:
     app = Litestar(
         route_handlers=[
             *_order_routes(service),
+            *sale_routes(service),
             *event_routes(_listening(service)),
             *_connection_routes(service),
             *connection_routes(service),
             *credential_routes(service),
             *sign_in_routes(service),
             *user_routes(service),
+            *account_routes(service),
+            *alert_routes(service),
+            *question_routes(service),
             *risk_routes(service),
             *metric_routes(service),
+            *market_routes(service),
             *portfolio_routes(service),
             *analytics_routes(service),
             *report_routes(service),
@@ -182,19 +205,7 @@ def _listening(service: Service) -> Listening:
 
 def _order_routes(service: Service) -> list[HTTPRouteHandler]:
     asked, orders = service.asked, service.orders
-
-    async def trader(request: AnyRequest) -> Principal:
-        who = await asked.who(request)
-        service.order_rates.take(who.user_id)
-        if service.stopping:
-            raise IbkitError(code="E-STOPPING", details={"retry_after": 5})
-        return who
-
-    async def wanted(who: Principal, request: AnyRequest) -> Any:
-        """The body; then the request is counted."""
-        body = await asked.body(request)
-        await service.order_rates.count(who.user_id)
-        return body
+    trader, wanted = service.traders.who, service.traders.body
 
     async def reader(request: AnyRequest) -> Principal:
         who = await asked.who(request)
@@ -220,6 +231,10 @@ def _order_routes(service: Service) -> list[HTTPRouteHandler]:
     async def show(request: AnyRequest) -> Response[bytes]:
         return response(await orders.show(await reader(request), _order_id(request)))
 
+    @get(["/broker-order/{order_id:str}/timeline", "/api/broker-order/{order_id:str}/timeline"])
+    async def timeline(request: AnyRequest) -> Response[bytes]:
+        return response(await orders.timeline(await reader(request), _order_id(request)))
+
     @delete(["/broker-order/{order_id:str}", "/api/broker-order/{order_id:str}"], status_code=200)
     async def cancel(request: AnyRequest) -> Response[bytes]:
         who = await trader(request)
@@ -233,7 +248,7 @@ def _order_routes(service: Service) -> list[HTTPRouteHandler]:
         wish = OrderChange.read(await wanted(who, request))
         return response(await orders.change(who, _order_id(request), wish, key))
 
-    return [place, preview, listed, show, cancel, change]
+    return [place, preview, listed, show, timeline, cancel, change]
 
 
 def _order_id(request: AnyRequest) -> str:

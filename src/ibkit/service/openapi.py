@@ -13,6 +13,8 @@ from typing import Any
 
 import msgspec
 
+from ibkit.service.account_operations import ACCOUNTS
+from ibkit.service.alert_operations import ALERTS
 from ibkit.service.browsers import COOKIE
 from ibkit.service.connection_operations import CONNECTIONS
 from ibkit.service.credentials import (
@@ -24,14 +26,19 @@ from ibkit.service.credentials import (
 )
 from ibkit.service.health import BrokerHealth, Health, Liveness, Readiness
 from ibkit.service.ledger_operations import LEDGERS
+from ibkit.service.market_operations import MARKET
 from ibkit.service.metric_routes import METRICS
 from ibkit.service.operation import Operation, query
 from ibkit.service.order_answer import STATUSES, OrderAnswer, OrderList
+from ibkit.service.order_timeline import OrderTimeline
 from ibkit.service.order_wish import OrderChange, OrderWish
 from ibkit.service.people_operations import PEOPLE
 from ibkit.service.portfolio_operations import PORTFOLIOS
 from ibkit.service.previews import OrderPreview
 from ibkit.service.problems import PROBLEM_JSON, Problem
+from ibkit.service.question_documents import AnswerForm, QuestionAnswered, QuestionList
+from ibkit.service.sale_answer import SaleAnswer
+from ibkit.service.sale_operations import SALES
 
 __all__ = ["OPERATIONS", "BrokerInfo", "BrokerList", "Operation", "document"]
 
@@ -65,6 +72,13 @@ _ID: Mapping[str, Any] = {
     "example": "ib-a2c4e6a2c4e6a2c4e6a2c4e6a2c4e6a2",
 }
 
+_QUESTION: Mapping[str, Any] = {
+    "name": "question_id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 64},
+    "example": "07a13a5a-4a48-44a5-bb25-5ab37b79186c",
+}
 
 _FILTERS = (
     query("broker", {"type": "string", "maxLength": 32}, "Whose orders; the configured broker's by default."),
@@ -215,6 +229,16 @@ OPERATIONS: tuple[Operation, ...] = (
         also_under_api=True,
     ),
     Operation(
+        path="/broker-order/{order_id}/timeline",
+        method="get",
+        name="showOrderTimeline",
+        summary="What happened to one of your orders, from the journal to reconciliation",
+        answers={200: OrderTimeline},
+        errors=(400, 401, 403, 404, 503),
+        parameters=(_ID,),
+        also_under_api=True,
+    ),
+    Operation(
         path="/broker-order/{order_id}",
         method="delete",
         name="cancelOrder",
@@ -244,7 +268,29 @@ OPERATIONS: tuple[Operation, ...] = (
         answers={200: BrokerList},
         errors=(400, 401, 403),
     ),
+    Operation(
+        path="/api/questions",
+        method="get",
+        name="listQuestions",
+        summary="IBKR's questions that wait for a person; whoever asks this is asked, for half a minute",
+        answers={200: QuestionList},
+        errors=(400, 401, 403),
+        counted=False,
+    ),
+    Operation(
+        path="/api/questions/{question_id}/answer",
+        method="post",
+        name="answerQuestion",
+        summary="Answer one of them; the first answer counts",
+        answers={200: QuestionAnswered},
+        errors=(400, 401, 403, 404, 408, 409, 413, 415, 422, 429),
+        takes=AnswerForm,
+        examples={"yes": {"answer": True}, "no": {"answer": False}},
+        parameters=(_QUESTION,),
+    ),
     *CONNECTIONS,
+    *ACCOUNTS,
+    *ALERTS,
     Operation(
         path="/api/settings/ibkr",
         method="get",
@@ -334,6 +380,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *PORTFOLIOS,
     *LEDGERS,
     *METRICS,
+    *MARKET,
+    *SALES,
 )
 
 
@@ -418,7 +466,7 @@ def _answer(status: int, kind: type[msgspec.Struct] | None, operation: Operation
         return {"description": "the file", "content": content}
     if kind is None:
         return {"description": "events", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
-    placed = kind is OrderAnswer
+    placed = kind in (OrderAnswer, SaleAnswer)
     words = {201: "placed", 202: "not settled yet; see Location and Retry-After"} if placed else {}
     told: dict[str, Any] = {
         "description": words.get(status, "as asked"),

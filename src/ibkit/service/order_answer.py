@@ -18,7 +18,17 @@ from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.outcome import Outcome
 from ibkit.trading.ref import own_key
 
-__all__ = ["MOST_CHANGES", "STATUSES", "OrderAnswer", "OrderData", "OrderError", "OrderList", "order_data", "status_of"]
+__all__ = [
+    "MOST_CHANGES",
+    "STATUSES",
+    "OrderAnswer",
+    "OrderData",
+    "OrderError",
+    "OrderList",
+    "Status",
+    "order_data",
+    "status_of",
+]
 
 Status = Literal[
     "pending",

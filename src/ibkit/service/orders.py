@@ -16,15 +16,15 @@ from functools import partial
 from typing import Any
 
 from ibkit.bootstrap.connections import Connection
-from ibkit.bootstrap.session_book import OF_SETTINGS
 from ibkit.clock import Clock
 from ibkit.errors import IbkitError, InFlight, KeyReused, NotFound, TradingError
 from ibkit.model import AccountId, Key, OrderTicket
-from ibkit.service.brokers import Brokers, Capability, Login, OrderDesk, broker_of
+from ibkit.service.brokers import Capability, Login, OrderDesk, broker_of
 from ibkit.service.carrying import Carrying, Run
+from ibkit.service.logins import Logins
 from ibkit.service.order_answer import MOST_CHANGES, OrderAnswer, OrderData, OrderList, order_data, status_of
+from ibkit.service.order_timeline import timeline_of
 from ibkit.service.order_wish import OrderChange, OrderWish, Tickets
-from ibkit.service.own_connections import IBKR, OwnConnections, key_of
 from ibkit.service.people import may_order, of_theirs
 from ibkit.service.previews import preview_of
 from ibkit.service.refusals import invalid
@@ -44,6 +44,8 @@ LONGEST_PAGE = 200
 _MOST_READ = 2_000
 """Of a filtered list: so many orders are looked at for one page."""
 _AGAIN_S = 0.2
+_ALONE = ("order", "modify")
+"""Purposes of orders that are whole by themselves."""
 TENANT = "local"
 _LONGEST_ID = 64
 
@@ -79,16 +81,14 @@ class _Home:
 
 
 class Orders:
-    """clock: of people, for the age of a sign-in. own: the connections of users, where each has their own.
+    """clock: of people, for the age of a sign-in.
 
     earlier_owner: whose the orders of before there were several users are.
     """
 
-    def __init__(
-        self, brokers: Brokers, carrying: Carrying, clock: Clock, *, own: OwnConnections, earlier_owner: str = ""
-    ) -> None:
-        self._own = own
-        self._brokers = brokers
+    def __init__(self, logins: Logins, carrying: Carrying, clock: Clock, *, earlier_owner: str = "") -> None:
+        self._logins = logins
+        self._brokers = logins.brokers
         self._earlier_owner = earlier_owner
         self._carrying = carrying
         self._clock = clock
@@ -128,18 +128,9 @@ class Orders:
         needs = [Capability.OPTIONS if wish.is_option else Capability.STOCKS]
         if wish.take_profit is not None or wish.stop_loss is not None:
             needs.append(Capability.BRACKETS)
-        login = await self._login(who, wish.broker, wish.connection_id, *needs)
+        login = await self._logins.of(who, wish.broker, wish.connection_id, *needs)
         may_order(who, login.environment, now=self._clock.now())
         return _Home(wish.broker, login)
-
-    async def _login(self, who: Principal, broker: str, connection_id: str | None, *needs: Capability) -> Login:
-        """With ENABLE_MULTI_USER at IBKR the user's own of that name, or their default; NotFound."""
-        if broker == IBKR and self._own.of_users:
-            return await self._own.login(who, connection_id)
-        login = await self._brokers.login(broker, *needs)
-        if connection_id not in (None, OF_SETTINGS):
-            raise NotFound(code="E-NOT-FOUND", details={"thing": "connection"})
-        return login
 
     async def _first(self, home: _Home, desk: OrderDesk, intent: Intent) -> Answer:
         run = self._carry(home, desk, intent)
@@ -175,7 +166,7 @@ class Orders:
                 )
         return Answer(200, OrderAnswer(data=await self._data(home, intent), cached=True), _at(intent))
 
-    def _carry(self, home: _Home, desk: OrderDesk, intent: Intent) -> Run:
+    def _carry(self, home: _Home, desk: OrderDesk, intent: Intent) -> Run[Intent]:
         async def work() -> Intent:
             while True:
                 try:
@@ -195,7 +186,11 @@ class Orders:
         left = [
             intent
             for intent in await login.journal.unfinished(desk.broker.username)
-            if intent.state is IntentState.INTENT and "@" in intent.key and intent.planned.at < before
+            if intent.state is IntentState.INTENT
+            and "@" in intent.key
+            and intent.planned.at < before
+            # What is part of a sale is not: alone it would sell and protect nothing. Its key goes on with all of it.
+            and intent.planned.purpose in _ALONE
         ]
         for intent in left:
             home = _Home(broker_of(home_name), login)
@@ -205,7 +200,7 @@ class Orders:
     # -- the same key ---------------------------------------------------------------------------------------------
 
     async def _of_key(self, who: Principal, key: Key) -> tuple[_Home, Intent] | None:
-        for name, login in await self._visible(who):
+        for name, login in await self._logins.visible(who):
             try:
                 found = await login.journal.by_key(tenant=TENANT, environment=login.environment, key=key)
             except KeyReused as error:
@@ -214,20 +209,10 @@ class Orders:
                 return await self._home(who, name, login, found), found
         return None
 
-    async def _visible(self, who: Principal) -> tuple[tuple[str, Login], ...]:
-        """The logins that their orders may be of: never another user's."""
-        if self._own.of_users:
-            await self._own.open_of(who)
-        return tuple(
-            (name, login)
-            for name, login in self._brokers.opened.items()
-            if broker_of(name) == name or name.startswith(key_of(who.user_id, ""))
-        )
-
     async def _home(self, who: Principal, name: str, login: Login, intent: Intent) -> _Home:
         """The connections of an installation share a journal: of theirs it is the one whose login the order was of."""
         if broker_of(name) != name:
-            for _, each in await self._visible(who):
+            for _, each in await self._logins.visible(who):
                 if isinstance(each, Connection) and each.is_of(intent.planned.username):
                     login = each
         if isinstance(login, Connection):
@@ -255,10 +240,15 @@ class Orders:
         home, intent = await self._owned(who, order_id)
         return Answer(200, OrderAnswer(data=await self._data(home, intent), cached=True))
 
+    async def timeline(self, who: Principal, order_id: str) -> Answer:
+        """What happened to it so far, oldest first."""
+        home, intent = await self._owned(who, order_id)
+        return Answer(200, timeline_of(intent, await home.login.journal.events(intent.intent_id)))
+
     async def listed(self, who: Principal, page: Page) -> Answer:
         """Their orders at one broker, newest first."""
         name = page.broker or self._brokers.default
-        login = await self._login(who, name, page.connection_id)
+        login = await self._logins.of(who, name, page.connection_id)
         home, changes = _Home(name, login), await self._changes(login, who.user_id)
         found: list[OrderData] = []
         before = await self._cursor(who, page.cursor)
@@ -276,7 +266,7 @@ class Orders:
                 read, before = read + 1, intent.intent_id
                 if page.since is not None and intent.planned.at < page.since:
                     return Answer(200, OrderList(data=found, next=None))
-                if _wanted(intent, page) and self._may_see(who, intent):
+                if _wanted(intent, page) and self.may_see(who, intent):
                     found.append(order_data(intent, broker=home.broker, changes=changes))
                 if len(found) >= page.limit:
                     break
@@ -389,13 +379,14 @@ class Orders:
     async def _owned(self, who: Principal, order_id: str) -> tuple[_Home, Intent]:
         """NotFound (404), the same for an order that is not there, not theirs, or no order."""
         if len(order_id) <= _LONGEST_ID:
-            for name, login in await self._visible(who):
+            for name, login in await self._logins.visible(who):
                 intent = await login.journal.get(IntentId(order_id))
-                if intent is not None and intent.operation is Operation.PLACE and self._may_see(who, intent):
+                if intent is not None and intent.operation is Operation.PLACE and self.may_see(who, intent):
                     return await self._home(who, name, login, intent), intent
         raise NotFound(code="E-NOT-FOUND", details={"thing": "order"})
 
-    def _may_see(self, who: Principal, intent: Intent) -> bool:
+    def may_see(self, who: Principal, intent: Intent) -> bool:
+        """Whether it is an order of theirs, at an account that is."""
         theirs = intent.key.startswith(keys_of_user(who.user_id)) or ("@" not in intent.key and self._owns_earlier(who))
         mine = theirs and intent.planned.leg_of is None
         return mine and (who.accounts is None or intent.planned.account_id in who.accounts)
@@ -417,7 +408,7 @@ def _asked(who: Principal, confirm: list[str], allow_duplicate: bool) -> Asked:
     return Asked(confirm=tuple(confirm), user=who.user_id, api_key=who.api_key_id, allow_duplicate=allow_duplicate)
 
 
-def _result(run: Run, intent: Intent) -> Intent:
+def _result(run: Run[Intent], intent: Intent) -> Intent:
     try:
         return run.result()
     except IbkitError as error:

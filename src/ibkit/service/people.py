@@ -15,7 +15,9 @@ from ibkit.users import is_fresh
 from ibkit.users.principal import Authenticator, Principal, Role, Scope
 
 __all__ = [
+    "administers",
     "bearer_of",
+    "may_acknowledge",
     "may_administer",
     "may_connect",
     "may_keep_books",
@@ -102,9 +104,22 @@ def may_keep_books(who: Principal) -> None:
         raise _forbidden("this token may only read")
 
 
+def administers(who: Principal) -> bool:
+    """Whether they are an owner or administrator, and ask with the scope of one."""
+    return who.role in _ADMINISTRATORS and Scope.ADMIN in who.scopes
+
+
+def may_acknowledge(who: Principal) -> None:
+    """Whether they may say that they look after an alert, and try channels. NotPermitted (E-FORBIDDEN)."""
+    if who.role not in _TRADERS:
+        raise _forbidden(f"a {who.role.value} may not look after alerts")
+    if not who.scopes - {Scope.READ}:
+        raise _forbidden("this token may only read")
+
+
 def may_administer(who: Principal) -> None:
     """NotPermitted (E-FORBIDDEN) for whoever is no owner or administrator, or asks with less."""
-    if who.role not in _ADMINISTRATORS or Scope.ADMIN not in who.scopes:
+    if not administers(who):
         raise _forbidden("that is for owners and administrators, with the scope admin")
 
 

@@ -47,17 +47,20 @@ from ibkit.service.cancelling import Cancelling
 from ibkit.service.carrying import Carrying
 from ibkit.service.connection_documents import shown_id
 from ibkit.service.connection_events import ConnectionEvents
-from ibkit.service.door import Addresses, App, check_binding, origins_of
+from ibkit.service.door import App, check_binding
 from ibkit.service.events import LONGEST_MESSAGE
 from ibkit.service.findings import Findings
 from ibkit.service.heads import LARGEST_HEAD, bounded
 from ibkit.service.health import Layers
+from ibkit.service.logins import Logins
 from ibkit.service.order_events import OrderEvents
 from ibkit.service.orders import Orders
 from ibkit.service.own_connections import OwnConnections
 from ibkit.service.people_desk import PeopleDesk, open_people, refused_by_broker
 from ibkit.service.quote_events import QuoteEvents
 from ibkit.service.rates import Rates, rates_of_reads
+from ibkit.service.sales import Sales
+from ibkit.service.waiting_questions import WaitingQuestions
 from ibkit.settings import Settings
 from ibkit.users.principal import Authenticator
 
@@ -126,12 +129,16 @@ async def open_service(
         brokers = Brokers(known, default=settings.general.provider, tasks=tasks, stop=stop, watch=watch)
         carrying = Carrying(tasks)
         own = OwnConnections(settings, brokers, rows, clock, desk=credentials, confirm=confirm, audit=audit)
+        logins = Logins(brokers, own)
+        orders = Orders(logins, carrying, people.users.clock, earlier_owner=earlier_owner)
         service = Service(
             settings=settings,
             authenticator=authenticator or people.users.authenticator,
             people=people,
             brokers=brokers,
-            orders=Orders(brokers, carrying, people.users.clock, own=own, earlier_owner=earlier_owner),
+            orders=orders,
+            questions=WaitingQuestions(orders.may_see, monotonic=monotonic, now=people.users.clock.now),
+            sales=Sales(logins, carrying, people.users.clock),
             order_events=OrderEvents(brokers, SystemClock(), lambda: service.stopping),
             quote_events=QuoteEvents(brokers, lambda: service.stopping),
             layers=_layers(lambda: service, settings, people, credentials, watch=watch),
@@ -139,9 +146,8 @@ async def open_service(
             reads=rates_of_reads(monotonic),
             clock=clock,
             random=edges().random,
-            addresses=Addresses.of(settings.web.allowed_client_ips, settings.web.trusted_proxy),
-            origins=origins_of(settings.oauth2.frontend_url),
             own=own,
+            logins=logins,
             connection_events=ConnectionEvents(own, SystemClock(), lambda: service.stopping),
             cancelling=Cancelling(tasks, edges().random),
             portfolios=portfolios,
@@ -197,6 +203,7 @@ async def _open_logins(service: Service, tasks: TaskGroup) -> None:
     def opened_one(key: str, login: Login) -> None:
         if isinstance(login, Connection):
             login.refused = partial(refused_by_broker, service.people, login.book.row.user_id)
+            login.asker = service.questions.asker(key, login.clock)
         tasks.start_soon(_resume_left, service, key, login.clock.now())
 
     own.opened_one = opened_one

@@ -13,6 +13,7 @@ Source: reliability rules §0, §4; requirements TRD-10, TRD-11, TRD-22.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -137,6 +138,12 @@ class OrderGateway:
     @property
     def journal(self) -> Journal:
         return self._journal
+
+    def acting_for(self, user: str, *, api_key: str = "") -> OrderGateway:
+        """The same gateway for orders of that user where a call names nobody; their limits apply."""
+        theirs = copy.copy(self)
+        theirs.intake = dataclasses.replace(self.intake, user=user, api_key=api_key)
+        return theirs
 
     # -- verbs ----------------------------------------------------------------------------------------------------
 

@@ -48,7 +48,7 @@ class Asked:
 class Intake:
     """tenant: whose keys these are. risk: says how old an order may be when it is sent (control RC-26).
 
-    user: who asks where a wish names nobody; "" is nobody's.
+    user, api_key: who asks where a wish names nobody; "" is nobody's.
     """
 
     journal: Journal
@@ -57,6 +57,7 @@ class Intake:
     environment: Environment
     risk: RiskBook
     user: str = ""
+    api_key: str = ""
 
     def order(
         self,
@@ -140,7 +141,7 @@ class Intake:
             reduces=asked.reduces,
             confirm=asked.confirm,
             user=asked.user or self.user,
-            api_key=asked.api_key,
+            api_key=asked.api_key or self.api_key,
             strategy=asked.strategy,
             allow_duplicate=asked.allow_duplicate,
         )

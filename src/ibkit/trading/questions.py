@@ -5,7 +5,9 @@ Source of ids and texts: docs/facts/orders.md §3.3. Source of the policy: requi
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import html
+import re
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -23,6 +25,8 @@ __all__ = [
     "QuestionPolicy",
     "Said",
     "Verdict",
+    "plain_text",
+    "standing_answer",
     "unasked",
 ]
 
@@ -72,6 +76,24 @@ _ROWS = (
 )
 
 QUESTIONS: Mapping[str, KnownQuestion] = {row.message_id: row for row in _ROWS}
+
+
+def standing_answer(known: KnownQuestion, allowed: Collection[str]) -> str:
+    """What it is answered, in words. allowed: ORDER_AUTO_CONFIRM."""
+    if known.never:
+        return "always no"
+    if known.message_id not in allowed:
+        return "asks you, or no"
+    return f"yes, while {known.tied_to} covers it" if known.tied_to else "yes"
+
+
+def plain_text(text: str) -> str:
+    """A broker's text without its markup. Some of IBKR's questions are HTML (o10153, o10223).
+
+    >>> plain_text("<h4>Confirm Mandatory Cap Price</h4>To avoid\\n trading")
+    'Confirm Mandatory Cap Price To avoid trading'
+    """
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", text)).split())
 
 
 @dataclass(frozen=True, slots=True)

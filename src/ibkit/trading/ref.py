@@ -79,7 +79,8 @@ def child_key(key: Key, step: str) -> Key:
     """The key of a following order of the same undertaking, for example `…:stop-1`; the same each time."""
     child = f"{key}:{step}"
     if len(child) > _KEY_LONGEST:
-        child = f"{hashlib.sha256(key.encode()).hexdigest()}:{step}"
+        whose, at, _ = key.rpartition("@")  # a user's stays theirs
+        child = f"{whose}{at}{hashlib.sha256(key.encode()).hexdigest()}:{step}"
     return check_key(child)
 
 

@@ -108,6 +108,7 @@ from ibkit.wire.login import (
 )
 from ibkit.wire.maintenance import maintenance_until
 from ibkit.wire.marketdata import (
+    OPTION_FIELDS,
     QUOTE_FIELDS,
     SNAPSHOT,
     SNAPSHOT_CONIDS,
@@ -116,6 +117,7 @@ from ibkit.wire.marketdata import (
     UNSUBSCRIBE_ALL,
     SnapshotRow,
     UnsubscribeRequest,
+    greeks_from_wire,
     has_both_sides,
     has_data,
     quote_from_wire,
@@ -221,6 +223,7 @@ __all__ = [
     "MOVES",
     "OAUTH2_TOKEN",
     "ONE_USER",
+    "OPTION_FIELDS",
     "ORDER_STATUS",
     "PLACE_ORDERS",
     "PNL_PARTITIONED",
@@ -321,6 +324,7 @@ __all__ = [
     "excerpt",
     "figure",
     "fill_from_wire",
+    "greeks_from_wire",
     "has_both_sides",
     "has_data",
     "hidden_error",

@@ -10,16 +10,18 @@ from typing import Any
 
 import msgspec
 
-from ibkit.model import Availability, Conid, Quote
+from ibkit.model import Availability, Conid, Greeks, Quote
 from ibkit.wire.endpoint import Endpoint, Limit, Needs
-from ibkit.wire.numbers import estimate, figure, last_price, percent, whole
+from ibkit.wire.numbers import abbreviated, estimate, figure, last_price, percent, whole
 
 __all__ = [
+    "OPTION_FIELDS",
     "QUOTE_FIELDS",
     "SNAPSHOT_CONIDS",
     "SNAPSHOT_FIELDS",
     "SnapshotRow",
     "UnsubscribeRequest",
+    "greeks_from_wire",
     "has_both_sides",
     "has_data",
     "quote_from_wire",
@@ -33,6 +35,9 @@ SNAPSHOT_FIELDS = 50
 
 QUOTE_FIELDS = ("31", "84", "85", "86", "88", "6509", "7635", "7308", "7633")
 """last, bid, ask size, ask, bid size, availability, mark, delta, implied volatility. Source: §2.4."""
+
+OPTION_FIELDS = (*QUOTE_FIELDS, "7309", "7310", "7311", "7638")
+"""And gamma, theta, vega, open interest. Source: §2.4."""
 
 _METADATA = frozenset({"conid", "conidEx", "server_id", "_updated", "6119", "6508", "6509", "topic"})
 """Members that say nothing of the market: a row of these alone is still warming up. Source: §2.1."""
@@ -90,6 +95,16 @@ def quote_from_wire(row: SnapshotRow) -> Quote:
         at=datetime.fromtimestamp(updated / 1000, UTC) if updated else None,
         delta=estimate(row.get("7308")),
         implied_volatility=percent(row.get("7633")),
+    )
+
+
+def greeks_from_wire(row: SnapshotRow) -> Greeks:
+    """Raises ValueError for a number that is none. Open interest comes plain or as `12.3K`. Source: §10 row 5."""
+    return Greeks(
+        gamma=estimate(row.get("7309")),
+        theta=estimate(row.get("7310")),
+        vega=estimate(row.get("7311")),
+        open_interest=abbreviated(row.get("7638")),
     )
 
 

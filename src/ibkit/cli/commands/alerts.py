@@ -74,21 +74,10 @@ def list_(
 
 
 async def _untold(alerting: Alerting) -> list[Incident]:
-    """What the order journal has open and no worker has taken up: it must not look as if all were well."""
-    from ibkit.bootstrap.desks import journal_path
-    from ibkit.store import open_journal
-    from ibkit.trading.alerting.incident import noted
-    from ibkit.trading.alerting.translation import happening_of
+    from ibkit.bootstrap.alert_desk import journal_alerts, untold
 
     settings = context.load_settings(require_method=False)
-    path = journal_path(settings)
-    if settings.mock or not path.exists():
-        return []
-    async with open_journal(path, clock=alerting.clock) as journal:
-        standing = await journal.alerts.open()
-    counted = await alerting.incidents.known_sources(tuple(alert.alert_id for alert in standing))
-    fresh = [alert for alert in standing if alert.alert_id not in counted]
-    return [noted(None, happening_of(alert), incident_id=alert.alert_id) for alert in reversed(fresh)]
+    return await untold(alerting, await journal_alerts(settings, alerting.clock))
 
 
 @app.command
@@ -137,15 +126,9 @@ def try_(
     """Send a test message to each channel at once; 1 where one of them did not take it."""
 
     async def work(alerting: Alerting) -> int:
-        from ibkit.notify.trial import try_channels
+        from ibkit.bootstrap.alert_desk import try_some
 
-        results = await try_channels(
-            alerting.dispatcher,
-            await alerting.channels.all(),
-            now=alerting.clock.now(),
-            run=secrets.token_hex(8),
-            only=channel,
-        )
+        results = await try_some(alerting, await alerting.channels.all(), only=channel)
         if json:
             output.emit([{"channel": r.channel, "delivered": r.ok, "said": r.said} for r in results])
         else:
@@ -161,11 +144,9 @@ def channels_list(*, json: Json = False) -> None:
     """The channels, with their last result. Addresses are secrets and are not shown."""
 
     async def work(alerting: Alerting) -> None:
-        latest: dict[tuple[str, str], Delivery] = {}
-        for each in await alerting.incidents.deliveries(limit=1000):
-            if each.attempts:
-                latest.setdefault((each.user, each.channel), each)
-        found = [(c, latest.get((c.user, c.name))) for c in await alerting.channels.all()]
+        from ibkit.bootstrap.alert_desk import channels_with_last
+
+        found = await channels_with_last(alerting)
         if json:
             output.emit([_channel_document(c, last) for c, last in found])
             return
@@ -319,11 +300,9 @@ def _severities(text: str) -> frozenset[Severity]:
 
 
 def _state_of(incident: Incident) -> str:
-    if incident.closed_at is not None:
-        return "closed"
-    if incident.acknowledged_at is not None:
-        return f"acknowledged by {incident.acknowledged_by}"
-    return _UNTOLD if incident.told_at is None else "open"
+    from ibkit.bootstrap.alert_desk import state_of
+
+    return state_of(incident)
 
 
 def _document(incident: Incident, deliveries: Any) -> dict[str, Any]:

@@ -26,8 +26,8 @@ from ibkit.cli.running import go
 from ibkit.errors import IbkitError, StorageError, Unreachable
 
 if TYPE_CHECKING:
-    from ibkit.cli.selling import Sale
     from ibkit.trading import Step
+    from ibkit.trading.selling.legs import Sale
 
 __all__ = ["app"]
 
@@ -168,13 +168,13 @@ def _sale(simulator: _Simulator) -> int:
 
 async def _sell(settings: Any) -> int:
     from ibkit.bootstrap import open_desk
+    from ibkit.bootstrap.sales import CALL_STRIKE, PUT_STRIKE, look_back
     from ibkit.cli.asking import today_in_new_york
     from ibkit.cli.desk import key_or_new
-    from ibkit.cli.sale_plan import CALL_STRIKE, PUT_STRIKE
     from ibkit.cli.sale_text import last_line, tables
-    from ibkit.cli.selling import Leg, look_back, sell_legs
+    from ibkit.cli.selling import interruptible
     from ibkit.model import Right
-    from ibkit.trading import child_key
+    from ibkit.trading.selling.legs import Leg, leg_keys, sell_legs
 
     output.say("1. Sign in over OAuth 1.0a: live session token, brokerage session, account")
     async with open_desk(settings, observe=_timeline) as desk:
@@ -187,7 +187,8 @@ async def _sell(settings: Any) -> int:
         sale: Sale = await sell_legs(
             desk.seller(),
             legs,
-            [child_key(key, leg.word) for leg in legs],
+            leg_keys(key, [leg.right for leg in legs]),
+            run=interruptible,
             symbol="SPY",
             stop_multiple=Decimal(5),
             quantity=3,

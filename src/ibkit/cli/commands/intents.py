@@ -62,11 +62,13 @@ def list_(
 def show(name: str, /, *, json: Json = False) -> None:
     """One intent with all that happened to it. By its id, its key, or the broker's order number."""
 
+    from ibkit.trading.event_lines import facts_of, line_of
+
     async def work(journal: Journal) -> None:
         intent = await _find(journal, name)
         events = await journal.events(intent.intent_id)
         if json:
-            output.emit({**_document(intent), "events": [{"event": type(e).__name__, **_fields(e)} for e in events]})
+            output.emit({**_document(intent), "events": [{"event": type(e).__name__, **facts_of(e)} for e in events]})
             return
         rows = [
             ("Intent", intent.intent_id),
@@ -80,13 +82,8 @@ def show(name: str, /, *, json: Json = False) -> None:
         output.say("\n".join(f"{label:<8}{value}" for label, value in rows))
         output.say()
         for event in events:
-            facts = {key: value for key, value in _fields(event).items() if key not in ("at", "ticket", "planned")}
-            told = ", ".join(
-                f"{key} {output.one_line(str(value), 100)}"
-                for key, value in facts.items()
-                if value not in (None, "", ())
-            )
-            output.say(f"{event.at:%H:%M:%S.%f}"[:-3] + f"  {type(event).__name__:<16}{told}")
+            line = line_of(event)
+            output.say(f"{line.at:%H:%M:%S.%f}"[:-3] + f"  {line.word:<16}{output.one_line(line.detail, 1000)}")
 
     with_journal(work)
 
@@ -146,12 +143,6 @@ async def _find(journal: Journal, name: str) -> Intent:
 
 def _in_state(intent: Intent, wanted: str | None) -> bool:
     return wanted is None or intent.state.value == wanted or (wanted == "unknown" and "unknown" in intent.state.value)
-
-
-def _fields(event: Any) -> dict[str, Any]:
-    import dataclasses
-
-    return {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
 
 
 def _document(intent: Intent) -> dict[str, Any]:

@@ -182,16 +182,9 @@ def place(
 @app.command
 def questions(*, json: Json = False) -> None:
     """IBKR's questions by id: what each means, and what ibkit answers to it."""
-    from ibkit.trading.questions import QUESTIONS, KnownQuestion
+    from ibkit.trading.questions import QUESTIONS, standing_answer
 
     allowed = context.load_settings(require_method=False).trading.auto_confirm
-
-    def answer(known: KnownQuestion) -> str:
-        if known.never:
-            return "always no"
-        if known.message_id not in allowed:
-            return "asks you, or no"
-        return f"yes, while {known.tied_to} covers it" if known.tied_to else "yes"
 
     if json:
         output.emit(
@@ -200,13 +193,13 @@ def questions(*, json: Json = False) -> None:
                     "id": known.message_id,
                     "meaning": known.meaning,
                     "tied_to": known.tied_to or None,
-                    "answer": answer(known),
+                    "answer": standing_answer(known, allowed),
                 }
                 for known in QUESTIONS.values()
             ]
         )
         return
-    rows = [(known.message_id, answer(known), known.meaning) for known in QUESTIONS.values()]
+    rows = [(known.message_id, standing_answer(known, allowed), known.meaning) for known in QUESTIONS.values()]
     output.say(output.table(("Id", "Answer", "Meaning"), rows))
     output.say("Any other question is shown to you, or declined where nobody is there. o403 is not answered on live.")
 

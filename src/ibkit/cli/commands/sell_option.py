@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import cyclopts
 
@@ -19,9 +19,9 @@ from ibkit.settings import Settings
 
 if TYPE_CHECKING:
     from ibkit.bootstrap.desks import Desk
+    from ibkit.bootstrap.sales import Plan
     from ibkit.cli.sale_plan import Ask
-    from ibkit.cli.sale_text import Plan
-    from ibkit.cli.selling import Sale
+    from ibkit.trading.selling.legs import Sale
 
 __all__ = ["app"]
 
@@ -154,7 +154,7 @@ def sell_option(
         raise wrong("--start-cleanup", "a user's connection is watched by the service; no worker is started for it")
     settings = context.load_settings({"IBKR_ACCOUNT_ID": account, "IBKR_ENV": env}, by=by)
     if not dry_run:
-        from ibkit.cli.live import refuse_before_connecting
+        from ibkit.bootstrap.live_locks import refuse_before_connecting
 
         refuse_before_connecting(settings, live=live)
     return go(lambda: _sell(ask, settings))
@@ -165,9 +165,11 @@ def _number(name: str, text: str | None) -> Decimal | None:
 
 
 async def _sell(ask: Ask, settings: Settings) -> int:
+    from ibkit.bootstrap.sales import look_back
     from ibkit.cli.desk import enter_desk, key_or_new, look_after_earlier
-    from ibkit.cli.sale_plan import leg_keys, plan_of
-    from ibkit.cli.selling import look_back, sell_legs
+    from ibkit.cli.sale_plan import plan_of
+    from ibkit.cli.selling import interruptible
+    from ibkit.trading.selling.legs import sell_legs
 
     async with AsyncExitStack() as stack:
         desk = await enter_desk(
@@ -180,20 +182,21 @@ async def _sell(ask: Ask, settings: Settings) -> int:
             changes=not ask.dry_run,
         )
         plan, begun = await plan_of(ask, desk, key=key_or_new(ask.key, desk))
-        keys = leg_keys(plan.key, ask.rights)
         _say_banner(ask, plan, settings, desk)
         if not ask.dry_run:
             await look_after_earlier(desk)
         # What was begun is gone on with: no preview may stop it from being protected.
         if ask.asks and not ask.dry_run and not begun:
-            shown = await sell_legs(desk.seller(), plan.legs, keys, **_terms(ask, plan, dry_run=True))
+            shown = await sell_legs(desk.seller(), plan.legs, plan.keys, run=interruptible, **plan.terms(dry_run=True))
             if not shown.good:
                 return _tell(ask, plan, settings, desk, shown, preview=True)
             _say_legs(shown)
             if not _yes("Sell these? [y/N] "):
                 output.say("Nothing was sold.")
                 return 5
-        sale = await sell_legs(desk.seller(), plan.legs, keys, **_terms(ask, plan, dry_run=plan.dry_run))
+        sale = await sell_legs(
+            desk.seller(), plan.legs, plan.keys, run=interruptible, **plan.terms(dry_run=plan.dry_run)
+        )
         if not ask.dry_run:
             await look_back(desk, sale, plan.symbol)
     return _tell(ask, plan, settings, desk, sale)
@@ -207,37 +210,16 @@ def _yes(question: str) -> bool:
         return False
 
 
-def _terms(ask: Ask, plan: Plan, *, dry_run: bool) -> dict[str, Any]:
-    return {
-        "symbol": plan.symbol,
-        "stop_multiple": plan.stop_multiple,
-        "quantity": plan.quantity,
-        "expiry": plan.expiry,
-        "options": {
-            "trail": plan.trail,
-            "take_profit": plan.take_profit,
-            "exit_at": plan.exit_at,
-            "order_type": plan.order_type,
-            "limit_price": plan.limit_price,
-            "on_stop_failure": plan.on_stop_failure,
-            "confirm": ask.confirm,
-            "allow_delayed": ask.allow_delayed,
-            "dry_run": dry_run,
-            "force": ask.force,
-        },
-    }
-
-
 def _say_banner(ask: Ask, plan: Plan, settings: Settings, desk: Desk) -> None:
     from ibkit.bootstrap.worker import watches, worker_status
     from ibkit.cli.sale_text import banner
     from ibkit.trading.ref import own_key
 
-    if plan.exit_at is not None and settings.of_user is not None:
+    if plan.ask.exit_at is not None and settings.of_user is not None:
         output.warn(
             "note: only a service that runs (`ibkit serve`) watches a user's connection, and closes at the time"
         )
-    elif plan.exit_at is not None and not settings.mock:  # the simulated broker ends with this process, and all it sold
+    elif plan.ask.exit_at is not None and not settings.mock:  # the simulated one ends with this process
         status = worker_status(settings)
         if status is None and not ask.start_cleanup:
             output.warn("note: no worker runs, which would close it at its time: start one with `ibkit worker`")

@@ -161,9 +161,9 @@ async def _validate(
     json: bool,
 ) -> Report:
     from ibkit.bootstrap.desks import VALIDATION_KEY
+    from ibkit.bootstrap.live_locks import refuse_before_connecting
     from ibkit.cli.desk import enter_desk, key_or_new, look_after_earlier
-    from ibkit.cli.live import refuse_before_connecting
-    from ibkit.cli.strikes import suggest
+    from ibkit.client.strikes import suggest
     from ibkit.trading import check_key, child_key
 
     refuse_before_connecting(settings, live=False)

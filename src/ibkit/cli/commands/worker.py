@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import anyio
 import cyclopts
 
+from ibkit.bootstrap.live_locks import refuse_before_connecting
 from ibkit.bootstrap.processes import ending_by_force
 from ibkit.cli import context, output
 from ibkit.cli.flags import Account, Compete, Json, Live, YesLive, flag, option
-from ibkit.cli.live import confirm_live, refuse_before_connecting
+from ibkit.cli.live import confirm_live
 from ibkit.cli.running import go
 from ibkit.cli.watching import Log
 from ibkit.clock import SystemClock

@@ -1,4 +1,7 @@
-"""What a browser fetches once: each file under an address that names its content, so that it may be kept for ever."""
+"""What a browser fetches once: under an address that names the content of them all, so that it may be kept for ever.
+
+One name for all files, so that a module finds the others beside it.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,11 @@ from litestar.handlers import HTTPRouteHandler
 from ibkit.errors import NotFound
 from ibkit.service.requests import AnyRequest, headers_of
 
-__all__ = ["Asset", "address", "asset_routes", "assets"]
+__all__ = ["Asset", "address", "asset_routes", "assets", "digest"]
 
 _KINDS = {
-    "css": "text/css; charset=utf-8",
-    "js": "text/javascript; charset=utf-8",
+    "css": "text/css",
+    "js": "text/javascript",
     "svg": "image/svg+xml",
     "png": "image/png",
     "woff2": "font/woff2",
@@ -35,7 +38,6 @@ class Asset:
     kind: str
     raw: bytes
     packed: bytes
-    digest: str
 
 
 @cache
@@ -52,23 +54,31 @@ def _found(before: str, folder: Traversable) -> list[Asset]:
             made += _found(f"{before}{entry.name}/", entry)
         elif kind is not None:
             raw = entry.read_bytes()
-            digest = hashlib.sha256(raw).hexdigest()[:12]
-            made.append(Asset(f"{before}{entry.name}", kind, raw, gzip.compress(raw, 9, mtime=0), digest))
+            made.append(Asset(f"{before}{entry.name}", kind, raw, gzip.compress(raw, 9, mtime=0)))
     return made
 
 
+@cache
+def digest() -> str:
+    """Of all files together."""
+    read = hashlib.sha256()
+    for name, each in sorted(assets().items()):
+        read.update(f"{name} {len(each.raw)} ".encode())
+        read.update(each.raw)
+    return read.hexdigest()[:12]
+
+
 def address(name: str) -> str:
-    """Where the page finds it. One that is not there keeps its name: the page works without scripts of others."""
-    found = assets().get(name)
-    return f"/assets/{name}" if found is None else f"/assets/{found.digest}/{name}"
+    """Where the page finds it."""
+    return f"/assets/{digest()}/{name}"
 
 
 def asset_routes() -> list[HTTPRouteHandler]:
     @get("/assets/{path:path}")
     async def asset(request: AnyRequest) -> Response[bytes]:
-        digest, _, name = str(request.path_params["path"]).strip("/").partition("/")
+        version, _, name = str(request.path_params["path"]).strip("/").partition("/")
         found = assets().get(name)
-        if found is None or found.digest != digest:
+        if found is None or version != digest():
             raise NotFound(code="E-NOT-FOUND", details={"thing": "file"})
         headers = {"Cache-Control": _KEPT, "Vary": "Accept-Encoding"}
         packs = any("gzip" in each for each in headers_of(request, "accept-encoding"))

@@ -76,7 +76,7 @@ def banners_of(state: Mapping[str, Any]) -> list[Banner]:
         values = {"message": str(error.get("message", "")), "remedy": str(error.get("remedy", ""))}
         found.append(Banner("error", "bad", "/settings", values))
     elif word == "paused":
-        kind = "maintenance" if error.get("code") == "E-MAINTENANCE" else "paused"
+        kind = "maintenance" if error.get("code") == "E-MAINT" else "paused"
         found.append(
             Banner(kind, "warn", "/settings", {"message": str(error.get("message", ""))}, _text(state, "pausedUntil"))
         )

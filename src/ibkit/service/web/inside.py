@@ -19,6 +19,7 @@ from ibkit.service.door import App, Message, Scope
 __all__ = ["Inside", "Told"]
 
 _COPIED = (b"cookie", b"host", b"origin", b"sec-fetch-site", b"user-agent")
+_NOTED = ("address", "trace_id")
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 
@@ -92,7 +93,8 @@ class Inside:
         body: bytes = b"",
     ) -> Told:
         own = [(name, value) for name, value in self.scope["headers"] if name.lower() in _COPIED]
-        state = {**self.scope.get("state", {}), "used": self.used}
+        # Only what the door noted: the framework keeps there how far the visitor's own answer is.
+        state = {**{n: v for n, v in self.scope.get("state", {}).items() if n in _NOTED}, "used": self.used}
         scope: Scope = {
             **{name: self.scope[name] for name in ("type", "asgi", "http_version", "scheme", "server", "client")},
             "method": method,

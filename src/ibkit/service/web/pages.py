@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from litestar.handlers import HTTPRouteHandler
 
+from ibkit.service.web.desk_pages import desk_pages
+from ibkit.service.web.option_pages import option_pages
+from ibkit.service.web.order_pages import order_pages
+from ibkit.service.web.people_pages import people_pages
 from ibkit.service.web.settings_pages import settings_pages
 from ibkit.service.web.sign_in_pages import sign_in_pages
 from ibkit.service.web.site import Made, Site, Visit
@@ -13,8 +17,12 @@ __all__ = ["pages_of"]
 
 def pages_of(site: Site) -> list[HTTPRouteHandler]:
     sign_in_pages(site)
+    desk_pages(site)
+    order_pages(site)
+    option_pages(site)
     _state(site)
     settings_pages(site)
+    people_pages(site)
     return site.handlers
 
 
@@ -23,7 +31,3 @@ def _state(site: Site) -> None:
     async def state(visit: Visit) -> Made:
         """The pill and the banners, asked by the clock (UI-04): no call to IBKR, and nobody is kept signed in."""
         return site.made("parts/state.html", me=visit.me, **site.told_of_state(await visit.state()))
-
-    @site.get("/")
-    async def desk(visit: Visit) -> Made:
-        return await visit.page("desk.html")

@@ -88,6 +88,10 @@ class Visit:
         self.inside = Inside(site.api, request.scope, used=used)  # type: ignore[arg-type]  # Litestar's own kind of scope
         self.me: Visitor | None = None
 
+    @property
+    def path(self) -> str:
+        return str(self.request.scope["path"])
+
     def part(self, name: str) -> str:
         """Of the path."""
         return str(self.request.path_params[name])
@@ -162,7 +166,7 @@ class Visit:
             template,
             status,
             me=me,
-            path=self.request.scope["path"],
+            path=self.path,
             entries=entries_for(me.role),
             query=self.query,
             **self.site.told_of_state(state),
@@ -218,6 +222,7 @@ class Site:
         self._room = Environment(
             loader=PackageLoader("ibkit.service.web", "templates"),
             autoescape=True,
+            auto_reload=False,
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
@@ -253,7 +258,7 @@ class Site:
 
     def made(self, template: str, status: int = 200, **values: Any) -> Made:
         found = self._room.get_template(template).render(**values)
-        return Response(found.encode(), status_code=status, media_type="text/html; charset=utf-8", headers=HEADERS)
+        return Response(found.encode(), status_code=status, media_type="text/html", headers=HEADERS)
 
     def told_of_state(self, state: Mapping[str, Any]) -> dict[str, Any]:
         return {"state": state, "pill": pill_of(state), "banners": banners_of(state)}
@@ -275,17 +280,20 @@ class Site:
                 await visit.who()
             return await work(visit)
         except SignInNeededError:
-            back = request.scope["path"] if request.method == "GET" and not visit.by_script else "/"
+            back = visit.path if request.method == "GET" and not visit.by_script else "/"
             return self.go(f"/sign-in?next={quote(back)}", by_script=visit.by_script)
         except FailedError as error:
             return await self._failed(visit, error.told.status, error.told.problem)
-        except (IbkitError, Refusal) as error:
+        except Exception as error:
             trace_id = str(request.scope.get("state", {}).get("trace_id") or self._trace_id())
-            reply = problem_of(error, trace_id=trace_id, path=request.scope["path"])
+            if not isinstance(error, IbkitError | Refusal):
+                log.error("a fault of a page", exc_info=error, extra={"trace_id": trace_id, "path": visit.path})
+                error = IbkitError(code="E-INTERNAL")
+            reply = problem_of(error, trace_id=trace_id, path=visit.path)
             return await self._failed(visit, reply.status, Told(reply.status, msgspec.json.decode(reply.body)).problem)
 
     async def _failed(self, visit: Visit, status: int, problem: Mapping[str, Any]) -> Made:
-        if visit.by_script or visit.me is None:
+        if visit.by_script or visit.me is None or status >= 500:  # the frame may be what failed
             name = "parts/failure.html" if visit.by_script else "failed_alone.html"
             return self.made(name, status, problem=problem)
         return await visit.page("failed.html", status, problem=problem)

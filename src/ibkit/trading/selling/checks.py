@@ -18,7 +18,11 @@ def check_last_minute(request: SaleRequest, now: datetime) -> None:
     """No expiry in the past; a same-day sale after 15:55 New York time only with force (requirement OPT-04)."""
     local = now.astimezone(NEW_YORK)
     if request.expiry < local.date():
-        raise NotFound(f"Expiry {request.expiry:%Y%m%d} is in the past", code="E-EXPIRY")
+        raise NotFound(
+            f"Expiry {request.expiry:%Y%m%d} is in the past",
+            code="E-EXPIRY",
+            remedy="Choose a later expiry with --expiry.",
+        )
     if request.expiry == local.date() and local.time() >= _LAST_MINUTE and not request.force:
         raise NotFound(
             f"{local:%H:%M} in New York: too late to sell an option that expires today",

@@ -66,13 +66,17 @@ class Looker:
 
         since_s: a complete list that was read so lately will do; only where nothing is sent because of it.
         """
-        opened = await self.trades.trades(account_id=self.account_id, status=TradeStatus.OPEN)
-        known = [await self._from_journal(trade) for trade in opened]
+        known = await self.known()
         orders = await self._complete_list(since_s)
         positions = await self.broker.positions(self.account_id)
         rows = {row.order_id: row for row in orders.orders}
         watched = tuple([await self._as_shown(each, rows) for each in known])
         return Sight(at=self.clock.now(), watched=watched, positions=positions, orders=orders)
+
+    async def known(self) -> tuple[Watched, ...]:
+        """The open trades with their orders, as the journal has them: no call."""
+        opened = await self.trades.trades(account_id=self.account_id, status=TradeStatus.OPEN)
+        return tuple([await self._from_journal(trade) for trade in opened])
 
     async def _complete_list(self, since_s: float) -> OrdersRead:
         if since_s:

@@ -305,6 +305,10 @@ class Watchdog:
             observe=self.observe,
         )
 
+    async def known(self) -> tuple[Watched, ...]:
+        """What the journal knows of the open trades, for whoever only tells it."""
+        return await self._looker.known()
+
     async def look(self) -> Sight:
         """One look, for whoever needs it besides (time exits)."""
         return await self._looker.look()

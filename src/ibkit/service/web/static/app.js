@@ -58,8 +58,10 @@ function placeTemplates(within) {
   }
 }
 
+// `tick`: every five seconds while somebody looks. `look`: somebody looks again.
+setInterval(() => { if (!document.hidden) document.body.dispatchEvent(new CustomEvent("tick")); }, 5000);
 document.addEventListener("visibilitychange", () => {
-  if (!document.hidden) document.body.dispatchEvent(new CustomEvent("look"));
+  if (!document.hidden) for (const name of ["look", "tick"]) document.body.dispatchEvent(new CustomEvent(name));
 });
 
 const lost = document.getElementById("lost");
@@ -106,6 +108,14 @@ document.addEventListener("click", (event) => {
   const opener = event.target.closest("[data-opens]");
   if (opener) document.getElementById(opener.dataset.opens)?.showModal();
   if (event.target.closest("[data-closes]")) event.target.closest("dialog")?.close();
+  const setter = event.target.closest("[data-sets]");
+  if (setter) {
+    const field = document.getElementById(setter.dataset.sets);
+    field.value = setter.dataset.value;
+    field.dispatchEvent(new Event("change", { bubbles: true }));
+    setter.closest("[data-choices]")?.replaceChildren();
+    field.focus();
+  }
   const copier = event.target.closest("[data-copies]");
   if (copier) navigator.clipboard?.writeText(document.getElementById(copier.dataset.copies).textContent.trim());
 });

@@ -1,0 +1,59 @@
+"""Which login a user means: of a broker by name, with ENABLE_MULTI_USER their own connection of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ibkit.bootstrap.connections import Connection
+from ibkit.bootstrap.desks import Desk
+from ibkit.bootstrap.session_book import OF_SETTINGS
+from ibkit.errors import ConfigError, NotFound
+from ibkit.model import AccountId
+from ibkit.service.brokers import Brokers, Capability, Login, broker_of
+from ibkit.service.own_connections import IBKR, OwnConnections, key_of
+from ibkit.users.principal import Principal
+
+__all__ = ["Logins", "full_desk"]
+
+
+@dataclass(frozen=True, slots=True)
+class Logins:
+    """own: the connections of users, where each has their own."""
+
+    brokers: Brokers
+    own: OwnConnections
+
+    async def of(
+        self, who: Principal, broker: str, connection_id: str | None, *needs: Capability, address: str = "local"
+    ) -> Login:
+        """With ENABLE_MULTI_USER at IBKR the user's own of that name, or their default.
+
+        NotFound, ConfigError (E-BROKER, E-NOT-CONFIGURED).
+        """
+        if broker == IBKR and self.own.of_users:
+            return await self.own.login(who, connection_id, address=address)
+        login = await self.brokers.login(broker, *needs)
+        if connection_id not in (None, OF_SETTINGS):
+            raise NotFound(code="E-NOT-FOUND", details={"thing": "connection"})
+        return login
+
+    async def visible(self, who: Principal) -> tuple[tuple[str, Login], ...]:
+        """The logins that their orders may be of, by name: never another user's."""
+        if self.own.of_users:
+            await self.own.open_of(who)
+        return tuple(
+            (name, login)
+            for name, login in self.brokers.opened.items()
+            if broker_of(name) == name or name.startswith(key_of(who.user_id, ""))
+        )
+
+
+async def full_desk(login: Login, account_id: AccountId | None) -> Desk:
+    """The desk of that account with all that a command has. ConfigError (E-BROKER) for a broker without one."""
+    if not isinstance(login, Connection):
+        raise ConfigError(
+            "Broker cannot do this: options",
+            code="E-BROKER",
+            remedy="Choose another broker; GET /api/brokers lists what each can do.",
+        )
+    return await login.desk(account_id)

@@ -1,0 +1,251 @@
+"""Orders: the ticket with its preview, the blotter, one order from intent to reconciliation, questions, kill switch.
+
+A ticket carries the key that names its order, made with the page: a double click, the back button or a second try sends
+the same key, which never makes a second order.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+from urllib.parse import quote
+
+from ibkit.service.web.inside import Told
+from ibkit.service.web.payoff import PayoffLeg, draw, payoff
+from ibkit.service.web.reading import Form
+from ibkit.service.web.site import Made, Site, Visit
+
+__all__ = ["MAY_HAVE_BEEN_SENT", "order_pages"]
+
+_PAGE = 50
+_STATUSES = (
+    "pending",
+    "submitted",
+    "partially_filled",
+    "filled",
+    "cancelled",
+    "expired",
+    "rejected",
+    "failed",
+    "unknown",
+)
+MAY_HAVE_BEEN_SENT = (408, 409, 429, 502, 503, 504)
+"""Answers after which the same key is asked again, so that nothing is sent twice."""
+
+
+def order_pages(site: Site) -> None:
+    _blotter(site)
+    _ticket(site)
+    _one_order(site)
+    _stops(site)
+
+
+async def _listed(visit: Visit) -> dict[str, Any]:
+    asked = {name: visit.query.get(name, "") for name in ("status", "symbol", "cursor")}
+    orders = await visit.get("/broker-order", {**asked, "limit": _PAGE})
+    return {"orders": orders, "next": orders.body.get("next") if orders.ok else None, "asked": asked}
+
+
+async def _page(
+    visit: Visit, status: int = 200, *, typed: dict[str, str] | None = None, told: Told | None = None, key: str = ""
+) -> Made:
+    given = typed if typed is not None else _from_query(visit)
+    return await visit.page(
+        "orders.html",
+        status,
+        typed=given,
+        errors={} if told is None else told.field_errors,
+        problem={} if told is None else told.problem,
+        key=key or visit.site.key(),
+        questions=await visit.get("/api/questions"),
+        halts=await visit.get("/api/kill"),
+        statuses=_STATUSES,
+        **await _listed(visit),
+    )
+
+
+def _from_query(visit: Visit) -> dict[str, str]:
+    """A link from elsewhere may fill in the ticket; nothing is sent by it."""
+    names = ("symbol", "action", "qty", "order_type", "limit_price", "stop_price", "expiry", "strike", "right")
+    return {name: visit.query[name] for name in names if name in visit.query and name != "symbol"} | (
+        {"symbol": visit.query["ticket"]} if "ticket" in visit.query else {}
+    )
+
+
+def _blotter(site: Site) -> None:
+    @site.get("/orders")
+    async def orders(visit: Visit) -> Made:
+        return await _page(visit)
+
+    @site.get("/_orders", used=False)
+    async def renewed(visit: Visit) -> Made:
+        return visit.fragment("parts/blotter.html", statuses=_STATUSES, **await _listed(visit))
+
+    @site.get("/_contracts")
+    async def contracts(visit: Visit) -> Made:
+        text = visit.query.get("symbol", "").strip()
+        found = await visit.get("/api/contracts", {"q": text}) if text else None
+        return visit.fragment("parts/contracts.html", found=found, text=text)
+
+
+def wish_of(form: Form) -> dict[str, Any]:
+    """The body of POST /broker-order; what cannot be a number stays text, and the interface names the field."""
+    kind = form.text("order_type", "market")
+    wish: dict[str, Any] = {
+        "broker": form.text("broker") or "ibkr",
+        "action": form.text("action"),
+        "symbol": form.text("symbol").upper(),
+        "qty": form.number("qty"),
+        "order_type": kind,
+        "time_in_force": form.text("time_in_force", "day"),
+        "outside_rth": form.ticked("outside_rth"),
+        "allow_duplicate": form.ticked("allow_duplicate"),
+        "confirm": form.all("confirm"),
+    }
+    if kind in ("limit", "stop_limit"):
+        wish["limit_price"] = form.number("limit_price")
+    if kind in ("stop", "stop_limit"):
+        wish["stop_price"] = form.number("stop_price")
+    if form.text("instrument") == "option":
+        wish |= {
+            "expiry": form.text("expiry").replace("-", ""),
+            "strike": form.number("strike"),
+            "right": form.text("right"),
+        }
+    for name in ("take_profit", "stop_loss"):
+        if form.text(name):
+            wish[name] = form.number(name)
+    return {name: value for name, value in wish.items() if value not in (None, [], False) or name in ("qty",)}
+
+
+def _ticket(site: Site) -> None:
+    @site.post("/orders/preview")
+    async def preview(visit: Visit) -> Made:
+        form = await visit.form()
+        wish = wish_of(form)
+        wish["broker"] = str((await visit.state()).get("provider") or "ibkr")
+        told = await visit.send("POST", "/broker-order/preview", wish)
+        return visit.fragment(
+            "parts/preview.html",
+            told=told,
+            drawing=_drawing(wish) if told.ok else None,
+            loss=_most_lost(wish, told),
+        )
+
+    @site.post("/orders")
+    async def place(visit: Visit) -> Made:
+        form, key = await visit.form(), (await visit.form()).text("key")
+        wish = wish_of(form)
+        wish["broker"] = str((await visit.state()).get("provider") or "ibkr")
+        told = await visit.send("POST", "/broker-order", wish, key=key)
+        if told.ok:
+            return visit.go(f"/orders/{quote(told.data['id'])}")
+        # Nothing of it was stored, or it is not known: in doubt the key stays, so that trying again is the same order.
+        keep = key if told.status in MAY_HAVE_BEEN_SENT else ""
+        return await _page(visit, told.status, typed=form.kept(), told=told, key=keep)
+
+
+def _legs(wish: dict[str, Any]) -> list[PayoffLeg]:
+    price, strike, qty = (wish.get(name) for name in ("limit_price", "strike", "qty"))
+    told = isinstance(price, Decimal) and isinstance(strike, Decimal) and isinstance(qty, Decimal)
+    if wish.get("right") not in ("P", "C") or not told:
+        return []
+    sign = 1 if wish["action"] == "buy" else -1
+    return [PayoffLeg(wish["right"], Decimal(str(strike)), sign * Decimal(str(qty)), Decimal(str(price)))]
+
+
+def _drawing(wish: dict[str, Any]) -> Any:
+    return draw(payoff(_legs(wish)))
+
+
+def _most_lost(wish: dict[str, Any], told: Told) -> Decimal | str | None:
+    """Of the order by itself: a price where it is bounded, `unlimited` where it is not, None where it is not known."""
+    if not told.ok:
+        return None
+    bought, amount = wish["action"] == "buy", told.data.get("amount")
+    if wish.get("right") == "P" and not bought and _legs(wish):
+        (leg,) = _legs(wish)
+        return -leg.at(Decimal(0))
+    if bought:
+        stop, price = wish.get("stop_loss"), wish.get("limit_price")
+        if isinstance(stop, Decimal) and isinstance(price, Decimal):
+            return (price - stop) * Decimal(wish["qty"])
+        return Decimal(amount) if amount is not None else None
+    return "unlimited" if wish.get("right") == "C" or "right" not in wish else None
+
+
+def _one_order(site: Site) -> None:
+    async def shown(visit: Visit, status: int = 200, told: Told | None = None, typed: Any = None) -> Made:
+        path = f"/broker-order/{quote(visit.part('order_id'), safe='')}"
+        order = await visit.need(path)
+        return await visit.page(
+            "order.html",
+            status,
+            order=order,
+            timeline=await visit.get(f"{path}/timeline"),
+            problem={} if told is None else told.problem,
+            errors={} if told is None else told.field_errors,
+            typed=typed or {},
+            key=visit.site.key(),
+        )
+
+    @site.get("/orders/{order_id:str}")
+    async def order(visit: Visit) -> Made:
+        return await shown(visit)
+
+    @site.get("/_order/{order_id:str}", used=False)
+    async def renewed(visit: Visit) -> Made:
+        path = f"/broker-order/{quote(visit.part('order_id'), safe='')}"
+        return visit.fragment(
+            "parts/order.html", order=await visit.need(path), timeline=await visit.get(f"{path}/timeline")
+        )
+
+    @site.post("/orders/{order_id:str}/cancel")
+    async def cancel(visit: Visit) -> Made:
+        told = await visit.send("DELETE", f"/broker-order/{quote(visit.part('order_id'), safe='')}")
+        return (
+            visit.go(f"/orders/{quote(visit.part('order_id'))}") if told.ok else await shown(visit, told.status, told)
+        )
+
+    @site.post("/orders/{order_id:str}/change")
+    async def change(visit: Visit) -> Made:
+        form = await visit.form()
+        given = {
+            "qty": form.number("qty"),
+            "limit_price": form.number("limit_price"),
+            "stop_price": form.number("stop_price"),
+        }
+        body = {name: value for name, value in given.items() if value is not None}
+        path = f"/broker-order/{quote(visit.part('order_id'), safe='')}"
+        told = await visit.send("PATCH", path, body, key=form.text("key"))
+        if told.ok:
+            return visit.go(f"/orders/{quote(visit.part('order_id'))}")
+        return await shown(visit, told.status, told, form.kept())
+
+
+def _stops(site: Site) -> None:
+    @site.post("/orders/questions/{question_id:str}")
+    async def answer(visit: Visit) -> Made:
+        form = await visit.form()
+        path = f"/api/questions/{quote(visit.part('question_id'), safe='')}/answer"
+        told = await visit.send("POST", path, {"answer": form.text("answer") == "yes"})
+        return visit.go("/orders") if told.ok else await _page(visit, told.status, told=told)
+
+    @site.post("/orders/kill")
+    async def kill(visit: Visit) -> Made:
+        form = await visit.form()
+        body: dict[str, Any] = {"note": form.text("note"), "mode": form.text("mode", "block-new")}
+        for name, field in (("account_id", "kill_account"), ("symbol", "kill_symbol")):
+            if form.text(field):
+                body[name] = form.text(field)
+        told = await visit.send("POST", "/api/kill", body)
+        return visit.go("/orders") if told.ok else await _page(visit, told.status, told=told)
+
+    @site.post("/orders/release")
+    async def release(visit: Visit) -> Made:
+        form = await visit.form()
+        body = {"note": form.text("note")} | {
+            name: form.text(name) for name in ("account_id", "symbol") if form.text(name)
+        }
+        told = await visit.send("POST", "/api/kill/release", body)
+        return visit.go("/orders") if told.ok else await _page(visit, told.status, told=told)
