@@ -123,6 +123,7 @@ async def _looked_at(visit: Visit, name: str) -> dict[str, Any]:
         "session": session.data if session is not None and session.ok else {},
         "simulated": visit.site.simulated,
         "connection": name,
+        "acts": _MEANT.get(status["state"], ()) if status["configured"] and _may_connect(visit) else (),
     }
 
 
@@ -148,7 +149,6 @@ async def _shown(
         test=test,
         problem=problem or {},
         warning=warning,
-        acts=_MEANT.get(status["state"], ()) if status["configured"] and _may_connect(visit) else (),
         done=done if done in _ACTS else "",
         connections=connections,
         history=_history(history.data) if history.ok else {},
