@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from litestar.handlers import HTTPRouteHandler
 
+from ibkit.service.web.credential_pages import credential_pages
 from ibkit.service.web.desk_pages import desk_pages
 from ibkit.service.web.option_pages import option_pages
 from ibkit.service.web.order_pages import order_pages
 from ibkit.service.web.people_pages import people_pages
+from ibkit.service.web.risk_pages import risk_pages
 from ibkit.service.web.settings_pages import settings_pages
 from ibkit.service.web.sign_in_pages import sign_in_pages
 from ibkit.service.web.site import Made, Site, Visit
@@ -22,6 +24,8 @@ def pages_of(site: Site) -> list[HTTPRouteHandler]:
     option_pages(site)
     _state(site)
     settings_pages(site)
+    credential_pages(site)
+    risk_pages(site)
     people_pages(site)
     return site.handlers
 

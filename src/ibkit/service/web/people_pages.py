@@ -1,4 +1,4 @@
-"""Users, keys of programs, and one's own sign-in. What is told once (a link, a key, codes) is shown once. UI-12, VLT-10."""
+"""Users, keys of programs, and one's own sign-in. What is told once (a link, a key, codes) is shown once. VLT-10."""
 
 from __future__ import annotations
 
