@@ -57,6 +57,7 @@ from ibkit.service.sale_routes import sale_routes
 from ibkit.service.sales import Sales
 from ibkit.service.sign_in_routes import sign_in_routes
 from ibkit.service.traders import Traders
+from ibkit.service.upkeep_routes import upkeep_routes
 from ibkit.service.user_routes import user_routes
 from ibkit.service.waiting_questions import WaitingQuestions
 from ibkit.service.web.pages import pages_of
@@ -153,6 +154,7 @@ def make_app(service: Service) -> App:
             *question_routes(service),
             *risk_routes(service),
             *metric_routes(service),
+            *upkeep_routes(service),
             *market_routes(service),
             *portfolio_routes(service),
             *analytics_routes(service),

@@ -39,6 +39,7 @@ from ibkit.service.problems import PROBLEM_JSON, Problem
 from ibkit.service.question_documents import AnswerForm, QuestionAnswered, QuestionList
 from ibkit.service.sale_answer import SaleAnswer
 from ibkit.service.sale_operations import SALES
+from ibkit.service.upkeep_routes import UPKEEP
 
 __all__ = ["OPERATIONS", "BrokerInfo", "BrokerList", "Operation", "document"]
 
@@ -380,6 +381,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *PORTFOLIOS,
     *LEDGERS,
     *METRICS,
+    *UPKEEP,
     *MARKET,
     *SALES,
 )

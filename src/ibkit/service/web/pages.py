@@ -13,6 +13,7 @@ from ibkit.service.web.risk_pages import risk_pages
 from ibkit.service.web.settings_pages import settings_pages
 from ibkit.service.web.sign_in_pages import sign_in_pages
 from ibkit.service.web.site import Made, Site, Visit
+from ibkit.service.web.upkeep_pages import upkeep_pages
 
 __all__ = ["pages_of"]
 
@@ -27,6 +28,7 @@ def pages_of(site: Site) -> list[HTTPRouteHandler]:
     credential_pages(site)
     risk_pages(site)
     people_pages(site)
+    upkeep_pages(site)
     return site.handlers
 
 
