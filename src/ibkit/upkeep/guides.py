@@ -1,4 +1,4 @@
-"""Guides as check-lists: what to do at IBKR and here; a point is seen by itself where it can be, else a person ticks it.
+"""Guides as check-lists: what to do at IBKR and here; a point is seen by itself where it can be, else ticked by hand.
 
     ok       it was looked at and is done, or a person has said so
     fail     it was looked at and is not done

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from litestar.handlers import HTTPRouteHandler
 
+from ibkit.service.web.alert_pages import alert_pages
 from ibkit.service.web.credential_pages import credential_pages
 from ibkit.service.web.desk_pages import desk_pages
+from ibkit.service.web.monitoring_pages import monitoring_pages
 from ibkit.service.web.option_pages import option_pages
 from ibkit.service.web.order_pages import order_pages
 from ibkit.service.web.people_pages import people_pages
@@ -28,6 +30,8 @@ def pages_of(site: Site) -> list[HTTPRouteHandler]:
     credential_pages(site)
     risk_pages(site)
     people_pages(site)
+    alert_pages(site)
+    monitoring_pages(site)
     upkeep_pages(site)
     return site.handlers
 

@@ -47,6 +47,9 @@ def _limits(site: Site) -> None:
 
 async def _shown(visit: Visit, *, failed: Told | None = None, kept: dict[str, str] | None = None) -> Made:
     whose = {name: visit.query.get(name, "").strip() for name in _WHOSE}
+    if not any(visit.query.get(name) is not None for name in _WHOSE):
+        status = await visit.get("/api/ibkr/status")
+        whose["account_id"] = str(status.data.get("accountId") or "") if status.ok else ""
     told = await visit.need("/api/limits", whose)
     changing, done = visit.query.get("change", ""), visit.query.get("done", "")
     present = next((each for each in told["limits"] if each["name"] == changing), None)
