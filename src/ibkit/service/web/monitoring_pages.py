@@ -40,7 +40,7 @@ async def _figures(visit: Visit) -> dict[str, Any]:
     history = await visit.get("/api/ibkr/session/history", {"days": 1})
     alerts = await visit.get("/api/alerts", {"closed": "false"})
     users = await visit.need("/api/users")
-    health = await visit.get("/health")
+    health, session = await visit.get("/health"), await visit.get("/api/ibkr/session")
     return {
         "metrics": metrics,
         "totals": totals(metrics["data"]),
@@ -54,7 +54,7 @@ async def _figures(visit: Visit) -> dict[str, Any]:
         "names": {each["user_id"]: each["name"] for each in users},
         "layers": health.body["layers"] if isinstance(health.body, dict) and "layers" in health.body else {},
         "support": await visit.need("/api/support"),
-        "gateway_version": None,
+        "gateway_version": session.data.get("server_version") if session.ok else None,
     }
 
 
