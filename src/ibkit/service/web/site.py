@@ -29,7 +29,7 @@ from ibkit.service.problems import problem_of
 from ibkit.service.refusals import Refusal
 from ibkit.service.requests import AnyRequest, headers_of
 from ibkit.service.web import assets
-from ibkit.service.web.banners import banners_of, pill_of
+from ibkit.service.web.banners import banners_of, pill_of, tone_of
 from ibkit.service.web.catalogue import text
 from ibkit.service.web.formats import FILTERS
 from ibkit.service.web.inside import Inside, Told
@@ -235,7 +235,9 @@ class Site:
             lstrip_blocks=True,
         )
         self._room.filters.update(FILTERS)
-        self._room.globals.update(t=text, asset=assets.address, new_key=key, poll_s=poll_s, now=clock.now)
+        self._room.globals.update(
+            t=text, asset=assets.address, new_key=key, poll_s=poll_s, now=clock.now, tone_of=tone_of
+        )
 
     def get(self, path: str, *, signed_in: bool = True, used: bool = True) -> Callable[[Page], Page]:
         """used: False for what a script asks by the clock, which keeps no sign-in alive."""
