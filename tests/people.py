@@ -10,7 +10,7 @@ from ibkit.errors import AuthError
 from ibkit.model import AccountId, Secret
 from ibkit.users.principal import Principal, Role, Scope
 
-__all__ = ["People", "person"]
+__all__ = ["People", "account", "person"]
 
 PAPER = frozenset({Scope.READ, Scope.ORDERS_PAPER})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ from ibkit.clock import ManualClock
 from ibkit.model import Secret
 from ibkit.service.people_desk import open_people
 from ibkit.settings import Settings
+from ibkit.sim.serving.inprocess import Simulator
 from ibkit.users import Role, Scope, User
 from ibkit.users.totp import STEP_S, code_at
 from service_desks import Answered, Served, fast_mock, served, settings_of
@@ -90,7 +92,8 @@ class ServedPeople:
             async with open_users(self.settings, clock=self.clock, cost=CHEAP) as desk:
                 return await work(desk)
 
-        return anyio.run(run)
+        with ThreadPoolExecutor(1) as beside:  # the test's own thread may have a loop: Playwright's
+            return beside.submit(anyio.run, run).result()
 
     def person(self, role: Role = Role.TRADER, *, scopes: list[str] | None = None) -> Person:
         """A new user of that role, signed in from a network of their own."""
@@ -131,16 +134,21 @@ def secret_of(address: str) -> Secret[bytes]:
 
 @contextmanager
 def served_people(
-    folder: Path, *, mock: bool = False, start: datetime | None = None, **flags: str
+    folder: Path,
+    *,
+    mock: bool = False,
+    world: Simulator | None = None,
+    start: datetime | None = None,
+    **flags: str,
 ) -> Iterator[ServedPeople]:
     """mock: with the simulated broker, so that there are orders; else with no login at all, which starts at once.
 
-    start: of the users' clock, now if not given.
+    world: a gateway that the service signs in at, as IBKR's. start: of the users' clock, now if not given.
     """
     settings = settings_of(
         folder,
         BROKER_PROVIDER="mock" if mock else "ibkr",
-        IBKR_AUTH_METHOD="oauth2",
+        IBKR_AUTH_METHOD="oauth2" if world is None else "gateway",
         JWT_SECRET=KEY.reveal(),
         ENCRYPTION_KEY="5b" * 16 + "c1" * 16,
         TRUSTED_PROXY="127.0.0.1",
@@ -158,7 +166,13 @@ def served_people(
         patch.setattr("ibkit.service.people_desk.open_users", partial(open_users, cost=CHEAP))
         worlds = stack.enter_context(fast_mock()) if mock else []
         service = stack.enter_context(
-            served(settings, own_users=True, wait=mock, welcome=lambda link, until: links.append(link.reveal()))
+            served(
+                settings,
+                own_users=True,
+                world=world,
+                wait=mock or world is not None,
+                welcome=lambda link, until: links.append(link.reveal()),
+            )
         )
-        service.world = worlds[0] if worlds else None
+        service.world = worlds[0] if worlds else world
         yield ServedPeople(service, settings, clock, links)

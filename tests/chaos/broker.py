@@ -89,7 +89,7 @@ class Broker:
         self._sessions: dict[int, str] = {}
         self._questions: dict[str, str] = {}
         self._opened_by_us: set[str] = set()
-        self._heard: dict[str, Outcome] = {}
+        self._heard: dict[tuple[int, str], Outcome] = {}
         self._endless: dict[str, Outcome] = {}
         self._first_of: dict[str, str] = {}
         self._cancelling: dict[int, tuple[Request, str]] = {}
@@ -158,15 +158,17 @@ class Broker:
         key, name = self._key_of(kind, path, request), _named(kind, path, request.body)[0]
         self.deliveries.append(Delivery(0, self.clock.monotonic(), kind, key, False, name))
 
-    def stale(self, outcome: Outcome, kind: str) -> Outcome:
+    def stale(self, outcome: Outcome, kind: str, *, line: int) -> Outcome:
         """What an earlier call of this kind was answered, in this one's place (F14); this answer is kept for later.
+
+        line: whose connections; two processes at once hear nothing of each other.
 
         Acknowledgements and questions alone. A refusal names no order, so that an earlier one cannot be told from ours:
         that no connection is used again after a time-out is all that stands before it (tests/client/transports).
         """
-        earlier = self._heard.get(kind, outcome)
+        earlier = self._heard.get((line, kind), outcome)
         if outcome.status == 200 and not any(word in outcome.body for word in _REFUSALS):
-            self._heard[kind] = outcome
+            self._heard[line, kind] = outcome
         return earlier
 
     def connect_anew(self) -> None:

@@ -104,7 +104,7 @@ class Line:
         if struck is None:
             outcome = broker.deliver(request, kind)
             if kind in CHANGING and outcome.status == 200:
-                broker.stale(outcome, kind)
+                broker.stale(outcome, kind, line=id(self))
             return broker.filtered(kind, outcome)
         fault, dice = struck
         if kind == "reply" and b"false" in request.body and fault.name in _LOST:
@@ -126,7 +126,7 @@ class Line:
             return await self._late(request, kind, outcome, timeout_s)
         await self._wait(outcome.delay_s, timeout_s)
         if fault.lie in ("stale", "endless"):
-            return broker.stale(outcome, kind) if fault.lie == "stale" else broker.never_ends(outcome)
+            return broker.stale(outcome, kind, line=id(self)) if fault.lie == "stale" else broker.never_ends(outcome)
         outcome = broker.filtered(kind, outcome)
         return lying(outcome, fault.lie, kind) if fault.lie else outcome
 

@@ -131,3 +131,26 @@ def test_an_account_of_others_is_not_there(holding: Served, path: str) -> None:
     assert refused(holding, f"{path}?broker=nobody").code == "E-BROKER"
     assert refused(holding, f"{path}?account=U0000000").fields == ["account"]
     assert refused(holding, path, token=None).status == 401
+
+
+@pytest.mark.requirement("TRD-20")
+def test_a_sold_option_is_unprotected_until_a_stop_works_for_all_of_it(holding: Served) -> None:
+    """Sold by hand, so that no record of ours knows it: the orders at IBKR tell."""
+    assert holding.world is not None
+    option = {"symbol": "SPY", "expiry": "20260104", "strike": 600, "right": "P", "qty": 2}
+    expiry = holding.order(action="sell", **option).json["error"]["details"]["expiries"][-1]  # the mock lives now
+    option["expiry"] = expiry
+    sold = holding.order(action="sell", order_type="market", **option)
+    assert sold.status in (201, 202), sold.raw
+    until(lambda: (position(holding, "SPY") or {"quantity": 0})["quantity"] == -2)
+    told = position(holding, "SPY")
+    assert (told["contract"]["kind"], told["contract"]["right"], told["contract"]["strike"]) == ("OPT", "P", 600)
+    assert (told["contract"]["expiry"].replace("-", ""), told["contract"]["multiplier"]) == (expiry, 100)
+    assert told["protection"]["state"] == "unprotected"
+
+    stop = holding.order(action="buy", order_type="stop", stop_price=25, time_in_force="gtc", **option)
+    assert stop.status in (201, 202), stop.raw
+    until(lambda: position(holding, "SPY")["protection"]["state"] == "protected")
+    protection = position(holding, "SPY")["protection"]
+    assert protection == {"state": "protected", "stop_price": 25, "order_id": stop.data["broker_order_id"]}
+    assert holding.ask("DELETE", f"/broker-order/{stop.data['id']}").status in (200, 202)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -47,6 +48,14 @@ def test_every_object_is_closed_and_every_operation_has_its_errors() -> None:
             if operation["security"]:
                 problem = operation["responses"]["401"]["content"]["application/problem+json"]
                 assert problem["schema"]["$ref"].endswith("/Problem")
+
+
+def test_every_schema_has_a_name_of_its_own() -> None:
+    """Two structs of one name are told by the names of their modules, and what refers to them leads nowhere."""
+    told = document()
+    names = set(told["components"]["schemas"])
+    assert [name for name in names if "." in name] == []
+    assert set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(told, default=str))) <= names
 
 
 def test_the_examples_are_orders_that_are_taken() -> None:

@@ -18,7 +18,7 @@ from ibkit.errors import IbkitError
 from ibkit.model import AccountId
 from ibkit.service.sale_wish import SaleWish
 from ibkit.service.sales import unlock
-from people import People, person
+from people import People, account, person
 from service_desks import Answered, Served, fast_world, new_key, served, settings_of, unhurried, until
 
 PUT = {"side": "put", "symbol": "SPY", "expiry": "2026-11-20", "quantity": 1, "put_strike": 627}
@@ -195,6 +195,26 @@ def test_a_sale_is_its_users_own(service: Served) -> None:
     for path in (f"/api/option-sale/{key}", "/api/option-sale/x", f"/api/option-sale/{new_key()}"):
         answer = service.ask("GET", path, token="bob")
         assert (answer.status, answer.code) == (404, "E-NOT-FOUND"), answer.raw
+    service.people.holders["carl"] = person("carl", accounts=account("DU0000000"))
+    elsewhere = service.ask("POST", "/api/option-sale", PUT, key=key, token="carl")
+    assert (elsewhere.status, elsewhere.code) == (404, "E-NOT-FOUND"), elsewhere.raw
+
+
+@pytest.mark.requirement("OPT-02", "OPT-06")
+def test_one_side_sold_and_the_other_refused_is_partly_and_its_key_goes_on_with_the_other_alone(
+    service: Served,
+) -> None:
+    key, sent = new_key(), len(orders_of(service))
+    wish = {**BOTH, "put_strike": 622, "call_strike": 700}
+    first = sell(service, wish, key).data
+    assert first["outcome"] == "partly"
+    assert [leg["outcome"] for leg in first["legs"]] == ["sold_and_protected", "refused"]
+    assert first["legs"][1]["code"] == "E-STRIKE-GUARD"
+    again = sell(service, {**wish, "force": True}, key).data
+    assert [leg["outcome"] for leg in again["legs"]][:1] == ["sold_and_protected"]
+    assert again["legs"][0]["order_id"] == first["legs"][0]["order_id"]
+    entries = [each for each in orders_of(service)[sent:] if each.startswith("SELL")]
+    assert len(entries) == 1 + (again["legs"][1]["order_id"] is not None)
 
 
 @pytest.mark.requirement("GWY-03", "GWY-06")

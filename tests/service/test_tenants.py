@@ -64,6 +64,9 @@ ROUTES: dict[str, Rule] = {
     "GET /quotes/events": Rule(SIGNED),
     "GET /api/questions": Rule(SIGNED),
     "POST /api/questions/{question_id}/answer": Rule(SIGNED, "question"),  # looked for among one's own first
+    "POST /api/option-sale": Rule(TRADERS),
+    "POST /api/option-sale/preview": Rule(TRADERS),
+    "GET /api/option-sale/{key}": Rule(SIGNED, "sale"),
     "GET /api/contracts": Rule(SIGNED),
     "GET /api/options/chain": Rule(SIGNED),
     "GET /api/brokers": Rule(SIGNED),
@@ -74,6 +77,8 @@ ROUTES: dict[str, Rule] = {
     "GET /api/support/bundle": Rule(LOOKING),
     "GET /api/account": Rule(SIGNED),
     "GET /api/positions": Rule(SIGNED),
+    "GET /api/trades": Rule(SIGNED),
+    "GET /api/trades/performance": Rule(SIGNED),
     "GET /api/alerts": Rule(SIGNED),
     "POST /api/alerts/{alert_id}/acknowledge": Rule(TRADERS, "alert"),
     "GET /api/alerts/channels": Rule(SIGNED),
@@ -174,6 +179,7 @@ UNDESCRIBED = {"GET /openapi.json", "GET /metrics"}
 
 Pages are not described either: they ask this interface as their visitor, which tests/service/web tries for each.
 """
+SALE = {"broker": "mock", "side": "put", "symbol": "SPY", "quantity": 1, "put_strike": 600}
 
 THINGS = {
     "order": "ib-" + "a2c4e6" * 5 + "a2",
@@ -183,6 +189,7 @@ THINGS = {
     "portfolio": "0" * 32,
     "alert": "0a4c2f0e-6f0b-4f6e-9d67-0a8f3c1f5b11",
     "question": "07a13a5a-4a48-44a5-bb25-5ab37b79186c",
+    "sale": "00000000-0000-0000-0000-000000000000",
     "change": "999999",  # of a limit: the installation's, and nobody's in particular
 }
 """kind → an id of its form that is nobody's."""
@@ -278,6 +285,8 @@ def request_of(name: str, *, thing_id: str = "") -> tuple[str, str, Any]:
         path = first + thing_id + rest.partition("}")[2].replace("{name}", "Savings").replace("{digest}", "0" * 64)
     if name in ("POST /broker-order", "POST /broker-order/preview"):
         return method, path, {**ORDER, "dry_run": name == "POST /broker-order"}
+    if name in ("POST /api/option-sale", "POST /api/option-sale/preview"):  # of a day that is over: nothing is sold
+        return method, path, {**SALE, "expiry": "2020-01-17"}
     if name == "POST /api/keys":
         return method, path, {"label": "x", "scopes": ["read"]}
     if name == "POST /api/kill":  # of an account that is nobody's: others trade beside this
@@ -293,7 +302,7 @@ def request_of(name: str, *, thing_id: str = "") -> tuple[str, str, Any]:
 
 def ask(caller: Caller, name: str, *, thing_id: str = "") -> Answered:
     method, path, body = request_of(name, thing_id=thing_id)
-    return caller.ask(method, path, body, key=new_key() if "broker-order" in path else None)
+    return caller.ask(method, path, body, key=new_key() if "broker-order" in path or "option-sale" in path else None)
 
 
 @pytest.mark.parametrize("name", ROUTES)
@@ -336,11 +345,12 @@ class Property:
     order_key: str
     key_id: str
     portfolio_id: str
+    sale_key: str
 
     @property
     def ids(self) -> dict[str, str]:
         user_id = self.holder.user.user_id
-        kept = {"order": self.order_id, "key": self.key_id, "portfolio": self.portfolio_id}
+        kept = {"order": self.order_id, "key": self.key_id, "portfolio": self.portfolio_id, "sale": self.sale_key}
         return kept | {"user": user_id, "connection": CONNECTION}
 
     def as_it_is(self) -> list[Any]:
@@ -351,7 +361,8 @@ class Property:
         assert [each["connection_id"] for each in connections] == [CONNECTION]
         me = self.look("/api/me")["data"]
         portfolio = self.look(f"/portfolio/{self.portfolio_id}")
-        return [order, [{**each, "used_at": None} for each in keys], me, credentials, connections, portfolio]
+        sale = self.look(f"/api/option-sale/{self.sale_key}")
+        return [order, [{**each, "used_at": None} for each in keys], me, credentials, connections, portfolio, sale]
 
     def look(self, path: str) -> Any:
         """Again where they have read too often within the second."""
@@ -372,6 +383,15 @@ def give_credentials(holder: Person) -> None:
     assert holder.ask("POST", f"/api/settings/ibkr/{CONNECTION}", body).status == 200
 
 
+def sale_of(holder: Person) -> str:
+    """The key of a sale that was refused for its day: it is theirs to look at all the same."""
+    key = new_key()
+    refused = holder.ask("POST", "/api/option-sale", {**SALE, "expiry": "2020-01-17"}, key=key)
+    assert refused.code == "E-EXPIRY", refused.raw
+    assert holder.ask("GET", f"/api/option-sale/{key}").data["outcome"] == "failed"
+    return key
+
+
 @pytest.fixture(scope="module")
 def theirs(people: ServedPeople) -> Property:
     holder, key = people.person(), new_key()
@@ -385,7 +405,9 @@ def theirs(people: ServedPeople) -> Property:
     book = {"name": "Theirs", "accounts": [{"name": "Savings", "holdings": [{"symbol": "AAPL", "units": 1}]}]}
     portfolio = holder.ask("POST", "/portfolio", book)
     assert portfolio.status == 201, portfolio.raw
-    return Property(holder, placed.data["id"], key, made.data["record"]["key_id"], portfolio.json["id"])
+    return Property(
+        holder, placed.data["id"], key, made.data["record"]["key_id"], portfolio.json["id"], sale_of(holder)
+    )
 
 
 def plain(answer: Answered, thing_id: str) -> tuple[int, str]:

@@ -147,6 +147,9 @@ def test_nobody_reaches_the_connections_of_another(tmp_path: Path) -> None:
             ("GET", "/api/ibkr/status"),
             ("GET", "/api/ibkr/session"),
             ("GET", "/api/ibkr/session/history"),
+            ("GET", "/api/account"),
+            ("GET", "/api/positions"),
+            ("GET", "/api/trades"),
             ("POST", "/api/ibkr/test"),
             ("POST", "/api/ibkr/connect"),
             ("POST", "/api/ibkr/logout"),
@@ -158,6 +161,10 @@ def test_nobody_reaches_the_connections_of_another(tmp_path: Path) -> None:
         assert service.ask("POST", "/api/ibkr/connections/two/default", token="bob").status == 404
         assert service.ask("DELETE", f"/broker-order/{of_bob.data['id']}").status == 404
         assert service.ask("GET", f"/broker-order/{of_bob.data['id']}").status == 404
+        for path in ("/api/account", "/api/positions"):
+            assert service.ask("GET", path, token="bob").status == 200
+            assert service.ask("GET", f"{path}?account_id={ACCOUNTS[5002]}", token="bob").status == 404, path
+            assert service.ask("GET", path, token="eve").code == "E-NOT-CONFIGURED", path
         # Who has none gets none: neither another's nor that of the settings.
         assert service.ask("GET", "/api/ibkr/status", token="eve").json["configured"] is False
         refused = order(service, "eve")

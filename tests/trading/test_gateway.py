@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from decimal import Decimal
 
 import anyio
@@ -51,6 +52,17 @@ async def test_the_same_key_and_terms_give_the_same_order(room):
     assert again.cached
     assert again.order_id == first.order_id
     assert len(room.broker.accepted) == 1
+
+
+@pytest.mark.requirement("TRD-18")
+async def test_what_is_made_for_a_user_is_theirs_and_the_gateway_stays_nobodys(room):
+    theirs = room.gateway.acting_for("ada", api_key="machine-1")
+
+    hers = (await theirs.submit(BUY, key=KEY)).intent.planned
+    nobodys = (await room.gateway.submit(BUY, key=OTHER, allow_duplicate=True)).intent.planned
+
+    assert (hers.user, hers.api_key) == ("ada", "machine-1")
+    assert (nobodys.user, nobodys.api_key) == ("", "")
 
 
 @pytest.mark.requirement("GWY-03")
@@ -321,6 +333,28 @@ async def test_a_known_question_is_answered_once_directly_after_the_order(room):
     assert outcome.accepted
     assert [call.split()[0] for call in room.broker.calls[-2:]] == ["place", "reply"]
     assert room.broker.calls[-1] == "reply yes"
+
+
+@pytest.mark.requirement("TRD-10")
+async def test_a_question_that_comes_a_second_time_is_not_answered_again(room):
+    """Fault F14: the answer to an earlier call. A yes could be to another order."""
+    heard = []
+    original = room.broker.place
+
+    async def place(*given, **more):
+        answer = await original(*given, **more)
+        heard.append(answer)
+        return heard[0]
+
+    room.broker.place = place
+    room.broker.plans.extend([Plan(asks=(("o10331",),)), Plan(asks=(("o10331",),))])
+    assert (await room.gateway.submit(BUY, key=KEY)).accepted
+
+    outcome = await room.gateway.submit(dataclasses.replace(BUY, quantity=Decimal(2)), key=Key(f"{KEY}-2"))
+
+    assert room.broker.sent("reply") == 1
+    assert not outcome.accepted
+    assert len(room.broker.accepted) == 1
 
 
 @pytest.mark.requirement("TRD-10")

@@ -516,6 +516,31 @@ async def test_the_order_that_a_group_was_sent_with_is_cancelled_when_another_of
     assert first.status is OrderStatus.CANCELLED
 
 
+@pytest.mark.requirement("TRD-14", "TRD-22")
+async def test_the_first_of_a_group_is_looked_for_where_another_was_found_in_its_place(room):
+    """The other was filled at once: with nothing open any more, no later look would have met the first."""
+    original, shown = room.broker.read_orders, 0
+    room.plan("lost_after")
+
+    async def at_first_without_the_first(account_id):
+        nonlocal shown
+        read = await original(account_id)
+        shown += bool(read.orders)
+        return dataclasses.replace(read, orders=read.orders[1:] if shown == 1 else read.orders)
+
+    room.broker.read_orders = at_first_without_the_first
+    room.broker._wake_and_end_others = lambda held: None
+    outcome = await oca(room)
+    first, second = room.broker.accepted
+    assert outcome.order_id == second.order_id
+    assert {leg.number: leg.order_id for leg in outcome.intent.legs} == {0: first.order_id, 1: second.order_id}
+    room.broker.fill(second.order_id, Decimal(10), Decimal("620.00"))
+    await room.gateway.recover()
+    room.clock.advance(6)
+    await room.gateway.recover()
+    assert first.status is OrderStatus.CANCELLED
+
+
 @pytest.mark.requirement("TRD-22")
 async def test_the_first_of_a_group_that_comes_up_after_another_was_found_in_its_place_is_followed(room):
     original = room.broker.read_orders

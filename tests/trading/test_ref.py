@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ibkit.errors import ConfigError
 from ibkit.model import Environment, Key, Ref
-from ibkit.trading.ref import check_key, child_key, cut_ref, derive_ref, make_key, same_ref
+from ibkit.trading.ref import check_key, child_key, cut_ref, derive_ref, key_of_user, keys_of_user, make_key, same_ref
 
 KEYS = st.text("ABCxyz019._:-", min_size=16, max_size=128).map(Key)
 
@@ -23,6 +23,17 @@ def test_refs_are_short_plain_and_differ_with_their_key(one, two):
 
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,40}", ref) for ref in refs)
     assert (refs[0] == refs[1]) is (one == two)
+
+
+@pytest.mark.requirement("GWY-03")
+@pytest.mark.parametrize("length", [16, 107, 108, 128])
+def test_what_follows_from_a_users_key_is_that_users_too(length):
+    key = key_of_user("ada", Key("k" * length))
+
+    child = child_key(child_key(key, "put"), "stop-1")
+
+    assert child.startswith(keys_of_user("ada"))
+    assert check_key(child) != child_key(child_key(key, "call"), "stop-1")
 
 
 @pytest.mark.requirement("TRD-09", "GWY-03")

@@ -207,6 +207,7 @@ class AccountReader:
 
     async def _listen(self, conids: frozenset[Conid]) -> None:
         """As long as these are what is held and looked at."""
+        self._quotes = {conid: heard for conid, heard in self._quotes.items() if conid in conids}
         async with self._of.quote_lines.listen(conids) as quotes:
             while self._conids() == conids:
                 quote: Quote | None = None

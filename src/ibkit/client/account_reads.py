@@ -1,8 +1,8 @@
 """An account as IBKR shows it now, for whoever looks at it: its figures, and what it holds at which price.
 
-Positions come from the list that IBKR does not cache, which knows prices but no terms of a contract; the terms are read
-from the other list where a contract is new, at most once in half a minute. Figures are of IBKR's portfolio cache, and
-say of when they are. Source: docs/facts/accounts-and-portfolio.md §2.3, §2.4, §3.2, §3.3.
+Positions come from the list that IBKR does not cache, which knows prices but no terms of a contract. The terms are read
+from the other list where a contract is new; of one that is not told there, once in half a minute. Figures are of IBKR's
+portfolio cache, and say of when they are. Source: docs/facts/accounts-and-portfolio.md §2.3, §2.4, §3.2, §3.3.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class AccountReads:
     def __init__(self, ib: Client) -> None:
         self._ib = ib
         self._terms: dict[tuple[AccountId, Conid], Position] = {}
-        self._terms_due: dict[AccountId, float] = {}
+        self._untold: dict[tuple[AccountId, Conid], float] = {}
+        """Contracts whose terms IBKR did not tell, and when it is asked for them again."""
 
     async def figures(self, account_id: AccountId) -> AccountFigures:
         """Two calls."""
@@ -72,16 +73,21 @@ class AccountReads:
         """One call; three or more where a contract is new."""
         asked_at = self._ib.clock.now()
         now = await self._ib.positions_now(account_id)
-        unknown = any((account_id, each.contract.conid) not in self._terms for each in now)
-        if unknown and self._ib.clock.monotonic() >= self._terms_due.get(account_id, 0.0):
-            self._terms_due[account_id] = self._ib.clock.monotonic() + TERMS_ONCE_IN_S
-            for told in await self._ib.positions(account_id, zero=True, fresh=True):
-                if told.contract.currency:  # a sparse row knows no more than the list of prices
-                    self._terms[account_id, told.contract.conid] = told
-        held = {each.contract.conid for each in now}
-        for account, conid in [key for key in self._terms if key[0] == account_id and key[1] not in held]:
-            del self._terms[account, conid]
+        held = {(account_id, each.contract.conid) for each in now}
+        at = self._ib.clock.monotonic()
+        if any(at >= self._untold.get(key, at) for key in held - self._terms.keys()):
+            await self._read_terms(account_id)
+            again = self._ib.clock.monotonic() + TERMS_ONCE_IN_S
+            self._untold |= dict.fromkeys(held - self._terms.keys(), again)
+        for known in (self._terms, self._untold):
+            for key in [key for key in known if key[0] == account_id and key not in held]:
+                del known[key]
         return Holdings(positions=tuple(self._with_terms(each) for each in now), at=asked_at)
+
+    async def _read_terms(self, account_id: AccountId) -> None:
+        for told in await self._ib.positions(account_id, zero=True, fresh=True):
+            if told.contract.currency:  # a sparse row knows no more than the list of prices
+                self._terms[account_id, told.contract.conid] = told
 
     def _with_terms(self, position: Position) -> Position:
         known = self._terms.get((position.account_id, position.contract.conid))

@@ -18,8 +18,8 @@ from ibkit.service.connection_documents import shown_id
 from ibkit.service.connection_status import LastError
 
 __all__ = [
-    "AccountAnswer",
-    "AccountInfo",
+    "AccountFiguresInfo",
+    "AccountNow",
     "HeldContract",
     "HeldPosition",
     "PositionProtection",
@@ -32,7 +32,7 @@ _TENTH = Decimal("0.1")
 _MICROSECOND = timedelta(microseconds=1)
 
 
-class AccountInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class AccountFiguresInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Amounts in `currency`; null: IBKR did not say. initial_margin, maintenance_margin: what is required.
 
     as_of: when IBKR made the figures up, age_seconds: how long ago that was. The day's result has a time of its own;
@@ -58,8 +58,8 @@ class AccountInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     problem: LastError | None
 
 
-class AccountAnswer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    data: AccountInfo
+class AccountNow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    data: AccountFiguresInfo
 
 
 class HeldContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -113,11 +113,11 @@ class PositionsAnswer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     problem: LastError | None
 
 
-def account_answer(connection: Connection, told: FiguresTold) -> AccountAnswer:
+def account_answer(connection: Connection, told: FiguresTold) -> AccountNow:
     figures, summary = told.figures, told.figures.summary
     day = told.day_pnl
-    return AccountAnswer(
-        data=AccountInfo(
+    return AccountNow(
+        data=AccountFiguresInfo(
             account_id=told.account_id,
             connection_id=shown_id(connection.book.row),
             environment=connection.environment.value,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ibkit.service.account_documents import AccountAnswer, PositionsAnswer
+from ibkit.service.account_documents import AccountNow, PositionsAnswer
 from ibkit.service.operation import Operation, query
 
 __all__ = ["ACCOUNTS"]
@@ -20,7 +20,7 @@ ACCOUNTS: tuple[Operation, ...] = (
         method="get",
         name="showAccount",
         summary="What an account is worth, with margins and results, and how old each answer is",
-        answers={200: AccountAnswer},
+        answers={200: AccountNow},
         errors=_ERRORS,
         parameters=_WHOSE,
         counted=False,

@@ -32,7 +32,6 @@ from ibkit.service.alert_documents import (
     results_of,
 )
 from ibkit.service.orders import Answer
-from ibkit.service.own_connections import key_of
 from ibkit.service.people import administers, may_acknowledge, may_read
 from ibkit.service.reading import read_struct
 from ibkit.service.refusals import invalid
@@ -115,18 +114,10 @@ class _Eyes:
         return mine if self.everything else [each for each in mine if each.user in ("", self.who.user_id)]
 
 
-def _eyes(service: Service, who: Principal) -> _Eyes:
-    one, accounts = not service.own.of_users, who.accounts
-    if not one:
-        opened = [
-            each
-            for name, each in service.brokers.opened.items()
-            if isinstance(each, Connection) and name.startswith(key_of(who.user_id, ""))
-        ]
-        theirs = frozenset(account for each in opened for account in each.desks)
-        accounts = theirs if accounts is None else accounts & theirs
+async def _eyes(service: Service, who: Principal) -> _Eyes:
+    accounts = await service.own.accounts_of(who)
     everything = administers(who) and who.accounts is None
-    return _Eyes(who, everything=everything, of_one_login=one, accounts=accounts)
+    return _Eyes(who, everything=everything, of_one_login=not service.own.of_users, accounts=accounts)
 
 
 def _looks(service: Service) -> list[HTTPRouteHandler]:
@@ -139,7 +130,7 @@ def _looks(service: Service) -> list[HTTPRouteHandler]:
     async def listed(request: AnyRequest) -> Response[bytes]:
         who = await reader(request)
         closed, limit = _which(request)
-        eyes = _eyes(service, who)
+        eyes = await _eyes(service, who)
         async with _room(service) as room:
             incidents = room.alerting.incidents
             found = [
@@ -155,7 +146,7 @@ def _looks(service: Service) -> list[HTTPRouteHandler]:
 
     @get("/api/alerts/channels")
     async def channels(request: AnyRequest) -> Response[bytes]:
-        eyes = _eyes(service, await reader(request))
+        eyes = await _eyes(service, await reader(request))
         async with _room(service) as room:
             found = [pair for pair in await channels_with_last(room.alerting) if eyes.have(pair[0])]
         return response(Answer(200, AlertChannelList(data=[channel_info(*pair) for pair in found])))
@@ -174,7 +165,7 @@ def _acts(service: Service) -> list[HTTPRouteHandler]:
     async def acknowledge(request: AnyRequest) -> Response[bytes]:
         who = await keeper(request)
         form = read_struct(AcknowledgeForm, await service.asked.body(request))
-        eyes, alert_id = _eyes(service, who), str(request.path_params["alert_id"])
+        eyes, alert_id = await _eyes(service, who), str(request.path_params["alert_id"])
         note = service.people.by(who, address_of(request))
         with note("alerts.acknowledge", alert_id[:_LONGEST_ID], note=form.note.strip()) as noted:
             async with _room(service) as room:
@@ -197,7 +188,7 @@ def _acts(service: Service) -> list[HTTPRouteHandler]:
     async def test(request: AnyRequest) -> Response[bytes]:
         who = await keeper(request)
         form = read_struct(AlertTestForm, await service.asked.body(request))
-        eyes = _eyes(service, who)
+        eyes = await _eyes(service, who)
         note = service.people.by(who, address_of(request))
         async with _room(service) as room:
             mine = [each for each in await room.alerting.channels.all() if eyes.have(each)]

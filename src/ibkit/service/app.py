@@ -56,6 +56,7 @@ from ibkit.service.risk_routes import risk_routes
 from ibkit.service.sale_routes import sale_routes
 from ibkit.service.sales import Sales
 from ibkit.service.sign_in_routes import sign_in_routes
+from ibkit.service.trade_routes import trade_routes
 from ibkit.service.traders import Traders
 from ibkit.service.upkeep_routes import upkeep_routes
 from ibkit.service.user_routes import user_routes
@@ -152,6 +153,7 @@ def make_app(service: Service) -> App:
             *account_routes(service),
             *alert_routes(service),
             *question_routes(service),
+            *trade_routes(service),
             *risk_routes(service),
             *metric_routes(service),
             *upkeep_routes(service),

@@ -39,6 +39,7 @@ from ibkit.service.problems import PROBLEM_JSON, Problem
 from ibkit.service.question_documents import AnswerForm, QuestionAnswered, QuestionList
 from ibkit.service.sale_answer import SaleAnswer
 from ibkit.service.sale_operations import SALES
+from ibkit.service.trade_operations import TRADES
 from ibkit.service.upkeep_routes import UPKEEP
 
 __all__ = ["OPERATIONS", "BrokerInfo", "BrokerList", "Operation", "document"]
@@ -95,6 +96,7 @@ _SINCE = (
 )
 _LINES = (
     query("broker", {"type": "string", "maxLength": 32}, "Whose quotes; the configured broker's by default."),
+    query("connection_id", {"type": "string", "maxLength": 64}, "By which of your connections; your default one's."),
     query("symbols", {"type": "string", "maxLength": 400}, "Stocks, separated by commas."),
     query("conids", {"type": "string", "maxLength": 400}, "IBKR's numbers of contracts, separated by commas."),
 )
@@ -292,6 +294,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *CONNECTIONS,
     *ACCOUNTS,
     *ALERTS,
+    *TRADES,
     Operation(
         path="/api/settings/ibkr",
         method="get",

@@ -22,7 +22,7 @@ from ibkit.bootstrap.edge import edges
 from ibkit.bootstrap.session_book import OF_SETTINGS
 from ibkit.clock import Clock
 from ibkit.errors import ConfigError, IbkitError
-from ibkit.model import AuthMethod, Environment
+from ibkit.model import AccountId, AuthMethod, Environment
 from ibkit.service.brokers import Brokers, Login
 from ibkit.settings import Settings
 from ibkit.store.connection_rows import ConnectionRow
@@ -153,6 +153,16 @@ class OwnConnections:
             return (there.book.row_now(),) if isinstance(there, Connection) else ()
         rows = await self._theirs.of_user(who.user_id)
         return tuple(self._as_it_stands(row) for row in rows)
+
+    async def accounts_of(self, who: Principal) -> frozenset[AccountId] | None:
+        """Whose records are theirs: of their connections as last seen, as far as their token goes; None: every one.
+
+        With ENABLE_MULTI_USER=false those of the one login are everybody's.
+        """
+        if not self.of_users:
+            return who.accounts
+        theirs = frozenset(AccountId(each) for row in await self.listed(who) for each in row.accounts)
+        return theirs if who.accounts is None else theirs & who.accounts
 
     def _as_it_stands(self, row: ConnectionRow) -> ConnectionRow:
         there = self._brokers.opened.get(key_of(row.user_id, row.connection_id))

@@ -18,8 +18,9 @@ import msgspec
 from ibkit.bootstrap.quote_lines import QuoteLines
 from ibkit.errors import RateLimited
 from ibkit.model import Conid, Quote
-from ibkit.service.brokers import Brokers, Capability
+from ibkit.service.brokers import Capability
 from ibkit.service.events import HEARTBEAT_S, Event, Source
+from ibkit.service.logins import Logins
 from ibkit.service.people import of_theirs
 from ibkit.users.principal import Principal
 
@@ -52,9 +53,10 @@ class QuoteData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuotesWanted:
-    """broker: None for the default. symbols: of stocks, upper case."""
+    """broker, connection_id: None for the default. symbols: of stocks, upper case."""
 
     broker: str | None
+    connection_id: str | None = None
     symbols: tuple[str, ...] = ()
     conids: tuple[Conid, ...] = ()
 
@@ -62,8 +64,8 @@ class QuotesWanted:
 class QuoteEvents:
     """stopping: whether the process is about to end, and every stream with it."""
 
-    def __init__(self, brokers: Brokers, stopping: Callable[[], bool]) -> None:
-        self._brokers = brokers
+    def __init__(self, logins: Logins, stopping: Callable[[], bool]) -> None:
+        self._logins = logins
         self._stopping = stopping
         self._lines: dict[str, int] = {}
 
@@ -72,9 +74,9 @@ class QuoteEvents:
 
         ConfigError (E-BROKER), NotFound (E-CONTRACT), AuthError (nobody is signed in), RateLimited (too many lines).
         """
-        name = wanted.broker or self._brokers.default
+        name = wanted.broker or self._logins.brokers.default
         self._check(who, len(wanted.symbols) + len(wanted.conids))
-        login = await self._brokers.login(name, Capability.QUOTES)
+        login = await self._logins.of(who, name, wanted.connection_id, Capability.QUOTES)
         desk = await login.desk(of_theirs(who, None) if who.accounts and len(who.accounts) == 1 else None)
         names: dict[Conid, str | None] = dict.fromkeys(wanted.conids)
         for symbol in wanted.symbols:

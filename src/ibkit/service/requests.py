@@ -173,7 +173,7 @@ def since_of(query: Iterable[tuple[str, str]], last_event_id: list[str]) -> Sinc
 
 def quotes_of(query: Iterable[tuple[str, str]]) -> QuotesWanted:
     """Whose quotes are wanted. ConfigError (E-VALIDATION, 422) naming what is wrong."""
-    given, problems = once(query, ("broker", "symbols", "conids"))
+    given, problems = once(query, ("broker", "connection_id", "symbols", "conids"))
     symbols = [" ".join(each.upper().replace(".", " ").split()) for each in given.get("symbols", "").split(",")]
     conids = [each.strip() for each in given.get("conids", "").split(",")]
     symbols, conids = [each for each in symbols if each], [each for each in conids if each]
@@ -187,6 +187,7 @@ def quotes_of(query: Iterable[tuple[str, str]]) -> QuotesWanted:
         raise invalid(*problems)
     return QuotesWanted(
         broker=given.get("broker"),
+        connection_id=given.get("connection_id"),
         symbols=tuple(dict.fromkeys(symbols)),
         conids=tuple(dict.fromkeys(Conid(int(each)) for each in conids)),
     )

@@ -140,7 +140,7 @@ async def open_service(
             questions=WaitingQuestions(orders.may_see, monotonic=monotonic, now=people.users.clock.now),
             sales=Sales(logins, carrying, people.users.clock),
             order_events=OrderEvents(brokers, SystemClock(), lambda: service.stopping),
-            quote_events=QuoteEvents(brokers, lambda: service.stopping),
+            quote_events=QuoteEvents(logins, lambda: service.stopping),
             layers=_layers(lambda: service, settings, people, credentials, watch=watch),
             rates=Rates(monotonic),
             reads=rates_of_reads(monotonic),

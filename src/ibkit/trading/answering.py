@@ -10,7 +10,7 @@ Source: requirement TRD-10, control RC-28; docs/facts/orders.md §3.1-3.2.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from ibkit.clock import Clock
@@ -26,6 +26,7 @@ __all__ = ["MOST_REPLIES", "QUESTIONS_S", "Answering", "asked_for_s"]
 
 MOST_REPLIES = 5
 QUESTIONS_S = 30.0
+_MOST_HEARD = 10_000
 _ASKING_SPARES_S = 5.0
 """A person's time to answer ends this long before IBKR's patience does."""
 _PARKED_WATCH = timedelta(days=3)
@@ -39,13 +40,26 @@ def asked_for_s(intent: Intent, clock: Clock) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Answering:
-    """asker: a person to ask, if any."""
+    """asker: a person to ask, if any. heard: the ids of IBKR's questions, the newest of them."""
 
     policy: QuestionPolicy
     decisions: Decisions
     journal: Journal
     clock: Clock
     asker: Asker
+    heard: dict[str, None] = field(default_factory=dict)
+
+    def is_new(self, question: Question) -> bool:
+        """Whether it was not asked before, of whichever order; from now on it was.
+
+        One that comes a second time is the answer to an earlier call (fault F14): a yes would be to another order.
+        """
+        if question.question_id in self.heard:
+            return False
+        self.heard[question.question_id] = None
+        if len(self.heard) > _MOST_HEARD:
+            del self.heard[next(iter(self.heard))]
+        return True
 
     async def verdict(self, intent: Intent, facts: Facts | None) -> Verdict:
         """Yes or no to the open question. facts: None where nobody wants the order any more."""

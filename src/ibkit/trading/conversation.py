@@ -366,16 +366,17 @@ class Conversation:
                 assert target is not None, "only a cancel is answered with a CancelAck"
                 if answer.order_id != target:
                     return await self._doubt(intent, f"the answer belongs to the cancel of order {answer.order_id}")
-                acknowledged = Acknowledged(
-                    at=now, order_id=target, status=OrderStatus.PENDING_CANCEL, evidence="answer"
-                )
+                status = OrderStatus.PENDING_CANCEL
+                acknowledged = Acknowledged(at=now, order_id=target, status=status, evidence="answer")
                 self._tell(StepKind.CANCEL, f"IBKR took the cancel of order {target}", order=target)
                 return await self._store(intent, acknowledged)
             case Asked():
-                question = answer.question
-                ids = ", ".join(question.message_ids)
-                text = f"IBKR asks ({ids}): {' / '.join(question.messages)}"
-                self._tell(StepKind.QUESTION, text, ref=intent.ref, ids=ids)
+                question, ids = answer.question, ", ".join(answer.question.message_ids)
+                if not self.answering.is_new(question):
+                    return await self._doubt(intent, "the answer is the question of an earlier call")
+                self._tell(
+                    StepKind.QUESTION, f"IBKR asks ({ids}): {' / '.join(question.messages)}", ref=intent.ref, ids=ids
+                )
                 return await self._store(intent, Questioned(at=now, question=question))
             case AlreadyRegistered():
                 return await self._doubt(intent, "IBKR says that our ref is already registered", exists=True)
@@ -400,9 +401,8 @@ class Conversation:
         if answer.status in (OrderStatus.INACTIVE, OrderStatus.CANCELLED):
             refusal = await self._late_refusal(answer)
             if refusal is None:
-                return await self._doubt(
-                    intent, f"order {answer.order_id} is {answer.status.value} at once", exists=True
-                )
+                reason = f"order {answer.order_id} is {answer.status.value} at once"
+                return await self._doubt(intent, reason, exists=True)
             events = (*events, refusal)
         intent = await self._store(intent, *events)
         self._tell_end(intent)

@@ -22,7 +22,7 @@ from ibkit.errors import IbkitError
 from ibkit.model import AccountId, GroupKind, Key, Order, OrderId, OrderTicket, OrderType
 from ibkit.trading.alert import Alert, AlertKind, Severity
 from ibkit.trading.events import Grouped, IntentId, LegAck, Mended
-from ibkit.trading.groups import UNSEEN, both_filled_alert, leg_of, legs_from, rows_of
+from ibkit.trading.groups import UNSEEN, both_filled_alert, leg_of, legs_from, rows_with_first
 from ibkit.trading.intent import Intent, IntentState
 from ibkit.trading.outcome import Outcome
 from ibkit.trading.ports import Broker, Journal
@@ -140,7 +140,7 @@ class GroupKeeper:
             read = await self.broker.read_orders(intent.planned.account_id)
         except IbkitError:
             return {}, False
-        return {row.order_id: row for row in rows_of(intent, read.orders)}, read.complete and not read.first
+        return {row.order_id: row for row in rows_with_first(intent, read.orders)}, read.complete and not read.first
 
     def _alert(self, intent: Intent, legs: tuple[LegAck, ...]) -> Alert | None:
         broken = [leg for leg in legs if leg.order_id is None or leg.text]

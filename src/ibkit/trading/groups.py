@@ -32,6 +32,7 @@ __all__ = [
     "leg_of",
     "legs_from",
     "rows_of",
+    "rows_with_first",
 ]
 
 UNSEEN = "not to be seen at IBKR"
@@ -112,15 +113,31 @@ def rows_of(intent: Intent, rows: Iterable[Order]) -> tuple[Order, ...]:
     return tuple(row for row in rows if row.parent_id is not None and row.parent_id == intent.order_id)
 
 
+def rows_with_first(intent: Intent, rows: Iterable[Order]) -> tuple[Order, ...]:
+    """As `rows_of`; and the first of an OCA group where the intent is known by another of them."""
+    rows = tuple(rows)
+    return (*rows_of(intent, rows), *(row for row in rows if _is_first(intent, row)))
+
+
+def _is_first(intent: Intent, row: Order) -> bool:
+    """Of an OCA group that was found by another of its orders; or a second order of one ref."""
+    oca = intent.planned.group is GroupKind.OCA
+    return oca and row.order_id != intent.order_id and same_ref(intent.ref, row.ref)
+
+
 def legs_from(intent: Intent, rows: Sequence[Order], refused: Sequence[LegAck]) -> tuple[LegAck, ...]:
     """One LegAck for each of the other orders, in their places: `rows` are those that the broker shows.
 
+    Number 0, the first of an OCA group, is among them where the intent is known by another: somebody has to follow it.
     refused: what the answer refused; which child that was follows from those that are there, once all others are. A
     leg that is neither shown nor surely refused has no order id and no text.
     """
     places: dict[int, LegAck] = {}
     free = dict(enumerate(intent.planned.others, start=1))
+    first = next((row for row in rows if _is_first(intent, row)), None)
     for row in rows:
+        if row is first:
+            continue
         number = _number_of_ref(intent, row.ref)
         if number is None:
             number = next((n for n, ticket in free.items() if fits(row, ticket)), None)
@@ -137,6 +154,10 @@ def legs_from(intent: Intent, rows: Sequence[Order], refused: Sequence[LegAck]) 
             places[leg.number] = LegAck(leg.number, None, OrderStatus.INACTIVE, leg.text or "refused")
     for number in free:
         places[number] = LegAck(number, None, OrderStatus.UNKNOWN)
+    if intent.planned.group is GroupKind.OCA and any(leg.order_id == intent.order_id for leg in places.values()):
+        places[0] = (
+            LegAck(0, first.order_id, first.status, _why(first)) if first else LegAck(0, None, OrderStatus.UNKNOWN)
+        )
     return tuple(places[number] for number in sorted(places))
 
 

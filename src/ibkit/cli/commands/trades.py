@@ -100,7 +100,7 @@ def performance(
     query = _query(symbol, since, until, account)
 
     async def work(books: Books) -> None:
-        from ibkit.cli.performance import performance_of
+        from ibkit.trading.selling.performance import performance_of
         from ibkit.trading.selling.trade import TradeStatus
 
         found = performance_of(await books.trades.trades(**query, status=TradeStatus.CLOSED))

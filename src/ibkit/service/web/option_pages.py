@@ -104,7 +104,7 @@ def _sale(site: Site) -> None:
     async def preview(visit: Visit) -> Made:
         told = await visit.send("POST", "/api/option-sale/preview", wish_of(await visit.form()))
         drawing = _drawing(told.data) if told.ok else None
-        return visit.fragment("parts/sale_preview.html", told=told, drawing=drawing)
+        return visit.fragment("parts/sale_preview.html", told.status, told=told, drawing=drawing)
 
     @site.post("/options/sell")
     async def sell(visit: Visit) -> Made:

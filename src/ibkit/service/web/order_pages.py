@@ -127,6 +127,7 @@ def _ticket(site: Site) -> None:
         told = await visit.send("POST", "/broker-order/preview", wish)
         return visit.fragment(
             "parts/preview.html",
+            told.status,
             told=told,
             drawing=_drawing(wish) if told.ok else None,
             loss=_most_lost(wish, told),

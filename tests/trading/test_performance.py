@@ -7,9 +7,9 @@ from decimal import Decimal
 
 import pytest
 
-from ibkit.cli.performance import performance_of
 from ibkit.model import AccountId, Conid, Environment, Right
 from ibkit.trading import Trade
+from ibkit.trading.selling.performance import performance_of
 from ibkit.trading.selling.trade import ExitReason, RecordState, TradeStatus
 
 START = datetime(2026, 11, 16, 20, 0, tzinfo=UTC)

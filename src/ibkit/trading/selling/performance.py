@@ -7,13 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from ibkit.model import to_cents
-
-if TYPE_CHECKING:
-    from ibkit.trading import Trade
+from ibkit.trading.selling.trade import Trade
 
 __all__ = ["Performance", "performance_of"]
 
