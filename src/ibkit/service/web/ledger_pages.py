@@ -20,6 +20,8 @@ PAGE: Final = 50
 
 def ledger_pages(site: Site) -> None:
     _transactions(site)
+    _lots(site)
+    _income(site)
     _raw(site)
     _inbox(site)
 
@@ -48,6 +50,8 @@ def _transactions(site: Site) -> None:
             before=_with(visit, offset=max(0, offset - PAGE)) if offset else "",
         )
 
+
+def _lots(site: Site) -> None:
     @site.get(f"{AT}/lots")
     async def lots(visit: Visit) -> Made:
         portfolio, account, filters = await _asked(visit)
@@ -71,6 +75,8 @@ def _transactions(site: Site) -> None:
             lot_order=found["lot_order"],
         )
 
+
+def _income(site: Site) -> None:
     @site.get(f"{AT}/income")
     async def income(visit: Visit) -> Made:
         portfolio, account, filters = await _asked(visit)

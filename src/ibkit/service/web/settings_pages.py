@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from ibkit.errors import NotFound
 from ibkit.service.web.site import Made, Site, Visit
 
 __all__ = ["ShownStep", "settings_pages", "steps_of_status", "steps_of_test"]
@@ -100,7 +101,7 @@ def settings_pages(site: Site) -> None:
     async def act(visit: Visit) -> Made:
         wanted, name = visit.part("act"), (await visit.form()).text("connection")
         if wanted not in _ACTS:
-            return visit.go("/settings")
+            raise NotFound(code="E-NOT-FOUND", details={"thing": "address"})
         told = await visit.send("POST", f"/api/ibkr/{wanted}", _ACTS[wanted], query={"connection_id": name})
         if told.ok and not (wanted == "logout" and told.data.get("warning")):
             return visit.go(_address(name, wanted))
