@@ -91,7 +91,9 @@ def settings_pages(site: Site) -> None:
         name = (await visit.form()).text("connection")
         told = await visit.send("POST", "/api/ibkr/test", query={"connection_id": name})
         if not visit.by_script:
-            return await _shown(visit, name=name, test=told.data if told.ok else None, problem=told.problem)
+            return await _shown(
+                visit, name=name, test=told.data if told.ok else None, problem=told.problem, status=told.status
+            )
         steps = steps_of_test(told.data["steps"]) if told.ok else ()
         return visit.fragment(
             "settings/steps.html", steps=steps, test=told.data if told.ok else None, problem=told.problem
@@ -135,18 +137,20 @@ async def _shown(
     test: Mapping[str, Any] | None = None,
     problem: Mapping[str, Any] | None = None,
     warning: Mapping[str, Any] | None = None,
+    status: int = 200,
 ) -> Made:
     wanted = visit.query.get("connection", "") if name is None else name
     found = await _looked_at(visit, wanted)
-    status = found["standing"]
+    standing = found["standing"]
     history = await visit.get("/api/ibkr/session/history", {"connection_id": wanted, "days": _DAYS})
     connections = await visit.need("/api/ibkr/connections")
     done = visit.query.get("done", "")
     return await visit.page(
         "settings/connection.html",
+        status,
         tab="connection",
         **found,
-        steps=steps_of_status(status) if test is None else steps_of_test(test["steps"]),
+        steps=steps_of_status(standing) if test is None else steps_of_test(test["steps"]),
         test=test,
         problem=problem or {},
         warning=warning,
