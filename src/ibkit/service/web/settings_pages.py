@@ -91,7 +91,9 @@ def settings_pages(site: Site) -> None:
         name = (await visit.form()).text("connection")
         told = await visit.send("POST", "/api/ibkr/test", query={"connection_id": name})
         if not visit.by_script:
-            return await _shown(visit, name=name, test=told.data if told.ok else None, problem=told.problem)
+            return await _shown(
+                visit, name=name, test=told.data if told.ok else None, problem=told.problem, failed=told.status
+            )
         steps = steps_of_test(told.data["steps"]) if told.ok else ()
         return visit.fragment(
             "settings/steps.html", steps=steps, test=told.data if told.ok else None, problem=told.problem
@@ -106,7 +108,11 @@ def settings_pages(site: Site) -> None:
         if told.ok and not (wanted == "logout" and told.data.get("warning")):
             return visit.go(_address(name, wanted))
         return await _shown(
-            visit, name=name, problem=told.problem, warning=told.data.get("warning") if told.ok else None
+            visit,
+            name=name,
+            problem=told.problem,
+            failed=told.status,
+            warning=told.data.get("warning") if told.ok else None,
         )
 
 
@@ -134,6 +140,7 @@ async def _shown(
     name: str | None = None,
     test: Mapping[str, Any] | None = None,
     problem: Mapping[str, Any] | None = None,
+    failed: int = 200,
     warning: Mapping[str, Any] | None = None,
 ) -> Made:
     wanted = visit.query.get("connection", "") if name is None else name
@@ -144,6 +151,7 @@ async def _shown(
     done = visit.query.get("done", "")
     return await visit.page(
         "settings/connection.html",
+        failed,
         tab="connection",
         **found,
         steps=steps_of_status(status) if test is None else steps_of_test(test["steps"]),
