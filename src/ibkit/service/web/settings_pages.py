@@ -93,6 +93,7 @@ def settings_pages(site: Site) -> None:
         if not visit.by_script:
             return await _shown(
                 visit, name=name, test=told.data if told.ok else None, problem=told.problem, status=told.status
+                visit, name=name, test=told.data if told.ok else None, problem=told.problem, failed=told.status
             )
         steps = steps_of_test(told.data["steps"]) if told.ok else ()
         return visit.fragment(
@@ -108,7 +109,11 @@ def settings_pages(site: Site) -> None:
         if told.ok and not (wanted == "logout" and told.data.get("warning")):
             return visit.go(_address(name, wanted))
         return await _shown(
-            visit, name=name, problem=told.problem, warning=told.data.get("warning") if told.ok else None
+            visit,
+            name=name,
+            problem=told.problem,
+            failed=told.status,
+            warning=told.data.get("warning") if told.ok else None,
         )
 
 
@@ -136,6 +141,7 @@ async def _shown(
     name: str | None = None,
     test: Mapping[str, Any] | None = None,
     problem: Mapping[str, Any] | None = None,
+    failed: int = 200,
     warning: Mapping[str, Any] | None = None,
     status: int = 200,
 ) -> Made:
@@ -148,6 +154,7 @@ async def _shown(
     return await visit.page(
         "settings/connection.html",
         status,
+        failed,
         tab="connection",
         **found,
         steps=steps_of_status(standing) if test is None else steps_of_test(test["steps"]),
