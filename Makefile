@@ -14,7 +14,7 @@ JOBS   ?= 2
 # Most tests of processes wait for one another: more of them than there are cores.
 WORKERS ?= 6
 
-.PHONY: help demo test check assets fuzz-http bench docs lock wheel clean format coverage mutants chaos chaos-nightly chaos-service
+.PHONY: help demo test check assets screenshots fuzz-http bench docs lock wheel clean format coverage mutants chaos chaos-nightly chaos-service
 .DEFAULT_GOAL := help
 
 help:
@@ -138,6 +138,10 @@ bench: $(READY)
 
 docs: $(READY)
 	@$(BIN)/python docs/generate.py
+
+# Pictures of every page of the demo, to be looked at; axe and the width of each are checked besides.
+screenshots: $(READY) $(ASSETS) $(BROWSER)
+	@$(BIN)/python docs/screenshots.py
 
 wheel: $(READY) $(ASSETS)
 	@$(BIN)/python -m hatchling build -t wheel

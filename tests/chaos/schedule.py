@@ -418,7 +418,7 @@ class Schedule:
     async def _heal(self) -> None:
         """All faults stop; within two minutes everything must have come to rest."""
         self.note("heal")
-        self.mortality.rate = self.mortality.leave_rate = self.broker.race = 0.0
+        self.mortality.rate = self.mortality.leave_rate = self.broker.race = self.rivals.stop_rate = 0.0
         self.mortality.aim = ""
         failing = self.troubles.disk_rate > 0 or self.method is not AuthMethod.GATEWAY
         self.troubles.heal()

@@ -7,6 +7,7 @@ read what is committed without waiting for it. An async shim would cost three to
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable
@@ -137,13 +138,11 @@ def _settings() -> tuple[str, ...]:
 def _make_private(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        new = not path.exists()
-        handle = os.open(path, os.O_CREAT | os.O_RDWR, _PRIVATE)
-        try:
-            if os.fstat(handle).st_mode & 0o077 and hasattr(os, "fchmod"):
-                os.fchmod(handle, _PRIVATE)
-        finally:
-            os.close(handle)
+        new = _created(path)
+        if not new and path.stat().st_mode & 0o077:
+            path.chmod(_PRIVATE)
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         if new:
             # What is on disk must also be found there after a power cut: the file's name, and that of its folder.
             _sync_folder(path.parent)
@@ -153,6 +152,19 @@ def _make_private(path: Path) -> None:
             f"Database problem: {path}: {error.strerror or error}",
             remedy="Check that the folder exists, is writable by this user and has space left.",
         ) from error
+
+
+def _created(path: Path) -> bool:
+    """Whether it was not there yet.
+
+    A file that is there is never opened besides SQLite: closing it would take away the locks that this process holds on
+    it (POSIX), and another process that ends would take itself for the last one and delete the log under our hands.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, _PRIVATE))
+    except FileExistsError:
+        return False
+    return True
 
 
 def _sync_folder(folder: Path) -> None:

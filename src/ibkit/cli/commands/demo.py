@@ -1,4 +1,7 @@
-"""`ibkit demo`: the main job on a simulator of its own: sign in, sell a put and a call, protect both, show it."""
+"""`ibkit demo`: the main job on a simulator of its own: sign in, sell a put and a call, protect both, show it.
+
+Then the whole product on it: service, worker, pages, an owner with a one-time link, orders, a portfolio.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,8 @@ from zoneinfo import ZoneInfo
 
 import cyclopts
 
-from ibkit.cli import output
+from ibkit.cli import demo_product, output
+from ibkit.cli.demo_product import Product
 from ibkit.cli.flags import flag, option
 from ibkit.cli.running import go
 from ibkit.errors import IbkitError, StorageError, Unreachable
@@ -31,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = cyclopts.App(name="demo", help="See the main job done on the simulator.")
+app = cyclopts.App(name="demo", help="See the main job done on the simulator, then the pages.")
 
 _NEW_YORK: Final = ZoneInfo("America/New_York")
 _UP_WITHIN_S: Final = 240.0
@@ -47,16 +51,21 @@ def demo(
     exit: Annotated[bool, flag("End after the sale instead of staying up; for scripts.")] = False,  # noqa: A002
     seed: Annotated[int, option("Of the simulated market.")] = 7,
 ) -> int:
-    """Start a simulator, sell a put and a call over OAuth 1.0a with a stop for each, and show every step."""
+    """Sell a put and a call on a simulator with a stop for each, and open the pages on it."""
     started = time.monotonic()
     folder = directory.absolute()
     output.say("ibkit demo: a simulated Interactive Brokers on this machine. No account, no network, no money.\n")
     with _simulator(folder, seed) as simulator:
         output.say(f"Simulator up: gateway {simulator.gateway_url}, cloud {simulator.cloud_url}\n")
         code = _sale(simulator)
-        output.say(f"\nThat took {time.monotonic() - started:.0f} seconds, simulator included.")
-        if not exit and code == 0:
-            _stay(simulator)
+        if code == 0:
+            output.say("\n4. The service with its pages, on the same market and the same books\n")
+            with demo_product.opened(simulator.env["oauth1a"], folder) as product:
+                go(lambda: demo_product.seed(product))
+                output.say(f"That took {time.monotonic() - started:.0f} seconds, simulator included.\n")
+                output.say(f"Open this in a browser; it signs the owner in, once:\n\n  {product.link.reveal()}")
+                if not exit:
+                    _stay(simulator, product)
     return code
 
 
@@ -215,13 +224,13 @@ def _timeline(step: Step) -> None:
         output.say()
 
 
-def _stay(simulator: _Simulator) -> None:
-    """How to go on by hand; until Ctrl-C or the simulator's end."""
+def _stay(simulator: _Simulator, product: Product) -> None:
+    """How to go on by hand; until Ctrl-C, or the end of one of the two."""
     ibkit = "ibkit" if shutil.which("ibkit") else _shown(Path(sys.executable).with_name("ibkit"))
     files = {method: _shown(path) for method, path in simulator.env.items()}
     output.say(
         f"""
-The simulator stays up until you press Ctrl-C. Go on in another terminal, with any of the three sign-ins:
+Service and simulator stay up until you press Ctrl-C. Go on in another terminal, with any of the three sign-ins:
 
   {ibkit} --env-file {files["oauth1a"]} status --connect
   {ibkit} --env-file {files["oauth2"]} sell-option --side put --quantity 1
@@ -235,11 +244,11 @@ that the page explains. Its certificate is signed by {_shown(simulator.ca)}. By 
 """
     )
     try:
-        while simulator.process.poll() is None:
+        while simulator.process.poll() is None and product.process.poll() is None:
             time.sleep(0.2)
-        output.warn("The simulator has ended.")
+        output.warn("The simulator has ended." if simulator.process.poll() is not None else "The service has ended.")
     except KeyboardInterrupt:
-        output.say("\nStopping the simulator.")
+        output.say("\nStopping service and simulator.")
 
 
 def _shown(path: Path) -> str:

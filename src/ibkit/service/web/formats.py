@@ -24,12 +24,12 @@ def _decimal(value: Any) -> Decimal | None:
 
 
 def amount(value: Any, places: int = 2) -> str:
-    """`1,234.50`; with more places where the value has them, up to six."""
+    """`1,234.50`; with more places where the value has them, up to four."""
     found = _decimal(value)
     if found is None:
         return DASH
     exponent = found.normalize().as_tuple().exponent
-    wanted = min(6, max(places, -exponent if isinstance(exponent, int) else places))
+    wanted = min(4, max(places, -exponent if isinstance(exponent, int) else places))
     text = f"{abs(found):,.{wanted}f}"
     return f"−{text}" if found < 0 and any(each in "123456789" for each in text) else text
 

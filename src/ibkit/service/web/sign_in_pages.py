@@ -82,7 +82,7 @@ def _link(site: Site) -> None:
 
     @site.get("/welcome", signed_in=False)
     async def welcome(visit: Visit) -> Made:
-        return site.made("welcome.html", problem={}, errors={}, shortest=SHORTEST, link="")
+        return site.made("welcome.html", problem={}, errors={}, shortest=SHORTEST, simulated=site.simulated, link="")
 
     @site.post("/welcome", signed_in=False)
     async def chosen(visit: Visit) -> Made:
@@ -90,19 +90,26 @@ def _link(site: Site) -> None:
         link, password = form.text("link"), form.raw("password")
         if password != form.raw("again"):
             return site.made(
-                "welcome.html", 422, problem={}, errors={"again": "welcome.differ"}, shortest=SHORTEST, link=link
+                "welcome.html",
+                422,
+                problem={},
+                errors={"again": "welcome.differ"},
+                shortest=SHORTEST,
+                simulated=site.simulated,
+                link=link,
             )
         body = {"link": link, "password": password, "browser": True}
         told = await visit.inside.send("POST", "/api/sign-in/link", body)
         if told.status == 202:
             return _stepped(site, visit, form, told)
         if told.ok:
-            return site.go("/onboarding", cookies=told.cookies)
+            return site.go("/" if site.simulated else "/onboarding", cookies=told.cookies)
         return site.made(
             "welcome.html",
             told.status,
             problem=told.problem,
             errors=told.field_errors,
             shortest=SHORTEST,
+            simulated=site.simulated,
             link=link,
         )

@@ -1,0 +1,144 @@
+"""Pictures of every page, in both themes, on a desk and on a phone: `make screenshots` writes docs/screenshots/.
+
+They are taken of the demo, so that they show what a newcomer sees. Look at each one before it is committed.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from playwright.sync_api import BrowserContext, Page, sync_playwright  # noqa: E402
+
+from browser_desks import DESKTOP, PHONE, launched, troubles  # noqa: E402
+
+TARGET = ROOT / "docs" / "screenshots"
+PAGES = {
+    "desk": "/",
+    "orders": "/orders",
+    "options": "/options",
+    "trades": "/trades",
+    "portfolios": "/portfolios",
+    "settings": "/settings",
+    "settings-limits": "/settings/limits",
+    "settings-alerts": "/settings/alerts",
+    "settings-users": "/settings/users",
+    "settings-keys": "/settings/keys",
+    "settings-audit": "/settings/audit",
+    "settings-me": "/settings/me",
+    "monitoring": "/monitoring",
+    "setup": "/setup",
+    "help": "/help",
+    "onboarding": "/onboarding",
+    "onboarding-2": "/onboarding?step=2",
+    "onboarding-3": "/onboarding?step=3",
+}
+SHAPES = {
+    "light": (DESKTOP, "light"),
+    "dark": (DESKTOP, "dark"),
+    "phone": (PHONE, "light"),
+    "phone-dark": (PHONE, "dark"),
+}
+
+
+def main() -> int:
+    TARGET.mkdir(exist_ok=True)
+    found: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+        said = Path(folder) / "said"
+        with said.open("w") as file:
+            demo = subprocess.Popen(
+                [sys.executable, "-m", "ibkit", "demo", "--dir", f"{folder}/demo"], stdout=file, stderr=file
+            )
+        try:
+            take(link_of(demo, said), found)
+        finally:
+            demo.send_signal(signal.SIGTERM)
+            demo.wait(30)
+    for line in found:
+        print(line)
+    return 1 if found else 0
+
+
+def link_of(demo: subprocess.Popen[bytes], said: Path) -> str:
+    while "until you press Ctrl-C" not in said.read_text():
+        if demo.poll() is not None:
+            raise SystemExit(said.read_text())
+        time.sleep(0.5)
+    (link,) = set(re.findall(r"http\S+/welcome#\S+", said.read_text()))
+    return link
+
+
+def take(link: str, found: list[str]) -> None:
+    with sync_playwright() as play:
+        browser = launched(play)
+        address = link.partition("/welcome")[0]
+        first = browser.new_context(base_url=address)
+        page = first.new_page()
+        page.goto(link)
+        page.get_by_test_id("look-around").click()
+        page.wait_for_url(re.compile(r"/$"))
+        state = first.storage_state()
+        pages = {**PAGES, **inner_pages(page)}
+        for shape, (size, scheme) in SHAPES.items():
+            context = browser.new_context(
+                base_url=address,
+                storage_state=state,
+                viewport={"width": size[0], "height": size[1]},
+                color_scheme=scheme,  # type: ignore[arg-type]
+                reduced_motion="reduce",
+            )
+            for name, path in pages.items():
+                shoot(context, name, path, shape, found)
+            outside = browser.new_context(
+                base_url=address,
+                viewport={"width": size[0], "height": size[1]},
+                color_scheme=scheme,  # type: ignore[arg-type]
+            )
+            for name, path in {"sign-in": "/sign-in", "welcome": "/welcome"}.items():
+                shoot(outside, name, path, shape, found)
+        browser.close()
+
+
+def inner_pages(page: Page) -> dict[str, str]:
+    """One order, one portfolio and what is below it."""
+    pages: dict[str, str] = {}
+    page.goto("/orders")
+    pages["order"] = page.locator("[data-testid=order] a").first.get_attribute("href") or ""
+    page.goto("/portfolios")
+    links = [each.get_attribute("href") or "" for each in page.locator("main a[href^='/portfolios/']").all()]
+    if links:
+        pages["portfolio"] = links[0]
+        page.goto(links[0])
+        below = [each.get_attribute("href") or "" for each in page.locator("main a[href^='/portfolios/']").all()]
+        for each in below:
+            kind = next((word for word in ("inbox", "transactions", "accounts") if f"/{word}" in each), "")
+            if kind and f"portfolio-{kind}" not in pages:
+                pages[f"portfolio-{kind}"] = each
+    return pages
+
+
+def shoot(context: BrowserContext, name: str, path: str, shape: str, found: list[str]) -> None:
+    page = context.new_page()
+    answer = page.goto(path)
+    page.wait_for_timeout(1200)
+    if answer is None or answer.status >= 400:
+        found.append(f"{name} {shape}: HTTP {answer.status if answer else 0}")
+    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    if wide > 0:
+        found.append(f"{name} {shape}: {wide} px wider than the screen")
+    found.extend(f"{name} {shape}: {each}" for each in troubles(page))
+    page.screenshot(path=TARGET / f"{name}-{shape}.jpg", full_page=True, type="jpeg", quality=72)
+    page.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
