@@ -20,6 +20,7 @@ PAGE: Final = 50
 
 def ledger_pages(site: Site) -> None:
     _transactions(site)
+    _lots(site)
     _raw(site)
     _inbox(site)
 
@@ -48,6 +49,8 @@ def _transactions(site: Site) -> None:
             before=_with(visit, offset=max(0, offset - PAGE)) if offset else "",
         )
 
+
+def _lots(site: Site) -> None:
     @site.get(f"{AT}/lots")
     async def lots(visit: Visit) -> Made:
         portfolio, account, filters = await _asked(visit)
