@@ -10,11 +10,10 @@ from msgspec import Meta
 
 from ibkit.bootstrap.connections import Connection
 from ibkit.bootstrap.session_book import OF_SETTINGS
-from ibkit.service.connection_status import LastError
+from ibkit.service.connection_status import LastError, clocks_of
 from ibkit.store.connection_rows import ConnectionRow
 from ibkit.store.connections import SqlConnections
 from ibkit.trading.connection import LABELS, HistoryEvent, SessionRecord, availability
-from ibkit.wire.session_clocks import SessionClocks, session_clocks
 
 __all__ = [
     "ConnectionInfo",
@@ -190,7 +189,7 @@ def session_document(connection: Connection) -> SessionStatus:
     """From what is known; no call is made."""
     held, book, keeper = connection.health, connection.book, connection.client.keeper
     last, session, error = keeper.last_status, book.session, held.trouble
-    clocks = None if session is None else _clocks(connection, session)
+    clocks = None if session is None else clocks_of(connection, session)
     return SessionStatus(
         connection_id=shown_id(book.row),
         state=connection.state.value,
@@ -216,16 +215,6 @@ def session_document(connection: Connection) -> SessionStatus:
         next_reset=clocks.next_reset if clocks else None,
         ends_first=clocks.ends_first if clocks else None,
         sso_renews_in=clocks.sso_renews_in if clocks else None,
-    )
-
-
-def _clocks(connection: Connection, session: SessionRecord) -> SessionClocks:
-    return session_clocks(
-        connection.clock.now(),
-        last_activity_at=session.last_activity_at,
-        expires_at=session.expires_at,
-        region=connection.settings.general.region,
-        sso_expires=connection.client.keeper.sso_expires,
     )
 
 

@@ -15,8 +15,9 @@ from ibkit.client.opening import Step
 from ibkit.errors import IbkitError
 from ibkit.settings import Settings
 from ibkit.settings.variables import masked
-from ibkit.trading.connection import LABELS, ConnectionState, Standing
+from ibkit.trading.connection import LABELS, ConnectionState, SessionRecord, Standing
 from ibkit.wire.endpoint import Needs
+from ibkit.wire.session_clocks import SessionClocks, session_clocks
 
 __all__ = [
     "ConnectionStatus",
@@ -24,6 +25,7 @@ __all__ = [
     "LastError",
     "SignInTest",
     "StepResult",
+    "clocks_of",
     "results_of",
     "status_document",
 ]
@@ -154,14 +156,36 @@ def _client_id(settings: Settings) -> str | None:
 def _session(connection: Connection | None) -> dict[str, Any]:
     if connection is None:
         return {}
-    last = connection.client.keeper.last_status
-    return {
+    keeper, session = connection.client.keeper, connection.book.session
+    last = keeper.last_status
+    told: dict[str, Any] = {
         "open": connection.open,
         "watched": connection.watching,
         "authenticated": bool(last and last.authenticated),
         "competing": bool(last and last.competing),
         "accounts": sorted(connection.desks),
+        "username": keeper.username if keeper.level > 0 else None,
     }
+    if session is not None:
+        clocks = clocks_of(connection, session)
+        told |= {
+            "expires_at": session.expires_at,
+            "age_seconds_left": clocks.age_seconds_left,
+            "next_reset": clocks.next_reset,
+            "ends_first": clocks.ends_first,
+        }
+    return told
+
+
+def clocks_of(connection: Connection, session: SessionRecord) -> SessionClocks:
+    """What its session runs out by (SES-06); no call is made."""
+    return session_clocks(
+        connection.clock.now(),
+        last_activity_at=session.last_activity_at,
+        expires_at=session.expires_at,
+        region=connection.settings.general.region,
+        sso_expires=connection.client.keeper.sso_expires,
+    )
 
 
 class SignInTest:

@@ -21,7 +21,6 @@ PAGE: Final = 50
 def ledger_pages(site: Site) -> None:
     _transactions(site)
     _lots(site)
-    _income(site)
     _raw(site)
     _inbox(site)
 
@@ -75,8 +74,6 @@ def _lots(site: Site) -> None:
             lot_order=found["lot_order"],
         )
 
-
-def _income(site: Site) -> None:
     @site.get(f"{AT}/income")
     async def income(visit: Visit) -> Made:
         portfolio, account, filters = await _asked(visit)

@@ -231,7 +231,7 @@ async def _oneself(
         problem=failed.problem if failed else {},
         errors={**(failed.field_errors if failed else {}), **(errors or {})},
         qr=qr_path(address) if address else None,
-        address=address,
+        otp_address=address,
         codes=codes or [],
         second_step=bool(codes) or bool((await visit.who()).more["second_step"]),
         shortest=SHORTEST,

@@ -92,7 +92,6 @@ def settings_pages(site: Site) -> None:
         told = await visit.send("POST", "/api/ibkr/test", query={"connection_id": name})
         if not visit.by_script:
             return await _shown(
-                visit, name=name, test=told.data if told.ok else None, problem=told.problem, status=told.status
                 visit, name=name, test=told.data if told.ok else None, problem=told.problem, failed=told.status
             )
         steps = steps_of_test(told.data["steps"]) if told.ok else ()
@@ -143,21 +142,19 @@ async def _shown(
     problem: Mapping[str, Any] | None = None,
     failed: int = 200,
     warning: Mapping[str, Any] | None = None,
-    status: int = 200,
 ) -> Made:
     wanted = visit.query.get("connection", "") if name is None else name
     found = await _looked_at(visit, wanted)
-    standing = found["standing"]
+    status = found["standing"]
     history = await visit.get("/api/ibkr/session/history", {"connection_id": wanted, "days": _DAYS})
     connections = await visit.need("/api/ibkr/connections")
     done = visit.query.get("done", "")
     return await visit.page(
         "settings/connection.html",
-        status,
         failed,
         tab="connection",
         **found,
-        steps=steps_of_status(standing) if test is None else steps_of_test(test["steps"]),
+        steps=steps_of_status(status) if test is None else steps_of_test(test["steps"]),
         test=test,
         problem=problem or {},
         warning=warning,

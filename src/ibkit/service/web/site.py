@@ -185,8 +185,7 @@ class Visit:
         told = await self.get("/api/ibkr/status")
         if not told.ok:
             return {}
-        clocks = await self.get("/api/ibkr/session")
-        return {**told.data, "clocks": clocks.data if clocks.ok else {}, "simulated": self.site.simulated}
+        return {**told.data, "clocks": told.data["session"], "simulated": self.site.simulated}
 
     def fragment(self, template: str, status: int = 200, **values: Any) -> Made:
         """A part of a page, for a script."""
