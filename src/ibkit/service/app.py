@@ -165,7 +165,7 @@ def make_app(service: Service) -> App:
             *pages_of(site),
             *_plain_routes(service),
         ],
-        exception_handlers={Exception: lambda request, error: _failed(service, request, error)},
+        exception_handlers={Exception: lambda request, error: _failed(service, site, request, error)},
         openapi_config=None,
         logging_config=None,
         debug=False,
@@ -322,8 +322,11 @@ def _plain_routes(service: Service) -> list[HTTPRouteHandler]:
 # -- answers ----------------------------------------------------------------------------------------------------------
 
 
-def _failed(service: Service, request: AnyRequest, error: Exception) -> Response[bytes]:
-    """Ours by their code, the framework's by what they mean, and everything else as a fault of ours."""
+def _failed(service: Service, site: Site, request: AnyRequest, error: Exception) -> Response[bytes]:
+    """Ours by their code, the framework's by what they mean, and everything else as a fault of ours.
+
+    Somebody at a browser reads it on a page.
+    """
     trace_id = str(request.scope.get("state", {}).get("trace_id") or service.trace_id())
     path = request.scope["path"]
     if isinstance(error, HTTPException):
@@ -334,6 +337,8 @@ def _failed(service: Service, request: AnyRequest, error: Exception) -> Response
         log.error("a fault of the service", exc_info=error, extra={"trace_id": trace_id, "path": path})
         told = IbkitError(code="E-INTERNAL")
     reply = problem_of(told, trace_id=trace_id, path=path, now=service.clock.now())
+    if request.method == "GET" and any("text/html" in each for each in headers_of(request, "accept")):
+        return site.failed_alone(reply)
     headers = dict(reply.headers)
     return Response(reply.body, status_code=reply.status, media_type=headers.pop("Content-Type"), headers=headers)
 

@@ -6,7 +6,8 @@ from. Prices are for display: an order is checked against a quote of its own.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -67,7 +68,7 @@ class QuoteEvents:
     def __init__(self, logins: Logins, stopping: Callable[[], bool]) -> None:
         self._logins = logins
         self._stopping = stopping
-        self._lines: dict[str, int] = {}
+        self._lines: dict[str, Counter[tuple[str, Conid]]] = {}
 
     async def stream(self, who: Principal, wanted: QuotesWanted) -> Source:
         """Each change as an event `quote`.
@@ -75,12 +76,13 @@ class QuoteEvents:
         ConfigError (E-BROKER), NotFound (E-CONTRACT), AuthError (nobody is signed in), RateLimited (too many lines).
         """
         name = wanted.broker or self._logins.brokers.default
-        self._check(who, len(wanted.symbols) + len(wanted.conids))
+        self._check(who, name, wanted.conids, more=len(wanted.symbols))
         login = await self._logins.of(who, name, wanted.connection_id, Capability.QUOTES)
         desk = await login.desk(of_theirs(who, None) if who.accounts and len(who.accounts) == 1 else None)
         names: dict[Conid, str | None] = dict.fromkeys(wanted.conids)
         for symbol in wanted.symbols:
             names[(await desk.broker.underlying(symbol)).conid] = symbol
+        self._check(who, name, names)
         lines: QuoteLines = login.quote_lines
         lines.check(names.keys())
         return self._told(who, name, lines, names)
@@ -88,7 +90,7 @@ class QuoteEvents:
     async def _told(
         self, who: Principal, name: str, lines: QuoteLines, names: Mapping[Conid, str | None]
     ) -> AsyncIterator[Event | None]:
-        with self._held(who, len(names)):
+        with self._held(who, name, names):
             async with lines.listen(names.keys()) as quotes:
                 quiet = 0.0
                 while not self._stopping():
@@ -106,8 +108,11 @@ class QuoteEvents:
                         quiet = 0.0
                         yield None
 
-    def _check(self, who: Principal, more: int) -> None:
-        if self._lines.get(who.user_id, 0) + more > MOST_LINES_EACH:
+    def _check(self, who: Principal, broker: str, conids: Iterable[Conid], *, more: int = 0) -> None:
+        """more: of which it is not known yet whether they are others. A contract in two streams is one line."""
+        held = self._lines.get(who.user_id, Counter())
+        wanted = held.keys() | {(broker, conid) for conid in conids}
+        if max(len(wanted), more) > MOST_LINES_EACH:
             raise RateLimited(
                 f"Rate limit reached: {MOST_LINES_EACH} market data lines for each user",
                 remedy="Listen to fewer contracts, or close another stream first.",
@@ -115,14 +120,19 @@ class QuoteEvents:
             )
 
     @contextmanager
-    def _held(self, who: Principal, count: int) -> Iterator[None]:
-        self._lines[who.user_id] = self._lines.get(who.user_id, 0) + count
+    def _held(self, who: Principal, broker: str, conids: Iterable[Conid]) -> Iterator[None]:
+        taken = Counter((broker, conid) for conid in conids)
+        held = self._lines.setdefault(who.user_id, Counter())
+        held.update(taken)
         try:
             yield
         finally:
-            self._lines[who.user_id] -= count
-            if not self._lines[who.user_id]:
-                del self._lines[who.user_id]
+            held.subtract(taken)
+            for line in taken:
+                if not held[line]:
+                    del held[line]
+            if not held:
+                self._lines.pop(who.user_id, None)
 
 
 def _data(broker: str, symbol: str | None, quote: Quote) -> QuoteData:

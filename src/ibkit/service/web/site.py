@@ -25,7 +25,7 @@ from litestar.handlers import HTTPRouteHandler
 from ibkit.clock import Clock
 from ibkit.errors import IbkitError
 from ibkit.service.door import App
-from ibkit.service.problems import problem_of
+from ibkit.service.problems import Reply, problem_of
 from ibkit.service.refusals import Refusal
 from ibkit.service.requests import AnyRequest, headers_of
 from ibkit.service.web import assets
@@ -298,6 +298,12 @@ class Site:
                 error = IbkitError(code="E-INTERNAL")
             reply = problem_of(error, trace_id=trace_id, path=visit.path)
             return await self._failed(visit, reply.status, Told(reply.status, msgspec.json.decode(reply.body)).problem)
+
+    def failed_alone(self, reply: Reply) -> Made:
+        """A failure as a page of its own, for an address that has none."""
+        return self.made(
+            "failed_alone.html", reply.status, problem=Told(reply.status, msgspec.json.decode(reply.body)).problem
+        )
 
     async def _failed(self, visit: Visit, status: int, problem: Mapping[str, Any]) -> Made:
         if visit.by_script or visit.me is None or status >= 500:  # the frame may be what failed
