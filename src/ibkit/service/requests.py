@@ -68,7 +68,8 @@ class Asked:
     async def who(self, request: AnyRequest, *, counted: bool = True) -> Principal:
         """counted: False for what is told from memory. AuthError; RateLimited (E-RATE) where a user reads too much."""
         found = await self._found(request)
-        if counted and self.reads is not None and request.method in SAFE:
+        within = bool(request.scope.get("state", {}).get("within_page"))  # a page is one read, whatever it asks for
+        if counted and self.reads is not None and request.method in SAFE and not within:
             self.reads.take(found.user_id)
         told_of(user=found.name)
         return found

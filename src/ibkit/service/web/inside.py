@@ -19,6 +19,8 @@ from ibkit.service.door import App, Message, Scope
 __all__ = ["Inside", "Told"]
 
 _COPIED = (b"cookie", b"host", b"origin", b"sec-fetch-site", b"user-agent")
+_WHO = "/api/me"
+"""What every page asks once: by it the page is counted as a read."""
 _NOTED = ("address", "trace_id")
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
@@ -114,6 +116,7 @@ class Inside:
         own = [(name, value) for name, value in self.scope["headers"] if name.lower() in _COPIED]
         # Only what the door noted: the framework keeps there how far the visitor's own answer is.
         state = {**{n: v for n, v in self.scope.get("state", {}).items() if n in _NOTED}, "used": self.used}
+        state["within_page"] = path != _WHO
         scope: Scope = {
             **{name: self.scope[name] for name in ("type", "asgi", "http_version", "scheme", "server", "client")},
             "method": method,
