@@ -40,7 +40,7 @@ LARGEST_NUMBER = 1024
 """Bytes of a secret that anybody would write as a number: more digits Python writes for nobody."""
 BLOCK = 8
 """Bytes that are compared at a time, as one number."""
-UNSORTED = ("settings/sources.py", "service/credentials.py", "cli/masking.py")
+UNSORTED = ("settings/sources.py", "service/credentials.py", "upkeep/masking.py")
 """Where every text that comes in is wrapped: user names and addresses too, and of files what is sealed already."""
 OURS = ("/src/ibkit/sim/", "/tests/")
 """Frames of the broker's side and of the test itself: they may know."""

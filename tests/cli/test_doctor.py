@@ -120,7 +120,7 @@ def test_the_first_cause_of_each_trouble_is_its_own(bench: Make, scenario: str, 
 def test_a_gateway_that_is_down_is_told_from_another_program_on_its_ports(
     bench: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ibkit.cli.diagnosis import network
+    from ibkit.upkeep.diagnosis import network
 
     ib = bench(method="gateway")
     ib.simulator.up = False
@@ -280,7 +280,7 @@ def test_a_silent_worker_and_one_that_was_killed_are_told(bench: Make) -> None:
 
 def test_a_broker_that_dates_by_the_machine_while_its_market_has_a_time_of_its_own_is_no_wrong_clock() -> None:
     """`ibkit sim` opens its market whenever it is started."""
-    from ibkit.cli.diagnosis.network import _clock
+    from ibkit.upkeep.diagnosis.network import _clock
     from ibkit.wire.http import Response
 
     def answer(hours: float) -> Response:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ibkit.cli.gateway_copy import listen_port, with_port
+from ibkit.upkeep.gateway_copy import listen_port, with_port
 
 Run = Callable[..., Any]
 CONF = """# as delivered

@@ -16,9 +16,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from ibkit.cli import audit as auditing
 from ibkit.cli import primes
-from ibkit.cli.secret_scan import scan_text
+from ibkit.upkeep import audit as auditing
+from ibkit.upkeep.secret_scan import scan_text
 from ibkit.wire import dh
 from sign_ins import KEYS
 

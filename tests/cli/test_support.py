@@ -18,13 +18,13 @@ from urllib.parse import quote
 import anyio
 import pytest
 
-from ibkit.cli import gateway_logs
-from ibkit.cli.masking import Mask
 from ibkit.model import Secret
 from ibkit.notify.figures import Figures
 from ibkit.settings import load
 from ibkit.store.metric_minutes import SqlMinutes
 from ibkit.store.records import open_records
+from ibkit.upkeep import gateway_logs
+from ibkit.upkeep.masking import Mask
 from sign_ins import KEYS
 
 Make = Callable[..., Any]

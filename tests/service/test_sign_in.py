@@ -252,6 +252,7 @@ UNSAFE = [
     ("DELETE", "/broker-order/ib-1"),
     ("POST", "/api/option-sale"),
     ("POST", "/api/option-sale/preview"),
+    ("POST", "/api/checklist/secondary-user.add"),
     ("POST", "/api/ibkr/test"),
     ("POST", "/api/ibkr/connect"),
     ("POST", "/api/ibkr/reconnect"),

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from ibkit.cli.audit import Severity, Weakness
+from ibkit.upkeep.audit import Severity, Weakness
 
 if TYPE_CHECKING:
     from ibkit.settings import Settings

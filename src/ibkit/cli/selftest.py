@@ -9,10 +9,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, TypeVar
 from zoneinfo import ZoneInfo
 
-from ibkit.cli.checks import Check, Mark, check_all
 from ibkit.error_catalogue import CATALOGUE
 from ibkit.errors import IbkitError
 from ibkit.model import AccountId, AuthMethod, Contract, OrderTicket, OrderType, Right, Side
+from ibkit.upkeep.checks import Check, Mark, check_all
 from ibkit.wire.endpoint import Needs
 
 if TYPE_CHECKING:

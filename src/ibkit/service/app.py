@@ -58,6 +58,7 @@ from ibkit.service.sales import Sales
 from ibkit.service.sign_in_routes import sign_in_routes
 from ibkit.service.trade_routes import trade_routes
 from ibkit.service.traders import Traders
+from ibkit.service.upkeep_routes import upkeep_routes
 from ibkit.service.user_routes import user_routes
 from ibkit.service.waiting_questions import WaitingQuestions
 from ibkit.service.web.pages import pages_of
@@ -155,6 +156,7 @@ def make_app(service: Service) -> App:
             *trade_routes(service),
             *risk_routes(service),
             *metric_routes(service),
+            *upkeep_routes(service),
             *market_routes(service),
             *portfolio_routes(service),
             *analytics_routes(service),

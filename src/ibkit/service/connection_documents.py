@@ -80,7 +80,7 @@ class DeletedConnection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 
 class SessionStatus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """authenticated, competing, connected, message: IBKR's own word of the last look, null before the first.
+    """authenticated, competing, connected, message, server_version: IBKR's own word of the last look, null before it.
 
     session_id: ours, for tracking; null while there is no session, as all that follows from it.
     """
@@ -93,6 +93,7 @@ class SessionStatus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     competing: bool | None
     connected: bool | None
     message: str | None
+    server_version: str | None
     username: str | None
     environment: str
     method: str
@@ -199,6 +200,7 @@ def session_document(connection: Connection) -> SessionStatus:
         competing=last.competing if last else None,
         connected=last.connected if last else None,
         message=last.message if last else None,
+        server_version=last.serverInfo.serverVersion if last and last.serverInfo else None,
         username=keeper.username if keeper.level > 0 else None,
         environment=book.row.environment,
         method=book.row.method,

@@ -40,6 +40,7 @@ from ibkit.service.question_documents import AnswerForm, QuestionAnswered, Quest
 from ibkit.service.sale_answer import SaleAnswer
 from ibkit.service.sale_operations import SALES
 from ibkit.service.trade_operations import TRADES
+from ibkit.service.upkeep_routes import UPKEEP
 
 __all__ = ["OPERATIONS", "BrokerInfo", "BrokerList", "Operation", "document"]
 
@@ -383,6 +384,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *PORTFOLIOS,
     *LEDGERS,
     *METRICS,
+    *UPKEEP,
     *MARKET,
     *SALES,
 )

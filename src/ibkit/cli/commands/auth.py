@@ -16,9 +16,9 @@ from ibkit.model import AuthMethod
 from ibkit.vault import Result
 
 if TYPE_CHECKING:
-    from ibkit.cli.checks import Check
     from ibkit.cli.selftest import Report
     from ibkit.settings import Settings
+    from ibkit.upkeep.checks import Check
 
 __all__ = ["app"]
 

@@ -14,8 +14,8 @@ from ibkit.cli.flags import Json, option
 from ibkit.cli.running import go
 
 if TYPE_CHECKING:
-    from ibkit.cli.checklist import Item, State
     from ibkit.settings import Settings
+    from ibkit.upkeep.checklist import Item, State
 
 __all__ = ["app"]
 
@@ -27,7 +27,7 @@ _OPEN = 1
 @app.command
 def production(*, json: Json = False) -> int:
     """Each point: ok, not ok, or by hand, with what to do. Exit code 1 while one is open."""
-    from ibkit.cli.checklist import State
+    from ibkit.upkeep.checklist import State
 
     items = _looked_at(_settings())
     left = [item for item in items if item.state is not State.OK]
@@ -56,7 +56,7 @@ def confirm(
     json: Json = False,
 ) -> int:
     """A person has seen to a point that cannot be checked from here. It stands in the audit log, and for a year."""
-    from ibkit.cli.checklist import CONFIRM, State
+    from ibkit.upkeep.checklist import CONFIRM, State
 
     settings, name = _settings(), " ".join(by.split())
     if not name:
@@ -73,7 +73,7 @@ def confirm(
 @app.command
 def withdraw(point: str, *, json: Json = False) -> int:
     """What was confirmed of a point holds no longer."""
-    from ibkit.cli.checklist import WITHDRAW, State
+    from ibkit.upkeep.checklist import WITHDRAW, State
 
     settings = _settings()
     item = _point(settings, point)
@@ -92,7 +92,7 @@ def _settings() -> Settings:
 
 def _looked_at(settings: Settings) -> list[Item]:
     from ibkit.bootstrap.auditing import audit_clock
-    from ibkit.cli import checklist
+    from ibkit.upkeep import checklist
 
     return go(lambda: checklist.production(settings, now=audit_clock().now(), folder=Path()))
 

@@ -27,7 +27,7 @@ def hooks(
     json: Json = False,
 ) -> None:
     """Make git refuse commits with key files or secrets in them (`ibkit security scan --staged` before each)."""
-    from ibkit.cli.secret_scan import hooks_folder, is_repository
+    from ibkit.upkeep.secret_scan import hooks_folder, is_repository
 
     if not is_repository(folder):
         raise ConfigError(

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import cyclopts
 
 from ibkit.cli import context, output
-from ibkit.cli.checks import Check, Mark, check_all
 from ibkit.cli.flags import ByUser, Compete, Json, flag
 from ibkit.cli.running import banner_of, go
 from ibkit.clock import SystemClock
 from ibkit.error_catalogue import CATALOGUE
 from ibkit.errors import ConfigError, IbkitError
+from ibkit.upkeep.checks import Check, Mark
 
 if TYPE_CHECKING:
     from ibkit.settings import Settings
@@ -41,7 +41,7 @@ def doctor(
         checks = [Check("settings file", Mark.FAIL, unreadable.message, unreadable.code, unreadable.remedy)]
     else:
         if fix:
-            from ibkit.cli.diagnosis.modes import close
+            from ibkit.upkeep.diagnosis.modes import close
 
             fixed = close(settings)
         checks = diagnose(settings, offline=offline, connect=connect, compete=compete, by=by)
@@ -61,19 +61,9 @@ def diagnose(
     by: whose connection is looked at in place of the settings' login. What its credentials are was judged when they
     were stored; here it is whether they can be used, and that is in the audit log as any use.
     """
-    from ibkit.cli.diagnosis.modes import check_modes
-    from ibkit.cli.diagnosis.network import check_gateway_folder
-    from ibkit.cli.diagnosis.state import check_state
-    from ibkit.cli.diagnosis.surroundings import check_surroundings
+    from ibkit.upkeep.diagnosis import of_installation
 
-    now = SystemClock().now()
-    checks = [
-        *check_surroundings(settings, os.environ),
-        *(check_all(settings, now=now) if by is None else ()),
-        *check_modes(settings),
-        *check_state(settings, now=now),
-        *(check_gateway_folder(settings) if by is None else ()),
-    ]
+    checks = of_installation(settings, os.environ, now=SystemClock().now(), of_settings=by is None)
     if by is not None:
         try:
             settings = context.load_settings(by=by)
@@ -89,7 +79,7 @@ def diagnose(
         return [*checks, Check("IBKR", Mark.SKIP, f"not looked for: {why}")]
 
     async def look() -> list[Check]:
-        from ibkit.cli.diagnosis.network import check_network, check_sign_in
+        from ibkit.upkeep.diagnosis.network import check_network, check_sign_in
 
         found = [check async for check in check_network(settings)]
         if connect and not any(check.mark is Mark.FAIL for check in found):

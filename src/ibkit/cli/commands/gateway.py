@@ -65,7 +65,7 @@ def new(
 
     ibkit gateway new --port 5001 --dir clientportal.second
     """
-    from ibkit.cli.gateway_copy import copy_gateway
+    from ibkit.upkeep.gateway_copy import copy_gateway
 
     if not 1024 <= port <= 65535:
         raise wrong("--port", f"{port}: 1024 to 65535")
@@ -96,7 +96,7 @@ def logs(
     import time
     from datetime import datetime
 
-    from ibkit.cli import gateway_logs
+    from ibkit.upkeep import gateway_logs
 
     if lines < 1:
         raise wrong("--lines", "at least 1")
@@ -132,7 +132,7 @@ def logs(
 
 
 def _marked(line: str) -> str:
-    from ibkit.cli.gateway_logs import is_trouble
+    from ibkit.upkeep.gateway_logs import is_trouble
 
     return f"{'!' if is_trouble(line) else ' '} {line}"
 

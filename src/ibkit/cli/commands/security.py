@@ -18,7 +18,7 @@ from ibkit.errors import IbkitError
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["app", "last_audit_path"]
+__all__ = ["app"]
 
 app = cyclopts.App(name="security", help="Look for secrets in git, and for what is left open.")
 
@@ -33,7 +33,7 @@ def scan(
     json: Json = False,
 ) -> int:
     """Key files and secrets that git tracks. Exit code 1 if there are some; `.ibkitscan` names files to pass over."""
-    from ibkit.cli import secret_scan
+    from ibkit.upkeep import secret_scan
 
     found = secret_scan.scan(folder, staged=staged)
     if json:
@@ -55,9 +55,9 @@ def scan(
 def audit(*, json: Json = False) -> int:
     """What is weaker than it need be: modes, secrets, keys, reach, libraries, users. Exit code 1 where something is."""
     from ibkit.bootstrap.edge import machine_clock
-    from ibkit.cli import audit as auditing
     from ibkit.cli.audit_users import audit_users
     from ibkit.settings import load
+    from ibkit.upkeep import audit as auditing
 
     settings = load(env_file=context.current().env_file, require_method=False, strict=False)
     now = SystemClock().now()
@@ -67,7 +67,7 @@ def audit(*, json: Json = False) -> int:
     except IbkitError as error:  # a database that is away is no weakness, and says nothing of modes and keys
         output.warn(f"note: users and their connections were not looked at: {error.message}")
     points = auditing.score(found)
-    _remember(last_audit_path(settings.state_dir), now, points, len(found))
+    _remember(auditing.last_audit_path(settings.state_dir), now, points, len(found))
     if json:
         findings = [
             {"name": each.name, "severity": each.severity.name.lower(), "said": each.said, "remedy": each.remedy}
@@ -80,11 +80,6 @@ def audit(*, json: Json = False) -> int:
         output.say(f"{'':<6}  -> {each.remedy}")
     output.say(f"Score: {points} of 100, {len(found)} finding(s).")
     return FOUND if found else 0
-
-
-def last_audit_path(state: Path) -> Path:
-    """When it was run last, for the reminder of `ibkit doctor` (SECURITY_AUDIT_DAYS)."""
-    return state / "security-audit.json"
 
 
 def _remember(path: Path, now: datetime, points: int, count: int) -> None:

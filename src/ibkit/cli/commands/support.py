@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +13,7 @@ import cyclopts
 from ibkit.cli import context, output
 from ibkit.cli.asking import confirmed
 from ibkit.cli.flags import Json, Yes, flag
+from ibkit.cli.running import go
 from ibkit.clock import SystemClock
 from ibkit.errors import StorageError
 
@@ -36,13 +36,14 @@ def bundle(
     json: Json = False,
 ) -> int:
     """Write a zip with the diagnosis, versions, settings, logs and a summary of the journal, all masked."""
-    from ibkit.cli.bundle import contents
     from ibkit.cli.commands.doctor import diagnose
     from ibkit.settings import load
+    from ibkit.upkeep.bundle import contents
 
     settings = load(env_file=context.current().env_file, require_method=False, strict=False)
     target = path or Path(f"ibkit-support-{SystemClock().now():%Y%m%dT%H%M%SZ}.zip")
-    files = contents(settings, diagnose(settings, offline=offline), with_terms=with_terms)
+    checks = diagnose(settings, offline=offline)
+    files = go(lambda: contents(settings, checks, with_terms=with_terms))
     if not json:
         output.say(
             output.table(("File", "Bytes"), [(name, len(text.encode())) for name, text in files.items()], right=[1])
@@ -59,12 +60,13 @@ def bundle(
 
 
 def _write(target: Path, files: Mapping[str, str]) -> None:
+    from ibkit.upkeep.bundle import packed
+
     try:
         handle = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         try:
-            with os.fdopen(handle, "wb") as out, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-                for name, text in files.items():
-                    archive.writestr(name, text)
+            with os.fdopen(handle, "wb") as out:
+                out.write(packed(files))
         except BaseException:
             with contextlib.suppress(OSError):
                 target.unlink()

@@ -9,12 +9,12 @@ from typing import Annotated
 import cyclopts
 
 from ibkit.cli import context, keyfiles, output
-from ibkit.cli.checks import Check, Mark, check_all, method_shown
 from ibkit.cli.flags import Json, flag
 from ibkit.clock import SystemClock
 from ibkit.errors import ConfigError
 from ibkit.model import AuthMethod
 from ibkit.settings import Settings
+from ibkit.upkeep.checks import Check, Mark, check_all, method_shown
 
 __all__ = ["app"]
 

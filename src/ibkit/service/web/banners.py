@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Banner", "Pill", "banners_of", "pill_of"]
+__all__ = ["Banner", "Pill", "banners_of", "pill_of", "tone_of"]
 
 _EXPIRES_WITHIN_S = 3_600
 _TONES = {
@@ -52,7 +52,12 @@ def pill_of(state: Mapping[str, Any]) -> Pill:
     environment = "simulated" if state.get("simulated") else str(state.get("environment") or "paper")
     word = str(state.get("state") or "not_configured")
     label = str(state.get("label") or "Not Configured")
-    return Pill(environment, label, word, _TONES.get(word, "idle"))
+    return Pill(environment, label, word, tone_of(word))
+
+
+def tone_of(state: str) -> str:
+    """The class of a connection's state."""
+    return _TONES.get(state, "idle")
 
 
 def banners_of(state: Mapping[str, Any]) -> list[Banner]:

@@ -33,7 +33,7 @@ def _flat(before: str, table: Mapping[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
-def text(name: str, **values: Any) -> str:
+def text(name: str, /, **values: Any) -> str:
     """KeyError for a text that is not there: a page that asks for it is wrong, and its test fails."""
     found = catalogue()[name]
     return found.format_map(values) if values else found

@@ -63,10 +63,17 @@ class Inside:
     used: bool = True
 
     async def get(self, path: str, query: Mapping[str, Any] | None = None) -> Told:
-        given = {name: value for name, value in (query or {}).items() if value not in (None, "")}
-        return await self._call("GET", path, query=urlencode(given))
+        return await self._call("GET", path, query=_asked(query))
 
-    async def send(self, method: str, path: str, body: Any = None, *, key: str | None = None) -> Told:
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        key: str | None = None,
+        query: Mapping[str, Any] | None = None,
+    ) -> Told:
         """key: the Idempotency-Key."""
         headers = [(b"x-csrf-token", self.csrf.encode("latin-1", "replace"))]
         if key is not None:
@@ -74,7 +81,15 @@ class Inside:
         raw = b"" if body is None else _encoder.encode(body)
         if body is not None:
             headers += [(b"content-type", b"application/json"), (b"content-length", str(len(raw)).encode())]
-        return await self._call(method, path, headers=headers, body=raw)
+        return await self._call(method, path, query=_asked(query), headers=headers, body=raw)
+
+    async def file(self, path: str, query: Mapping[str, Any] | None = None) -> tuple[bytes, dict[str, str]] | Told:
+        """A file with the header that names it; what was answered in its place."""
+        heard = await self._heard("GET", path, query=_asked(query))
+        if heard.status >= 400:
+            return heard.told()
+        name = heard.headers.get("content-disposition", "attachment")
+        return b"".join(heard.parts), {"Content-Disposition": name}
 
     async def _call(
         self,
@@ -85,6 +100,17 @@ class Inside:
         headers: list[tuple[bytes, bytes]] | None = None,
         body: bytes = b"",
     ) -> Told:
+        return (await self._heard(method, path, query=query, headers=headers, body=body)).told()
+
+    async def _heard(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: str = "",
+        headers: list[tuple[bytes, bytes]] | None = None,
+        body: bytes = b"",
+    ) -> _Heard:
         own = [(name, value) for name, value in self.scope["headers"] if name.lower() in _COPIED]
         # Only what the door noted: the framework keeps there how far the visitor's own answer is.
         state = {**{n: v for n, v in self.scope.get("state", {}).items() if n in _NOTED}, "used": self.used}
@@ -100,7 +126,12 @@ class Inside:
         }
         heard = _Heard(body)
         await self.app(scope, heard.receive, heard.send)
-        return heard.told()
+        return heard
+
+
+def _asked(query: Mapping[str, Any] | None) -> str:
+    """Without what is empty: a field that was left alone is no filter."""
+    return urlencode({name: value for name, value in (query or {}).items() if value not in (None, "")})
 
 
 @dataclass(slots=True)
@@ -111,6 +142,7 @@ class _Heard:
     status: int = 0
     cookies: list[str] = field(default_factory=list)
     parts: list[bytes] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
 
     async def receive(self) -> Message:
         body, self.body = self.body, b""
@@ -119,6 +151,9 @@ class _Heard:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            self.headers = {
+                name.decode("latin-1").lower(): value.decode("latin-1") for name, value in message["headers"]
+            }
             self.cookies = [
                 value.decode("latin-1") for name, value in message["headers"] if name.lower() == b"set-cookie"
             ]

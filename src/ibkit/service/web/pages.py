@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from litestar.handlers import HTTPRouteHandler
 
+from ibkit.service.web.alert_pages import alert_pages
+from ibkit.service.web.credential_pages import credential_pages
 from ibkit.service.web.desk_pages import desk_pages
+from ibkit.service.web.monitoring_pages import monitoring_pages
 from ibkit.service.web.option_pages import option_pages
 from ibkit.service.web.order_pages import order_pages
+from ibkit.service.web.people_pages import people_pages
+from ibkit.service.web.risk_pages import risk_pages
+from ibkit.service.web.settings_pages import settings_pages
 from ibkit.service.web.sign_in_pages import sign_in_pages
 from ibkit.service.web.site import Made, Site, Visit
+from ibkit.service.web.upkeep_pages import upkeep_pages
 
 __all__ = ["pages_of"]
 
@@ -19,6 +26,13 @@ def pages_of(site: Site) -> list[HTTPRouteHandler]:
     order_pages(site)
     option_pages(site)
     _state(site)
+    settings_pages(site)
+    credential_pages(site)
+    risk_pages(site)
+    people_pages(site)
+    alert_pages(site)
+    monitoring_pages(site)
+    upkeep_pages(site)
     return site.handlers
 
 

@@ -29,7 +29,7 @@ from ibkit.service.problems import problem_of
 from ibkit.service.refusals import Refusal
 from ibkit.service.requests import AnyRequest, headers_of
 from ibkit.service.web import assets
-from ibkit.service.web.banners import banners_of, pill_of
+from ibkit.service.web.banners import banners_of, pill_of, tone_of
 from ibkit.service.web.catalogue import text
 from ibkit.service.web.formats import FILTERS
 from ibkit.service.web.inside import Inside, Told
@@ -137,8 +137,16 @@ class Visit:
         """The data; a refusal becomes the page's own (`FailedError`)."""
         return self.done(await self.get(path, query))
 
-    async def send(self, method: str, path: str, body: Any = None, *, key: str | None = None) -> Told:
-        return self._heard(await self.inside.send(method, path, body, key=key))
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        key: str | None = None,
+        query: Mapping[str, Any] | None = None,
+    ) -> Told:
+        return self._heard(await self.inside.send(method, path, body, key=key, query=query))
 
     def _heard(self, told: Told) -> Told:
         if told.status == 401 and told.problem.get("code") == "E-APP-AUTH":
@@ -220,7 +228,9 @@ class Site:
             lstrip_blocks=True,
         )
         self._room.filters.update(FILTERS)
-        self._room.globals.update(t=text, asset=assets.address, new_key=key, poll_s=poll_s, now=clock.now)
+        self._room.globals.update(
+            t=text, asset=assets.address, new_key=key, poll_s=poll_s, now=clock.now, tone_of=tone_of
+        )
 
     def get(self, path: str, *, signed_in: bool = True, used: bool = True) -> Callable[[Page], Page]:
         """used: False for what a script asks by the clock, which keeps no sign-in alive."""

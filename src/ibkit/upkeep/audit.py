@@ -21,7 +21,7 @@ from ibkit.model import Environment, Secret
 if TYPE_CHECKING:
     from ibkit.settings import Settings
 
-__all__ = ["Severity", "Weakness", "audit", "score"]
+__all__ = ["Severity", "Weakness", "audit", "last_audit_path", "score"]
 
 _KEY_DAYS = 365
 """OAuth keys are renewed yearly. Source: requirement OPS-05."""
@@ -75,8 +75,13 @@ def score(found: list[Weakness]) -> int:
     return max(0, 100 - sum(each.severity.value for each in found))
 
 
+def last_audit_path(state: Path) -> Path:
+    """When it was run last, for the reminder of `ibkit doctor` (SECURITY_AUDIT_DAYS)."""
+    return state / "security-audit.json"
+
+
 def _modes(settings: Settings) -> Iterator[Weakness]:
-    from ibkit.cli.diagnosis.modes import open_files
+    from ibkit.upkeep.diagnosis.modes import open_files
 
     for each in open_files(settings):
         said = f"{each.path} is open to others ({each.mode:04o})"
@@ -221,7 +226,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def _tracked(folder: Path) -> Iterator[Weakness]:
-    from ibkit.cli.secret_scan import is_repository, scan
+    from ibkit.upkeep.secret_scan import is_repository, scan
 
     if not is_repository(folder):
         return

@@ -17,11 +17,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ibkit.cli.audit import Weakness
 from ibkit.errors import IbkitError
 from ibkit.model import AuthMethod, Environment
 from ibkit.settings import production_problems
 from ibkit.settings.production import is_production
+from ibkit.upkeep.audit import Weakness
 
 if TYPE_CHECKING:
     from ibkit.settings import Settings
@@ -77,7 +77,7 @@ class _Seen:
 
 async def production(settings: Settings, *, now: datetime, folder: Path) -> list[Item]:
     """All points, in the order of the requirement. folder: where to look for a git repository."""
-    from ibkit.cli import audit
+    from ibkit.upkeep import audit
 
     weak: dict[str, list[Weakness]] = {}
     for each in audit.audit(settings, now=now, folder=folder):
@@ -223,8 +223,8 @@ def _tls(seen: _Seen) -> Item:
 
 def _backups(seen: _Seen) -> Item:
     from ibkit.bootstrap.backups import last_backup
-    from ibkit.cli.checks import Mark
-    from ibkit.cli.diagnosis.state import check_backups
+    from ibkit.upkeep.checks import Mark
+    from ibkit.upkeep.diagnosis.state import check_backups
 
     check = check_backups(seen.settings, has_journal=True, now=seen.now)
     good = check.mark is Mark.OK and last_backup(seen.settings) is not None

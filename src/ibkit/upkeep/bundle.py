@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import platform
 import sys
+import zipfile
 from collections.abc import Mapping
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ibkit.cli import gateway_logs
-from ibkit.cli.checks import Check
-from ibkit.cli.masking import Mask, mask_of
+import anyio.to_thread
+
+from ibkit.bootstrap.desks import journal_path
 from ibkit.errors import IbkitError
+from ibkit.upkeep import gateway_logs
+from ibkit.upkeep.checks import Check
+from ibkit.upkeep.masking import Mask, mask_of
 
 if TYPE_CHECKING:
     from ibkit.settings import Settings
 
-__all__ = ["contents"]
+__all__ = ["contents", "packed"]
 
 _LOG_LINES = 500
 _GATEWAY_LINES = 200
@@ -46,16 +51,31 @@ logs/           the last lines of the worker's logs and of the gateway's
 """
 
 
-def contents(settings: Settings, checks: list[Check], *, with_terms: bool) -> Mapping[str, str]:
+async def contents(settings: Settings, checks: list[Check], *, with_terms: bool) -> Mapping[str, str]:
     """Every file of the bundle. with_terms: also what the orders were. IbkitError if a secret would be in it."""
+    figures = await _metrics(settings)
+    intents = await _intents(journal_path(settings)) if with_terms and journal_path(settings).exists() else []
+    return await anyio.to_thread.run_sync(
+        lambda: _contents(settings, checks, figures, intents=intents, with_terms=with_terms)
+    )
+
+
+def _contents(
+    settings: Settings,
+    checks: list[Check],
+    figures: dict[str, Any],
+    *,
+    intents: list[dict[str, Any]],
+    with_terms: bool,
+) -> Mapping[str, str]:
     mask = mask_of(settings)
     documents: dict[str, Any] = {
         "versions.json": _versions(),
         "doctor.json": [_told(check, with_terms=with_terms) for check in checks],
         "settings.json": _settings(settings),
         "schema.json": _schema(settings),
-        "journal.json": _journal(settings, with_terms=with_terms),
-        "metrics.json": _metrics(settings),
+        "journal.json": _journal(settings, intents, with_terms=with_terms),
+        "metrics.json": figures,
     }
     files = {
         "README.txt": _README.format(terms=", and what they were" if with_terms else "; not what they were"),
@@ -64,6 +84,15 @@ def contents(settings: Settings, checks: list[Check], *, with_terms: bool) -> Ma
     }
     _refuse_secrets(mask, files)
     return files
+
+
+def packed(files: Mapping[str, str]) -> bytes:
+    """As one zip."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return out.getvalue()
 
 
 def _masked(value: Any, mask: Mask) -> Any:
@@ -149,8 +178,7 @@ def _schema(settings: Settings) -> dict[str, Any]:
     return {"known": dict(versions_wanted()), "database": there}
 
 
-def _journal(settings: Settings, *, with_terms: bool) -> dict[str, Any]:
-    from ibkit.bootstrap.desks import journal_path
+def _journal(settings: Settings, intents: list[dict[str, Any]], *, with_terms: bool) -> dict[str, Any]:
     from ibkit.store.journal_look import look_at_journal
 
     path = journal_path(settings)
@@ -175,29 +203,28 @@ def _journal(settings: Settings, *, with_terms: bool) -> dict[str, Any]:
     }
     if with_terms and look.damage is None:
         said["alerts"] = [dataclasses.asdict(each) for each in look.alerts]
-        said["intents"] = _intents(path)
+        said["intents"] = intents
     return said
 
 
-def _metrics(settings: Settings) -> dict[str, Any]:
+async def _metrics(settings: Settings) -> dict[str, Any]:
     """The figures that worker and service keep, added up by connection and endpoint; nothing is made there."""
-    from ibkit.cli.running import go
     from ibkit.store.database import sqlite_path
     from ibkit.store.journal_look import versions_there
 
     url = settings.database_url.reveal()
     try:
         file = sqlite_path(url)
-        if (file is not None and not file.exists()) or "metrics" not in versions_there(url):
+        if file is not None and not file.exists():
             return {"kept": False}
-        return go(lambda: _figures(settings))
+        if "metrics" not in await anyio.to_thread.run_sync(versions_there, url):
+            return {"kept": False}
+        return await _figures(settings)
     except IbkitError as error:
         return {"error": f"{error.code}: {error.message}"}
 
 
 async def _figures(settings: Settings) -> dict[str, Any]:
-    import anyio.to_thread
-
     from ibkit.bootstrap.clients import clock_of
     from ibkit.notify.minutes import total
     from ibkit.store.metric_minutes import SqlMinutes
@@ -233,12 +260,12 @@ async def _figures(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _intents(path: Path) -> list[dict[str, Any]]:
-    from ibkit.cli.running import go
+async def _intents(path: Path) -> list[dict[str, Any]]:
+    """The latest; none of a journal that cannot be read, which its look tells."""
     from ibkit.clock import SystemClock
     from ibkit.store import open_journal
 
-    async def read() -> list[dict[str, Any]]:
+    try:
         async with open_journal(path, clock=SystemClock()) as journal:
             return [
                 {
@@ -250,8 +277,8 @@ def _intents(path: Path) -> list[dict[str, Any]]:
                 }
                 for intent in await journal.recent(limit=_INTENTS)
             ]
-
-    return go(read)
+    except IbkitError:
+        return []
 
 
 def _logs(settings: Settings) -> dict[str, str]:

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ibkit.cli.checks import Check, Mark
 from ibkit.errors import IbkitError
+from ibkit.upkeep.checks import Check, Mark
 
 if TYPE_CHECKING:
     from ibkit.settings import Settings
@@ -257,7 +257,7 @@ def check_backups(settings: Settings, *, has_journal: bool, now: datetime) -> Ch
 
 def _security_audit(settings: Settings, *, now: datetime) -> Check:
     """The reminder of SECURITY_AUDIT_DAYS."""
-    from ibkit.cli.commands.security import last_audit_path
+    from ibkit.upkeep.audit import last_audit_path
 
     name, remedy = "security audit", "`ibkit security audit`"
     try:

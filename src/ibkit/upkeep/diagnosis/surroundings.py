@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from ibkit.cli.checks import Check, Mark
 from ibkit.settings import Settings, production_problems
 from ibkit.settings.production import is_production
+from ibkit.upkeep.checks import Check, Mark
 
 __all__ = ["check_surroundings"]
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from ibkit.cli.checks import Check, Mark
-from ibkit.cli.gateway_copy import listen_port
 from ibkit.clock import SystemClock
 from ibkit.errors import IbkitError, Unreachable
 from ibkit.model import AuthMethod
+from ibkit.upkeep.checks import Check, Mark
+from ibkit.upkeep.gateway_copy import listen_port
 
 if TYPE_CHECKING:
     from ibkit.settings import Settings

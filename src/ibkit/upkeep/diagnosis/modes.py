@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ibkit.cli.checks import Check, Mark
 from ibkit.settings import VARIABLES, Settings
+from ibkit.upkeep.checks import Check, Mark
 
 __all__ = ["Open", "check_modes", "close", "open_files"]
 

@@ -1,0 +1,49 @@
+"""Alerts: what is open, who looks after it, and by which channels people are told. MON-06, UI-12."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from ibkit.service.web.inside import Told
+from ibkit.service.web.site import Made, Site, Visit
+
+__all__ = ["alert_pages"]
+
+
+def alert_pages(site: Site) -> None:
+    @site.get("/settings/alerts")
+    async def alerts(visit: Visit) -> Made:
+        return await _shown(visit)
+
+    @site.post("/settings/alerts/test")
+    async def test(visit: Visit) -> Made:
+        channel = (await visit.form()).optional("channel")
+        told = await visit.send("POST", "/api/alerts/test", {} if channel is None else {"channel": channel})
+        return await _shown(visit, results=told.data) if told.ok else await _shown(visit, failed=told)
+
+    @site.post("/settings/alerts/{alert_id:str}/acknowledge")
+    async def acknowledge(visit: Visit) -> Made:
+        note = (await visit.form()).text("note")
+        address = f"/api/alerts/{quote(visit.part('alert_id'), safe='')}/acknowledge"
+        told = await visit.send("POST", address, {"note": note})
+        return visit.go("/settings/alerts?done=acknowledged") if told.ok else await _shown(visit, failed=told)
+
+
+async def _shown(visit: Visit, *, failed: Told | None = None, results: list[Mapping[str, Any]] | None = None) -> Made:
+    alerts = await visit.need("/api/alerts")
+    me = await visit.who()
+    return await visit.page(
+        "settings/alerts.html",
+        200 if failed is None else failed.status,
+        tab="alerts",
+        standing=[each for each in alerts if each["closed_at"] is None],
+        closed=[each for each in alerts if each["closed_at"] is not None],
+        channels=await visit.need("/api/alerts/channels"),
+        results=results,
+        acts=me.trades,
+        problem=failed.problem if failed else {},
+        errors=failed.field_errors if failed else {},
+        done="acknowledged" if visit.query.get("done") == "acknowledged" else "",
+    )
