@@ -193,7 +193,7 @@ THINGS = {
     "change": "999999",  # of a limit: the installation's, and nobody's in particular
 }
 """kind → an id of its form that is nobody's."""
-ELSEWHERE = {"change", "alert", "question"}
+ELSEWHERE = {"change", "alert", "question", "public file"}
 """Kinds that are nobody's in particular, or are tried with somebody's in test_alerts.py and test_questions.py."""
 MANAGED = {"user": KEEPING | LOOKING, "key": KEEPING | LOOKING}
 """kind → who may do it to those of others, by role; everybody else finds nothing."""

@@ -17,9 +17,7 @@ __all__ = ["search"]
 _REPORT_EVERY = 20
 
 
-def search(
-    bits: int, progress: Callable[[int], None], *, processes: int | None = None, apart: bool = False
-) -> int:
+def search(bits: int, progress: Callable[[int], None], *, processes: int | None = None, apart: bool = False) -> int:
     """A safe prime of `bits` bits. progress: called now and then with how many numbers all have tried together; what
     it raises ends the search.
 

@@ -93,7 +93,9 @@ def _progress(monotonic: Callable[[], float]) -> Callable[[int], None]:
         now = monotonic()
         if now - told >= 5:
             told = now
-            output.warn(f"  {tried} numbers tried in {now - began:.0f} s (about {key_making.TRIES_ON_AVERAGE} are needed on average) ...")
+            output.warn(
+                f"  {tried} numbers tried in {now - began:.0f} s (about {key_making.TRIES_ON_AVERAGE} are needed on average) ..."
+            )
 
     return tell
 
