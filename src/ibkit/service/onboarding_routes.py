@@ -169,7 +169,7 @@ async def _switched(service: Service, who: Principal, address: str, *, on: bool)
         details={"on": "true" if on else "false", "by": who.name},
     )
     if on:
-        await service.brokers.login(MOCK)
+        service.own.opened_one(MOCK, await service.brokers.login(MOCK))
     await record_now(service.settings, act)
     service.brokers.default = MOCK if on else service.settings.general.provider
 
@@ -208,9 +208,8 @@ def _keys(service: Service) -> list[HTTPRouteHandler]:
         if vault:
             await _into_vault(service, who, address_of(request), form)
         else:
-            noting = _noting(
-                service, who, address_of(request), form.kind, str(directory_of(service.settings, form.kind))
-            )
+            place = str(directory_of(service.settings, form.kind))
+            noting = _noting(service, who, address_of(request), form.kind, place)
             making.into_files(form.kind, noting, replace=form.replace)
         return response(Answer(202, KeysAnswer(data=await _keys_info(service, who.user_id))))
 
@@ -238,9 +237,7 @@ def _keys(service: Service) -> list[HTTPRouteHandler]:
 
 async def _into_vault(service: Service, who: Principal, address: str, form: KeysForm) -> None:
     if form.kind != "oauth1a":
-        raise invalid(
-            ("kind", "a key of OAuth 2 is stored together with its ids: make it on your machine, give all four")
-        )
+        raise invalid(("kind", "a key of OAuth 2 is stored together with its ids: make it yourself, and give all"))
     if form.consumer_key is None:
         raise invalid(("consumer_key", "the vault keeps keys together with the consumer key that you choose"))
     await service.keys.into_vault(

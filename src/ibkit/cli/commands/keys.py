@@ -94,7 +94,8 @@ def _progress(monotonic: Callable[[], float]) -> Callable[[int], None]:
         if now - told >= 5:
             told = now
             output.warn(
-                f"  {tried} numbers tried in {now - began:.0f} s (about {key_making.TRIES_ON_AVERAGE} are needed on average) ..."
+                f"  {tried} numbers tried in {now - began:.0f} s "
+                f"(about {key_making.TRIES_ON_AVERAGE} are needed on average) ..."
             )
 
     return tell
