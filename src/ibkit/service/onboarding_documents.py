@@ -55,6 +55,7 @@ class OnboardingInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     state: Literal["not_configured", "configured", "connected"]
     method: str | None
     environment: str
+    region: str
     multi_user: bool
     read_only: bool
     missing: list[str]

@@ -101,6 +101,7 @@ async def _info(service: Service, who: Principal, address: str) -> OnboardingInf
         state="connected" if up else "configured" if status.configured else "not_configured",
         method=status.method,
         environment=status.environment,
+        region=settings.general.region,
         multi_user=status.multi_user_mode,
         read_only=status.read_only,
         missing=status.missing,
