@@ -70,7 +70,8 @@ def _steps(site: Site) -> None:
     async def state(visit: Visit) -> Made:
         """How it stands, asked by the clock while somebody waits; that it was not up before makes it go on."""
         found = await _looked_at(visit, look=True)
-        return visit.fragment("onboarding/state.html", **found, arrived=visit.query.get("was") != "connected")
+        found["arrived"] = visit.query.get("was") != "connected"
+        return visit.fragment("onboarding/state.html", **found)
 
     @site.get("/onboarding/_next", used=False)
     async def onwards(visit: Visit) -> Made:
@@ -116,7 +117,7 @@ def _acts(site: Site) -> None:
     async def test(visit: Visit) -> Made:
         told = await visit.send("POST", "/api/ibkr/test")
         done = told.data if told.ok else None
-        values = {
+        values: dict[str, Any] = {
             "steps": steps_of_test(done["steps"]) if done else (),
             "test": done,
             "problem": told.problem,
@@ -124,7 +125,7 @@ def _acts(site: Site) -> None:
         }
         if visit.by_script:
             return visit.fragment("onboarding/test.html", **values)
-        return await _shown(visit, step=2, tried=values)
+        return await _shown(visit, step=2, tried=values, status=told.status)
 
     @site.post("/onboarding/tick/{item:str}")
     async def tick(visit: Visit) -> Made:
@@ -138,12 +139,7 @@ def _acts(site: Site) -> None:
     @site.post("/onboarding/limit")
     async def limit(visit: Visit) -> Made:
         form = await visit.form()
-        body = {
-            "name": form.text("name"),
-            "value": form.text("value"),
-            "note": form.text("note"),
-            "layer": "environment",
-        }
+        body = {name: form.text(name) for name in ("name", "value", "note")} | {"layer": "environment"}
         told = await visit.send("POST", "/api/limits", body)
         if told.ok:
             return visit.go(f"/onboarding?step=3&done={'changed' if told.data['in_force'] else 'waiting'}")
@@ -226,6 +222,7 @@ async def _shown(
     where: str = "",
     kept: Mapping[str, str] | None = None,
     tried: Mapping[str, Any] | None = None,
+    status: int = 200,
 ) -> Made:
     found = await _looked_at(visit, method=method if method in METHODS else "")
     at = step or _step(visit.query.get("step", ""), found["info"]["state"])
@@ -243,7 +240,7 @@ async def _shown(
         "done": done if done in ("changed", "waiting") else "",
         "tried": tried or {"steps": (), "test": None, "problem": {}, "trace_id": ""},
     }
-    return await visit.page("onboarding/page.html", 200 if failed is None else failed.status, **values)
+    return await visit.page("onboarding/page.html", status if failed is None else failed.status, **values)
 
 
 def _step(wanted: str, state: str) -> int:
