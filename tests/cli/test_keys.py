@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ibkit.cli import keyfiles, primes
+from ibkit.bootstrap import keyfiles, primes
 from ibkit.errors import ConfigError
 from ibkit.model import Secret
 from ibkit.wire import dh, keys

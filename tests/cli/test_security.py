@@ -16,7 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from ibkit.cli import primes
+from ibkit.bootstrap import primes
 from ibkit.upkeep import audit as auditing
 from ibkit.upkeep.secret_scan import scan_text
 from ibkit.wire import dh

@@ -72,6 +72,12 @@ ROUTES: dict[str, Rule] = {
     "GET /api/brokers": Rule(SIGNED),
     "GET /api/checklist": Rule(SIGNED),
     "POST /api/checklist/{item}": Rule(LOOKING),
+    "GET /api/onboarding": Rule(SIGNED),
+    "POST /api/onboarding/demo": Rule(LOOKING),
+    "GET /api/onboarding/keys": Rule(SIGNED),
+    "POST /api/onboarding/keys": Rule(TRADERS),
+    "GET /api/onboarding/keys/{name}": Rule(SIGNED, "public file"),
+    "POST /api/onboarding/token": Rule(TRADERS),
     "GET /api/support": Rule(SIGNED),
     "GET /api/support/contents": Rule(LOOKING),
     "GET /api/support/bundle": Rule(LOOKING),
@@ -186,6 +192,7 @@ THINGS = {
     "user": "0" * 32,
     "key": "0" * 16,
     "connection": "nothing-there",
+    "public file": "dhparam.pem",
     "portfolio": "0" * 32,
     "alert": "0a4c2f0e-6f0b-4f6e-9d67-0a8f3c1f5b11",
     "question": "07a13a5a-4a48-44a5-bb25-5ab37b79186c",
@@ -193,7 +200,7 @@ THINGS = {
     "change": "999999",  # of a limit: the installation's, and nobody's in particular
 }
 """kind → an id of its form that is nobody's."""
-ELSEWHERE = {"change", "alert", "question"}
+ELSEWHERE = {"change", "alert", "question", "public file"}
 """Kinds that are nobody's in particular, or are tried with somebody's in test_alerts.py and test_questions.py."""
 MANAGED = {"user": KEEPING | LOOKING, "key": KEEPING | LOOKING}
 """kind → who may do it to those of others, by role; everybody else finds nothing."""

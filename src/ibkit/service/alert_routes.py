@@ -82,7 +82,7 @@ def _a_login(service: Service) -> Connection | None:
     if service.connection is not None:
         return service.connection
     there = (each for each in service.brokers.opened.values() if isinstance(each, Connection))
-    return next((each for each in there if each.settings.mock == service.settings.mock), None)
+    return next((each for each in there if each.settings.mock == service.simulated), None)
 
 
 @dataclass(frozen=True, slots=True)

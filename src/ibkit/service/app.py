@@ -32,10 +32,12 @@ from ibkit.service.event_routes import Listening, event_routes
 from ibkit.service.events import Seats
 from ibkit.service.health import Health, Layers, Liveness, Readiness
 from ibkit.service.idempotency_key import HEADER, read_key
+from ibkit.service.key_making import KeyMaking
 from ibkit.service.ledger_routes import ledger_routes
 from ibkit.service.logins import Logins
 from ibkit.service.market_routes import market_routes
 from ibkit.service.metric_routes import metric_routes
+from ibkit.service.onboarding_routes import onboarding_routes
 from ibkit.service.openapi import document
 from ibkit.service.order_events import OrderEvents
 from ibkit.service.order_wish import OrderChange, OrderWish
@@ -101,6 +103,7 @@ class Service:
     cancelling: Cancelling
     portfolios: PortfolioDesk
     flex: FlexDesk
+    keys: KeyMaking
     credentials: CredentialDesk | None = None
     stopping: bool = False
     tests: dict[str, SignInTest] = field(default_factory=dict)
@@ -118,6 +121,11 @@ class Service:
         """The login that is traded through by default, as far as it is one of ours."""
         found = self.brokers.opened.get(self.brokers.default)
         return found if isinstance(found, Connection) else None
+
+    @property
+    def simulated(self) -> bool:
+        """Whether a simulated broker is the default one: by the settings, or as a demo while none is configured."""
+        return self.brokers.default == "mock"
 
     @property
     def alerting(self) -> Alerting | None:
@@ -157,6 +165,7 @@ def make_app(service: Service) -> App:
             *risk_routes(service),
             *metric_routes(service),
             *upkeep_routes(service),
+            *onboarding_routes(service),
             *market_routes(service),
             *portfolio_routes(service),
             *analytics_routes(service),
@@ -187,7 +196,7 @@ def _site(service: Service) -> Site:
         service.trace_id,
         lambda: service.random(16).hex(),
         service.clock,
-        simulated=settings.mock or settings.general.clock is not None,
+        simulated=lambda: service.simulated or settings.general.clock is not None,
         poll_s=round(settings.session.status_poll_seconds),
     )
 

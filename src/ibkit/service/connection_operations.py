@@ -16,6 +16,7 @@ from ibkit.service.connection_documents import (
     TakeOver,
 )
 from ibkit.service.connection_status import ConnectionStatus, ConnectionTest
+from ibkit.service.onboarding_documents import ONBOARDING
 from ibkit.service.operation import Operation, query
 
 __all__ = ["CONNECTIONS"]
@@ -36,6 +37,7 @@ _ACT_ERRORS = (400, 401, 403, 404, 409, 422, 424, 429, 502, 503, 504)
 _OWN_ERRORS = (400, 401, 403, 404, 409, 422, 429, 503)
 
 CONNECTIONS: tuple[Operation, ...] = (
+    *ONBOARDING,
     Operation(
         path="/api/ibkr/status",
         method="get",

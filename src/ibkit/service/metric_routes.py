@@ -120,7 +120,7 @@ def _info(row: Mapping[str, object], *, minute: object = None) -> MetricInfo:
 def _connections(service: Service) -> list[Connection]:
     """The open logins; a simulated one beside them has figures of its own, which say nothing."""
     found = [login for login in service.brokers.opened.values() if isinstance(login, Connection)]
-    return [each for each in found if each.settings.mock == service.settings.mock]
+    return [each for each in found if each.settings.mock == service.simulated]
 
 
 @asynccontextmanager

@@ -189,7 +189,7 @@ async def _already_out(at: _Book, halts: Sequence[Halt]) -> list[Intent]:
 
 def _logins(service: Service) -> Mapping[str, Login]:
     """Those whose orders the halts are for: simulated ones beside a real one have a book of their own."""
-    simulated = service.settings.mock
+    simulated = service.simulated
     return {
         key: login
         for key, login in service.brokers.opened.items()

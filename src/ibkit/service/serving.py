@@ -52,7 +52,9 @@ from ibkit.service.events import LONGEST_MESSAGE
 from ibkit.service.findings import Findings
 from ibkit.service.heads import LARGEST_HEAD, bounded
 from ibkit.service.health import Layers
+from ibkit.service.key_making import KeyMaking
 from ibkit.service.logins import Logins
+from ibkit.service.onboarding_routes import demo_wanted
 from ibkit.service.order_events import OrderEvents
 from ibkit.service.orders import Orders
 from ibkit.service.own_connections import OwnConnections
@@ -152,6 +154,7 @@ async def open_service(
             cancelling=Cancelling(tasks, edges().random),
             portfolios=portfolios,
             flex=flex,
+            keys=KeyMaking(settings, tasks, people.users.clock, credentials),
             credentials=credentials,
         )
         await _begin(service, findings, tasks, watch=watch)
@@ -207,8 +210,10 @@ async def _open_logins(service: Service, tasks: TaskGroup) -> None:
         tasks.start_soon(_resume_left, service, key, login.clock.now())
 
     own.opened_one = opened_one
+    if await demo_wanted(service):
+        brokers.default = "mock"
     name = brokers.default
-    if not brokers.adapters[name].missing() and (service.settings.mock or not own.of_users):
+    if not brokers.adapters[name].missing() and (service.simulated or not own.of_users):
         opened_one(name, await brokers.login(name))
     tasks.start_soon(own.keep, lambda: service.stopping)
 

@@ -9,7 +9,7 @@ from ibkit.model.identity import AuthMethod
 from ibkit.settings.problems import Problem, problem
 from ibkit.settings.sources import Found
 
-__all__ = ["MethodChoice", "choose"]
+__all__ = ["MethodChoice", "choose", "missing_for"]
 
 _OAUTH1 = ("IB_CONSUMER_KEY", "IB_ACCESS_TOKEN", "IB_ACCESS_TOKEN_SECRET")
 _OAUTH2 = ("IBKR_CLIENT_ID", "IBKR_CLIENT_KEY_ID", "IBKR_PRIVATE_KEY or IBKR_PRIVATE_KEY_PATH", "IBKR_CREDENTIAL")
@@ -69,6 +69,17 @@ def choose(
             ),
         ),
     )
+
+
+def missing_for(method: AuthMethod, found: Mapping[str, Found]) -> tuple[str, ...]:
+    """The variables that this method still lacks. found: those that are set, by plain name."""
+    match method:
+        case AuthMethod.OAUTH1A:
+            return _missing_oauth1(found, authorised=False)
+        case AuthMethod.OAUTH2:
+            return _missing_oauth2(found)
+        case AuthMethod.GATEWAY:
+            return ()
 
 
 def _code_flow(found: Mapping[str, Found]) -> bool:

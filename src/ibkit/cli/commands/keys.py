@@ -11,7 +11,9 @@ from typing import Annotated, Literal
 
 import cyclopts
 
-from ibkit.cli import keyfiles, output
+from ibkit.bootstrap import key_making, keyfiles
+from ibkit.bootstrap.key_making import Stage
+from ibkit.cli import output
 from ibkit.cli.auditing import audited
 from ibkit.cli.flags import flag
 from ibkit.errors import ConfigError
@@ -21,16 +23,6 @@ __all__ = ["app"]
 
 app = cyclopts.App(name="keys", help="Make the keys that IBKR's portal asks for.")
 
-DH_BITS = 2048
-OAUTH1_FILES = (
-    "private_signature.pem",
-    "public_signature.pem",
-    "private_encryption.pem",
-    "public_encryption.pem",
-    "dhparam.pem",
-)
-_TO_UPLOAD = tuple(name for name in OAUTH1_FILES if not name.startswith("private"))
-OAUTH2_FILES = ("private_oauth2.pem", "public_oauth2.pem")
 _DEFAULT_OUT = Path("config/keys")
 
 
@@ -47,7 +39,7 @@ def generate(
     ] = False,
 ) -> int:
     """Make signature and encryption keys and Diffie-Hellman parameters (or, for OAuth 2.0, the one key)."""
-    names = OAUTH1_FILES if kind == "oauth1a" else OAUTH2_FILES
+    names = key_making.FILES[kind]
     there = keyfiles.existing(out, names)
     if there and not force and not _confirmed(out, there):
         output.warn(f"Nothing was changed: {out} has {', '.join(there)} already.")
@@ -58,7 +50,7 @@ def generate(
     secret = _passphrase() if passphrase else None
     keyfiles.make_directory(out)
     with audited("keys.generate", str(out), kind=kind, encrypted="no" if secret is None else "yes") as entry:
-        files = _oauth1_files(secret) if kind == "oauth1a" else _oauth2_files(secret)
+        files = key_making.make_files(kind, _teller(kind, time.monotonic), passphrase=secret)
         aside = keyfiles.put_aside(out, names, datetime.now(UTC))
         keyfiles.write_files(out, files)
         entry.details |= {"files": ", ".join(files), "replaced": "" if aside is None else str(aside)}
@@ -74,30 +66,21 @@ def generate(
     return 0
 
 
-def _oauth1_files(passphrase: Secret[str] | None) -> dict[str, str]:
-    from ibkit.cli.primes import search
-    from ibkit.wire.dh import DhParams, write_params_pem
-    from ibkit.wire.keys import make_key_pair
+def _teller(kind: str, monotonic: Callable[[], float]) -> key_making.Tell:
+    """What is made now, for whoever waits at a terminal."""
+    searching = _progress(monotonic)
 
-    output.warn("Making the signature and encryption keys (RSA 2048) ...")
-    signature, encryption = make_key_pair(passphrase=passphrase), make_key_pair(passphrase=passphrase)
-    output.warn(f"Looking for a {DH_BITS}-bit safe prime; this takes from seconds to a few minutes ...")
-    prime = search(DH_BITS, _progress(time.monotonic))
-    return {
-        "private_signature.pem": signature[0].reveal(),
-        "public_signature.pem": signature[1],
-        "private_encryption.pem": encryption[0].reveal(),
-        "public_encryption.pem": encryption[1],
-        "dhparam.pem": write_params_pem(DhParams(prime)),
-    }
+    def tell(stage: Stage, tried: int) -> None:
+        if stage is Stage.KEYS:
+            what = "signature and encryption keys" if kind == "oauth1a" else "key"
+            output.warn(f"Making the {what} (RSA 2048) ...")
+        elif not tried:
+            bits = key_making.DH_BITS
+            output.warn(f"Looking for a {bits}-bit safe prime; this takes from seconds to a few minutes ...")
+        else:
+            searching(tried)
 
-
-def _oauth2_files(passphrase: Secret[str] | None) -> dict[str, str]:
-    from ibkit.wire.keys import make_key_pair
-
-    output.warn("Making the key (RSA 2048) ...")
-    private, public = make_key_pair(passphrase=passphrase)
-    return {"private_oauth2.pem": private.reveal(), "public_oauth2.pem": public}
+    return tell
 
 
 def _progress(monotonic: Callable[[], float]) -> Callable[[int], None]:
@@ -110,7 +93,10 @@ def _progress(monotonic: Callable[[], float]) -> Callable[[int], None]:
         now = monotonic()
         if now - told >= 5:
             told = now
-            output.warn(f"  {tried} numbers tried in {now - began:.0f} s (about 3000 are needed on average) ...")
+            output.warn(
+                f"  {tried} numbers tried in {now - began:.0f} s "
+                f"(about {key_making.TRIES_ON_AVERAGE} are needed on average) ..."
+            )
 
     return tell
 
@@ -157,7 +143,7 @@ def _next_steps(kind: str, out: Path, *, encrypted: bool) -> str:
     lines += ["", "Next:"]
     if kind == "oauth1a":
         steps = [
-            f"Upload these three at IBKR's self-service portal: {', '.join(_TO_UPLOAD)}",
+            f"Upload these three at IBKR's self-service portal: {', '.join(key_making.TO_UPLOAD['oauth1a'])}",
             "There, choose a consumer key of nine letters (set IB_CONSUMER_KEY), then Generate Token",
             "Put IB_ACCESS_TOKEN and IB_ACCESS_TOKEN_SECRET into .env; the secret is shown once only",
             *_paths(out, "oauth1a"),

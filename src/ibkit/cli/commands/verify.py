@@ -8,7 +8,8 @@ from typing import Annotated
 
 import cyclopts
 
-from ibkit.cli import context, keyfiles, output
+from ibkit.bootstrap import keyfiles
+from ibkit.cli import context, output
 from ibkit.cli.flags import Json, flag
 from ibkit.clock import SystemClock
 from ibkit.errors import ConfigError

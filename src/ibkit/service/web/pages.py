@@ -10,6 +10,7 @@ from ibkit.service.web.credential_pages import credential_pages
 from ibkit.service.web.desk_pages import desk_pages
 from ibkit.service.web.ledger_pages import ledger_pages
 from ibkit.service.web.monitoring_pages import monitoring_pages
+from ibkit.service.web.onboarding_pages import onboarding_pages
 from ibkit.service.web.option_pages import option_pages
 from ibkit.service.web.order_pages import order_pages
 from ibkit.service.web.people_pages import people_pages
@@ -39,6 +40,7 @@ def pages_of(site: Site) -> list[HTTPRouteHandler]:
     alert_pages(site)
     monitoring_pages(site)
     upkeep_pages(site)
+    onboarding_pages(site)
     return site.handlers
 
 

@@ -215,7 +215,7 @@ class Site:
         key: Callable[[], str],
         clock: Clock,
         *,
-        simulated: bool = False,
+        simulated: Callable[[], bool] = lambda: False,
         poll_s: int = POLL_S,
     ) -> None:
         self.api: App = _not_yet
@@ -223,7 +223,7 @@ class Site:
         self.key = key
         self.clock = clock
         self.poll_s = poll_s
-        self.simulated = simulated
+        self._simulated = simulated
         self._trace_id = trace_id
         self._room = Environment(
             loader=PackageLoader("ibkit.service.web", "templates"),
@@ -237,6 +237,10 @@ class Site:
         self._room.globals.update(
             t=text, asset=assets.address, new_key=key, poll_s=poll_s, now=clock.now, tone_of=tone_of
         )
+
+    @property
+    def simulated(self) -> bool:
+        return self._simulated()
 
     def get(self, path: str, *, signed_in: bool = True, used: bool = True) -> Callable[[Page], Page]:
         """used: False for what a script asks by the clock, which keeps no sign-in alive."""

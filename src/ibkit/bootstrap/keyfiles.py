@@ -6,12 +6,12 @@ import contextlib
 import os
 import stat
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ibkit.errors import ConfigError
 
-__all__ = ["add_to_gitignore", "existing", "make_directory", "put_aside", "write_files"]
+__all__ = ["add_to_gitignore", "existing", "made_at", "make_directory", "put_aside", "write_files"]
 
 PRIVATE_MODE, PUBLIC_MODE, DIRECTORY_MODE = 0o600, 0o644, 0o700
 
@@ -19,6 +19,14 @@ PRIVATE_MODE, PUBLIC_MODE, DIRECTORY_MODE = 0o600, 0o644, 0o700
 def existing(directory: Path, names: tuple[str, ...]) -> tuple[str, ...]:
     """Those of `names` that are there already (a link that leads nowhere counts)."""
     return tuple(name for name in names if os.path.lexists(directory / name))
+
+
+def made_at(directory: Path, names: tuple[str, ...]) -> datetime | None:
+    """When the newest of them was written; None where one is missing."""
+    try:
+        return datetime.fromtimestamp(max((directory / name).stat().st_mtime for name in names), UTC)
+    except OSError:
+        return None
 
 
 def make_directory(directory: Path) -> None:

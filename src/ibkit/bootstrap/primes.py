@@ -17,15 +17,20 @@ __all__ = ["search"]
 _REPORT_EVERY = 20
 
 
-def search(bits: int, progress: Callable[[int], None], *, processes: int | None = None) -> int:
-    """A safe prime of `bits` bits. progress: called now and then with how many numbers all have tried together."""
-    count = processes or min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
-    if count < 2:
+def search(bits: int, progress: Callable[[int], None], *, processes: int | None = None, apart: bool = False) -> int:
+    """A safe prime of `bits` bits. progress: called now and then with how many numbers all have tried together; what
+    it raises ends the search.
+
+    apart: for a service: never in this process, of lower priority, and one processor is left to others.
+    """
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    count = processes or min(4, max(1, there - 1) if apart else there)
+    if count < 2 and not apart:
         return find_safe_prime(bits, secrets.token_bytes, progress)
     context = multiprocessing.get_context("spawn")
     found: ProcessQueue[int] = context.Queue()
     tried: ProcessQueue[int] = context.Queue()
-    workers = [context.Process(target=_work, args=(bits, found, tried), daemon=True) for _ in range(count)]
+    workers = [context.Process(target=_work, args=(bits, found, tried, apart), daemon=True) for _ in range(count)]
     for worker in workers:
         worker.start()
     try:
@@ -56,7 +61,10 @@ def _first(
         progress(total)
 
 
-def _work(bits: int, found: ProcessQueue[int], tried: ProcessQueue[int]) -> None:
+def _work(bits: int, found: ProcessQueue[int], tried: ProcessQueue[int], apart: bool) -> None:
+    if apart and hasattr(os, "nice"):
+        os.nice(10)
+
     def count(so_far: int) -> None:
         if so_far % _REPORT_EVERY == 0:
             tried.put(_REPORT_EVERY)
