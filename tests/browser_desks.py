@@ -120,5 +120,6 @@ def at_pages(browser: Browser, folder: Path, *scenarios: str, **flags: str) -> I
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ibkit.service.brokers.open_connection", unhurried)
         patch.setattr("ibkit.service.rates.ORDERS_PER_MINUTE", 100_000)
-        with served_people(folder, world=world, **flags) as people:
+        up = "not-authenticated" not in scenarios  # else nobody could wait for the login
+        with served_people(folder, world=world, wait=up, **flags) as people:
             yield Pages(browser, people)

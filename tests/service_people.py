@@ -139,11 +139,13 @@ def served_people(
     mock: bool = False,
     world: Simulator | None = None,
     start: datetime | None = None,
+    wait: bool = True,
     **flags: str,
 ) -> Iterator[ServedPeople]:
     """mock: with the simulated broker, so that there are orders; else with no login at all, which starts at once.
 
     world: a gateway that the service signs in at, as IBKR's. start: of the users' clock, now if not given.
+    wait: until it takes orders.
     """
     settings = settings_of(
         folder,
@@ -170,7 +172,7 @@ def served_people(
                 settings,
                 own_users=True,
                 world=world,
-                wait=mock or world is not None,
+                wait=wait and (mock or world is not None),
                 welcome=lambda link, until: links.append(link.reveal()),
             )
         )

@@ -256,6 +256,7 @@ WORKS_ON = {
     "notify/services.py": 1,
     "service/cancelling.py": 1,
     "service/carrying.py": 1,
+    "service/key_making.py": 1,
     "service/web/site.py": 1,
     "store/group_commit.py": 2,
     "trading/shelter.py": 1,

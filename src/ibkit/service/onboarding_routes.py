@@ -17,7 +17,7 @@ from ibkit.bootstrap import keyfiles
 from ibkit.bootstrap.auditing import audit_clock, audit_log, record_now
 from ibkit.bootstrap.credential_desk import Asker
 from ibkit.bootstrap.key_making import FILES, TO_UPLOAD, TRIES_ON_AVERAGE, Kind
-from ibkit.errors import ConfigError, IbkitError, NotFound
+from ibkit.errors import ConfigError, IbkitError, InvalidRequest, NotFound
 from ibkit.model import AuthMethod, Environment, Secret
 from ibkit.service.connection_status import LastError, status_document
 from ibkit.service.key_making import CONNECTION, KeyJob, directory_of
@@ -37,7 +37,7 @@ from ibkit.service.onboarding_documents import (
 from ibkit.service.orders import Answer
 from ibkit.service.people import administers, may_administer, may_keep_credentials, may_read
 from ibkit.service.reading import read_struct
-from ibkit.service.refusals import invalid
+from ibkit.service.refusals import Refusal, invalid
 from ibkit.service.requests import AnyRequest, address_of, once
 from ibkit.service.responses import response
 from ibkit.settings import Settings
@@ -231,7 +231,11 @@ def _keys(service: Service) -> list[HTTPRouteHandler]:
             "access_token_secret": Secret(form.access_token_secret.strip()),
             **({"account_id": Secret(form.account_id.strip())} if form.account_id.strip() else {}),
         }
-        await making.add_token(_asker(who, address_of(request)), fields)
+        try:
+            await making.add_token(_asker(who, address_of(request)), fields)
+        except (ConfigError, InvalidRequest) as error:
+            # In settings these are a state of the installation (409); here it is the body that is wrong.
+            raise Refusal(422, _with_field(error)) from None
         return response(Answer(200, KeysAnswer(data=await _keys_info(service, who.user_id))))
 
     return [show, make, download, token]
@@ -249,6 +253,14 @@ async def _into_vault(service: Service, who: Principal, address: str, form: Keys
         environment=Environment(form.environment),
         replace=form.replace,
     )
+
+
+def _with_field(error: IbkitError) -> IbkitError:
+    """Which field it is about, as a client finds it in every other 422."""
+    name = str(error.details.get("field") or error.details.get("setting") or "")
+    if name and "errors" not in error.details:
+        error.details["errors"] = [{"field": name, "message": error.message}]
+    return error
 
 
 def _asker(who: Principal, address: str) -> Asker:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import stat
 from collections.abc import Iterator
@@ -10,6 +11,9 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from ibkit.bootstrap import primes
 from ibkit.service.web.onboarding_pages import waiting_of
@@ -155,3 +159,33 @@ def test_a_simulated_market_stands_in_by_one_click_and_goes_again(people: Served
     assert 'data-testid="banner-simulated"' not in page(browser, "/onboarding")
     acts = browser.ask("GET", "/api/audit?action=demo.").data
     assert [each["details"]["on"] for each in acts] == ["false", "true"]
+
+
+@pytest.mark.requirement("SET-01", "VLT-07")
+def test_with_several_users_keys_go_into_the_vault_and_the_token_joins_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(primes, "search", lambda bits, progress, **more: progress(7) or GROUP.prime)
+    with served_people(tmp_path, mock=True, ENABLE_MULTI_USER="true") as people:
+        ada = at_browser(people, Role.TRADER)
+        assert sent(ada, "/onboarding/keys", kind="oauth1a", environment="paper")[0] == 422, "no consumer key"
+        assert sent(ada, "/onboarding/keys", kind="oauth1a", environment="paper", consumer_key="exampleky")[0] == 303
+        until(lambda: ada.ask("GET", "/api/onboarding/keys").data["job"]["state"] != "running")
+        told = ada.ask("GET", "/api/onboarding/keys").data
+        assert (told["place"], told["job"]["error"]) == ("vault", None)
+        first = ada.ask("GET", "/api/settings/ibkr").json["waiting"]
+        assert ada.ask("GET", "/onboarding/keys/public_signature.pem").raw.startswith(b"-----BEGIN PUBLIC KEY")
+        theirs = serialization.load_pem_public_key(ada.ask("GET", "/onboarding/keys/public_encryption.pem").raw)
+        assert isinstance(theirs, RSAPublicKey)
+        secret = base64.b64encode(theirs.encrypt(bytes(range(32)), PKCS1v15())).decode()  # as the portal shows it
+        token = {"access_token": "0123456789abcdef0123", "access_token_secret": secret}
+        assert sent(ada, "/onboarding/token", **{**token, "access_token_secret": secret[:-8]})[0] == 422
+        assert sent(ada, "/onboarding/token", **token)[0] == 303
+        second = ada.ask("GET", "/api/settings/ibkr").json["waiting"]
+        assert second["fingerprints"]["signatureKey"] == first["fingerprints"]["signatureKey"]
+        assert "accessToken" in second["fields"]
+        assert "accessToken" not in first["fields"]
+        eve = at_browser(people, Role.TRADER)
+        assert eve.ask("GET", "/api/onboarding/keys").data["job"] is None
+        assert eve.ask("GET", "/api/onboarding/keys/dhparam.pem").status == 404
+        assert not list(tmp_path.rglob("private*"))
