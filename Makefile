@@ -44,14 +44,14 @@ demo: $(READY) $(ASSETS)
 
 # Each room by a process of its own, the longest first: under xdist every worker collects all 9,000 tests, which takes
 # a tenth of the whole. TESTS=tests/wire takes some of them alone, by xdist.
-ROOMS := chaos-schedules pages service-1 journeys cli-1 service-2 service-3 top-1 chaos-others top-2 cli-2 store conformance sim \
+ROOMS := chaos-schedules browser service-1 journeys cli-1 service-2 service-3 service-4 top-1 chaos-others top-2 cli-2 store conformance sim \
          portfolio peers trading users wire
 ROOM_chaos-schedules := tests/chaos/test_chaos.py
 ROOM_chaos-others    := $(filter-out tests/chaos/test_chaos.py,$(wildcard tests/chaos/test_*.py))
 ROOM_service-1       := tests/service/test_[a-e]*.py
+ROOM_service-4       := tests/service/web
 ROOM_service-2       := tests/service/test_[f-p]*.py
 ROOM_service-3       := tests/service/test_[q-z]*.py
-ROOM_pages           := tests/browser tests/service/web
 ROOM_cli-1           := tests/cli/test_[a-p]*.py
 ROOM_cli-2           := tests/cli/test_[q-z]*.py
 ROOM_top-1           := tests/test_[a-i]*.py
