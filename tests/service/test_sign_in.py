@@ -251,6 +251,7 @@ UNSAFE = [
     ("PATCH", "/broker-order/ib-1"),
     ("DELETE", "/broker-order/ib-1"),
     ("POST", "/api/option-sale"),
+    ("POST", "/api/checklist/0000"),
     ("POST", "/api/option-sale/preview"),
     ("POST", "/api/checklist/secondary-user.add"),
     ("POST", "/api/onboarding/demo"),
