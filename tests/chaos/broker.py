@@ -172,10 +172,8 @@ class Broker:
         return earlier
 
     def connect_anew(self) -> None:
-        """A new process has new connections: no earlier answer waits in them."""
+        """A new process has new connections: no earlier answer waits in them. The penalty box is the address's."""
         self._heard.clear()
-        self._refused_at.clear()
-        self.boxed_until = 0.0
 
     def refused_for_pacing(self) -> None:
         """A 429 went to the process. At its third in a minute it has to keep out for ten, whatever is mended."""

@@ -38,7 +38,17 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     name = "generated_ibkit_client"
     words = [sys.executable, "-m", "openapi_python_client", "generate", "--path", str(DESCRIPTION), "--meta", "none"]
     # It knows JSON, forms and bytes: a file of another type is bytes.
-    files = dict.fromkeys(("application/xml", "text/xml", "application/yaml", "text/csv"), "application/octet-stream")
+    files = dict.fromkeys(
+        (
+            "application/xml",
+            "text/xml",
+            "application/yaml",
+            "text/csv",
+            "application/x-pem-file",
+            "application/zip",
+        ),
+        "application/octet-stream",
+    )
     (folder / "config.json").write_text(json.dumps({"content_type_overrides": files}))
     words += ["--config", str(folder / "config.json"), "--output-path", str(folder / name), "--fail-on-warning"]
     told = ran(words, folder=folder)

@@ -67,7 +67,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("worker", "Watch over sold options and open orders.", "Trade"),
     Command("serve", "Take orders over HTTP and watch over them, until Ctrl-C.", "Tools"),
     Command("sim", "Simulate Interactive Brokers on this machine, until Ctrl-C.", "Tools"),
-    Command("demo", "See the main job done on the simulator.", "Tools"),
+    Command("demo", "See the main job done on the simulator, then the pages.", "Tools"),
     Command("support", "A bundle of what helps to find a fault, without secrets.", "Tools"),
     Command("errors", "The error codes, what they mean and what to do.", "Tools"),
 )
