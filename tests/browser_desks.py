@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,7 @@ from ibkit.users import Role
 from service_desks import fast_world, unhurried, until
 from service_people import Person, ServedPeople, served_people
 
-__all__ = ["DESKTOP", "PHONE", "Pages", "at_pages", "element", "launched", "look", "troubles"]
+__all__ = ["DESKTOP", "PHONE", "Pages", "at_pages", "element", "launched", "look", "look_until", "troubles"]
 
 AXE = Path(__file__).parents[1] / "assets" / "node_modules" / "axe-core" / "axe.min.js"
 _FLAGS = [
@@ -115,8 +115,9 @@ class Pages:
             yield
         finally:
             self.scenario()
-            self.owner().ask("POST", "/api/ibkr/connect")
-            until(lambda: self.people.service.ask("GET", "/health/broker", token=None).status == 200)
+            ada = self.owner()
+            ada.ask("POST", "/api/ibkr/reconnect")
+            until(lambda: ada.ask("GET", "/api/positions").status == 200)
 
     def requests(self, part: str = "") -> int:
         """How many requests the simulated IBKR got, of those whose address has `part` in it."""
@@ -132,6 +133,16 @@ def look(page: Page, *events: str) -> None:
     """As the tab does when somebody comes back to it."""
     for name in events or ("look", "tick"):
         page.evaluate(f"document.body.dispatchEvent(new CustomEvent('{name}'))")
+
+
+def look_until(page: Page, seen: Callable[[], bool], within_s: float = 15) -> None:
+    """Look again until it is there: what the clock does every half minute, in less time."""
+    for _ in range(round(within_s / 0.25)):
+        look(page)
+        page.wait_for_timeout(250)
+        if seen():
+            return
+    raise AssertionError("the page did not show it in time")
 
 
 def troubles(page: Page) -> list[str]:
