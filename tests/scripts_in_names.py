@@ -1,4 +1,4 @@
-"""Names that would run in a page which did not write them as text: tags, attributes, addresses, templates, breakouts."""
+"""Names that would run in a page which did not write them as text: tags, attributes, addresses, templates."""
 
 from __future__ import annotations
 

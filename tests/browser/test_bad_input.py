@@ -118,7 +118,7 @@ def test_scripts_in_portfolios_notes_labels_and_addresses_are_text(pages: Pages)
             for path in ("/", "/orders", "/settings/audit"):
                 nothing_ran(page, path, *(notes if path != "/settings/audit" else ()))
             every = " ".join(PAYLOADS[:45])
-            asked = {name: every for name in ("ticket", "symbol", "action", "qty", "connection", "done", "actor")}
+            asked = dict.fromkeys(("ticket", "symbol", "action", "qty", "connection", "done", "actor"), every)
             for path in ("/orders", "/options", "/trades", "/settings", "/settings/limits", "/settings/audit"):
                 nothing_ran(page, f"{path}?{urlencode(asked)}")
             page.goto("/settings/users")

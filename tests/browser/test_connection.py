@@ -1,4 +1,4 @@
-"""The connection at a real browser: it is tried step by step, a change shows without a reload, a banner says what helps."""
+"""The connection at a real browser: it is tried step by step, a change shows without a reload."""
 
 from __future__ import annotations
 

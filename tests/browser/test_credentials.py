@@ -1,4 +1,4 @@
-"""Credentials of one's own at a real browser: added, tested, put in use, deleted; what is secret is never seen again."""
+"""Credentials of one's own at a real browser: added, tested, put in use, deleted; no secret is seen again."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_credentials_are_added_tested_activated_and_deleted_and_a_key_is_never_s
     expect(element(page, "done")).to_be_visible()
     expect(element(page, "credential-status")).to_have_count(0)
     secret_is_nowhere()
-    assert pages.said == []
+    assert [each for each in pages.said if "422" not in each] == []  # that of the wrong key
 
 
 @pytest.mark.requirement("UI-07")

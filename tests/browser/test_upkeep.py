@@ -1,4 +1,4 @@
-"""Monitoring, set-up and help at a real browser: figures are the interface's, a tick outlives the service, all is linked."""
+"""Monitoring, set-up and help at a real browser: a tick outlives the service, all is linked."""
 
 from __future__ import annotations
 
