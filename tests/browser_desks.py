@@ -10,20 +10,20 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Playwright
 
 from ibkit.users import Role
-from service_desks import fast_world, unhurried
+from service_desks import fast_world, unhurried, until
 from service_people import Person, ServedPeople, served_people
 
-__all__ = ["DESKTOP", "PHONE", "Pages", "at_pages", "launched", "troubles"]
+__all__ = ["DESKTOP", "PHONE", "Pages", "at_pages", "element", "launched", "look", "look_until", "troubles"]
 
 AXE = Path(__file__).parents[1] / "assets" / "node_modules" / "axe-core" / "axe.min.js"
 _FLAGS = [
@@ -57,8 +57,12 @@ class Pages:
     def address(self) -> str:
         return self.people.service.address
 
-    def context(self, *, size: tuple[int, int] = DESKTOP, dark: bool = False, scripts: bool = True) -> BrowserContext:
+    def context(
+        self, *, size: tuple[int, int] = DESKTOP, dark: bool = False, scripts: bool = True, unguarded: bool = False
+    ) -> BrowserContext:
+        """unguarded: what a page holds may run, whatever its policy says."""
         made = self.browser.new_context(
+            bypass_csp=unguarded,
             viewport={"width": size[0], "height": size[1]},
             color_scheme="dark" if dark else "light",
             java_script_enabled=scripts,
@@ -70,16 +74,23 @@ class Pages:
 
     def visit(self, person: Person | None, path: str, **options: Any) -> Page:
         """A tab of that person's; None of nobody."""
+        page = self.tab(self.signed_in(person, **options))
+        page.goto(path)
+        return page
+
+    def signed_in(self, person: Person | None, **options: Any) -> BrowserContext:
         context = self.context(**options)
         if person is not None:
             answer = self.people.caller().sign_in(person.user.name, browser=True)
             name, _, value = answer.headers["set-cookie"].split(";")[0].partition("=")
             cookie = {"name": name, "value": value, "url": "https://127.0.0.1", "secure": True, "httpOnly": True}
             context.add_cookies([cookie])
+        return context
+
+    def tab(self, context: BrowserContext) -> Page:
         page = context.new_page()
         page.on("console", lambda told: self.said.append(told.text) if told.type == "error" else None)
         page.on("pageerror", lambda error: self.said.append(str(error)))
-        page.goto(path)
         return page
 
     def owner(self) -> Person:
@@ -96,10 +107,42 @@ class Pages:
         assert self.people.service.world is not None
         self.people.service.world.control("POST", "scenario", {"scenario": list(names) or ["ok"]})
 
+    @contextmanager
+    def during(self, *names: str) -> Iterator[None]:
+        """IBKR behaves so within; afterwards it is well, and the service connected, as the next test needs it."""
+        self.scenario(*names)
+        try:
+            yield
+        finally:
+            self.scenario()
+            ada = self.owner()
+            ada.ask("POST", "/api/ibkr/reconnect")
+            until(lambda: ada.ask("GET", "/api/positions").status == 200)
+
     def requests(self, part: str = "") -> int:
         """How many requests the simulated IBKR got, of those whose address has `part` in it."""
         assert self.people.service.world is not None
         return sum(part in each.path for each in self.people.service.world.requests)
+
+
+def element(page: Page, name: str) -> Locator:
+    return page.get_by_test_id(name)
+
+
+def look(page: Page, *events: str) -> None:
+    """As the tab does when somebody comes back to it."""
+    for name in events or ("look", "tick"):
+        page.evaluate(f"document.body.dispatchEvent(new CustomEvent('{name}'))")
+
+
+def look_until(page: Page, seen: Callable[[], bool], within_s: float = 15) -> None:
+    """Look again until it is there: what the clock does every half minute, in less time."""
+    for _ in range(round(within_s / 0.25)):
+        look(page)
+        page.wait_for_timeout(250)
+        if seen():
+            return
+    raise AssertionError("the page did not show it in time")
 
 
 def troubles(page: Page) -> list[str]:

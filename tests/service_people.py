@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import anyio
 import pytest
 
+from ibkit.bootstrap import Edges
 from ibkit.bootstrap.users import UserDesk, open_users
 from ibkit.clock import ManualClock
 from ibkit.model import Secret
@@ -140,12 +141,13 @@ def served_people(
     world: Simulator | None = None,
     start: datetime | None = None,
     wait: bool = True,
+    open_edges: Edges | None = None,
     **flags: str,
 ) -> Iterator[ServedPeople]:
     """mock: with the simulated broker, so that there are orders; else with no login at all, which starts at once.
 
     world: a gateway that the service signs in at, as IBKR's. start: of the users' clock, now if not given.
-    wait: until it takes orders.
+    wait: until it takes orders. open_edges: where logins of the users' own lead.
     """
     settings = settings_of(
         folder,
@@ -172,6 +174,7 @@ def served_people(
                 settings,
                 own_users=True,
                 world=world,
+                open_edges=open_edges,
                 wait=wait and (mock or world is not None),
                 welcome=lambda link, until: links.append(link.reveal()),
             )

@@ -117,9 +117,11 @@ def _edited(site: Site) -> None:
         told = await visit.send("PUT", _api(visit), {"holdings": holdings, "version": form.whole("version")})
         if told.ok:
             return visit.go(_address(visit, "edit"))
-        same = told.status != 409  # else the rows are others by now
+        typed = form.kept()
+        if told.status == 409:  # the rows are others by now, new ones are what they were
+            typed = {name: value for name, value in typed.items() if "-new-" in name}
         errors = _placed(told.field_errors, endings)
-        return await _page(visit, told, editing=True, typed=form.kept() if same else None, errors=errors)
+        return await _page(visit, told, editing=True, typed=typed, errors=errors)
 
     @site.post(f"{AT}/delete")
     async def delete(visit: Visit) -> Made:

@@ -67,7 +67,7 @@ def banners_of(state: Mapping[str, Any]) -> list[Banner]:
     error = state.get("lastError") or {}
     simulated = bool(state.get("simulated"))
     if state.get("environment") == "live" and not simulated and state.get("configured"):
-        found.append(Banner("live", "live"))
+        found.append(Banner("live", "live", "/settings"))
     if word == "needs_login":
         found.append(Banner("login-required", "bad", "/settings"))
     elif word == "competing":

@@ -15,7 +15,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -101,6 +101,14 @@ class Visit:
         """The path as it was sent: a name in it may hold a slash, `%` or letters of any script."""
         sent = bytes(self.request.scope.get("raw_path") or b"").partition(b"?")[0]
         return sent.decode("latin-1") or quote(self.request.scope["path"])
+
+    @property
+    def wanted(self) -> str:
+        """The page to come back to: the one that is asked for, or where the script that asks stands."""
+        if self.by_script:
+            standing = urlsplit((headers_of(self.request, "hx-current-url") or ["/"])[0])
+            return f"{standing.path}?{standing.query}" if standing.query else standing.path or "/"
+        return self.address if self.request.method == "GET" else "/"
 
     @property
     def by_script(self) -> bool:
@@ -291,8 +299,7 @@ class Site:
                 await visit.who()
             return await work(visit)
         except SignInNeededError:
-            back = visit.address if request.method == "GET" and not visit.by_script else "/"
-            return self.go(f"/sign-in?next={quote(back)}", by_script=visit.by_script)
+            return self.go(f"/sign-in?next={quote(visit.wanted)}", by_script=visit.by_script)
         except FailedError as error:
             return await self._failed(visit, error.told.status, error.told.problem)
         except Exception as error:
