@@ -143,6 +143,22 @@ def test_the_status_is_kept_for_half_a_minute_and_never_over_a_new_session() -> 
     on(simulator, work)
 
 
+def test_after_another_login_at_the_gateway_positions_are_read_as_the_accounts_are_asked_first() -> None:
+    simulator = make_simulator("ok")
+
+    async def work(ib: Client) -> None:
+        await ib.positions()
+        simulator.control("POST", "scenario", {"scenario": ["not-authenticated"]})
+        simulator.control("POST", "scenario", {"scenario": ["ok"]})
+        await ib.keeper.answered_by("another")
+        await simulator.clock.sleep(6)
+        before = calls(simulator, "PORTFOLIO_ACCOUNTS")
+        await ib.positions()
+        assert calls(simulator, "PORTFOLIO_ACCOUNTS") == before + 1
+
+    on(simulator, work)
+
+
 def test_a_failed_read_is_not_kept() -> None:
     simulator = make_simulator("ok")
 

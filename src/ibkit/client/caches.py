@@ -100,7 +100,8 @@ class Caches:
         return contract
 
     def new_session(self) -> None:
-        """Forget what held for one brokerage session only."""
+        """Forget what held for one session only: in each, the accounts come before any other portfolio call."""
+        self.accounts.clear()
         self.searched.clear()
         self.lines.clear()
         self.quotes.clear()
