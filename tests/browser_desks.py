@@ -23,7 +23,7 @@ from ibkit.users import Role
 from service_desks import fast_world, unhurried, until
 from service_people import Person, ServedPeople, served_people
 
-__all__ = ["DESKTOP", "PHONE", "Pages", "at_pages", "element", "launched", "look", "look_until", "troubles"]
+__all__ = ["DESKTOP", "PHONE", "Pages", "at_pages", "element", "launched", "look", "look_until", "too_wide", "troubles"]
 
 AXE = Path(__file__).parents[1] / "assets" / "node_modules" / "axe-core" / "axe.min.js"
 _FLAGS = [
@@ -143,6 +143,16 @@ def look_until(page: Page, seen: Callable[[], bool], within_s: float = 15) -> No
         if seen():
             return
     raise AssertionError("the page did not show it in time")
+
+
+def too_wide(page: Page) -> list[str]:
+    """What stands beyond the right edge of the screen, where the page as a whole does."""
+    asked = """() => document.documentElement.scrollWidth <= document.documentElement.clientWidth ? [] :
+      [...document.querySelectorAll("body *")]
+        .filter(e => !e.closest(".scroll") && e.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
+        .map(e => e.outerHTML.slice(0, 200))"""
+    found: list[str] = page.evaluate(asked)
+    return found[:4]
 
 
 def troubles(page: Page) -> list[str]:

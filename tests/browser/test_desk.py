@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from browser_desks import DESKTOP, PHONE, Pages, troubles
+from browser_desks import DESKTOP, PHONE, Pages, too_wide, troubles
 from ibkit.users import Role
 from user_desks import PASSWORD
 
@@ -48,7 +48,7 @@ def test_axe_finds_nothing_serious_and_no_page_is_wider_than_its_screen(
 ) -> None:
     page = pages.visit(None if path in ("/sign-in", "/welcome") else pages.owner(), path, size=size, dark=dark)
     assert troubles(page) == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+    assert too_wide(page) == []
     assert pages.said == []
     assert page.locator("h1").count() == 1
 
