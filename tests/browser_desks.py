@@ -149,7 +149,7 @@ def too_wide(page: Page) -> list[str]:
     """What stands beyond the right edge of the screen, where the page as a whole does."""
     asked = """() => document.documentElement.scrollWidth <= document.documentElement.clientWidth ? [] :
       [...document.querySelectorAll("body *")]
-        .filter(e => !e.closest(".scroll") && e.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
+        .filter(e => !e.closest(".scroll") && e.getBoundingClientRect().right > innerWidth + 1)
         .map(e => e.outerHTML.slice(0, 200))"""
     found: list[str] = page.evaluate(asked)
     return found[:4]
