@@ -68,7 +68,7 @@ class Pages:
             java_script_enabled=scripts,
             base_url=self.address,
         )
-        made.set_default_timeout(15_000)
+        made.set_default_timeout(60_000)
         self._contexts.append(made)
         return made
 
