@@ -7,7 +7,6 @@ from playwright.sync_api import Browser, expect, sync_playwright
 
 from browser_desks import Pages, at_pages, launched
 
-
 expect.set_options(timeout=30_000)  # other rooms of tests run beside, on two cores
 
 

@@ -101,7 +101,7 @@ def test_credentials_are_added_tested_activated_and_deleted_and_a_key_is_never_s
     pages.scenario()
     element(page, "credential-test").click()
     for name in ("oauth", "sso", "validate", "init"):
-        expect(element(page, f"step-{name}")).to_have_class(re.compile(r"\bok\b"), timeout=15_000)
+        expect(element(page, f"step-{name}")).to_have_class(re.compile(r"\bok\b"))
     expect(element(page, "credential-status")).to_have_text("active")
     secret_is_nowhere()
     element(page, "credential-activate").click()
@@ -115,7 +115,7 @@ def test_credentials_are_added_tested_activated_and_deleted_and_a_key_is_never_s
     pages.scenario("sso-refused")
     element(page, "test-connection").click()
     step = element(page, "step-sso")
-    expect(step).to_have_class(re.compile("failed"), timeout=15_000)
+    expect(step).to_have_class(re.compile("failed"))
     expect(step).to_contain_text("E-OA2-SSO")
     for remedy in ("IBKR_CREDENTIAL", "two-factor authentication"):
         expect(step).to_contain_text(remedy)

@@ -66,7 +66,7 @@ def test_an_order_is_looked_at_placed_once_and_seen_filled(pages: Pages) -> None
     before = pages.requests("/orders")
     at(page, "place-order").dblclick()  # one send a click, and one order a key
     expect(page).to_have_url(re.compile(r"/orders/ib-"))
-    expect(at(page, "filled")).to_contain_text("2 / 2", timeout=20_000)
+    expect(at(page, "filled")).to_contain_text("2 / 2")
     expect(at(page, "timeline")).to_be_visible()
     listed = ada.ask("GET", "/broker-order?symbol=AAPL").data
     assert [each["quantity"] for each in listed] == [2]
@@ -100,9 +100,9 @@ def test_a_working_order_is_changed_and_cancelled(pages: Pages) -> None:
     expect(at(page, "order-status")).to_have_text("Working")
     page.get_by_label("Limit price").fill("601")
     at(page, "change-order").click()
-    expect(page.locator("#order")).to_contain_text("601.00", timeout=20_000)
+    expect(page.locator("#order")).to_contain_text("601.00")
     page.locator("main").get_by_test_id("cancel-order").click()
-    expect(at(page, "order-status")).to_have_text("Cancelled", timeout=20_000)
+    expect(at(page, "order-status")).to_have_text("Cancelled")
 
 
 @pytest.mark.requirement("UI-11", "OPT-02")
