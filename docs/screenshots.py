@@ -136,7 +136,7 @@ def shoot(context: BrowserContext, name: str, path: str, shape: str, found: list
     if wide > 0:
         found.append(f"{name} {shape}: {wide} px wider than the screen")
     found.extend(f"{name} {shape}: {each}" for each in troubles(page))
-    page.screenshot(path=TARGET / f"{name}-{shape}.jpg", full_page=True, type="jpeg", quality=72)
+    page.screenshot(path=TARGET / f"{name}-{shape}.jpg", full_page=True, type="jpeg", quality=55)
     page.close()
 
 
