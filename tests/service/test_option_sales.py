@@ -28,7 +28,7 @@ BOTH = {**PUT, "side": "both", "call_strike": 633}
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """SPY stands near 630 here."""
-    with at_the_gateway(tmp_path_factory.mktemp("sales"), people=People()) as found:
+    with at_the_gateway(tmp_path_factory.mktemp("sales"), people=People(), pace=6) as found:  # prices stay young
         yield found
 
 
