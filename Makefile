@@ -11,8 +11,8 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEMO   ?=
 JOBS   ?= 2
-# Most tests of processes wait for one another: more of them than there are cores.
-WORKERS ?= 6
+# Most tests of processes wait for one another: more of them than there are cores, but not so many that none keeps time.
+WORKERS ?= 4
 
 .PHONY: help demo test check assets screenshots fuzz-http bench docs lock wheel clean format coverage mutants chaos chaos-nightly chaos-service
 .DEFAULT_GOAL := help
