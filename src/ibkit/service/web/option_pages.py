@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ibkit.service.web.inside import Told
-from ibkit.service.web.order_pages import MAY_HAVE_BEEN_SENT
+from ibkit.service.web.order_pages import kept_key
 from ibkit.service.web.payoff import Drawing, PayoffLeg, draw, payoff
 from ibkit.service.web.reading import Form
 from ibkit.service.web.site import Made, Site, Visit
@@ -113,8 +113,7 @@ def _sale(site: Site) -> None:
         told = await visit.send("POST", "/api/option-sale", wish_of(form), key=key)
         if told.ok:
             return visit.go(f"/options/sales/{quote(key, safe='')}")
-        keep = key if told.status in MAY_HAVE_BEEN_SENT else ""
-        return await _page(visit, told.status, typed=form.kept(), told=told, key=keep)
+        return await _page(visit, told.status, typed=form.kept(), told=told, key=kept_key(key, told))
 
     @site.get("/options/sales/{key:str}")
     async def sale(visit: Visit) -> Made:

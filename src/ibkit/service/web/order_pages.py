@@ -15,7 +15,7 @@ from ibkit.service.web.payoff import PayoffLeg, draw, payoff
 from ibkit.service.web.reading import Form
 from ibkit.service.web.site import Made, Site, Visit
 
-__all__ = ["MAY_HAVE_BEEN_SENT", "order_pages"]
+__all__ = ["kept_key", "order_pages"]
 
 _PAGE = 50
 _STATUSES = (
@@ -29,8 +29,15 @@ _STATUSES = (
     "failed",
     "unknown",
 )
-MAY_HAVE_BEEN_SENT = (408, 409, 429, 502, 503, 504)
-"""Answers after which the same key is asked again, so that nothing is sent twice."""
+_NOTHING_WAS_SENT = (400, 403, 404, 413, 415, 422)
+
+
+def kept_key(key: str, told: Told) -> str:
+    """The key of a form that is shown again: the same where an order may be at IBKR, so that trying again is that order.
+
+    Empty, for a new one, only after an answer that says for sure that nothing was sent.
+    """
+    return "" if told.status in _NOTHING_WAS_SENT else key
 
 
 def order_pages(site: Site) -> None:
@@ -141,9 +148,7 @@ def _ticket(site: Site) -> None:
         told = await visit.send("POST", "/broker-order", wish, key=key)
         if told.ok:
             return visit.go(f"/orders/{quote(told.data['id'])}")
-        # Nothing of it was stored, or it is not known: in doubt the key stays, so that trying again is the same order.
-        keep = key if told.status in MAY_HAVE_BEEN_SENT else ""
-        return await _page(visit, told.status, typed=form.kept(), told=told, key=keep)
+        return await _page(visit, told.status, typed=form.kept(), told=told, key=kept_key(key, told))
 
 
 def _legs(wish: dict[str, Any]) -> list[PayoffLeg]:
@@ -160,19 +165,19 @@ def _drawing(wish: dict[str, Any]) -> Any:
 
 
 def _most_lost(wish: dict[str, Any], told: Told) -> Decimal | str | None:
-    """Of the order by itself: a price where it is bounded, `unlimited` where it is not, None where it is not known."""
+    """Of the order by itself, whatever is held: `unlimited` where nothing bounds it, None where it is not known.
+
+    A stop bounds nothing: it becomes a market order, which may fill anywhere (docs/guarantee.md). Of shares that are
+    sold it depends on whether they are held, which the preview does not tell.
+    """
     if not told.ok:
         return None
-    bought, amount = wish["action"] == "buy", told.data.get("amount")
-    if wish.get("right") == "P" and not bought and _legs(wish):
-        (leg,) = _legs(wish)
-        return -leg.at(Decimal(0))
-    if bought:
-        stop, price = wish.get("stop_loss"), wish.get("limit_price")
-        if isinstance(stop, Decimal) and isinstance(price, Decimal):
-            return (price - stop) * Decimal(wish["qty"])
-        return Decimal(amount) if amount is not None else None
-    return "unlimited" if wish.get("right") == "C" or "right" not in wish else None
+    if wish["action"] == "buy":
+        amount = told.data.get("amount")
+        return None if amount is None else Decimal(amount)
+    if wish.get("right") == "C":
+        return "unlimited"
+    return -_legs(wish)[0].at(Decimal(0)) if _legs(wish) else None
 
 
 def _one_order(site: Site) -> None:
