@@ -16,7 +16,7 @@ from ibkit.errors import ConfigError, IbkitError, NotFound, NotPermitted
 from ibkit.service.problems import problem_of
 from ibkit.spans import traced
 
-__all__ = ["Addresses", "Door", "check_binding", "origins_of"]
+__all__ = ["Addresses", "Door", "check_binding", "decoded", "origins_of"]
 
 log = logging.getLogger(__name__)
 
@@ -198,10 +198,12 @@ async def _refuse(send: Send, error: IbkitError, *, trace_id: str, path: str) ->
 
 
 def _with_its_slashes(scope: Scope) -> str:
-    """The path in which an encoded slash divides nothing: it stands as `%2F`, so that a name may hold one (SYN-04)."""
     sent = bytes(scope.get("raw_path") or b"").partition(b"?")[0].decode("latin-1")
-    if "%2f" not in sent.lower():
-        return str(scope["path"])
+    return decoded(sent) if "%2f" in sent.lower() else str(scope["path"])
+
+
+def decoded(sent: str) -> str:
+    """The path in which an encoded slash divides nothing: it stands as `%2F`, so that a name may hold one (SYN-04)."""
     return "/".join(unquote(segment).replace("/", "%2F") for segment in sent.split("/"))
 
 

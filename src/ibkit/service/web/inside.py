@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from ibkit.service.door import App, Message, Scope
+from ibkit.service.door import App, Message, Scope, decoded
 
 __all__ = ["Inside", "Told"]
 
@@ -57,7 +57,10 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """app: the interface. scope: of the visitor's request. used: whether the visitor did something just now."""
+    """app: the interface. scope: of the visitor's request. used: whether the visitor did something just now.
+
+    A path is given as a browser would send it: names in it are encoded.
+    """
 
     app: App
     scope: Scope
@@ -120,7 +123,7 @@ class Inside:
         scope: Scope = {
             **{name: self.scope[name] for name in ("type", "asgi", "http_version", "scheme", "server", "client")},
             "method": method,
-            "path": path,
+            "path": decoded(path),
             "raw_path": path.encode(),
             "root_path": "",
             "query_string": query.encode(),

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
+from ibkit.service.order_answer import STATUSES
 from ibkit.service.web.inside import Told
 from ibkit.service.web.payoff import PayoffLeg, draw, payoff
 from ibkit.service.web.reading import Form
@@ -18,22 +19,11 @@ from ibkit.service.web.site import Made, Site, Visit
 __all__ = ["kept_key", "order_pages"]
 
 _PAGE = 50
-_STATUSES = (
-    "pending",
-    "submitted",
-    "partially_filled",
-    "filled",
-    "cancelled",
-    "expired",
-    "rejected",
-    "failed",
-    "unknown",
-)
 _NOTHING_WAS_SENT = (400, 403, 404, 413, 415, 422)
 
 
 def kept_key(key: str, told: Told) -> str:
-    """The key of a form that is shown again: the same where an order may be at IBKR, so that trying again is that order.
+    """Of a form that is shown again: the same where its order may be at IBKR, so that trying again is that order.
 
     Empty, for a new one, only after an answer that says for sure that nothing was sent.
     """
@@ -66,17 +56,16 @@ async def _page(
         key=key or visit.site.key(),
         questions=await visit.get("/api/questions"),
         halts=await visit.get("/api/kill"),
-        statuses=_STATUSES,
+        statuses=STATUSES,
         **await _listed(visit),
     )
 
 
 def _from_query(visit: Visit) -> dict[str, str]:
-    """A link from elsewhere may fill in the ticket; nothing is sent by it."""
-    names = ("symbol", "action", "qty", "order_type", "limit_price", "stop_price", "expiry", "strike", "right")
-    return {name: visit.query[name] for name in names if name in visit.query and name != "symbol"} | (
-        {"symbol": visit.query["ticket"]} if "ticket" in visit.query else {}
-    )
+    """A link from elsewhere may fill in the ticket; nothing is sent by it. `symbol` is the blotter's filter."""
+    names = ("action", "qty", "order_type", "limit_price", "stop_price", "expiry", "strike", "right")
+    given = {name: visit.query[name] for name in names if name in visit.query}
+    return given | ({"symbol": visit.query["ticket"]} if "ticket" in visit.query else {})
 
 
 def _blotter(site: Site) -> None:
@@ -86,7 +75,7 @@ def _blotter(site: Site) -> None:
 
     @site.get("/_orders", used=False)
     async def renewed(visit: Visit) -> Made:
-        return visit.fragment("parts/blotter.html", statuses=_STATUSES, **await _listed(visit))
+        return visit.fragment("parts/blotter.html", statuses=STATUSES, **await _listed(visit))
 
     @site.get("/_contracts")
     async def contracts(visit: Visit) -> Made:
@@ -95,11 +84,11 @@ def _blotter(site: Site) -> None:
         return visit.fragment("parts/contracts.html", found=found, text=text)
 
 
-def wish_of(form: Form) -> dict[str, Any]:
+def wish_of(form: Form, *, broker: str) -> dict[str, Any]:
     """The body of POST /broker-order; what cannot be a number stays text, and the interface names the field."""
     kind = form.text("order_type", "market")
     wish: dict[str, Any] = {
-        "broker": form.text("broker") or "ibkr",
+        "broker": broker,
         "action": form.text("action"),
         "symbol": form.text("symbol").upper(),
         "qty": form.number("qty"),
@@ -107,7 +96,7 @@ def wish_of(form: Form) -> dict[str, Any]:
         "time_in_force": form.text("time_in_force", "day"),
         "outside_rth": form.ticked("outside_rth"),
         "allow_duplicate": form.ticked("allow_duplicate"),
-        "confirm": form.all("confirm"),
+        "confirm": form.text("confirm").replace(",", " ").split(),
     }
     if kind in ("limit", "stop_limit"):
         wish["limit_price"] = form.number("limit_price")
@@ -122,15 +111,13 @@ def wish_of(form: Form) -> dict[str, Any]:
     for name in ("take_profit", "stop_loss"):
         if form.text(name):
             wish[name] = form.number(name)
-    return {name: value for name, value in wish.items() if value not in (None, [], False) or name in ("qty",)}
+    return {name: value for name, value in wish.items() if value not in (None, [], False) or name == "qty"}
 
 
 def _ticket(site: Site) -> None:
     @site.post("/orders/preview")
     async def preview(visit: Visit) -> Made:
-        form = await visit.form()
-        wish = wish_of(form)
-        wish["broker"] = str((await visit.state()).get("provider") or "ibkr")
+        wish = wish_of(await visit.form(), broker=await _broker(visit))
         told = await visit.send("POST", "/broker-order/preview", wish)
         return visit.fragment(
             "parts/preview.html",
@@ -142,13 +129,17 @@ def _ticket(site: Site) -> None:
 
     @site.post("/orders")
     async def place(visit: Visit) -> Made:
-        form, key = await visit.form(), (await visit.form()).text("key")
-        wish = wish_of(form)
-        wish["broker"] = str((await visit.state()).get("provider") or "ibkr")
-        told = await visit.send("POST", "/broker-order", wish, key=key)
+        form = await visit.form()
+        key = form.text("key")
+        told = await visit.send("POST", "/broker-order", wish_of(form, broker=await _broker(visit)), key=key)
         if told.ok:
-            return visit.go(f"/orders/{quote(told.data['id'])}")
+            return visit.go(_page_of(told.data["id"]))
         return await _page(visit, told.status, typed=form.kept(), told=told, key=kept_key(key, told))
+
+
+async def _broker(visit: Visit) -> str:
+    """The one by default, as the connection's status tells it."""
+    return str((await visit.state()).get("provider") or "ibkr")
 
 
 def _legs(wish: dict[str, Any]) -> list[PayoffLeg]:
@@ -180,19 +171,28 @@ def _most_lost(wish: dict[str, Any], told: Told) -> Decimal | str | None:
     return -_legs(wish)[0].at(Decimal(0)) if _legs(wish) else None
 
 
+def _page_of(order_id: str) -> str:
+    return f"/orders/{quote(order_id, safe='')}"
+
+
+def _of_order(visit: Visit) -> str:
+    """Where the interface has the order of the page."""
+    return f"/broker-order/{quote(visit.part('order_id'), safe='')}"
+
+
 def _one_order(site: Site) -> None:
-    async def shown(visit: Visit, status: int = 200, told: Told | None = None, typed: Any = None) -> Made:
-        path = f"/broker-order/{quote(visit.part('order_id'), safe='')}"
-        order = await visit.need(path)
+    async def shown(
+        visit: Visit, status: int = 200, told: Told | None = None, typed: Any = None, key: str = ""
+    ) -> Made:
         return await visit.page(
             "order.html",
             status,
-            order=order,
-            timeline=await visit.get(f"{path}/timeline"),
+            order=await visit.need(_of_order(visit)),
+            timeline=await visit.get(f"{_of_order(visit)}/timeline"),
             problem={} if told is None else told.problem,
             errors={} if told is None else told.field_errors,
             typed=typed or {},
-            key=visit.site.key(),
+            key=key or visit.site.key(),
         )
 
     @site.get("/orders/{order_id:str}")
@@ -201,32 +201,24 @@ def _one_order(site: Site) -> None:
 
     @site.get("/_order/{order_id:str}", used=False)
     async def renewed(visit: Visit) -> Made:
-        path = f"/broker-order/{quote(visit.part('order_id'), safe='')}"
-        return visit.fragment(
-            "parts/order.html", order=await visit.need(path), timeline=await visit.get(f"{path}/timeline")
-        )
+        told = await visit.need(_of_order(visit))
+        timeline = await visit.get(f"{_of_order(visit)}/timeline")
+        return visit.fragment("parts/order.html", order=told, timeline=timeline)
 
     @site.post("/orders/{order_id:str}/cancel")
     async def cancel(visit: Visit) -> Made:
-        told = await visit.send("DELETE", f"/broker-order/{quote(visit.part('order_id'), safe='')}")
-        return (
-            visit.go(f"/orders/{quote(visit.part('order_id'))}") if told.ok else await shown(visit, told.status, told)
-        )
+        told = await visit.send("DELETE", _of_order(visit))
+        return visit.go(_page_of(visit.part("order_id"))) if told.ok else await shown(visit, told.status, told)
 
     @site.post("/orders/{order_id:str}/change")
     async def change(visit: Visit) -> Made:
         form = await visit.form()
-        given = {
-            "qty": form.number("qty"),
-            "limit_price": form.number("limit_price"),
-            "stop_price": form.number("stop_price"),
-        }
+        given = {name: form.number(name) for name in ("qty", "limit_price", "stop_price")}
         body = {name: value for name, value in given.items() if value is not None}
-        path = f"/broker-order/{quote(visit.part('order_id'), safe='')}"
-        told = await visit.send("PATCH", path, body, key=form.text("key"))
+        told = await visit.send("PATCH", _of_order(visit), body, key=form.text("key"))
         if told.ok:
-            return visit.go(f"/orders/{quote(visit.part('order_id'))}")
-        return await shown(visit, told.status, told, form.kept())
+            return visit.go(_page_of(visit.part("order_id")))
+        return await shown(visit, told.status, told, form.kept(), kept_key(form.text("key"), told))
 
 
 def _stops(site: Site) -> None:

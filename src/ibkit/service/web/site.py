@@ -44,8 +44,8 @@ Made = Response[bytes]
 Page = Callable[["Visit"], Awaitable[Made]]
 
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 HEADERS = {
     "Content-Security-Policy": POLICY,
@@ -87,6 +87,8 @@ class Visit:
         self.query: dict[str, str] = dict(request.query_params.multi_items())
         self.inside = Inside(site.api, request.scope, used=used)  # type: ignore[arg-type]  # Litestar's own kind of scope
         self.me: Visitor | None = None
+        self._form: Form | None = None
+        self._state: Mapping[str, Any] | None = None
 
     @property
     def path(self) -> str:
@@ -134,8 +136,6 @@ class Visit:
             return None
         header = headers_of(self.request, "x-csrf-token")
         return header[0] if header else self._form.text("csrf") if self._form is not None else ""
-
-    _form: Form | None = None
 
     async def form(self) -> Form:
         """What was sent. Refusal for one that is too large."""
@@ -190,10 +190,11 @@ class Visit:
 
     async def state(self) -> Mapping[str, Any]:
         """Of /api/ibkr/status: from memory, no call to IBKR. Empty where this visitor has no connection."""
-        told = await self.get("/api/ibkr/status")
-        if not told.ok:
-            return {}
-        return {**told.data, "clocks": told.data["session"], "simulated": self.site.simulated}
+        if self._state is None:
+            told = await self.get("/api/ibkr/status")
+            more = {"clocks": told.data["session"], "simulated": self.site.simulated} if told.ok else {}
+            self._state = {**told.data, **more} if told.ok else {}
+        return self._state
 
     def fragment(self, template: str, status: int = 200, **values: Any) -> Made:
         """A part of a page, for a script."""
@@ -242,9 +243,7 @@ class Site:
             lstrip_blocks=True,
         )
         self._room.filters.update(FILTERS)
-        self._room.globals.update(
-            t=text, asset=assets.address, new_key=key, poll_s=poll_s, now=clock.now, tone_of=tone_of
-        )
+        self._room.globals.update(t=text, asset=assets.address, poll_s=poll_s, now=clock.now, tone_of=tone_of)
 
     @property
     def simulated(self) -> bool:
@@ -308,19 +307,21 @@ class Site:
                 log.error("a fault of a page", exc_info=error, extra={"trace_id": trace_id, "path": visit.path})
                 error = IbkitError(code="E-INTERNAL")
             reply = problem_of(error, trace_id=trace_id, path=visit.path)
-            return await self._failed(visit, reply.status, Told(reply.status, msgspec.json.decode(reply.body)).problem)
+            return await self._failed(visit, reply.status, _problem_in(reply))
 
     def failed_alone(self, reply: Reply) -> Made:
         """A failure as a page of its own, for an address that has none."""
-        return self.made(
-            "failed_alone.html", reply.status, problem=Told(reply.status, msgspec.json.decode(reply.body)).problem
-        )
+        return self.made("failed_alone.html", reply.status, problem=_problem_in(reply))
 
     async def _failed(self, visit: Visit, status: int, problem: Mapping[str, Any]) -> Made:
         if visit.by_script or visit.me is None or status >= 500:  # the frame may be what failed
             name = "parts/failure.html" if visit.by_script else "failed_alone.html"
             return self.made(name, status, problem=problem)
         return await visit.page("failed.html", status, problem=problem)
+
+
+def _problem_in(reply: Reply) -> Mapping[str, Any]:
+    return Told(reply.status, msgspec.json.decode(reply.body)).problem
 
 
 async def _not_yet(scope: Any, receive: Any, send: Any) -> None:

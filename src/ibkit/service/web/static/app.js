@@ -58,10 +58,12 @@ function placeTemplates(within) {
   }
 }
 
-// `tick`: every five seconds while somebody looks. `look`: somebody looks again.
-setInterval(() => { if (!document.hidden) document.body.dispatchEvent(new CustomEvent("tick")); }, 5000);
+// `tick`: every five seconds while somebody looks, `turn`: every fifteen. `look`: somebody looks again.
+const tell = (name) => { if (!document.hidden) document.body.dispatchEvent(new CustomEvent(name)); };
+setInterval(() => tell("tick"), 5000);
+setInterval(() => tell("turn"), 15000);
 document.addEventListener("visibilitychange", () => {
-  if (!document.hidden) for (const name of ["look", "tick"]) document.body.dispatchEvent(new CustomEvent(name));
+  for (const name of ["look", "tick", "turn"]) tell(name);
 });
 
 const lost = document.getElementById("lost");
