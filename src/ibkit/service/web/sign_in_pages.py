@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ibkit.service.web.inside import Told
 from ibkit.service.web.reading import Form
 from ibkit.service.web.site import Made, Site, Visit
@@ -42,25 +44,23 @@ def _entrance(site: Site) -> None:
         told = await visit.inside.send("POST", "/api/sign-in/code", body)
         if told.ok:
             return _in(site, visit, form, told)
-        return site.made(
-            "sign_in_code.html",
-            told.status,
-            next=form.text("next", "/"),
-            challenge=form.text("challenge"),
-            problem=told.problem,
-            errors=told.field_errors,
-        )
+        return _code_asked(site, form, form.text("challenge"), told)
+
+
+def _code_asked(site: Site, form: Form, challenge: str, told: Told) -> Made:
+    return site.made(
+        "sign_in_code.html",
+        200 if told.ok else told.status,
+        next=form.text("next", "/"),
+        challenge=challenge,
+        problem=told.problem,
+        errors=told.field_errors,
+    )
 
 
 def _stepped(site: Site, visit: Visit, form: Form, told: Told) -> Made:
     if told.status == 202:
-        return site.made(
-            "sign_in_code.html",
-            next=form.text("next", "/"),
-            challenge=told.data["challenge"],
-            problem={},
-            errors={},
-        )
+        return _code_asked(site, form, told.data["challenge"], told)
     if told.ok:
         return _in(site, visit, form, told)
     return site.made(
@@ -80,36 +80,31 @@ def _in(site: Site, visit: Visit, form: Form, told: Told) -> Made:
 def _link(site: Site) -> None:
     """The link's token stands behind the #, which no browser sends; the page's script puts it into the form."""
 
+    def shown(status: int = 200, *, link: str = "", problem: Any = None, errors: Any = None) -> Made:
+        return site.made(
+            "welcome.html",
+            status,
+            problem=problem or {},
+            errors=errors or {},
+            shortest=SHORTEST,
+            simulated=site.simulated,
+            link=link,
+        )
+
     @site.get("/welcome", signed_in=False)
     async def welcome(visit: Visit) -> Made:
-        return site.made("welcome.html", problem={}, errors={}, shortest=SHORTEST, simulated=site.simulated, link="")
+        return shown()
 
     @site.post("/welcome", signed_in=False)
     async def chosen(visit: Visit) -> Made:
         form = await visit.form()
         link, password = form.text("link"), form.raw("password")
         if password != form.raw("again"):
-            return site.made(
-                "welcome.html",
-                422,
-                problem={},
-                errors={"again": "welcome.differ"},
-                shortest=SHORTEST,
-                simulated=site.simulated,
-                link=link,
-            )
+            return shown(422, link=link, errors={"again": "welcome.differ"})
         body = {"link": link, "password": password, "browser": True}
         told = await visit.inside.send("POST", "/api/sign-in/link", body)
         if told.status == 202:
             return _stepped(site, visit, form, told)
         if told.ok:
             return site.go("/" if site.simulated else "/onboarding", cookies=told.cookies)
-        return site.made(
-            "welcome.html",
-            told.status,
-            problem=told.problem,
-            errors=told.field_errors,
-            shortest=SHORTEST,
-            simulated=site.simulated,
-            link=link,
-        )
+        return shown(told.status, link=link, problem=told.problem, errors=told.field_errors)

@@ -251,27 +251,20 @@ class Site:
 
     def get(self, path: str, *, signed_in: bool = True, used: bool = True) -> Callable[[Page], Page]:
         """used: False for what a script asks by the clock, which keeps no sign-in alive."""
+        return self._registered(get(path, name=f"page {path}"), signed_in=signed_in, used=used)
 
-        def registered(work: Page) -> Page:
-            @get(path, name=f"page {path}")
+    def post(self, path: str, *, signed_in: bool = True) -> Callable[[Page], Page]:
+        return self._registered(post(path, name=f"form {path}", status_code=200), signed_in=signed_in, used=True)
+
+    def _registered(self, route: HTTPRouteHandler, *, signed_in: bool, used: bool) -> Callable[[Page], Page]:
+        def register(work: Page) -> Page:
             async def handler(request: AnyRequest) -> Response[bytes]:
                 return await self._answer(work, request, signed_in=signed_in, used=used)
 
-            self.handlers.append(handler)
+            self.handlers.append(route(handler))
             return work
 
-        return registered
-
-    def post(self, path: str, *, signed_in: bool = True) -> Callable[[Page], Page]:
-        def registered(work: Page) -> Page:
-            @post(path, name=f"form {path}", status_code=200)
-            async def handler(request: AnyRequest) -> Response[bytes]:
-                return await self._answer(work, request, signed_in=signed_in, used=True)
-
-            self.handlers.append(handler)
-            return work
-
-        return registered
+        return register
 
     def made(self, template: str, status: int = 200, **values: Any) -> Made:
         found = self._room.get_template(template).render(**values)
