@@ -12,7 +12,6 @@ function changed() {
   if (due) return;
   due = setTimeout(() => {
     due = 0;
-    for (const part of parts) htmx.trigger(part, "changed");
     for (const part of parts) htmx.ajax("GET", part.dataset.hxGet, { target: part, swap: part.dataset.hxSwap || "innerHTML" });
   }, 150);
 }
