@@ -162,6 +162,10 @@ class DeskBroker:
         """As of the session's last list: nothing of somebody else is here."""
         return OrdersRead((), complete=True, first=False, mark=await self.mark())
 
+    def orders_read_since(self, account_id: AccountId, asked_at: float) -> tuple[OrdersRead, ...]:
+        """Nobody else reads lists here."""
+        return ()
+
     async def read_fills(self, account_id: AccountId, *, days: int = 1) -> FillsRead:
         await self._paced()
         return FillsRead((), first=False, mark=await self.mark())
@@ -204,7 +208,7 @@ class DeskBroker:
     async def quotes(self, conids: tuple[Conid, ...]) -> tuple[Quote, ...]:
         return tuple([await self.quote(conid) for conid in conids])
 
-    async def daily_pnl(self, account_id: AccountId) -> DailyPnl | None:
+    async def daily_pnl(self, account_id: AccountId, *, select: bool = False) -> DailyPnl | None:
         return DailyPnl(daily=Decimal(0), net_liquidation=Decimal(1_000_000), at=self.clock.now())
 
     async def trading_hours(self, contract: Contract) -> TradingHours | None:
