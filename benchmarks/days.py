@@ -117,5 +117,6 @@ async def main(years: int, positions: int) -> None:
 
 
 if __name__ == "__main__":
-    numbers = [int(word) for word in sys.argv[1:]]
-    anyio.run(main, *(numbers + [10, 500][len(numbers) :]))
+    given = [int(word) for word in sys.argv[1:]]
+    first, second = given + [10, 500][len(given) :]
+    anyio.run(main, first, second)

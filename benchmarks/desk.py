@@ -9,7 +9,7 @@ import dataclasses
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ibkit.clock import Clock
 from ibkit.model import (
@@ -38,7 +38,7 @@ from ibkit.model import (
 )
 from ibkit.store.journal import SqliteJournal
 from ibkit.trading.gateway import OrderGateway
-from ibkit.trading.ports import FillsRead, OrdersRead, SessionMark
+from ibkit.trading.ports import Broker, FillsRead, OrdersRead, SessionMark
 from ibkit.trading.risk import DailyPnl, Layer, LimitChange, SessionHealth, TradingHours
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -76,7 +76,7 @@ def key(word: str, number: int) -> Key:
 
 def gateway(broker: DeskBroker, journal: SqliteJournal) -> OrderGateway:
     return OrderGateway(
-        broker,
+        cast("Broker", broker),  # what these measurements ask of it
         journal,
         environment=Environment.PAPER,
         risk=journal.risk,

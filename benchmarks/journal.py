@@ -250,7 +250,7 @@ def measure() -> dict[str, float]:
     """All figures, in seconds and plans a second, from a process of its own."""
     command = [sys.executable, "-m", "benchmarks.journal"]
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
-    return json.loads(done.stdout.splitlines()[-1])
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 if __name__ == "__main__":

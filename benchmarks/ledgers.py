@@ -93,7 +93,7 @@ async def main(years: int, a_year: int) -> None:
             return [happened(number, first + number * step, digest, chance) for number in range(1, count)]
 
         began = time.perf_counter()
-        await ledgers.book("ada", portfolio_id, "A", RawPayload(what="benchmark", body=b"[]"), all_of)
+        await ledgers.book("ada", portfolio_id, "A", RawPayload(what="benchmark", body=b"[]"), all_of, revision=0)
         print(
             f"{count} transactions written in {time.perf_counter() - began:.1f} s, {file.stat().st_size / 1e6:.1f} MB"
         )
@@ -114,5 +114,6 @@ async def main(years: int, a_year: int) -> None:
 
 
 if __name__ == "__main__":
-    numbers = [int(word) for word in sys.argv[1:]]
-    anyio.run(main, *(numbers + [10, 500][len(numbers) :]))
+    given = [int(word) for word in sys.argv[1:]]
+    first, second = given + [10, 500][len(given) :]
+    anyio.run(main, first, second)

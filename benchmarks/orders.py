@@ -52,6 +52,7 @@ async def path(folder: Path) -> dict[str, float]:
             outcome = await door.submit(ticket(number), key=key("path", number))
             taken.append(time.perf_counter() - began)
             assert outcome.error is None, outcome
+            assert outcome.intent.order_id is not None
             broker.fill(outcome.intent.order_id)
             began_cpu = time.process_time()
             await door.refreshed(outcome.intent)
@@ -135,7 +136,7 @@ def measure() -> dict[str, float]:
     """All figures, in seconds, from a process of its own."""
     command = [sys.executable, "-m", "benchmarks.orders"]
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
-    return json.loads(done.stdout.splitlines()[-1])
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def measure() -> dict[str, float]:
     """Seconds until all agree, and of the processor for it, from a process of its own."""
     command = [sys.executable, "-m", "benchmarks.recovery"]
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
-    return json.loads(done.stdout.splitlines()[-1])
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 if __name__ == "__main__":

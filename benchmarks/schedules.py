@@ -32,7 +32,7 @@ def measure() -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.schedules"]
     env = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}  # as pytest has it
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT, env=env)
-    return json.loads(done.stdout.splitlines()[-1])
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ class Fixed(asyncio.Protocol):
     """Answers each complete head; the requests timed here carry no body."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         self.waiting = b""
 

@@ -111,14 +111,14 @@ async def direct(bench: Bench) -> float:
 
 
 async def _measure() -> dict[str, float]:
-    serving.Rates = lambda monotonic: Rates(monotonic, limit=10**9)  # type: ignore[assignment, misc]
+    serving.Rates = lambda monotonic: Rates(monotonic, limit=10**9)  # type: ignore[assignment, attr-defined, misc]
     with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT) as name:
         folder = Path(name)
         settings = _settings(name)
         bench, ready = Bench(folder), anyio.Event()
         told: dict[str, Any] = {}
         whole = serving.open_service
-        serving.open_service = lambda *a, **k: whole(*a, **k, adapters=[bench])  # type: ignore[assignment]
+        serving.open_service = lambda *a, **k: whole(*a, **k, adapters=[bench])
 
         def served(address: str) -> None:
             told["address"] = address
@@ -158,7 +158,7 @@ async def _in_turn() -> dict[str, float]:
 
     Without a socket and without a client: what other programs do on the machine counts least here.
     """
-    serving.Rates = lambda monotonic: Rates(monotonic, limit=10**9)  # type: ignore[assignment, misc]
+    serving.Rates = lambda monotonic: Rates(monotonic, limit=10**9)  # type: ignore[assignment, attr-defined, misc]
     posted: list[float] = []
     given: list[float] = []
     with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT) as name:
@@ -241,7 +241,7 @@ def _client(address: str, what: str, count: int) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.service", what, address, str(count)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 # -- the client, a process of its own ---------------------------------------------------------------------------------
@@ -257,7 +257,8 @@ def connect(address: str) -> socket.socket:
 def exchange(line: socket.socket, request: bytes, count: int = 1) -> list[tuple[int, bytes]]:
     """The answers to `count` of this request, sent in one go."""
     line.sendall(request * count)
-    got, answers = b"", []
+    got = b""
+    answers: list[tuple[int, bytes]] = []
     while len(answers) < count:
         head, end, body = got.partition(b"\r\n\r\n")
         length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]) if end else 0
