@@ -170,9 +170,7 @@ def test_who_may_only_read_changes_nothing(service: Served) -> None:
     assert (refused.status, refused.code) == (403, "E-FORBIDDEN")
 
 
-@pytest.mark.requirement("SYN-04")
-@pytest.mark.requirement("SYN-13")
-@pytest.mark.requirement("SYN-14")
+@pytest.mark.requirement("SYN-03", "SYN-04", "SYN-13", "SYN-14")
 def test_from_connect_to_disconnect_and_back_to_what_was_kept_by_hand(service: Served) -> None:
     ordered = service.order(symbol="AAPL", qty=12)
     assert ordered.status in (201, 202), ordered.raw

@@ -132,7 +132,7 @@ def test_each_order_goes_by_the_connection_it_names_and_one_that_is_down_touches
         assert gone.data["status"] == "cancelled"
 
 
-@pytest.mark.requirement("SES-15", "GWY-07", "VLT-09")
+@pytest.mark.requirement("SES-15", "SYN-03", "GWY-07", "VLT-09")
 def test_nobody_reaches_the_connections_of_another(tmp_path: Path) -> None:
     with many(tmp_path, *KEPT) as (service, there):
         until(lambda: state(service, "bob") == "connected")
@@ -150,6 +150,7 @@ def test_nobody_reaches_the_connections_of_another(tmp_path: Path) -> None:
             ("GET", "/api/account"),
             ("GET", "/api/positions"),
             ("GET", "/api/trades"),
+            ("GET", "/ibkr/accounts"),
             ("POST", "/api/ibkr/test"),
             ("POST", "/api/ibkr/connect"),
             ("POST", "/api/ibkr/logout"),
@@ -165,6 +166,10 @@ def test_nobody_reaches_the_connections_of_another(tmp_path: Path) -> None:
             assert service.ask("GET", path, token="bob").status == 200
             assert service.ask("GET", f"{path}?account_id={ACCOUNTS[5002]}", token="bob").status == 404, path
             assert service.ask("GET", path, token="eve").code == "E-NOT-CONFIGURED", path
+        for token, theirs in (("ada", {ACCOUNTS[5001], ACCOUNTS[5002], "DU2000002"}), ("bob", {ACCOUNTS[5003]})):
+            told = service.ask("GET", "/ibkr/accounts", token=token).json["accounts"]
+            assert {each["accountId"] for each in told} == theirs, told
+            assert all(each["linked_to"] is None and each["environment"] == "paper" for each in told)
         # Who has none gets none: neither another's nor that of the settings.
         assert service.ask("GET", "/api/ibkr/status", token="eve").json["configured"] is False
         refused = order(service, "eve")
