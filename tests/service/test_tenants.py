@@ -116,6 +116,7 @@ ROUTES: dict[str, Rule] = {
     "GET /readyz": Rule(NOBODY),
     "GET /health": Rule(NOBODY),
     "GET /health/broker": Rule(NOBODY),
+    "GET /health/broker/{connection_id}": Rule(SIGNED, "connection"),
     "POST /api/sign-in": Rule(NOBODY),
     "POST /api/sign-in/code": Rule(NOBODY),
     "POST /api/sign-in/link": Rule(NOBODY),

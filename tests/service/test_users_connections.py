@@ -100,7 +100,7 @@ def placed(world: Simulator) -> int:
 KEPT = (("user-ada", "one", 5001), ("user-ada", "two", 5002), ("user-bob", "one", 5003))
 
 
-@pytest.mark.requirement("SES-15", "GWY-09", "VLT-09")
+@pytest.mark.requirement("SES-15", "GWY-09", "VLT-09", "MON-03")
 def test_each_order_goes_by_the_connection_it_names_and_one_that_is_down_touches_no_other(tmp_path: Path) -> None:
     with many(tmp_path, *KEPT) as (service, there):
         for connection_id in ("one", "two"):
@@ -114,8 +114,15 @@ def test_each_order_goes_by_the_connection_it_names_and_one_that_is_down_touches
             ("two", False, "connected"),
         ]
 
+        assert service.ask("GET", "/health/broker", token=None).json == {"status": "up", "code": None}
+        assert service.ask("GET", "/health/broker/one").json == {"status": "up", "code": None}
+
         there[5001].up = False
         until(lambda: state(service) == "error")
+        assert service.ask("GET", "/health/broker", token=None).json == {"status": "down", "code": "E-GW-DOWN"}
+        one, two = (service.ask("GET", f"/health/broker/{name}") for name in ("one", "two"))
+        assert (one.status, one.json) == (503, {"status": "down", "code": "E-GW-DOWN"})
+        assert (two.status, two.json) == (200, {"status": "up", "code": None})
         assert state(service, connection_id="two") == "connected"
         assert order(service, connection_id="two").status == 201
         refused = order(service)
@@ -158,6 +165,8 @@ def test_nobody_reaches_the_connections_of_another(tmp_path: Path) -> None:
             answer = service.ask(method, f"{path}?connection_id=two", token="bob")
             assert (answer.status, answer.code) == (404, "E-NOT-FOUND"), path
         assert order(service, "bob", connection_id="two").status == 404
+        assert service.ask("GET", "/health/broker/two", token="bob").status == 404
+        assert service.ask("GET", "/health/broker/two", token=None).status == 401
         assert service.ask("DELETE", "/api/ibkr/connections/two", token="bob").status == 404
         assert service.ask("POST", "/api/ibkr/connections/two/default", token="bob").status == 404
         assert service.ask("DELETE", f"/broker-order/{of_bob.data['id']}").status == 404

@@ -16,6 +16,7 @@ from ibkit.service.connection_documents import (
     TakeOver,
 )
 from ibkit.service.connection_status import ConnectionStatus, ConnectionTest
+from ibkit.service.health import BrokerHealth
 from ibkit.service.onboarding_documents import ONBOARDING
 from ibkit.service.operation import Operation, query
 
@@ -159,6 +160,15 @@ CONNECTIONS: tuple[Operation, ...] = (
         summary="Log it out and delete it with its credentials and history",
         answers={200: DeletedConnection},
         errors=_OWN_ERRORS,
+        parameters=(_PLACE,),
+    ),
+    Operation(
+        path="/health/broker/{connection_id}",
+        method="get",
+        name="connectionHealth",
+        summary="Whether this connection of yours reaches the broker",
+        answers={200: BrokerHealth, 503: BrokerHealth},
+        errors=(400, 401, 403, 404),
         parameters=(_PLACE,),
     ),
 )

@@ -1,7 +1,7 @@
 """Connections and their sessions over HTTP: how they stand, connecting, logging out, taking over, and whose they are.
 
 Every address takes `connection_id`, by default the user's own default. Each act is in the audit log, with its outcome.
-Source: requirements SES-08, SES-10, SES-13, SES-15, MON-01, MON-02, MON-09.
+Source: requirements SES-08, SES-10, SES-13, SES-15, MON-01, MON-02, MON-03, MON-09.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from litestar import Response, delete, get, post
 from litestar.handlers import HTTPRouteHandler
 
 from ibkit.bootstrap.auditing import audit_clock, result_of
+from ibkit.bootstrap.connection_desk import no_such_connection
 from ibkit.bootstrap.connections import Connection
 from ibkit.errors import ConfigError, IbkitError
 from ibkit.model import AuthMethod, Environment
@@ -28,6 +29,7 @@ from ibkit.service.connection_documents import (
     shown_id,
 )
 from ibkit.service.connection_status import LastError, SignInTest, status_document
+from ibkit.service.health import of_row
 from ibkit.service.orders import Answer
 from ibkit.service.own_connections import OwnConnections
 from ibkit.service.people import may_connect, may_read
@@ -96,7 +98,19 @@ def _looks(service: Service) -> list[HTTPRouteHandler]:
         told = await history_document(own.record, connection.book.row, days=days, now=connection.clock.now())
         return response(Answer(200, told))
 
-    return [status, test, session, history]
+    @get("/health/broker/{connection_id:str}")
+    async def health(request: AnyRequest) -> Response[bytes]:
+        """Nothing is opened for it: whoever watches asks often."""
+        who = await asked.who(request, counted=False)
+        may_read(who)
+        wanted = str(request.path_params["connection_id"])
+        row = next((each for each in await own.listed(who) if shown_id(each) == wanted), None)
+        if row is None:
+            raise no_such_connection()
+        told = of_row(row)
+        return response(Answer(200 if told.status == "up" else 503, told))
+
+    return [status, test, session, history, health]
 
 
 def _acts(service: Service) -> list[HTTPRouteHandler]:

@@ -16,10 +16,11 @@ from ibkit.bootstrap.worker import worker_lease
 from ibkit.clock import SystemClock
 from ibkit.errors import IbkitError
 from ibkit.settings import Settings
+from ibkit.store.connection_rows import ConnectionRow
 from ibkit.store.vault import SqlVault
 from ibkit.users import UserStore
 
-__all__ = ["BrokerHealth", "Health", "Layers", "Liveness", "Readiness"]
+__all__ = ["BrokerHealth", "Health", "Layers", "Liveness", "Readiness", "of_row"]
 
 _WITHIN_S = 3.0
 _KEYS_AGAIN_S = 5.0
@@ -121,14 +122,34 @@ class Layers:
         return not connection.settings.mock and worker_lease(connection.settings).held()
 
     def broker(self) -> BrokerHealth:
-        connection = self._connection()
-        if connection is None:
+        """Of the login of the settings; where users have their own, of all of them: down as soon as one is.
+
+        One that rests, or that its user has logged out, is no reason as long as there are others.
+        """
+        default = self._connection()
+        there = [default] if default is not None else self._connections()
+        if not there:
             return BrokerHealth(status="down", code="E-NOT-CONFIGURED")
-        if connection.connected:
-            return BrokerHealth(status="up", code=None)
-        error = connection.health.error
-        waiting = "E-NOT-CONNECTED" if connection.idleness.now or not connection.wanted else "E-SES-INIT"
-        return BrokerHealth(status="down", code=waiting if error is None else error.code)
+        busy = [each for each in there if each.wanted and not each.idleness.now] or there[:1]
+        return next((told for each in busy if (told := _of_one(each)).status == "down"), _UP)
+
+
+_UP = BrokerHealth(status="up", code=None)
+
+
+def of_row(row: ConnectionRow) -> BrokerHealth:
+    """As the last look at it found it."""
+    if row.state.is_up:
+        return _UP
+    return BrokerHealth(status="down", code=row.error_code or "E-NOT-CONNECTED")
+
+
+def _of_one(connection: Connection) -> BrokerHealth:
+    if connection.connected:
+        return _UP
+    error = connection.health.error
+    waiting = "E-NOT-CONNECTED" if connection.idleness.now or not connection.wanted else "E-SES-INIT"
+    return BrokerHealth(status="down", code=waiting if error is None else error.code)
 
 
 async def _in_time(works: Callable[[], Awaitable[bool]]) -> bool:
