@@ -105,6 +105,7 @@ def busy_case() -> Case:
         halts=(),
         stage=Stage.SEND,
         now=NOW,
+        made_at=NOW,
         expires_at=NOW,
     )
 

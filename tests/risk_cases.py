@@ -110,6 +110,7 @@ def case(
         halts=halts,
         stage=stage,
         now=now,
+        made_at=more.pop("made_at", START),
         expires_at=more.pop("expires_at", START + timedelta(seconds=limits.max_age_s)),
         **{"intent_id": "ib-this", **more},
     )

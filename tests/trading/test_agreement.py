@@ -195,6 +195,23 @@ async def test_what_was_not_sent_waits_for_its_caller_until_it_is_too_old(desk, 
     assert not desk.steps
 
 
+@pytest.mark.parametrize("state", [IntentState.INTENT, IntentState.CLAIMED])
+@pytest.mark.parametrize(("ahead_s", "settled"), [(60, 0), (61, 1), (3600, 1)])
+async def test_what_a_clock_that_was_ahead_left_unsent_does_not_wait_until_its_time_comes(
+    desk, state, ahead_s, settled
+):
+    """It would be sent an hour late: of what comes from the future nobody knows the age."""
+    ahead = START + timedelta(seconds=ahead_s)
+    plan = planned(at=ahead, expires_at=ahead + timedelta(seconds=30))
+    desk.put(dataclasses.replace(fold_all((plan,)), state=state))
+
+    ended = await desk.recovery.settle_left_overs(Talk())
+
+    assert [intent.state for intent in ended] == [IntentState.EXPIRED_LOCAL] * settled
+    reason = "left unsent by an earlier run, by a clock that was ahead of today's: nobody knows its age"
+    assert desk.journal.log[REF] == [events.Expired(at=START, reason=reason)] * settled
+
+
 async def test_a_cancel_armed_again_is_doubted_once_it_is_too_old(desk):
     """Its first send may act yet: it is no cancel that was never sent."""
     plan = planned(None, operation=Operation.CANCEL, target=OrderId("17"), expires_at=START - timedelta(seconds=1))

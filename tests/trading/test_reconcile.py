@@ -426,6 +426,15 @@ async def test_the_probe_is_armed_while_its_time_lasts_and_at_most_for_a_third_s
     assert desk.log[-1].at == proven_at
 
 
+@pytest.mark.parametrize(("ahead_s", "state"), [(60, IntentState.INTENT), (61, IntentState.NOT_PLACED)])
+async def test_the_probe_is_not_armed_for_an_order_from_the_future(ahead_s, state):
+    desk = Desk(resend_same_ref=True)
+    made_at = START + timedelta(seconds=2 * LOOK_PAUSE_S + ahead_s)
+    settled = await desk.settle(since(doubted(planned(at=made_at, expires_at=made_at + timedelta(days=1))), SETTLE_S))
+
+    assert settled.state is state
+
+
 async def test_without_the_opt_in_nothing_is_armed_again(desk):
     plan = planned(expires_at=START + timedelta(days=1))
     settled = await desk.settle(since(doubted(plan), SETTLE_S))
@@ -579,6 +588,17 @@ async def test_a_cancel_is_sent_three_times_at_most(desk, sends, again):
 async def test_a_cancel_is_armed_again_only_while_its_time_lasts(desk, left_s, again):
     desk.statuses = [at_target()]
     plan = planned(None, operation=Operation.CANCEL, target=TARGET, expires_at=START + timedelta(seconds=left_s))
+    settled = await desk.settle(since(doubted(plan), SETTLE_S))
+
+    assert settled.state is (IntentState.INTENT if again else IntentState.NOT_PLACED)
+
+
+@pytest.mark.parametrize(("ahead_s", "again"), [(60, True), (61, False)])
+async def test_a_cancel_from_the_future_is_not_armed_again(desk, ahead_s, again):
+    desk.statuses = [at_target()]
+    made_at = START + timedelta(seconds=ahead_s)
+    times = {"at": made_at, "expires_at": made_at + timedelta(seconds=30)}
+    plan = planned(None, operation=Operation.CANCEL, target=TARGET, **times)
     settled = await desk.settle(since(doubted(plan), SETTLE_S))
 
     assert settled.state is (IntentState.INTENT if again else IntentState.NOT_PLACED)

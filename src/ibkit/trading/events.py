@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import NewType, TypeAlias
 
@@ -27,6 +27,7 @@ from ibkit.model import (
 )
 
 __all__ = [
+    "AHEAD",
     "EVENTS",
     "Acknowledged",
     "Adopted",
@@ -58,6 +59,7 @@ __all__ = [
     "Stage",
     "TakenOver",
     "UnknownReason",
+    "made_ahead",
 ]
 
 IntentId = NewType("IntentId", str)
@@ -84,6 +86,15 @@ class UnknownReason(enum.Enum):
     UNPROVEN = "unproven"
     PARKED = "parked"
     """It waits at the broker behind a question whose answer is lost, and may still go live."""
+
+
+AHEAD = timedelta(seconds=60)
+"""What one process's clock may be ahead of the next one's: beyond it no order leaves (RC-27)."""
+
+
+def made_ahead(made_at: datetime, now: datetime) -> bool:
+    """Whether the clock that told `made_at` was so far ahead of this one that nobody knows the age of what it made."""
+    return now < made_at - AHEAD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +134,10 @@ class Planned:
     api_key: str = ""
     strategy: str = ""
     allow_duplicate: bool = False
+
+    def timely(self, now: datetime) -> bool:
+        """Whether it may still leave: it is young enough, and of no clock that was ahead."""
+        return now <= self.expires_at and not made_ahead(self.at, now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

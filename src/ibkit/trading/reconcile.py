@@ -161,7 +161,7 @@ class Reconciler:
             return (looked, self._given_up(UnknownReason.UNPROVEN, reason))
         if intent.refused_code:
             return (looked, RefusedByBroker(at=self.clock.now(), code=intent.refused_code, reason=intent.reason))
-        if self.resend_same_ref and self.clock.now() <= intent.planned.expires_at and intent.sends < _MOST_SENDS:
+        if self.resend_same_ref and intent.planned.timely(self.clock.now()) and intent.sends < _MOST_SENDS:
             return (looked, Rearmed(at=self.clock.now()))
         return (looked, ProvenAbsent(at=self.clock.now(), reason=f"proven not to be at IBKR ({intent.reason})"))
 
@@ -225,7 +225,7 @@ class Reconciler:
                 Acknowledged(at=now, order_id=order.order_id, status=order.status, evidence="order status"),
                 *((progressed(order, at=now),) if order.status.terminal else ()),
             )
-        if not intent.refused_code and intent.sends < _MOST_SENDS and now <= intent.planned.expires_at:
+        if not intent.refused_code and intent.sends < _MOST_SENDS and intent.planned.timely(now):
             # Cancelling twice is safe: the second finds nothing to do. Source: docs/facts/orders.md §7.
             return (self._looked(note=f"still {order.raw_status}"), Rearmed(at=now))
         if not settled:

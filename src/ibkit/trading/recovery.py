@@ -70,14 +70,17 @@ class Recovery:
             if intent.state.may_have_left:
                 self._tell(StepKind.RECOVERY, f"left unsettled by an earlier run: {intent.label}", ref=intent.ref)
                 settled.append(await talk.carry_out(intent, None, wanted=False))
-            elif intent.state.in_progress and self.clock.now() <= intent.planned.expires_at:
+            elif intent.state.in_progress and intent.planned.timely(self.clock.now()):
                 continue
             elif intent.state.in_progress and intent.earlier_send_may_act:
                 doubted = await talk.doubt_earlier_send(intent)
                 settled.append(await talk.carry_out(doubted, None, wanted=False))
             elif intent.state.in_progress:
-                reason = "left unsent by an earlier run, too old to be sent"
-                settled.append(await self.journal.append(intent, Expired(at=self.clock.now(), reason=reason)))
+                now = self.clock.now()
+                old = now > intent.planned.expires_at
+                why = "too old to be sent" if old else "by a clock that was ahead of today's: nobody knows its age"
+                reason = f"left unsent by an earlier run, {why}"
+                settled.append(await self.journal.append(intent, Expired(at=now, reason=reason)))
         return tuple(settled)
 
     async def require_agreement(self, account_id: AccountId) -> None:

@@ -174,13 +174,24 @@ def test_an_old_wish_is_not_carried_out(age_s, state):
     assert state_of("RC-26", confirming) is State.OK
 
 
+@pytest.mark.parametrize(("ahead_s", "state"), [(60, State.OK), (60.001, State.REFUSES), (3600, State.REFUSES)])
+def test_a_wish_of_a_clock_that_was_ahead_is_of_unknown_age(ahead_s, state):
+    ahead = timedelta(seconds=ahead_s)
+    given = case(made_at=START + ahead, expires_at=START + ahead + timedelta(seconds=30), now=START)
+
+    assert state_of("RC-26", given) is state
+    if state is State.REFUSES:
+        told = read("RC-26", given).objection.text
+        assert told == f"Order exceeds limit intent_expired: of a clock {ahead_s:.0f} s ahead, so of unknown age > 30 s"
+
+
 def test_live_wishes_live_ten_seconds():
     assert state_of("RC-26", case(limits=LIVE, now=START + timedelta(seconds=10))) is State.OK
     assert state_of("RC-26", case(limits=LIVE, now=START + timedelta(seconds=10.001))) is State.REFUSES
 
 
 def test_the_age_is_told():
-    objection = check_age(START + timedelta(seconds=3), START, 30.0)
+    objection = check_age(START + timedelta(seconds=3), START - timedelta(seconds=30), START, 30.0)
 
     assert objection.control == "RC-26"
     assert objection.text == "Order exceeds limit intent_expired: 33 s old > 30 s"

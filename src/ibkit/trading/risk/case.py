@@ -87,6 +87,7 @@ class Case:
     halts: tuple[Halt, ...]
     stage: Stage
     now: datetime
+    made_at: datetime
     expires_at: datetime
     group: GroupKind | None = None
     intent_id: str = ""
@@ -265,6 +266,7 @@ def case_of(
         halts=state.halts,
         stage=stage,
         now=now,
+        made_at=planned.at,
         expires_at=planned.expires_at,
         group=planned.group,
         intent_id=planned.intent_id,

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from ibkit.model import OrderType
-from ibkit.trading.events import Stage
+from ibkit.trading.events import Stage, made_ahead
 from ibkit.trading.risk.case import Case, Objection, Reading, parts_of
 
 __all__ = ["age", "check_age", "health", "hours", "reset_window"]
@@ -60,7 +60,7 @@ def age(case: Case) -> Reading:
     control, name = "RC-26", "intent_expired"
     if case.stage is Stage.CONFIRM:
         return case.passes(control, name, "confirmation")
-    objection = check_age(case.now, case.expires_at, case.limits.max_age_s)
+    objection = check_age(case.now, case.made_at, case.expires_at, case.limits.max_age_s)
     if objection is not None:
         return case.refuses(control, name, objection.value, objection.limit)
     left = Decimal(str(round((case.expires_at - case.now).total_seconds(), 3)))
@@ -69,16 +69,15 @@ def age(case: Case) -> Reading:
     )
 
 
-def check_age(now: datetime, expires_at: datetime, max_age_s: float) -> Objection | None:
-    """RC-26: an old wish, also that of a cancel, is not carried out."""
-    if now <= expires_at:
+def check_age(now: datetime, made_at: datetime, expires_at: datetime, max_age_s: float) -> Objection | None:
+    """RC-26: an old wish, also that of a cancel, is not carried out; nor is one that a clock ahead of ours has made."""
+    if now > expires_at:
+        told = f"{(now - expires_at).total_seconds() + max_age_s:.0f} s old"
+    elif made_ahead(made_at, now):
+        told = f"of a clock {(made_at - now).total_seconds():.0f} s ahead, so of unknown age"
+    else:
         return None
-    return Objection(
-        control="RC-26",
-        name="intent_expired",
-        value=f"{(now - expires_at).total_seconds() + max_age_s:.0f} s old",
-        limit=f"{max_age_s:g} s",
-    )
+    return Objection(control="RC-26", name="intent_expired", value=told, limit=f"{max_age_s:g} s")
 
 
 def health(case: Case) -> Reading:
