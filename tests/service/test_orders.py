@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from urllib.parse import urlsplit
 
 import pytest
 
+from ibkit.errors import TradingError
+from ibkit.model import (
+    AccountId,
+    Conid,
+    Contract,
+    Order,
+    OrderId,
+    OrderStatus,
+    OrderTicket,
+    OrderType,
+    SecType,
+    Side,
+    TimeInForce,
+    Trail,
+)
+from ibkit.service.order_wish import ticket_at_broker
 from people import person
 from service_desks import ORDER, Served, new_key, until
 
@@ -228,6 +246,19 @@ def test_an_order_is_changed_once_for_its_key_and_shows_its_new_terms(mock_servi
     assert (other.status, other.code) == (422, "E-IDEM-CONFLICT")
 
 
+@pytest.mark.requirement("GWY-07")
+def test_a_change_rests_on_what_ibkr_holds_and_not_on_what_we_remember(mock_service: Served) -> None:
+    """Somebody moved the limit in IBKR's own order window; whoever changes the size alone leaves it there."""
+    order = resting(mock_service, qty=7)
+    path, world = f"/broker-order/{order['id']}", mock_service.world
+    assert world is not None
+    there = world.world.exchange.orders[int(order["broker_order_id"])]
+    there.ticket = dataclasses.replace(there.ticket, limit=Decimal(263))
+    changed = mock_service.ask("PATCH", path, {"qty": 6}, key=new_key())
+    assert (changed.status, changed.data["price"], changed.data["quantity"]) == (200, 263, 6), changed.raw
+    assert (there.ticket.limit, there.ticket.quantity) == (263, 6)
+
+
 def test_a_change_of_an_order_that_has_ended_is_refused(mock_service: Served) -> None:
     order = mock_service.order(qty=6)
     path = f"/broker-order/{order.data['id']}"
@@ -306,3 +337,57 @@ def test_a_client_that_leaves_before_the_answer_finds_its_order_by_the_key(mock_
     again = mock_service.order(key=key, order_type="limit", limit_price=266)
     assert (again.status, again.json["cached"]) == (200, True), again.raw
     assert again.data["broker_order_id"]
+
+
+_RESTING = OrderTicket(
+    account_id=AccountId("DU1"),
+    contract=Contract(conid=Conid(1), symbol="SPY", sec_type=SecType.STOCK, exchange="SMART", currency="USD"),
+    side=Side.SELL,
+    order_type=OrderType.STOP_LIMIT,
+    quantity=Decimal(7),
+    limit_price=Decimal(100),
+    stop_price=Decimal(101),
+)
+
+
+def _shown(**changes: object) -> Order:
+    told = {
+        "order_id": OrderId("17"),
+        "account_id": AccountId("DU1"),
+        "conid": Conid(1),
+        "side": Side.SELL,
+        "order_type": "STOP_LIMIT",
+        "status": OrderStatus.SUBMITTED,
+        "raw_status": "Submitted",
+        "total": Decimal(5),
+        "filled": Decimal(1),
+        "remaining": Decimal(4),
+        "limit_price": Decimal(95),
+        "stop_price": Decimal(96),
+        "tif": "GTC",
+    }
+    return Order(**{**told, **changes})
+
+
+def test_the_terms_of_an_order_are_those_that_ibkr_shows() -> None:
+    found = ticket_at_broker(_RESTING, _shown())
+    assert (found.quantity, found.limit_price, found.stop_price, found.tif) == (5, 95, 96, TimeInForce.GTC)
+    kept = ticket_at_broker(_RESTING, _shown(limit_price=None, stop_price=None, tif=""))
+    assert (kept.limit_price, kept.stop_price, kept.tif) == (100, 101, TimeInForce.DAY)
+    trailing = OrderTicket(
+        account_id=AccountId("DU1"),
+        contract=_RESTING.contract,
+        side=Side.SELL,
+        order_type=OrderType.TRAIL,
+        quantity=Decimal(7),
+        stop_price=Decimal(90),
+        trail=Trail(Decimal(2)),
+    )
+    moved = ticket_at_broker(trailing, _shown(order_type="TRAIL", stop_price=Decimal(99), limit_price=None))
+    assert (moved.stop_price, moved.trail) == (90, Trail(Decimal(2)))
+
+
+def test_an_order_that_was_made_another_kind_elsewhere_is_not_changed_here() -> None:
+    with pytest.raises(TradingError, match="was made a MKT order elsewhere") as raised:
+        ticket_at_broker(_RESTING, _shown(order_type="MKT"))
+    assert raised.value.code == "E-ORD-REJECT"

@@ -5,16 +5,27 @@ from __future__ import annotations
 import dataclasses
 import sqlite3
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
 from fakes import START, USER
 from ibkit.clock import ManualClock
 from ibkit.errors import KeyReused
-from ibkit.model import Environment
+from ibkit.model import Environment, OrderId, OrderStatus
 from ibkit.store import open_journal, retention
 from ibkit.store.columns import instant_text
-from ibkit.trading.events import Doubted, Expired, GaveUp, RefusedByBroker, Resolved, UnknownReason
+from ibkit.trading.events import (
+    Acknowledged,
+    Doubted,
+    Expired,
+    GaveUp,
+    Operation,
+    Progressed,
+    RefusedByBroker,
+    Resolved,
+    UnknownReason,
+)
 from journal_words import KEY, claim, later, other_key, planned, send
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requirement("GWY-03")]
@@ -198,3 +209,30 @@ async def test_an_order_and_what_undoes_it_are_kept_as_long_as_any_of_them(tmp_p
         assert await journal.purge(later(32)) == 0
         assert await journal.get(bought.intent_id)
         assert await journal.purge(later(61)) == 3
+
+
+@pytest.mark.requirement("GWY-07")
+async def test_the_change_of_an_order_is_kept_as_long_as_the_order_works(tmp_path):
+    """A resting order lives for months; what it was changed to last is what IBKR holds."""
+    async with open_journal(tmp_path / "journal.sqlite", clock=CLOCK) as journal:
+
+        async def acked(number, operation):
+            intent, _ = await journal.plan(planned(other_key(number), operation=operation))
+            there = Acknowledged(at=START, order_id=OrderId("17"), status=OrderStatus.SUBMITTED, evidence="answer")
+            return await journal.append(intent, *claim(), *send(number), there)
+
+        order = await acked(0, Operation.PLACE)
+        changes = [await acked(number, Operation.MODIFY) for number in (1, 2)]
+        newest_first = tuple(reversed(changes))
+        assert await journal.changes_of((order,)) == newest_first
+        assert await journal.changes_of(()) == ()
+
+        assert await journal.purge(later(31)) == 0
+        assert await journal.changes_of((order,)) == newest_first
+        await journal.append(
+            order,
+            Progressed(
+                at=later(31), status=OrderStatus.CANCELLED, filled=Decimal(0), average_price=None, refused=False
+            ),
+        )
+        assert await journal.purge(later(32)) == 2

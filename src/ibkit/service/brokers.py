@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -67,6 +67,8 @@ class OrderBook(Journal, Protocol):
         or_nobodys: bool = False,
         limit: int,
     ) -> tuple[Intent, ...]: ...
+
+    async def changes_of(self, orders: Collection[Intent]) -> tuple[Intent, ...]: ...
 
 
 class OrderDesk(Protocol):

@@ -19,7 +19,6 @@ from ibkit.trading.outcome import Outcome
 from ibkit.trading.ref import own_key
 
 __all__ = [
-    "MOST_CHANGES",
     "STATUSES",
     "OrderAnswer",
     "OrderData",
@@ -55,8 +54,6 @@ _WORDS: dict[IntentState, Status] = {
     IntentState.NOT_PLACED: "failed",
     IntentState.UNKNOWN_NEEDS_HUMAN: "unknown",
 }
-MOST_CHANGES = 500
-"""So many changes of a user, the newest, are looked at for how orders stand now."""
 _TYPES = {
     OrderType.MARKET: "market",
     OrderType.LIMIT: "limit",
@@ -122,7 +119,7 @@ def status_of(intent: Intent) -> Status:
 
 
 def order_data(intent: Intent, *, broker: str, changes: Sequence[Intent] = ()) -> OrderData:
-    """changes: the user's intents to change orders, newest first; those that IBKR took say how this order is now."""
+    """changes: of orders, that IBKR took, newest first: they say how this order is now."""
     change = next((each for each in changes if _changed(each, intent)), None)
     ticket = intent.ticket if change is None else change.ticket
     error = None if intent.state.in_progress else Outcome(intent).error

@@ -14,7 +14,7 @@ from ibkit.clock import Clock
 from ibkit.errors import IbkitError
 from ibkit.service.brokers import Brokers, Login, broker_of
 from ibkit.service.events import HEARTBEAT_S, Event, Source
-from ibkit.service.order_answer import MOST_CHANGES, order_data
+from ibkit.service.order_answer import order_data
 from ibkit.service.refusals import invalid
 from ibkit.trading.events import IntentId, Operation
 from ibkit.trading.intent import Intent, IntentState
@@ -102,12 +102,7 @@ class OrderEvents:
             news = await self._seen_now(login, who, position[name] - _OVERLAP, seen)
             if not news:
                 continue
-            changes = await login.journal.of_keys(
-                keys_of_user(who.user_id),
-                environment=login.environment,
-                operation=Operation.MODIFY,
-                limit=MOST_CHANGES,
-            )
+            changes = await login.journal.changes_of([intent for _, intent in news])
             for at, intent in news:
                 position[name] = max(position[name], at)
                 if before or (who.accounts is not None and intent.planned.account_id not in who.accounts):

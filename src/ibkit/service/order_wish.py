@@ -14,10 +14,12 @@ from typing import Annotated, Literal, Self
 import msgspec
 from msgspec import Meta
 
+from ibkit.errors import TradingError
 from ibkit.model import (
     AccountId,
     Contract,
     GroupKind,
+    Order,
     OrderTicket,
     OrderType,
     Right,
@@ -30,7 +32,7 @@ from ibkit.service.reading import problems_of
 from ibkit.service.refusals import invalid
 from ibkit.trading.ports import Broker
 
-__all__ = ["LARGEST_QTY", "OrderChange", "OrderWish", "Tickets"]
+__all__ = ["LARGEST_QTY", "OrderChange", "OrderWish", "Tickets", "ticket_at_broker"]
 
 LARGEST_QTY = 1_000_000
 _LARGEST_PRICE = 1_000_000
@@ -257,6 +259,28 @@ class OrderChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             return dataclasses.replace(ticket, **given)  # type: ignore[arg-type]  # names of its own fields
         except ValueError as error:
             raise invalid(("body", str(error))) from None
+
+
+_KINDS = {kind.value: kind for kind in OrderType}
+_TIFS = {tif.value: tif for tif in TimeInForce}
+
+
+def ticket_at_broker(ticket: OrderTicket, there: Order) -> OrderTicket:
+    """`ticket` with the terms that IBKR shows. TradingError where somebody made another kind of order of it."""
+    if (kind := _KINDS.get(there.order_type)) is not None and kind is not ticket.order_type:
+        raise TradingError(
+            f"Order {there.order_id} was made a {there.order_type} order elsewhere and can not be changed here",
+            code="E-ORD-REJECT",
+            remedy="Change it in IBKR's own order window, or cancel it and place a new one.",
+        )
+    trails = ticket.trail is not None  # its stop, as it is shown, is where it stands now
+    return dataclasses.replace(
+        ticket,
+        quantity=there.total,
+        limit_price=None if ticket.limit_price is None else there.limit_price or ticket.limit_price,
+        stop_price=ticket.stop_price if trails or ticket.stop_price is None else there.stop_price or ticket.stop_price,
+        tif=_TIFS.get(there.tif.upper(), ticket.tif),
+    )
 
 
 _HARMLESS = {"broker": "mock", "action": "buy", "symbol": "SPY", "qty": 1}

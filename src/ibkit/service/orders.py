@@ -17,14 +17,14 @@ from typing import Any
 
 from ibkit.bootstrap.connections import Connection
 from ibkit.clock import Clock
-from ibkit.errors import IbkitError, InFlight, KeyReused, NotFound, TradingError
+from ibkit.errors import IbkitError, InFlight, KeyReused, NotFound, TradingError, Unreachable
 from ibkit.model import AccountId, Key, OrderTicket
 from ibkit.service.brokers import Capability, Login, OrderDesk, broker_of
 from ibkit.service.carrying import Carrying, Run
 from ibkit.service.logins import Logins
-from ibkit.service.order_answer import MOST_CHANGES, OrderAnswer, OrderData, OrderList, order_data, status_of
+from ibkit.service.order_answer import OrderAnswer, OrderData, OrderList, order_data, status_of
 from ibkit.service.order_timeline import timeline_of
-from ibkit.service.order_wish import OrderChange, OrderWish, Tickets
+from ibkit.service.order_wish import OrderChange, OrderWish, Tickets, ticket_at_broker
 from ibkit.service.people import may_order, of_theirs
 from ibkit.service.previews import preview_of
 from ibkit.service.refusals import invalid
@@ -249,7 +249,7 @@ class Orders:
         """Their orders at one broker, newest first."""
         name = page.broker or self._brokers.default
         login = await self._logins.of(who, name, page.connection_id)
-        home, changes = _Home(name, login), await self._changes(login, who.user_id)
+        home = _Home(name, login)
         found: list[OrderData] = []
         before = await self._cursor(who, page.cursor)
         read = 0
@@ -262,6 +262,7 @@ class Orders:
                 or_nobodys=self._owns_earlier(who),
                 limit=LONGEST_PAGE,
             )
+            changes = await login.journal.changes_of(intents)
             for intent in intents:
                 read, before = read + 1, intent.intent_id
                 if page.since is not None and intent.planned.at < page.since:
@@ -318,8 +319,9 @@ class Orders:
             )
         assert intent.order_id is not None, "an acknowledged order has its number"
         desk = await home.login.desk(intent.planned.account_id)
-        # What a repeated key asks for rests on the order as it was before its own change.
-        present = await self._ticket_now(home, who, intent, but=key)
+        # A repeated key is answered by what it made: asked of that, the same change leaves all as it is.
+        made = None if known is None else _change_of(intent, known[1])
+        present = await self._ticket_now(home, desk, intent) if made is None else made
         planned = desk.gateway.intake.change(
             desk.broker.username,
             intent.order_id,
@@ -342,12 +344,21 @@ class Orders:
         data = await self._data(home, await home.login.journal.get(intent.intent_id) or intent)
         return Answer(200, OrderAnswer(data=data, cached=not new))
 
-    async def _ticket_now(self, home: _Home, who: Principal, intent: Intent, *, but: Key) -> OrderTicket:
-        changes = [each for each in await self._changes(home.login, who.user_id) if _taken(each, intent)]
-        of_key = next((each for each in changes if each.key == but), None)
-        if of_key is not None:
-            changes = [each for each in changes if each.planned.at < of_key.planned.at]
-        return changes[0].ticket if changes else intent.ticket
+    async def _ticket_now(self, home: _Home, desk: OrderDesk, intent: Intent) -> OrderTicket:
+        """The order as IBKR holds it: whoever changed it last, here, by a command or in IBKR's own programs.
+
+        What a change leaves out would count as changed, too; so nothing is taken from what we remember of it.
+        """
+        assert intent.order_id is not None, "an acknowledged order has its number"
+        there = await desk.broker.order(intent.order_id)
+        if there is None:
+            raise Unreachable(
+                f"IBKR does not show order {intent.intent_id} now, so nothing was changed",
+                remedy="Look at it again in a few seconds; then change it with the same key.",
+                details={"id": intent.intent_id},
+            )
+        changes = await home.login.journal.changes_of((intent,))
+        return ticket_at_broker(changes[0].ticket if changes else intent.ticket, there)
 
     # -- trying ---------------------------------------------------------------------------------------------------
 
@@ -394,14 +405,8 @@ class Orders:
     def _owns_earlier(self, who: Principal) -> bool:
         return bool(self._earlier_owner) and who.user_id == self._earlier_owner
 
-    async def _changes(self, login: Login, user_id: str) -> tuple[Intent, ...]:
-        return await login.journal.of_keys(
-            keys_of_user(user_id), environment=login.environment, operation=Operation.MODIFY, limit=MOST_CHANGES
-        )
-
     async def _data(self, home: _Home, intent: Intent) -> OrderData:
-        changes = await self._changes(home.login, intent.planned.user) if intent.order_id is not None else ()
-        return order_data(intent, broker=home.broker, changes=changes)
+        return order_data(intent, broker=home.broker, changes=await home.login.journal.changes_of((intent,)))
 
 
 def _asked(who: Principal, confirm: list[str], allow_duplicate: bool) -> Asked:
@@ -424,8 +429,10 @@ def _side_task(intent: Intent, what: str) -> IntentId:
     return IntentId(f"{intent.intent_id} {what}")
 
 
-def _taken(change: Intent, order: Intent) -> bool:
-    return change.state is IntentState.ACKED and change.planned.target == order.order_id
+def _change_of(order: Intent, known: Intent) -> OrderTicket | None:
+    """What the intent of a key made of this order; None where it is of another one, or no change at all."""
+    same = known.operation is Operation.MODIFY and known.planned.target == order.order_id
+    return known.ticket if same else None
 
 
 def _wanted(intent: Intent, page: Page) -> bool:

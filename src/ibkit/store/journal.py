@@ -250,6 +250,20 @@ class SqliteJournal:
             lambda connection: self._reader.where(connection, where, tuple(values), newest=limit)
         )
 
+    async def changes_of(self, orders: Collection[Intent]) -> tuple[Intent, ...]:
+        """The changes of these orders that IBKR took, whoever asked for them, newest first."""
+        numbers = {(each.planned.account_id, each.order_id) for each in orders if each.order_id is not None}
+        if not numbers:
+            return ()
+        accounts, targets = sorted({account for account, _ in numbers}), sorted({number for _, number in numbers})
+        where = f"""operation = 'modify' AND state = 'acked' AND account_id IN ({_marks(accounts)}) AND EXISTS (
+            SELECT 1 FROM intent_events WHERE intent_events.intent_id = intents.intent_id AND number = 1
+            AND json_extract(body, '$.target') IN ({_marks(targets)}))"""  # noqa: S608  # marks alone
+        found = await self._database.read(
+            lambda connection: self._reader.where(connection, where, (*accounts, *targets), newest=-1)
+        )
+        return tuple(each for each in found if (each.planned.account_id, each.planned.target) in numbers)
+
     async def legs(self, parent: IntentId) -> tuple[Intent, ...]:
         found = await self._where("leg_of = ?", parent)
         sent = await self.get(parent)
@@ -264,7 +278,7 @@ class SqliteJournal:
         return next(iter(await self._where(whose, account_id, order_id)), None)
 
     async def usernames(self, account_ids: Collection[AccountId]) -> tuple[Username, ...]:
-        marks = ", ".join("?" for _ in account_ids)
+        marks = _marks(account_ids)
         asked = " UNION ".join(  # two halves, each with a partial index of its own
             f"SELECT username FROM intents WHERE {open_} AND account_id IN ({marks})"  # noqa: S608  # literals alone
             for open_ in ("final = 0", "denies = 1 AND resolved = 0")
@@ -311,3 +325,7 @@ class SqliteJournal:
     def _raise_mark(self, *, sync: bool) -> None:
         if not self._restored:  # of a restored copy what stands there is the proof, until a person has looked
             self._mark_file.rise(self._mark, sync=sync)
+
+
+def _marks(values: Collection[object]) -> str:
+    return ", ".join("?" for _ in values)

@@ -19,7 +19,8 @@ AT_ONCE = 200
 """Records in one transaction: a longer one would hold up an order."""
 
 # What is over, and known. Never a part of a family (an order, those that undo it, those of its group) of which another
-# part is not due: how much is left to undo is the order less all that undid it, so one of them alone lies.
+# part is not due: how much is left to undo is the order less all that undid it, so one of them alone lies. Nor a change
+# of an order that still works: it tells the order's terms.
 _KEPT = "(kin.final = 0 OR kin.updated_at > ?1 OR (kin.state = 'unknown_needs_human' AND kin.resolved = 0))"
 _KIN = (
     "kin.reduces = i.intent_id",
@@ -34,7 +35,10 @@ _DUE = (
         f" AND NOT EXISTS (SELECT 1 FROM intents AS kin WHERE {whose} AND {_KEPT})"  # noqa: S608
         for whose in (*_KIN, "kin.reduces = i.reduces", "kin.leg_of = i.leg_of")
     )
-    + " ORDER BY updated_at LIMIT ?2"
+    + " AND NOT (operation = 'modify' AND EXISTS (SELECT 1 FROM intents AS target WHERE target.final = 0"
+    " AND target.account_id = i.account_id AND target.order_id = (SELECT json_extract(body, '$.target')"
+    " FROM intent_events WHERE intent_events.intent_id = i.intent_id AND number = 1)))"
+    " ORDER BY updated_at LIMIT ?2"
 )
 _BURY = """
     INSERT INTO tombstones (tenant, environment, key, fingerprint, purged_at, kept_until)
