@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cli.conftest import Bench, Run
+from ibkit.bootstrap.worker import worker_lease
+from ibkit.clock import SystemClock
+from ibkit.model import AuthMethod
+from ibkit.settings.loading import load_defaults
+from ibkit.settings.method import MethodChoice
+from ibkit.store.lease import Lease
 
 pytestmark = [pytest.mark.requirement("OPS-10", "TRD-20")]
 
@@ -93,3 +100,18 @@ def test_help_tells_of_the_round_and_its_code(ibkit: Run) -> None:
     said = ibkit("worker", "--help").out
     assert "--once" in said
     assert "7 if something stood unprotected" in " ".join(said.split())
+
+
+@pytest.mark.anyio
+@pytest.mark.requirement("SES-15")
+async def test_two_users_of_one_consumer_are_watched_each(tmp_path: Path) -> None:
+    """They authorised the same program: its key is theirs both, the access token each one's own."""
+
+    def lease(token: str) -> Lease:
+        said = {"IB_CONSUMER_KEY": "ABCDEFGHI", "IB_ACCESS_TOKEN": token, "IBKIT_STATE_DIR": str(tmp_path)}
+        chosen = MethodChoice(AuthMethod.OAUTH1A, "as named")
+        return worker_lease(replace(load_defaults(said), choice=chosen))
+
+    async with lease("1" * 20).hold(clock=SystemClock(), what="the watch"):
+        assert lease("1" * 20).held()
+        assert not lease("2" * 20).held()

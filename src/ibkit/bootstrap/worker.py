@@ -60,9 +60,12 @@ _TELLS_WITHIN_S = 20.0
 
 
 def worker_lease(settings: Settings) -> Lease:
-    """Of the settings' login: the environment, the address and what names the login there, none of it secret."""
-    method = settings.method
-    names = (settings.oauth1.consumer_key, settings.oauth2.client_id, settings.oauth2.credential)
+    """Of the settings' login: the environment, the address and what names the login there, none of it secret.
+
+    Users who authorised one consumer share its key: their logins differ by the access token.
+    """
+    method, first, second = settings.method, settings.oauth1, settings.oauth2
+    names = (first.consumer_key, first.access_token, second.client_id, second.credential)
     login = "|".join((settings.environment.value, method.value, settings.address.api, *(name or "" for name in names)))
     return Lease(settings.state_dir / "worker", f"login-{hashlib.sha256(login.encode()).hexdigest()[:16]}")
 
