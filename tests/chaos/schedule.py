@@ -435,8 +435,10 @@ class Schedule:
             self.clock.advance(10.0)
         self.heal_s = max(0.0, self.clock.monotonic() - begun)
         # A list that spells refs wrongly proves neither presence nor absence: such a search ends when it gives up.
-        # Nor does one for what is registered, and shown only later.
-        vague = self.broker.ref_style in ("cut", "missing") or self.mode == "late resend"
+        # Nor does one for what is registered, and shown only later; nor for a cancel, left without its answer, of an
+        # order that IBKR showed beside ours and does not have.
+        ghosts = self.weather.fired["two rows with our ref"] > 0
+        vague = self.broker.ref_style in ("cut", "missing") or self.mode == "late resend" or ghosts
         longest = HEAL_S + HEAL_SLACK_S + (300.0 if vague else 0.0)
         if self.resend:  # what is armed again rests only when it is too old to be sent
             longest += LONG_AGE_S
