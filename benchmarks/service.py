@@ -20,6 +20,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -111,7 +112,7 @@ async def direct(bench: Bench) -> float:
 
 
 async def _measure() -> dict[str, float]:
-    serving.Rates = lambda monotonic: Rates(monotonic, limit=10**9)  # type: ignore[assignment, attr-defined, misc]
+    serving.Rates = partial(Rates, limit=10**9)  # type: ignore[assignment, attr-defined]
     with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT) as name:
         folder = Path(name)
         settings = _settings(name)
@@ -158,7 +159,7 @@ async def _in_turn() -> dict[str, float]:
 
     Without a socket and without a client: what other programs do on the machine counts least here.
     """
-    serving.Rates = lambda monotonic: Rates(monotonic, limit=10**9)  # type: ignore[assignment, attr-defined, misc]
+    serving.Rates = partial(Rates, limit=10**9)  # type: ignore[assignment, attr-defined]
     posted: list[float] = []
     given: list[float] = []
     with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT) as name:

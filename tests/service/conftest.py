@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 
 import pytest
 
@@ -26,7 +27,7 @@ def one_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with ExitStack() as stack:
         worlds = stack.enter_context(fast_mock())
         with pytest.MonkeyPatch.context() as patch:  # of this service alone: others start while it runs
-            patch.setattr("ibkit.service.serving.Rates", lambda monotonic: Rates(monotonic, limit=100_000))
+            patch.setattr("ibkit.service.serving.Rates", partial(Rates, limit=100_000))
             found = stack.enter_context(served(settings_of(folder)))
         (found.world,) = worlds
         yield found

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, S
     with pytest.MonkeyPatch.context() as patch:
         from ibkit.service.rates import Rates
 
-        patch.setattr("ibkit.service.serving.Rates", lambda monotonic: Rates(monotonic, limit=100_000))
+        patch.setattr("ibkit.service.serving.Rates", partial(Rates, limit=100_000))
         with at_ibkr(settings) as found:
             yield found
 

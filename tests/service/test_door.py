@@ -163,6 +163,28 @@ def test_what_cannot_be_counted_sends_no_order_but_lets_a_cancel_through(
 
 
 @pytest.mark.requirement("GWY-11")
+def test_whoever_placed_or_asked_too_much_can_still_take_it_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ibkit.service.serving.Rates", partial(Rates, limit=3))
+    with served(settings_of(tmp_path)) as service:
+        for _ in range(3):  # each of these goes to the broker, and takes no order's place
+            assert service.ask("POST", "/api/ibkr/test").status == 200
+        asked = service.ask("POST", "/api/ibkr/test")
+        assert (asked.status, asked.code) == (429, "E-RATE")
+        orders = [service.order(order_type="limit", limit_price=1) for _ in range(3)]
+        assert [each.status // 100 for each in orders] == [2, 2, 2]
+        late = service.order()
+        assert (late.status, late.code) == (429, "E-RATE")
+        for each in orders:
+            gone = service.ask("DELETE", f"/broker-order/{each.data['id']}")
+            assert gone.status in (200, 202), gone.raw
+        beyond = service.ask("DELETE", f"/broker-order/{orders[0].data['id']}")
+        assert (beyond.status, beyond.code) == (429, "E-RATE")
+        assert "the kill switch cancels all" in str(beyond.json["error"]["remedy"])
+
+
+@pytest.mark.requirement("GWY-11")
 def test_a_user_reads_fifty_times_a_second_and_a_page_all_it_needs_at_once() -> None:
     now = [1000.0]
     rates = rates_of_reads(lambda: now[0])

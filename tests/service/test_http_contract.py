@@ -128,8 +128,8 @@ def test_refusals_for_sign_in_schema_and_rate_leave_the_key_free(
 ) -> None:
     made: list[Rates] = []
 
-    def rates(monotonic: Callable[[], float]) -> Rates:
-        made.append(Rates(monotonic, limit=2))
+    def rates(monotonic: Callable[[], float], **told: str) -> Rates:
+        made.append(Rates(monotonic, limit=2, **told))
         return made[-1]
 
     monkeypatch.setattr("ibkit.service.serving.Rates", rates)

@@ -79,8 +79,9 @@ Work = Callable[[AnyRequest], Awaitable[Answer]]
 class Service:
     """All that the handlers need.
 
-    clock: of the login by default, which may follow a simulator; people have theirs. order_rates: of orders; rates: of
-    what else goes to the broker; reads: of the rest. credentials: those of users, None with ENABLE_MULTI_USER=false.
+    clock: of the login by default, which may follow a simulator; people have theirs. rates: of orders, cancels: of what
+    takes them back (both in order_rates); acts: of what else goes to the broker; reads: of the rest. credentials: those
+    of users, None with ENABLE_MULTI_USER=false.
     """
 
     settings: Settings
@@ -94,6 +95,8 @@ class Service:
     quote_events: QuoteEvents
     layers: Layers
     rates: Rates
+    cancels: Rates
+    acts: Rates
     reads: Rates
     clock: Clock
     random: Callable[[int], bytes]
@@ -114,7 +117,7 @@ class Service:
     def __post_init__(self) -> None:
         self.addresses = Addresses.of(self.settings.web.allowed_client_ips, self.settings.web.trusted_proxy)
         self.origins = origins_of(self.settings.oauth2.frontend_url)
-        self.order_rates = OrderRates(self.rates, self.people.users.store, self.people.users.clock)
+        self.order_rates = OrderRates(self.rates, self.cancels, self.people.users.store, self.people.users.clock)
 
     @property
     def connection(self) -> Connection | None:
@@ -250,8 +253,7 @@ def _order_routes(service: Service) -> list[HTTPRouteHandler]:
 
     @delete(["/broker-order/{order_id:str}", "/api/broker-order/{order_id:str}"], status_code=200)
     async def cancel(request: AnyRequest) -> Response[bytes]:
-        who = await trader(request)
-        await service.order_rates.count(who.user_id, ends_risk=True)
+        who = await trader(request, cancels=True)
         return response(await orders.cancel(who, _order_id(request)))
 
     @patch(["/broker-order/{order_id:str}", "/api/broker-order/{order_id:str}"])

@@ -77,6 +77,7 @@ def _looks(service: Service) -> list[HTTPRouteHandler]:
     @post("/api/ibkr/test", status_code=200)
     async def test(request: AnyRequest) -> Response[bytes]:
         who = await reader(request)
+        service.acts.take(who.user_id)  # each run may sign in anew
         connection = await own.connection(who, _connection_id(request), address=_address(request))
         key = f"{connection.book.row.user_id}/{connection.book.row.connection_id}"
         tester = service.tests.get(key)
@@ -122,7 +123,7 @@ def _acts(service: Service) -> list[HTTPRouteHandler]:
         """What `work` gives, and in the audit log who did it and how it ended."""
         who = await asked.who(request)
         may_connect(who)
-        service.rates.take(who.user_id)
+        service.acts.take(who.user_id)
         connection = await own.connection(who, _connection_id(request), address=_address(request))
         try:
             found = await work(connection)
@@ -173,7 +174,7 @@ def _own(service: Service) -> list[HTTPRouteHandler]:
     async def owner(request: AnyRequest) -> Principal:
         who = await asked.who(request)
         may_connect(who)
-        service.rates.take(who.user_id)
+        service.acts.take(who.user_id)
         return who
 
     @get("/api/ibkr/connections")

@@ -228,7 +228,7 @@ class _Door:
         who = await self.asked.who(request)
         _ = self.desk
         may_keep_credentials(who, now=self.service.people.users.clock.now())
-        self.service.rates.take(who.user_id)
+        self.service.acts.take(who.user_id)
         address = str(request.scope.get("state", {}).get("address", ""))
         return Asker(user_id=who.user_id, actor=who.user_id, address=address)
 

@@ -75,7 +75,7 @@ def _flex(service: Service) -> list[HTTPRouteHandler]:
     @post(_at("accounts/{name:str}/flex/fetch"), status_code=200)
     async def fetch(request: AnyRequest) -> Response[bytes]:
         who, portfolio_id, name = await room.keeper(request), portfolio_id_of(request), account_name(request)
-        service.rates.take(who.user_id)
+        service.acts.take(who.user_id)
         given, problems = once(request.query_params.multi_items(), ("from", "to"))
         first, last = _day(given, "from", problems), _day(given, "to", problems)
         if problems:
@@ -226,7 +226,7 @@ def _inbox(service: Service) -> list[HTTPRouteHandler]:
         who, portfolio_id = await room.keeper(request), portfolio_id_of(request)
         form = read_struct(forms.FixForm, await service.asked.body(request))
         name, item_id = await account_in(request, who), str(request.path_params["item_id"])
-        service.rates.take(who.user_id)
+        service.acts.take(who.user_id)
 
         async def fetch(first: date, last: date) -> object:
             return await service.flex.fetch(

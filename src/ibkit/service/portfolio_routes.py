@@ -316,7 +316,7 @@ def _connecting(service: Service) -> list[HTTPRouteHandler]:
     @post(_below("connect/ibkr"), status_code=200)
     async def connect(request: AnyRequest) -> Response[bytes]:
         who = await room.keeper(request)
-        service.rates.take(who.user_id)
+        service.acts.take(who.user_id)
         form: ConnectForm = await room.form(ConnectForm, request)
         account, portfolio_id = await _account(room, who, request), portfolio_id_of(request)
         login = await room.login(who, form.connection_id, request)
@@ -341,7 +341,7 @@ def _connecting(service: Service) -> list[HTTPRouteHandler]:
     @post(_below("sync"), status_code=200)
     async def sync(request: AnyRequest) -> Response[bytes]:
         who = await room.keeper(request)
-        service.rates.take(who.user_id)
+        service.acts.take(who.user_id)
         account = await _account(room, who, request)
         return response(Answer(200, sync_answer(await _synced(room, who, account, request))))
 
@@ -392,13 +392,13 @@ def _broker(service: Service) -> list[HTTPRouteHandler]:
     async def test(request: AnyRequest) -> Response[bytes]:
         who = await service.asked.who(request)
         may_read(who)
-        service.rates.take(who.user_id)
+        service.acts.take(who.user_id)
         return response(Answer(200, ConnectionTestAnswer(connection_test=await _tested(room, who, request))))
 
     @get(["/ibkr/accounts", "/api/ibkr/accounts"])
     async def accounts(request: AnyRequest) -> Response[bytes]:
         who = await room.reader(request)
-        service.rates.take(who.user_id)
+        service.acts.take(who.user_id)
         return response(Answer(200, await _seen(room, who, request)))
 
     return [test, accounts]

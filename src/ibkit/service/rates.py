@@ -5,19 +5,16 @@ Order requests are counted in the database, over all processes of a service; the
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import deque
 from collections.abc import Callable
 from datetime import timedelta
 
 from ibkit.clock import Clock
-from ibkit.errors import RateLimited, StorageError
+from ibkit.errors import RateLimited
 from ibkit.users import UserStore
 
 __all__ = ["ORDERS_PER_MINUTE", "READS", "READS_WITHIN_S", "OrderRates", "Rates", "rates_of_reads"]
-
-log = logging.getLogger(__name__)
 
 ORDERS_PER_MINUTE = 60
 READS, READS_WITHIN_S = 100, 2.0
@@ -75,36 +72,29 @@ class OrderRates:
     """Order requests of each user, of all processes that share the database of users.
 
     here: of this process, asked first, so that who is far beyond it troubles no database. clock: of people.
+    cancels: counted apart, at this process alone: whoever placed too much must still be able to take it back.
 
     A request's body is read between the two: who asks and goes at once has sent it, and is not heard any more after a
     real wait.
     """
 
-    def __init__(self, here: Rates, store: UserStore, clock: Clock) -> None:
+    def __init__(self, here: Rates, cancels: Rates, store: UserStore, clock: Clock) -> None:
         self._here = here
+        self._cancels = cancels
         self._store = store
         self._clock = clock
 
-    def take(self, user_id: str) -> None:
+    def take(self, user_id: str, *, cancel: bool = False) -> None:
         """One request of that user at this process. RateLimited."""
-        self._here.take(user_id)
+        (self._cancels if cancel else self._here).take(user_id)
 
-    async def count(self, user_id: str, *, ends_risk: bool = False) -> None:
+    async def count(self, user_id: str) -> None:
         """The same one at all processes. RateLimited; StorageError: it cannot be counted, so nothing is sent.
 
-        Without the database nobody is let in anyway, for it says who asks. ends_risk: of a cancel, which is let through
-        then by the count of this process alone: an order that cannot be taken back is the greater harm.
+        Without the database nobody is let in anyway, for it says who asks.
         """
         here, now = self._here, self._clock.now()
-        try:
-            free_at = await self._store.requested(
-                user_id, at=now, most=here.limit, within=timedelta(seconds=here.within_s)
-            )
-        except StorageError as error:
-            if not ends_risk:
-                raise
-            log.warning("a cancel could not be counted", extra={"code": error.code})
-            return
+        free_at = await self._store.requested(user_id, at=now, most=here.limit, within=timedelta(seconds=here.within_s))
         if free_at is not None:
             raise here.refusal((free_at - now).total_seconds())
 

@@ -31,7 +31,7 @@ def report_routes(service: Service) -> list[HTTPRouteHandler]:
     async def report(request: AnyRequest) -> Response[bytes]:
         who = await service.asked.who(request)
         may_read_books(who)
-        service.rates.take(who.user_id)
+        service.acts.take(who.user_id)
         given, problems = once(request.query_params.multi_items(), ("format", "currency", *_DAYS))
         days, wrong = days_in(given, _DAYS)
         problems += wrong

@@ -145,6 +145,8 @@ async def open_service(
             quote_events=QuoteEvents(logins, lambda: service.stopping),
             layers=_layers(lambda: service, settings, people, credentials, watch=watch),
             rates=Rates(monotonic),
+            cancels=Rates(monotonic, what="cancels", safe="Or stop trading: the kill switch cancels all."),
+            acts=Rates(monotonic, what="requests", safe="Nothing was changed."),
             reads=rates_of_reads(monotonic),
             clock=clock,
             random=edges().random,

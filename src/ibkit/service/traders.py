@@ -22,10 +22,10 @@ class Traders:
     rates: OrderRates
     stopping: Callable[[], bool]
 
-    async def who(self, request: AnyRequest) -> Principal:
+    async def who(self, request: AnyRequest, *, cancels: bool = False) -> Principal:
         """AuthError, RateLimited, IbkitError (E-STOPPING)."""
         found = await self.asked.who(request)
-        self.rates.take(found.user_id)
+        self.rates.take(found.user_id, cancel=cancels)
         if self.stopping():
             raise IbkitError(code="E-STOPPING", details={"retry_after": 5})
         return found
