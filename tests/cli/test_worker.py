@@ -10,8 +10,10 @@ import pytest
 
 from cli.conftest import Bench, Run
 from ibkit.bootstrap.worker import worker_lease
+from ibkit.cli.live import accounts_said, confirmed_of
 from ibkit.clock import SystemClock
-from ibkit.model import AuthMethod
+from ibkit.errors import TradingError
+from ibkit.model import AccountId, AuthMethod
 from ibkit.settings.loading import load_defaults
 from ibkit.settings.method import MethodChoice
 from ibkit.store.lease import Lease
@@ -115,3 +117,16 @@ async def test_two_users_of_one_consumer_are_watched_each(tmp_path: Path) -> Non
     async with lease("1" * 20).hold(clock=SystemClock(), what="the watch"):
         assert lease("1" * 20).held()
         assert not lease("2" * 20).held()
+
+
+def test_each_live_account_to_trade_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    said = accounts_said(("U1", "U2"))
+
+    assert [confirmed_of(AccountId(each), said, validated=True) for each in ("U1", "U2", "U3")] == [True, True, False]
+    assert "U3 was not named with --yes-live: its orders are refused" in capsys.readouterr().err
+    assert not confirmed_of(AccountId("U1"), said, validated=False)
+    assert "has not passed the paper validation" in capsys.readouterr().err
+    for wrong, words in (((), "no account was named"), (("U1", "DU2"), "DU2 is no live account")):
+        with pytest.raises(TradingError, match=words) as raised:
+            accounts_said(wrong)
+        assert raised.value.code == "E-LIVE"

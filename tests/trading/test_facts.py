@@ -212,12 +212,15 @@ async def test_one_limit_that_needs_the_accounts_worth_is_enough_to_ask_for_it(r
     assert (await gathered(room, stock_ticket("1"))).net_liquidation == 1_000_000
 
 
-@pytest.mark.parametrize("said", [True, False])
-async def test_a_persons_word_on_live_trading_is_part_of_what_is_known(room, said):
+@pytest.mark.parametrize(
+    ("said", "known"),
+    [(True, True), (False, False), (frozenset({ACCOUNT}), True), (frozenset({AccountId("DU999")}), False)],
+)
+async def test_a_persons_word_on_live_trading_is_part_of_what_is_known(room, said, known):
     asked = dataclasses.replace(finder(room), live_confirmed=said)
 
-    assert (await asked.login()).live_confirmed is said
-    assert (await asked.gather(planned(room, stock_ticket("1")), given=None)).live_confirmed is said
+    assert (await asked.login(ACCOUNT)).live_confirmed is known
+    assert (await asked.gather(planned(room, stock_ticket("1")), given=None)).live_confirmed is known
 
 
 @pytest.mark.parametrize(

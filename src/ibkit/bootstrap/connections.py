@@ -236,7 +236,7 @@ class Connection:
         accounts = [chosen] if chosen is not None else [each.account_id for each in await self.client.accounts()]
         live = self.environment is Environment.LIVE
         validated = await self.books.paper_validated() if live else True
-        confirmed = live and all(self.confirm(account_id, validated) for account_id in accounts)
+        confirmed = frozenset(each for each in accounts if live and self.confirm(each, validated))
         first = await desk_of(
             self.settings,
             self.client,

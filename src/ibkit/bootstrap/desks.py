@@ -254,7 +254,7 @@ async def desk_of(
     client: Client,
     books: Books,
     *,
-    live_confirmed: bool = False,
+    live_confirmed: bool | frozenset[AccountId] = False,
     asker: Asker = unasked,
     observe: Observer = unobserved,
     account_id: AccountId | None = None,
@@ -262,6 +262,7 @@ async def desk_of(
 ) -> Desk:
     """A desk around what is open already.
 
+    live_confirmed: a person has asked for live trading by name (control RC-01): of every account, or of these.
     asker: whom to show questions that the policy alone would decline. account_id: before that of the settings.
     user_id: as in `Desk`.
     """
@@ -271,7 +272,8 @@ async def desk_of(
     await broker.prime(account_id)
     audit = books.audit
     if audit is not None and live_confirmed:
-        audit.note("live.confirm", account_id)
+        for confirmed in (account_id,) if isinstance(live_confirmed, bool) else sorted(live_confirmed):
+            audit.note("live.confirm", confirmed)
     gateway = OrderGateway(
         broker,
         books.journal,

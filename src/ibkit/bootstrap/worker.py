@@ -429,6 +429,10 @@ async def _desks(
         accounts = [account.account_id for account in await client.accounts()]
     live = settings.environment is Environment.LIVE
     validated = await books.paper_validated() if live else True
-    confirmed = live and all(confirm(account_id, validated) for account_id in accounts)
+    confirmed = frozenset(each for each in accounts if live and confirm(each, validated))
+    if live and not confirmed:
+        raise TradingError(
+            f"Live trading not confirmed: of {', '.join(accounts)} none may be traded by this worker", code="E-LIVE"
+        )
     first = await desk_of(settings, client, books, live_confirmed=confirmed, observe=observe, account_id=accounts[0])
     return tuple(dataclasses.replace(first, account_id=account_id) for account_id in accounts)

@@ -18,6 +18,7 @@ __all__ = [
     "UserLogin",
     "Yes",
     "YesLive",
+    "YesLiveOf",
     "flag",
     "option",
 ]
@@ -41,6 +42,9 @@ Env: TypeAlias = Annotated[str | None, Parameter(help="paper or live [default: I
 Live: TypeAlias = Annotated[bool, flag("Trade live money. IBKR_ENV must be live too.")]
 YesLive: TypeAlias = Annotated[
     str | None, Parameter(help="The live account, repeated, where nobody can be asked to type it.")
+]
+YesLiveOf: TypeAlias = Annotated[
+    tuple[str, ...], Parameter(name="--yes-live", help="A live account to trade, by its id; may be repeated.")
 ]
 Compete: TypeAlias = Annotated[bool, flag("Take the session over from another login of this user name.")]
 

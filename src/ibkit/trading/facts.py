@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -62,11 +62,11 @@ class FactFinder:
     tracker: Tracker
     clock: Clock
     book: RiskBook
-    live_confirmed: bool
+    live_confirmed: bool | Collection[AccountId]
 
-    async def login(self) -> Facts:
+    async def login(self, account_id: AccountId) -> Facts:
         """What a cancel needs: whose login this is."""
-        return Facts(broker_is_paper=await self.broker.is_paper(), live_confirmed=self.live_confirmed)
+        return Facts(broker_is_paper=await self.broker.is_paper(), live_confirmed=self._confirmed(account_id))
 
     async def gather(self, planned: Planned, *, given: Facts | None, talking: bool = False) -> Facts:
         """`given` completed for what is planned: what is missing or too old is asked of the broker.
@@ -80,7 +80,7 @@ class FactFinder:
         facts = dataclasses.replace(
             given or Facts(),
             broker_is_paper=await self.broker.is_paper(),
-            live_confirmed=self.live_confirmed,
+            live_confirmed=self._confirmed(planned.account_id),
             health=await self.broker.session_health(),
         )
         if await self._closes(tickets, planned):
@@ -92,6 +92,10 @@ class FactFinder:
         if limits.regular_hours:
             facts = await self._with_hours(tickets, facts)
         return await self._with_prices(tickets, facts, limits)
+
+    def _confirmed(self, account_id: AccountId) -> bool:
+        said = self.live_confirmed
+        return said if isinstance(said, bool) else account_id in said
 
     # -- proof that it closes ---------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 
@@ -61,7 +61,7 @@ class OrderGateway:
     environment:     paper or live, as the settings say; its limits hold.
     risk:            limits, halts and counters, in one file with the journal: decisions and sends are one truth.
     tenant:          whose keys these are; keys of different tenants do not meet.
-    live_confirmed:  a person has asked for live trading by name (control RC-01).
+    live_confirmed:  a person has asked for live trading by name (control RC-01): of every account, or of these.
     resend_same_ref: the opt-in of ORDER_RESEND_SAME_COID.
     asker:           a person to ask where the policy alone would decline a question.
     on_broken:       what to do about a bracket of which a child was refused.
@@ -81,7 +81,7 @@ class OrderGateway:
         questions: QuestionPolicy | None = None,
         tenant: str = "local",
         owner: str = "",
-        live_confirmed: bool = False,
+        live_confirmed: bool | Collection[AccountId] = False,
         resend_same_ref: bool = False,
         asker: Asker = unasked,
         on_broken: OnBroken = OnBroken.UNDO,
@@ -468,7 +468,7 @@ class OrderGateway:
 
     async def _gather(self, planned: Planned, given: Facts | None) -> Facts:
         if planned.ticket is None:
-            return await self._facts.login()
+            return await self._facts.login(planned.account_id)
         return await self._facts.gather(planned, given=given, talking=True)
 
     async def _store(self, planned: Planned) -> Intent:

@@ -8,8 +8,8 @@ from typing import Annotated
 import cyclopts
 
 from ibkit.cli import context, output
-from ibkit.cli.flags import Live, YesLive, flag, option
-from ibkit.cli.live import confirm_live
+from ibkit.cli.flags import Live, YesLiveOf, flag, option
+from ibkit.cli.live import accounts_said, confirmed_of
 from ibkit.cli.running import banner_of, go
 from ibkit.errors import ConfigError, TradingError
 from ibkit.model import AccountId, Environment, Secret
@@ -27,7 +27,7 @@ def serve(
     port: Annotated[int | None, option("Port to listen on, 0 for a free one [default: PORT, 8000].")] = None,
     no_worker: Annotated[bool, flag("Without the watch over sold options; run `ibkit worker` beside it.")] = False,
     live: Live = False,
-    yes_live: YesLive = None,
+    yes_live: YesLiveOf = (),
 ) -> int:
     """Take orders over HTTP and watch over them, until a signal ends it.
 
@@ -45,18 +45,16 @@ def serve(
     settings = context.load_settings(require_method=False)
     refuse_unready(settings, host=host)
     is_live = settings.environment is Environment.LIVE
-    if live and not is_live:
+    if live and not is_live and not settings.general.multi_user:  # users say of each connection what it is
         raise TradingError("Live trading not confirmed: --live was given, but IBKR_ENV is paper", code="E-LIVE")
+    said = accounts_said(yes_live) if live else frozenset()
     chosen_port = settings.web.port if port is None else port
     if not 0 <= chosen_port <= 65535:
         raise ConfigError(f"Invalid request: --port: {chosen_port}: 0 to 65535", code="E-VALIDATION")
 
     def confirmed(account_id: AccountId, validated: bool) -> bool:
-        """Without --live, live accounts can be looked at, and every order is refused (RC-01)."""
-        if not live:
-            return False
-        confirm_live(account_id, yes_live=yes_live, validated=validated, json=True)
-        return True
+        """Accounts that nobody named can be looked at, and every order for them is refused (RC-01)."""
+        return live and confirmed_of(account_id, said, validated=validated)
 
     def ready(address: str) -> None:
         where = "not configured" if not settings.mock and settings.choice is None else banner_of(settings)

@@ -14,8 +14,8 @@ import cyclopts
 from ibkit.bootstrap.live_locks import refuse_before_connecting
 from ibkit.bootstrap.processes import ending_by_force
 from ibkit.cli import context, output
-from ibkit.cli.flags import Account, Compete, Json, Live, YesLive, flag, option
-from ibkit.cli.live import confirm_live
+from ibkit.cli.flags import Account, Compete, Json, Live, YesLiveOf, flag, option
+from ibkit.cli.live import accounts_said, confirm_live, confirmed_of
 from ibkit.cli.running import go
 from ibkit.cli.watching import Log
 from ibkit.clock import SystemClock
@@ -43,7 +43,7 @@ def worker(
     poll: Poll = 60.0,
     account: Account = None,
     live: Live = False,
-    yes_live: YesLive = None,
+    yes_live: YesLiveOf = (),
     compete: Compete = False,
     json: Json = False,
 ) -> int:
@@ -60,8 +60,12 @@ def worker(
     context.log_lines(settings)
     log = Log(json=json, quiet=once and json)
 
+    said = accounts_said(yes_live) if yes_live else None
+
     def confirmed(account_id: AccountId, validated: bool) -> bool:
-        confirm_live(account_id, yes_live=yes_live, validated=validated, json=json)
+        if said is not None:
+            return confirmed_of(account_id, said, validated=validated)
+        confirm_live(account_id, yes_live=None, validated=validated, json=json)
         return True
 
     async def run() -> int:
