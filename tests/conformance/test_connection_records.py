@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from ibkit.bootstrap.connection_opening import owner_of
 from ibkit.errors import ConfigError, NotFound, Unreachable
 from ibkit.model import Secret
 from ibkit.store.connection_rows import ConnectionRow
 from ibkit.store.connections import SqlConnections
 from ibkit.store.records import open_records
+from ibkit.trading.alert import Alert, AlertKind, Severity
 from ibkit.trading.connection import ConnectionState, EventName, HistoryEvent, SessionRecord, Standing
 
 pytestmark = pytest.mark.anyio
@@ -41,6 +43,26 @@ def row(connection_id: str = "default", user_id: str = "ada", **changes: Any) ->
         "since": NOW,
     }
     return ConnectionRow(**(given | changes))
+
+
+@pytest.mark.requirement("MON-07")
+async def test_an_alert_is_whose_connection_alone_has_its_account(connections: SqlConnections) -> None:
+    whose = owner_of(connections)
+
+    async def told(**details: str) -> str:
+        fields = {"kind": AlertKind.UNPROTECTED, "severity": Severity.CRITICAL, "subject": "s", "message": "m"}
+        return await whose(Alert(**fields, at=NOW, details=details))
+
+    for each in (
+        row(accounts=("DU1", "DU2")),
+        row("second", accounts=("DU1",)),
+        row(user_id="bob", accounts=("DU2", "DU3")),
+    ):
+        await connections.add(each)
+    assert await told(account="DU1") == "ada"
+    assert await told(account="DU3") == "bob"
+    assert await told(account="DU2") == "", "several share it"
+    assert await told(account="DU9") == await told() == ""
 
 
 def session(session_id: str = "s1", connection_id: str = "default", **changes: Any) -> SessionRecord:

@@ -16,6 +16,7 @@ from ibkit.bootstrap.alerting import fixed_channels
 from ibkit.clock import ManualClock
 from ibkit.model import Secret
 from ibkit.notify import Dispatcher, Guard, Services, Webhook
+from ibkit.notify.dispatcher import Whose, installations
 from ibkit.settings import load
 from ibkit.store.alert_channels import SqlChannels
 from ibkit.store.database import Database
@@ -56,7 +57,7 @@ async def desk_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
         ring = KeyRing.from_hex(Secret(generate_encryption_keys().key))
         clock = ManualClock(START)
 
-        def make(*, alerts: Any = None, **variables: str) -> Desk:
+        def make(*, alerts: Any = None, whose: Whose = installations, **variables: str) -> Desk:
             settings = load(flags=variables, require_method=False)
             database = open_records(Secret(f"sqlite:///{tmp_path}/ibkit.db"), parts=("alerts",))
             stack.push_async_callback(database.close)
@@ -71,6 +72,7 @@ async def desk_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
                 services=Services(guard),
                 clock=clock,
                 chance=random.Random(7).random,
+                whose=whose,
             )
             return Desk(clock, incidents, channels, dispatcher, database)
 

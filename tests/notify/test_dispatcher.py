@@ -174,6 +174,27 @@ async def test_an_open_alert_of_the_journal_is_told_once_and_closed_when_it_is_s
     assert await again.incidents.incidents() == []
 
 
+async def test_an_alert_of_the_journal_goes_to_the_channels_of_whose_it_is(desk_of: Make) -> None:
+    """A stop that is missing is nothing the operator of many users can mend: its trader has to hear."""
+
+    async def whose(alert: Alert) -> str:
+        return {"DU1": "ada"}.get(alert.details["account"], "")
+
+    of_ada = dataclasses.replace(NAKED, details={"account": "DU1"})
+    others = {"alert_id": "0b8f9a52-0000-5000-8000-000000000002", "subject": "trade-2", "details": {"account": "DU2"}}
+    async with hook() as operator, hook() as ada:
+        desk = desk_of(
+            alerts=OpenAlerts(of_ada, dataclasses.replace(NAKED, **others)), whose=whose, ALERT_WEBHOOK_URL=operator.url
+        )
+        await desk.channels.put(
+            Channel(name="ada's", kind=ChannelKind.WEBHOOK, user="ada", created_at=START), Secret(ada.url), Secret(KEY)
+        )
+        await desk.dispatcher.once()
+        told = [[each["subject"] for each in heard.documents] for heard in (ada, operator)]
+    assert told == [["unprotected trade-1"], ["unprotected trade-2"]]
+    assert {each.user for each in await desk.incidents.incidents()} == {"ada", ""}
+
+
 async def test_changed_words_of_an_open_alert_count_as_another_event(desk_of: Make) -> None:
     alerts = OpenAlerts(NAKED)
     desk = desk_of(alerts=alerts)

@@ -18,7 +18,7 @@ from ibkit.bootstrap.vaults import sealer_of
 from ibkit.clock import Clock
 from ibkit.model import Secret
 from ibkit.notify import Dispatcher, Guard, Services, Webhook
-from ibkit.notify.dispatcher import JournalAlerts
+from ibkit.notify.dispatcher import JournalAlerts, Whose, installations
 from ibkit.settings import Settings
 from ibkit.store.alert_channels import FixedChannel, SqlChannels
 from ibkit.store.database import Database
@@ -61,8 +61,15 @@ class Alerting:
         self.dispatcher.tell(replace(happening, at=self.clock.now()))
 
 
-def alerting_of(settings: Settings, database: Database, *, alerts: JournalAlerts | None, clock: Clock) -> Alerting:
-    """alerts: those of the journal; None where only what is told by others is delivered."""
+def alerting_of(
+    settings: Settings,
+    database: Database,
+    *,
+    alerts: JournalAlerts | None,
+    clock: Clock,
+    whose: Whose = installations,
+) -> Alerting:
+    """alerts: those of the journal; None where only what is told by others is delivered. whose: each of them is."""
     guard = guard_of(settings)
     incidents = SqlIncidents(database)
     channels = _channels_of(settings, database, clock=clock)
@@ -75,6 +82,7 @@ def alerting_of(settings: Settings, database: Database, *, alerts: JournalAlerts
         services=services,
         clock=clock,
         chance=edges().chance,
+        whose=whose,
     )
     return Alerting(
         incidents=incidents, channels=channels, dispatcher=dispatcher, services=services, guard=guard, clock=clock

@@ -16,8 +16,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Final, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol, TypeAlias
 
 import anyio
 
@@ -43,7 +43,7 @@ from ibkit.trading.alerting import (
 )
 from ibkit.trading.alerting.document import document_of, subject_of
 
-__all__ = ["Dispatcher", "JournalAlerts"]
+__all__ = ["Dispatcher", "JournalAlerts", "Whose", "installations"]
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,14 @@ class JournalAlerts(Protocol):
     async def open(self, *, kind: AlertKind | None = None) -> tuple[Alert, ...]: ...
 
 
+Whose: TypeAlias = Callable[[Alert], Awaitable[str]]
+"""An alert of the journal → the id of the user whose channels hear of it; "": those of the installation."""
+
+
+async def installations(_: Alert) -> str:
+    return ""
+
+
 class Dispatcher:
     """incidents, channels: the store. alerts: those of the journal, where there is one. chance: for the jitter."""
 
@@ -77,7 +85,7 @@ class Dispatcher:
         services: Services,
         clock: Clock,
         chance: Callable[[], float],
-        user: str = "",
+        whose: Whose = installations,
     ) -> None:
         self._incidents = incidents
         self._channels = channels
@@ -86,7 +94,7 @@ class Dispatcher:
         self._services = services
         self._clock = clock
         self._chance = chance
-        self._user = user
+        self._whose = whose
         self._waiting: deque[Happening] = deque(maxlen=_MOST_WAITING)
         self._known: set[tuple[str, str]] = set()
         self._slots: anyio.Semaphore | None = None
@@ -152,7 +160,7 @@ class Dispatcher:
             said = (alert.alert_id, alert.message)
             earlier = alert.alert_id in counted and alert.alert_id not in ours  # by a run before this one
             if said not in self._known and not earlier:
-                await self._incidents.note(happening_of(alert, user=self._user), channels=channels)
+                await self._incidents.note(happening_of(alert, user=await self._whose(alert)), channels=channels)
             self._known.add(said)
         self._known = {said for said in self._known if said[0] in sources}
         if any(is_open and source not in sources for source, is_open in counted.items()):
