@@ -89,6 +89,47 @@ async def test_telling_waits_for_no_database(settings):
     assert [entry.object for entry in await listed(settings)] == ["one"]
 
 
+async def test_what_was_told_can_be_waited_for_until_it_is_on_disk(settings):
+    """Of what an answer says is done nothing else may be left, should the process be killed after it."""
+    queue = AuditQueue(settings)
+    assert await queue.kept()  # nothing was told
+    for number in range(300):
+        queue.note("users.role", str(number))
+    assert await queue.kept(30)
+    assert len(await listed(settings)) == 300
+
+    other = sqlite3.connect(settings.state_dir / "ibkit.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    queue.note("users.role", "held up")
+    assert not await queue.kept(0.2)
+    other.execute("COMMIT")
+    other.close()
+    assert await queue.kept(30)
+    assert len(await listed(settings)) == 301
+    await queue.close()
+
+
+async def test_what_cannot_be_written_is_waited_for_by_nobody(settings, monkeypatch):
+    failed = threading.Event()
+
+    async def record(self, *acts):
+        failed.set()
+        raise StorageError("away")
+
+    with monkeypatch.context() as away:
+        away.setattr(AuditLog, "record", record)
+        queue = AuditQueue(settings)
+        queue.note("users.role", "one")
+        assert await anyio.to_thread.run_sync(failed.wait, 30)
+        begun = time.perf_counter()
+        while await queue.kept(0.05):
+            assert time.perf_counter() - begun < 30
+        assert not await queue.kept(60)
+    queue.note("users.role", "two")
+    await queue.close()
+    assert [entry.object for entry in await listed(settings)] == ["one", "two"]
+
+
 async def test_what_could_not_be_written_is_written_with_the_next_act(settings, monkeypatch):
     original, failures, tried = AuditLog.record, [ConfigError("away"), ValueError("a fault of ours")], threading.Event()
 

@@ -42,6 +42,10 @@ async def nobody_told(address: str) -> None:
     """Of those who are turned away."""
 
 
+async def nothing_noted() -> None:
+    """Of what was changed."""
+
+
 def door(allowed: tuple[str, ...] = ("127.0.0.1", "::1"), proxy: str | None = None, pages: str = PAGE) -> Door:
     return Door(
         app=inner,
@@ -49,6 +53,7 @@ def door(allowed: tuple[str, ...] = ("127.0.0.1", "::1"), proxy: str | None = No
         origins=origins_of(pages),
         trace_id=lambda: "0" * 16,
         tell=nobody_told,
+        noted=nothing_noted,
     )
 
 

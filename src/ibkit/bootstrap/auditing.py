@@ -1,7 +1,7 @@
 """Into the audit log of DATABASE_URL: an act at once, or behind the back of whoever trades.
 
     record_now     what a command has done, on disk when it returns
-    AuditQueue     what a trading desk has done: told without waiting, written by a thread of its own
+    AuditQueue     what a trading desk has done: told without waiting, written by a thread of its own; `kept` waits
 
 An order never waits for the audit log, and none fails because of it. What cannot be written is kept and tried again
 with the next act and at the end; what is left then is told. So is what retention leaves standing, as an alert.
@@ -52,6 +52,8 @@ _MOST_KEPT = 10_000
 """Acts that wait for a database that does not answer; those after them are counted only."""
 _AT_ONCE = 200
 """Acts in one transaction."""
+_KEPT_S = 2.0
+"""How long an answer waits for what it did to be on disk; later it is told all the same."""
 _END_S = 5.0
 """How long the end of a run waits for the last of them."""
 
@@ -137,13 +139,16 @@ class AuditQueue:
         self._edges = edges()
         self._clock = audit_clock()
         self._warn = warn
-        self._acts: queue.SimpleQueue[Callable[[], Act] | None] = queue.SimpleQueue()
+        self._acts: queue.SimpleQueue[Callable[[], Act] | threading.Event | None] = queue.SimpleQueue()
+        self._asked: list[threading.Event] = []
+        """Set when all that was told before is on disk."""
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._waiting: list[Act] = []
         self._lost = 0
         self._here = ""
         self._problem = ""
+        self._failing = False
         self._not_purged: IbkitError | None = None
         self._purged_on: date | None = None
 
@@ -200,6 +205,19 @@ class AuditQueue:
 
         return ask
 
+    async def kept(self, within_s: float = _KEPT_S) -> bool:
+        """Wait until what was told so far is on disk, so long at most; whether it is.
+
+        For what an answer says is done, and nothing else writes down: a process that is killed after it has told of it.
+        """
+        if self._thread is None:
+            return True
+        if self._failing:
+            return False
+        written = threading.Event()
+        self._acts.put(written)
+        return await anyio.to_thread.run_sync(written.wait, within_s)
+
     async def close(self) -> None:
         """Returns when everything is written, or after five seconds."""
         thread, self._thread = self._thread, None
@@ -232,6 +250,7 @@ class AuditQueue:
                         more = self._gather()
             except Exception as error:  # noqa: BLE001  # whatever it is, the acts are kept, and the next ones come
                 self._problem = error.message if isinstance(error, IbkitError) else repr(error)
+                self._failing = True
                 if not more:
                     return
                 more = self._gather()
@@ -245,6 +264,9 @@ class AuditQueue:
         for make in found:
             if make is None:
                 return False
+            if isinstance(make, threading.Event):
+                self._asked.append(make)
+                continue
             if len(self._waiting) >= _MOST_KEPT:
                 self._lost += 1
                 continue
@@ -260,6 +282,9 @@ class AuditQueue:
         while self._waiting:
             await log.record(*self._waiting[:_AT_ONCE])
             del self._waiting[:_AT_ONCE]
+        self._failing = False
+        while self._asked:
+            self._asked.pop().set()
         if self._purged_on != self._clock.now().date():
             self._purged_on = self._clock.now().date()
             await self._purge(log)

@@ -80,7 +80,7 @@ class Trial:
 
 @dataclass(kw_only=True)
 class CredentialDesk:
-    """tell: takes an act for the audit log, without waiting.
+    """tell: takes an act for the audit log, without waiting. kept: waits until what was told is on disk.
 
     changed: told of the user and connection after other credentials are in use, or none; whoever has signed in with the
     former ones has to let go of them.
@@ -89,6 +89,7 @@ class CredentialDesk:
     settings: Settings
     vault: SqlVault
     tell: Callable[[Callable[[], Act]], None]
+    kept: Callable[[], Awaitable[bool]]
     audit_clock: Clock
     changed: Callable[[str, str], Awaitable[None]] | None = None
     _testing: dict[tuple[str, str], anyio.Lock] = field(default_factory=dict)
@@ -307,7 +308,9 @@ async def open_credential_desk(settings: Settings) -> AsyncIterator[CredentialDe
     queue = AuditQueue(settings)
     async with open_vault(settings) as vault:
         try:
-            yield CredentialDesk(settings=settings, vault=vault, tell=queue.tell, audit_clock=audit_clock())
+            yield CredentialDesk(
+                settings=settings, vault=vault, tell=queue.tell, kept=queue.kept, audit_clock=audit_clock()
+            )
         finally:
             await queue.close()
 

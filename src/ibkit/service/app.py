@@ -147,6 +147,13 @@ class Service:
     def trace_id(self) -> str:
         return self.random(8).hex()
 
+    async def noted(self) -> None:
+        """What users, connections and credentials were changed in is on disk, or is known not to be."""
+        desk = self.credentials
+        for kept in (self.people.audit.kept, self.own.audit.kept, *(() if desk is None else (desk.kept,))):
+            if not await kept():
+                log.warning("an answer leaves before its entry in the audit log is on disk")
+
 
 def make_app(service: Service) -> App:
     """The ASGI application, with its door."""
@@ -190,6 +197,7 @@ def make_app(service: Service) -> App:
         origins=service.origins,
         trace_id=service.trace_id,
         tell=lambda address: service.people.users.sign_ins.turned_away(address=address),
+        noted=service.noted,
     )
 
 

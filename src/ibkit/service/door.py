@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 from ibkit.errors import ConfigError, IbkitError, NotFound, NotPermitted
+from ibkit.service.browsers import SAFE
 from ibkit.service.problems import problem_of
 from ibkit.spans import traced
 
@@ -29,6 +30,7 @@ App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 METHODS = "GET, POST, DELETE, PATCH"
 HEADERS = "Authorization, Idempotency-Key, Content-Type"
 _EXPOSED = "Location, Retry-After, X-Trace-Id"
+_ORDERS = ("/broker-order", "/api/broker-order", "/api/option-sale", "/orders", "/options")
 _ALWAYS = (
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
@@ -111,7 +113,8 @@ def origins_of(frontend_url: str | None) -> frozenset[str]:
 class Door:
     """An ASGI application around another. trace_id: makes one. refused: how many were turned away, by address.
 
-    tell: told of each of them.
+    tell: told of each of them. noted: waits until what was changed stands in the audit log; an order's answer, which
+    the journal has, does not wait for it.
     """
 
     app: App
@@ -119,6 +122,7 @@ class Door:
     origins: frozenset[str]
     trace_id: Callable[[], str]
     tell: Callable[[str], Awaitable[None]]
+    noted: Callable[[], Awaitable[None]]
     refused: dict[str, int] = field(default_factory=dict)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -149,8 +153,12 @@ class Door:
             await _answer(send, 204, [*_ALWAYS, *added])
             return
 
+        changes = scope["method"] not in SAFE and not scope["path"].startswith(_ORDERS)
+
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
+                if changes:
+                    await self.noted()
                 present = {name.lower() for name, _ in message["headers"]}
                 always = (*_ALWAYS, *added, (b"x-trace-id", trace_id.encode()))
                 more = [pair for pair in always if pair[0] not in present]

@@ -1,6 +1,6 @@
 """What the routes of people work with: the users, how often they may be asked, and the audit log of what was done.
 
-An entry is on its way to the log before the answer leaves; nobody waits for it (`bootstrap.auditing.AuditQueue`).
+An entry is on its way to the log before the answer leaves, which waits for it a moment (`app.Service.noted`).
 """
 
 from __future__ import annotations
