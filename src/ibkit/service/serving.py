@@ -144,9 +144,7 @@ async def open_service(
             order_events=OrderEvents(brokers, SystemClock(), lambda: service.stopping),
             quote_events=QuoteEvents(logins, lambda: service.stopping),
             layers=_layers(lambda: service, settings, people, credentials, watch=watch),
-            rates=Rates(monotonic),
-            cancels=Rates(monotonic, what="cancels", safe="Or stop trading: the kill switch cancels all."),
-            acts=Rates(monotonic, what="requests", safe="Nothing was changed."),
+            **_rates(monotonic),
             reads=rates_of_reads(monotonic),
             clock=clock,
             random=edges().random,
@@ -180,6 +178,15 @@ async def _begin(service: Service, findings: Findings, tasks: TaskGroup, *, watc
     await _open_logins(service, tasks)
     _back_up(service.settings, findings, tasks, watch=watch)
     _sync(service, tasks)
+
+
+def _rates(monotonic: Callable[[], float]) -> dict[str, Rates]:
+    """Counted apart: orders, what takes them back, and what else goes to the broker."""
+    return {
+        "rates": Rates(monotonic),
+        "cancels": Rates(monotonic, what="cancels", safe="Or stop trading: the kill switch cancels all."),
+        "acts": Rates(monotonic, what="requests", safe="Nothing was changed."),
+    }
 
 
 def _layers(
