@@ -180,8 +180,15 @@ async def _begin(service: Service, findings: Findings, tasks: TaskGroup, *, watc
     _sync(service, tasks)
 
 
-def _rates(monotonic: Callable[[], float]) -> dict[str, Rates]:
+class _Rates(TypedDict):
     """Counted apart: orders, what takes them back, and what else goes to the broker."""
+
+    rates: Rates
+    cancels: Rates
+    acts: Rates
+
+
+def _rates(monotonic: Callable[[], float]) -> _Rates:
     return {
         "rates": Rates(monotonic),
         "cancels": Rates(monotonic, what="cancels", safe="Or stop trading: the kill switch cancels all."),
