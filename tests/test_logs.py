@@ -6,19 +6,26 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from clients import make_client
+from ibkit.bootstrap.audit_heads import AuditHeads
+from ibkit.bootstrap.auditing import audit_log, record_now
 from ibkit.bootstrap.logs import about, log_level, set_up_logs
 from ibkit.client.metering import CallLog
-from ibkit.errors import IbkitError
+from ibkit.clock import SystemClock
+from ibkit.errors import IbkitError, StorageError
 from ibkit.model import Secret
 from ibkit.model.masking import masked
 from ibkit.settings import Settings, load
 from ibkit.spans import traced
+from ibkit.store.audit import AuditLog
+from ibkit.vault import Act
+from ibkit.vault.chain import read_head
 from ibkit.wire.accounts import ACCOUNTS
 from ibkit.wire.marketdata import SNAPSHOT
 from simulators import make_simulator
@@ -188,3 +195,43 @@ def test_set_up_twice_writes_each_line_once(lines: Any) -> None:
     written = lines()
     logging.getLogger("ibkit.test").warning("once")
     assert [line["event"] for line in written()] == ["once"]
+
+
+@pytest.mark.requirement("MON-10")
+async def test_the_head_of_the_audit_log_is_told_as_it_moves_and_read_from_the_line(lines: Any, tmp_path: Path) -> None:
+    """Logs leave the machine: whoever writes the end of the audit log anew has not written those."""
+    read = lines(LOG_LEVEL="INFO")
+    ours = settings(IBKIT_STATE_DIR=str(tmp_path))
+    heads = AuditHeads(settings=ours, clock=SystemClock())
+
+    async def told() -> list[dict[str, Any]]:
+        await heads.look()
+        return [each for each in read() if each["event"] == "audit head"]
+
+    assert await told() == []
+    act = Act(at=datetime(2026, 11, 20, tzinfo=UTC), actor="ada", action="limits.set", object="max_shares")
+    await record_now(ours, act, act)
+    (line,) = await told()
+    assert await told() == [line]
+    await record_now(ours, act)
+    again = (await told())[-1]
+    kept = read_head(json.dumps(again))
+    assert (read_head(json.dumps(line)).number, kept.number) == (2, 3)
+    async with audit_log(ours) as log:
+        head = await log.head()
+    assert (kept.number, kept.hash, kept.public_key) == (head.number, head.hash, head.public_key)
+
+
+@pytest.mark.requirement("MON-10")
+async def test_a_head_that_cannot_be_read_is_told_once(
+    lines: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = lines(LOG_LEVEL="INFO")
+    heads = AuditHeads(settings=settings(IBKIT_STATE_DIR=str(tmp_path)), clock=SystemClock())
+
+    async def away(_: AuditLog) -> None:
+        raise StorageError("away")
+
+    monkeypatch.setattr(AuditLog, "head", away)
+    assert [await heads.look() for _ in range(3)] == [False] * 3
+    assert sum("cannot be told" in each["event"] for each in read()) == 1

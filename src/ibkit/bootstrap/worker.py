@@ -24,6 +24,7 @@ from typing import Any
 import anyio
 
 from ibkit.bootstrap.alerting import PARTS, Alerting, alerting_of, beside, connection_of
+from ibkit.bootstrap.audit_heads import AuditHeads
 from ibkit.bootstrap.auditing import note_read_only
 from ibkit.bootstrap.automatic_syncs import AutomaticSyncs, KeptLogin
 from ibkit.bootstrap.clients import client_of
@@ -306,6 +307,8 @@ async def open_worker(
             await stack.enter_async_context(beside(measuring.recorder(settings, books, clock).run))
             daily = DailyBackups(settings=settings, clock=machine_clock(), tell=alerting.tell)
             await stack.enter_async_context(beside(daily.run))
+            heads = AuditHeads(settings=settings, clock=machine_clock())
+            await stack.enter_async_context(beside(heads.run))
         book.waiting = waiting_in(books.trades, books.alerts)
         client.keeper.beaten = book.beaten
         client.keeper.beats = lambda: book.keeps

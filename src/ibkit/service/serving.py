@@ -24,6 +24,7 @@ from anyio.abc import TaskGroup
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from ibkit.bootstrap.alerting import beside, connection_of, open_alerting
+from ibkit.bootstrap.audit_heads import AuditHeads
 from ibkit.bootstrap.auditing import AuditQueue, note_read_only
 from ibkit.bootstrap.automatic_syncs import AutomaticSyncs, KeptLogin
 from ibkit.bootstrap.clients import clock_of
@@ -264,7 +265,9 @@ def _sync(service: Service, tasks: TaskGroup) -> None:
 
 
 def _back_up(settings: Settings, findings: Findings, tasks: TaskGroup, *, watch: bool) -> None:
-    """Every day, unless a worker beside the service does."""
+    """Every day, unless a worker beside the service does; and every minute how far the audit log has come."""
+    if edges().keep_alive:
+        tasks.start_soon(AuditHeads(settings=settings, clock=machine_clock()).run)
     if watch and edges().keep_alive:
         tasks.start_soon(DailyBackups(settings=settings, clock=machine_clock(), tell=findings.tell_of).run)
 
