@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import secrets
 import sqlite3
 import threading
@@ -16,7 +17,15 @@ import pytest
 from fakes import ACCOUNT, START, Plan, stock_ticket
 from ibkit.bootstrap import Edges, using
 from ibkit.bootstrap.alerting import open_alerting
-from ibkit.bootstrap.auditing import AuditQueue, audit_log, local_actor, note_read_only, order_act, trusted_keys
+from ibkit.bootstrap.auditing import (
+    AuditQueue,
+    audit_log,
+    local_actor,
+    note_read_only,
+    note_settings,
+    order_act,
+    trusted_keys,
+)
 from ibkit.clock import ManualClock
 from ibkit.errors import ConfigError, LimitExceeded, OutcomeUnknown, StorageError, Unreachable
 from ibkit.model import Key, Question, QuestionId, Secret
@@ -330,6 +339,28 @@ async def test_a_change_of_read_only_is_told_once_by_whoever_begins_next(setting
     found = await listed(settings, action="settings.read_only")
     assert [each.details["value"] for each in reversed(found)] == ["true", "false", "true"]
     assert {(each.actor, each.object) for each in found} == {(local_actor(), "IBKR_READ_ONLY")}
+
+
+@pytest.mark.requirement("MON-09")
+async def test_settings_that_changed_are_told_by_whoever_begins_next_and_secrets_by_a_mark(settings):
+    async def begun(**variables: str) -> list[tuple[str, str, str]]:
+        seen = len(await listed(settings, action="settings.changed"))
+        flags = {"IBKIT_STATE_DIR": str(settings.state_dir), **variables}
+        await note_settings(load(flags=flags, environ={}, require_method=False))
+        told = await listed(settings, action="settings.changed")
+        return [(each.object, each.details.get("before", ""), each.details.get("value", "")) for each in told[seen:]]
+
+    first = await begun(SYNC_INTERVAL_MINUTES="30", FLEX_TOKEN="1234567890canary", HOST="127.0.0.1")
+    state_dir = ("IBKIT_STATE_DIR", "", str(settings.state_dir))
+    secret, *others = first
+    assert others == [state_dir, ("SYNC_INTERVAL_MINUTES", "", "30")]
+    assert re.fullmatch("set, mark [0-9a-f]{8}", secret[2])
+    assert await begun(SYNC_INTERVAL_MINUTES="30", FLEX_TOKEN="1234567890canary", HOST="::1") == []
+    (other, changed) = await begun(SYNC_INTERVAL_MINUTES="60", FLEX_TOKEN="0987654321canary")
+    assert (other[:2], changed) == (("FLEX_TOKEN", secret[2]), ("SYNC_INTERVAL_MINUTES", "30", "60"))
+    assert other[2] != secret[2]
+    assert await begun(FLEX_TOKEN="0987654321canary") == [("SYNC_INTERVAL_MINUTES", "60", "")]
+    assert "canary" not in str(await listed(settings))
 
 
 async def test_a_database_that_is_away_keeps_nobody_from_beginning(settings, monkeypatch, caplog):

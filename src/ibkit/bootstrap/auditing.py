@@ -25,15 +25,18 @@ from ibkit.bootstrap.edge import edges, machine_clock, using
 from ibkit.clock import Clock
 from ibkit.errors import ConfigError, Effect, IbkitError, TradingError
 from ibkit.settings import Settings
+from ibkit.settings.groups import VARIABLES
 from ibkit.vault import Act, Result
 from ibkit.vault.act import HERE
 
 if TYPE_CHECKING:
     from ibkit.model import Question
+    from ibkit.settings.sources import Found
     from ibkit.store.audit import AuditLog
     from ibkit.trading import Intent
     from ibkit.trading.events import Planned
     from ibkit.trading.questions import Asker, Said
+    from ibkit.vault.chain import Signer
 
 __all__ = [
     "AuditQueue",
@@ -42,12 +45,16 @@ __all__ = [
     "audit_path",
     "local_actor",
     "note_read_only",
+    "note_settings",
     "record_now",
     "result_of",
     "trusted_keys",
 ]
 
 _LOG = logging.getLogger(__name__)
+_SETTING = "settings.changed"
+_OWN = ("IBKR_READ_ONLY", "HOST", "PORT", "APP_ENV_FILE")
+"""The first has an action of its own; the others are of one process."""
 _MOST_KEPT = 10_000
 """Acts that wait for a database that does not answer; those after them are counted only."""
 _AT_ONCE = 200
@@ -90,6 +97,13 @@ def audit_log(settings: Settings) -> AuditLog:
     )
 
 
+def signer_of(settings: Settings) -> Signer:
+    """Made where there is none. ConfigError (E-KEY-…), StorageError."""
+    from ibkit.store.audit_key import signer_at
+
+    return signer_at(audit_path(settings), edges().random)
+
+
 def trusted_keys(settings: Settings) -> frozenset[str]:
     """Whose heads and anchors count here: our own key's, and those of `audit/trusted/`. ConfigError (E-KEY-…)."""
     from ibkit.store.audit_key import public_key_at, trusted_at
@@ -118,6 +132,43 @@ async def note_read_only(settings: Settings) -> None:
                 await log.record(Act(at=at, actor=actor, action=action, object="IBKR_READ_ONLY", details=details))
     except IbkitError as error:  # what begins tells of its database by itself
         _LOG.warning("the audit log does not know of IBKR_READ_ONLY", extra={"code": error.code})
+
+
+async def note_settings(settings: Settings) -> None:
+    """An entry for each setting that is not as it was when a service or worker of this database last began.
+
+    Of a secret, and of what names a login, a mark alone, by which one sees that it is another. Where each listens, and
+    what was left at its default, is not told.
+    """
+    try:
+        async with audit_log(settings) as log:
+            signer = await anyio.to_thread.run_sync(signer_of, settings)
+            told = await log.entries(action=_SETTING, limit=1000)
+            before = {each.object: str(each.details.get("value", "")) for each in reversed(told)}
+            now = {name: _shown(name, found, signer) for name, found in settings.sources.items() if name not in _OWN}
+            changed = [name for name in sorted({*before, *now}) if before.get(name, "") != now.get(name, "")]
+            at, actor = audit_clock().now(), local_actor()
+            acts = [
+                Act(
+                    at=at,
+                    actor=actor,
+                    action=_SETTING,
+                    object=name,
+                    details={"value": now.get(name, ""), "before": before.get(name, "")},
+                )
+                for name in changed
+            ]
+            if acts:
+                await log.record(*acts)
+    except IbkitError as error:  # what begins tells of its database by itself
+        _LOG.warning("the audit log does not know of the settings", extra={"code": error.code})
+
+
+def _shown(name: str, found: Found, signer: Signer) -> str:
+    variable = VARIABLES[name]
+    if variable.hidden or variable.credential or "_COMMAND" in name:
+        return f"set, mark {signer.mark(found.value)}"
+    return found.value.reveal()
 
 
 def result_of(error: IbkitError) -> Result:

@@ -25,7 +25,7 @@ import anyio
 
 from ibkit.bootstrap.alerting import PARTS, Alerting, alerting_of, beside, connection_of
 from ibkit.bootstrap.audit_heads import AuditHeads
-from ibkit.bootstrap.auditing import note_read_only
+from ibkit.bootstrap.auditing import note_read_only, note_settings
 from ibkit.bootstrap.automatic_syncs import AutomaticSyncs, KeptLogin
 from ibkit.bootstrap.clients import client_of
 from ibkit.bootstrap.daily_backups import DailyBackups
@@ -294,6 +294,7 @@ async def open_worker(
         what = "the watch over this login"
         await stack.enter_async_context(lease.hold(clock=clock, what=what))
         await note_read_only(settings)
+        await note_settings(settings)
         since = clock.now()
         lease.write({"pid": os.getpid(), "since": since.isoformat(), "state": "signing in"})
         books = await stack.enter_async_context(open_books(settings, clock=clock, also=(*PARTS, PART)))

@@ -25,7 +25,7 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from ibkit.bootstrap.alerting import beside, connection_of, open_alerting
 from ibkit.bootstrap.audit_heads import AuditHeads
-from ibkit.bootstrap.auditing import AuditQueue, note_read_only
+from ibkit.bootstrap.auditing import AuditQueue, note_read_only, note_settings
 from ibkit.bootstrap.automatic_syncs import AutomaticSyncs, KeptLogin
 from ibkit.bootstrap.clients import clock_of
 from ibkit.bootstrap.connections import Confirm, Connection
@@ -276,6 +276,7 @@ def _back_up(settings: Settings, findings: Findings, tasks: TaskGroup, *, watch:
 async def _audit(settings: Settings) -> AsyncIterator[AuditQueue]:
     """For what is done to no open connection; opened at its first act."""
     await note_read_only(settings)
+    await note_settings(settings)
     queue = AuditQueue(settings)
     try:
         yield queue
