@@ -42,6 +42,22 @@ def test_a_password_gives_a_token_with_what_was_asked_for(people: ServedPeople) 
     assert ada.ask("GET", "/api/me").status == 200
 
 
+def test_a_token_is_confined_to_the_accounts_that_were_asked_for(people: ServedPeople) -> None:
+    ada = people.person()
+    signed_in = ada.without("Authorization").sign_in(ada.user.name, accounts=["du000000x"])
+    assert signed_in.data["accounts"] == ["DU000000X"]
+    confined = ada.bearing(signed_in.data["token"])
+    assert confined.ask("GET", "/api/me").data["accounts"] == ["DU000000X"]
+    order = {"broker": "mock", "action": "buy", "symbol": "SPY", "qty": 1, "order_type": "market"}
+    key = {"Idempotency-Key": "confined-0123456789"}
+    refused = confined.ask("POST", "/broker-order", {**order, "account_id": "DU1000001"}, headers=key)
+    assert (refused.status, refused.code) == (404, "E-NOT-FOUND"), refused.raw
+    wish = {"label": "x", "scopes": ["read"]}
+    assert confined.ask("POST", "/api/keys", wish).status == 403, "it makes no key that reaches further"
+    browser = ada.without("Authorization").sign_in(ada.user.name, accounts=["DU1"], browser=True)
+    assert (browser.status, browser.fields) == (422, ["accounts"])
+
+
 def test_whatever_is_wrong_with_a_sign_in_is_answered_alike(people: ServedPeople) -> None:
     ada = people.person()
     disabled = people.person()

@@ -274,6 +274,21 @@ async def test_a_refreshed_token_replaces_the_old_one_and_the_sign_in_grows_olde
 
 
 @pytest.mark.requirement("GWY-02")
+async def test_a_token_confined_to_accounts_stays_so_when_it_is_refreshed(users: Users) -> None:
+    anna = await users.add()
+    signed_in = await users.sign_ins.sign_in("anna", PASSWORD, address=HERE)
+    assert isinstance(signed_in, SignedIn)
+    for issued in (
+        users.sign_ins.issue(signed_in, accounts=frozenset({AccountId("DU1")})),
+        users.sign_ins.issue_unproven(anna, accounts=frozenset({AccountId("DU1")}), life=timedelta(hours=1)),
+    ):
+        assert (await users.sign_ins.authenticate(issued.token, address=HERE)).accounts == {"DU1"}
+    first = users.sign_ins.issue(signed_in, accounts=frozenset({AccountId("DU1")}))
+    again = await users.sign_ins.refresh(first.token, address=HERE)
+    assert (await users.sign_ins.authenticate(again.token, address=HERE)).accounts == {"DU1"}
+
+
+@pytest.mark.requirement("GWY-02")
 async def test_a_sign_in_is_fresh_for_fifteen_minutes_and_a_machine_never(users: Users) -> None:
     await users.add()
     principal = await users.sign_ins.authenticate(await users.token(), address=HERE)

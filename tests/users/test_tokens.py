@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from forged_tokens import FORGED, GOOD, HEADER, made
 from ibkit.errors import AuthError, ConfigError
-from ibkit.model import Secret
+from ibkit.model import AccountId, Secret
 from ibkit.users import Claims, Role, Scope, TokenSigner, User
 from ibkit.users.api_keys import key_id_of, new_api_key
 from ibkit.users.tokens import LARGEST_TOKEN, LEEWAY, Audience
@@ -92,6 +93,19 @@ def test_a_token_lives_from_its_issue_to_its_end_with_thirty_seconds_for_clocks(
     now = START + timedelta(seconds=after_s)
     read = TokenSigner(KEY).read(Secret(made(HEADER, GOOD)), audience=Audience.API, now=now)
     assert (read is not None) is good
+
+
+@pytest.mark.requirement("GWY-02")
+def test_a_token_may_be_confined_to_accounts_and_is_never_read_as_one_that_is_not() -> None:
+    signer = TokenSigner(KEY)
+    (claims,) = [signer.read(Secret(made(HEADER, GOOD)), audience=Audience.API, now=START)]
+    assert claims is not None
+    assert claims.accounts is None
+    confined = replace(claims, accounts=frozenset({AccountId("DU2"), AccountId("DU1")}))
+    assert signer.read(signer.issue(confined), audience=Audience.API, now=START) == confined
+    for wrong in ("", " ", "DU1 ", "DU2 DU1", "DU1 DU1", "DU", "DU1,DU2", ["DU1"], None, 1, "DU1\n"):
+        token = Secret(made(HEADER, GOOD | {"accounts": wrong}))
+        assert signer.read(token, audience=Audience.API, now=START) is None, wrong
 
 
 @pytest.mark.requirement("GWY-02")

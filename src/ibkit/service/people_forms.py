@@ -64,6 +64,7 @@ _Token = Annotated[str, Meta(min_length=1, max_length=8192)]
 _Hours = Annotated[int, Meta(ge=1, le=744)]
 _Id = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")]
 _Account = Annotated[str, Meta(pattern=r"^[A-Za-z0-9]{3,20}$")]
+_Accounts = Annotated[list[_Account], Meta(min_length=1, max_length=100)]
 
 
 class _Discreet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,11 +82,15 @@ def read_form(kind: type[S], value: Any) -> S:
 
 
 class SignInForm(_Discreet, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """browser: a cookie instead of a token. scopes, hours: of the token; all of the role, and a day, by default."""
+    """browser: a cookie instead of a token. scopes, hours: of the token; all of the role, and a day, by default.
+
+    accounts: those that the token is confined to; all of the user's by default.
+    """
 
     name: _Name
     password: _Password
     scopes: _Scopes | None = None
+    accounts: _Accounts | None = None
     hours: _Hours = 24
     browser: bool = False
 
@@ -96,6 +101,7 @@ class CodeForm(_Discreet, frozen=True, kw_only=True, forbid_unknown_fields=True)
     challenge: _Token
     code: _Code
     scopes: _Scopes | None = None
+    accounts: _Accounts | None = None
     hours: _Hours = 24
     browser: bool = False
 
@@ -106,18 +112,20 @@ class LinkForm(_Discreet, frozen=True, kw_only=True, forbid_unknown_fields=True)
     link: Annotated[str, Meta(min_length=1, max_length=128)]
     password: _Password
     scopes: _Scopes | None = None
+    accounts: _Accounts | None = None
     hours: _Hours = 24
     browser: bool = False
 
 
 class SignedInInfo(_Discreet, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """token, token_id: null with a cookie. csrf_token: for X-CSRF-Token, null with a token."""
+    """token, token_id: null with a cookie. csrf_token: for X-CSRF-Token, null with a token. accounts: null for all."""
 
     user_id: str
     name: str
     role: str
     scopes: list[str]
     expires_at: datetime
+    accounts: list[str] | None = None
     token: str | None = None
     token_id: str | None = None
     csrf_token: str | None = None
@@ -255,7 +263,7 @@ class ApiKeyForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     label: Annotated[str, Meta(min_length=1, max_length=80)]
     scopes: _Scopes
     days: Annotated[int, Meta(ge=1, le=366)] = 90
-    accounts: Annotated[list[_Account], Meta(min_length=1, max_length=100)] | None = None
+    accounts: _Accounts | None = None
     user_id: _Id | None = None
 
 

@@ -9,7 +9,7 @@ from litestar import Response, delete, get, post
 from litestar.handlers import HTTPRouteHandler
 
 from ibkit.errors import AuthError, NotFound, NotPermitted
-from ibkit.model import Secret
+from ibkit.model import AccountId, Secret
 from ibkit.service.browsers import check_own_page, cookie_of, cookie_over, cookie_with
 from ibkit.service.orders import Answer
 from ibkit.service.people import bearer_of, must_be_fresh
@@ -124,6 +124,8 @@ async def _stepped(desk: PeopleDesk, request: AnyRequest, step: Step, form: _Wis
         case CodeNeeded(challenge=challenge, expires_at=expires_at):
             needed = CodeNeededInfo(challenge=challenge.reveal(), expires_at=expires_at)
             return response(Answer(202, CodeNeededAnswer(data=needed)))
+        case SignedIn() if form.browser and form.accounts is not None:
+            raise invalid(("accounts", "a browser's session is of all of the user's accounts; confine a token"))
         case SignedIn() if form.browser:
             agent, address = (headers_of(request, "user-agent") or [""])[0], address_of(request)
             cookie = await sign_ins.begin_session(step, address=address, agent=agent, replaces=cookie_of(request))
@@ -131,14 +133,23 @@ async def _stepped(desk: PeopleDesk, request: AnyRequest, step: Step, form: _Wis
             return response(Answer(200, SignedInAnswer(data=info), {"Set-Cookie": cookie_with(cookie)}))
         case SignedIn():
             scopes = None if form.scopes is None else parse_scopes(form.scopes)
-            return _with_token(step.user, sign_ins.issue(step, scopes=scopes, life=timedelta(hours=form.hours)))
+            accounts = None if form.accounts is None else frozenset(AccountId(each.upper()) for each in form.accounts)
+            life = timedelta(hours=form.hours)
+            return _with_token(step.user, sign_ins.issue(step, scopes=scopes, accounts=accounts, life=life))
         case _:
             assert_never(step)
 
 
 def _with_token(user: User, issued: Issued) -> Response[bytes]:
     claims = issued.claims
-    info = _info(user, claims.scopes, claims.expires_at, token=issued.token, token_id=claims.token_id)
+    info = _info(
+        user,
+        claims.scopes,
+        claims.expires_at,
+        accounts=claims.accounts,
+        token=issued.token,
+        token_id=claims.token_id,
+    )
     return response(Answer(200, SignedInAnswer(data=info)))
 
 
@@ -147,6 +158,7 @@ def _info(
     scopes: frozenset[Scope],
     expires_at: datetime,
     *,
+    accounts: frozenset[AccountId] | None = None,
     token: Secret[str] | None = None,
     token_id: str | None = None,
     csrf: Secret[str] | None = None,
@@ -157,6 +169,7 @@ def _info(
         role=user.role.value,
         scopes=sorted(scopes),
         expires_at=expires_at,
+        accounts=None if accounts is None else sorted(accounts),
         token=None if token is None else token.reveal(),
         token_id=token_id,
         csrf_token=None if csrf is None else csrf.reveal(),

@@ -21,7 +21,7 @@ import anyio.to_thread
 
 from ibkit.clock import Clock
 from ibkit.errors import AuthError, ConfigError, IbkitError, NotFound, RateLimited
-from ibkit.model import Secret
+from ibkit.model import AccountId, Secret
 from ibkit.users.api_keys import is_api_key, key_id_of
 from ibkit.users.attempts import FINDING_AT, Attempt, Begun, Finding, Kind, account_key
 from ibkit.users.browser import IDLE, BrowserSession, new_session
@@ -192,27 +192,43 @@ class SignIns:
         return self._step(user, now)
 
     def issue(
-        self, signed_in: SignedIn, *, scopes: frozenset[Scope] | None = None, life: timedelta = TOKEN_LIFE
+        self,
+        signed_in: SignedIn,
+        *,
+        scopes: frozenset[Scope] | None = None,
+        accounts: frozenset[AccountId] | None = None,
+        life: timedelta = TOKEN_LIFE,
     ) -> Issued:
-        """A token for who signed in. scopes: None for all that the role has; never more than those."""
+        """A token for who signed in. scopes: None for all that the role has; never more than those.
+
+        accounts: those it is confined to; None for all of the user's.
+        """
         allowed = allowed_scopes(signed_in.user.role)
         claims = self._claims(
             signed_in.user,
             self._clock.now(),
             life=min(life, LONGEST_LIFE),
             scopes=allowed if scopes is None else scopes & allowed,
+            accounts=accounts,
             signed_in_at=signed_in.at,
         )
         return Issued(token=self._signer.issue(claims), claims=claims)
 
-    def issue_unproven(self, user: User, *, scopes: frozenset[Scope] | None = None, life: timedelta) -> Issued:
+    def issue_unproven(
+        self,
+        user: User,
+        *,
+        scopes: frozenset[Scope] | None = None,
+        accounts: frozenset[AccountId] | None = None,
+        life: timedelta,
+    ) -> Issued:
         """A token by the word of who runs this machine. Without the live scope: nobody has signed in.
 
         That for credentials only where it is asked for by name: what money is reached by is in no everyday token.
         """
         allowed = allowed_scopes(user.role) - {Scope.ORDERS_LIVE}
         wanted = allowed - {Scope.CREDENTIALS} if scopes is None else scopes & allowed
-        claims = self._claims(user, self._clock.now(), life=min(life, LONGEST_LIFE), scopes=wanted)
+        claims = self._claims(user, self._clock.now(), life=min(life, LONGEST_LIFE), scopes=wanted, accounts=accounts)
         return Issued(token=self._signer.issue(claims), claims=claims)
 
     async def refresh(self, token: Secret[str], *, address: str) -> Issued:
@@ -260,6 +276,7 @@ class SignIns:
             scopes=claims.scopes & allowed_scopes(user.role),
             token_id=claims.token_id,
             signed_in_at=claims.signed_in_at,
+            accounts=claims.accounts,
         )
 
     async def turned_away(self, *, address: str) -> None:
@@ -351,6 +368,7 @@ class SignIns:
         *,
         life: timedelta,
         scopes: frozenset[Scope],
+        accounts: frozenset[AccountId] | None = None,
         signed_in_at: datetime | None = None,
         audience: Audience = Audience.API,
     ) -> Claims:
@@ -360,6 +378,7 @@ class SignIns:
             issued_at=now,
             expires_at=now + life,
             scopes=scopes,
+            accounts=accounts,
             generation=user.generation,
             signed_in_at=signed_in_at,
             audience=audience,

@@ -21,7 +21,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ibkit.errors import ConfigError, discreet
-from ibkit.model import Secret
+from ibkit.model import AccountId, Secret
 from ibkit.users.principal import Scope
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ _ISSUER = "ibkit"
 _HEADER = {"alg": "HS256", "typ": "JWT"}
 _SEGMENT = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_MORE = {"auth_time", "accounts"}
+_ACCOUNT = re.compile(r"[A-Za-z0-9]{3,20}")
 _NEEDED = {"sub", "iat", "exp", "jti", "iss", "aud", "scope", "gen"}
 _LATEST = 253_402_300_799
 """The last second of the year 9999, beyond which there is no datetime."""
@@ -51,7 +53,10 @@ class Audience(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
-    """What a token says, checked. Instants are whole seconds."""
+    """What a token says, checked. Instants are whole seconds.
+
+    accounts: those it is confined to; None for all of the user's.
+    """
 
     user_id: str
     token_id: str
@@ -61,6 +66,7 @@ class Claims:
     generation: int
     signed_in_at: datetime | None = None
     audience: Audience = Audience.API
+    accounts: frozenset[AccountId] | None = None
 
 
 class TokenSigner:
@@ -92,6 +98,8 @@ class TokenSigner:
         }
         if claims.signed_in_at is not None:
             values["auth_time"] = int(claims.signed_in_at.timestamp())
+        if claims.accounts is not None:
+            values["accounts"] = " ".join(sorted(claims.accounts))
         return Secret(self._signed(json.dumps(values, separators=(",", ":")).encode()))
 
     @discreet
@@ -136,12 +144,15 @@ def _checked(payload: bytes, *, audience: Audience, now: datetime) -> Claims | N
         values = json.loads(payload.decode(), object_pairs_hook=_without_twins, parse_constant=_refused)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(values, dict) or not values.keys() >= _NEEDED or values.keys() - _NEEDED - {"auth_time"}:
+    if not isinstance(values, dict) or not values.keys() >= _NEEDED or values.keys() - _NEEDED - _MORE:
         return None
     issued, expires, generation = (_whole(values[name]) for name in ("iat", "exp", "gen"))
     signed_in = _whole(values["auth_time"]) if "auth_time" in values else None
     scopes = _scopes(values["scope"])
     if issued is None or expires is None or generation is None or scopes is None:
+        return None
+    accounts = _accounts(values["accounts"]) if "accounts" in values else None
+    if "accounts" in values and accounts is None:
         return None
     if (
         values["iss"] != _ISSUER
@@ -170,7 +181,16 @@ def _checked(payload: bytes, *, audience: Audience, now: datetime) -> Claims | N
         generation=generation,
         signed_in_at=None if signed_in is None else _instant(signed_in),
         audience=audience,
+        accounts=accounts,
     )
+
+
+def _accounts(value: object) -> frozenset[AccountId] | None:
+    """None where it is not what we write: a token that means to be confined must never be read as one that is not."""
+    words = value.split(" ") if isinstance(value, str) else []
+    if not words or words != sorted(set(words)) or not all(_ACCOUNT.fullmatch(word) for word in words):
+        return None
+    return frozenset(AccountId(word) for word in words)
 
 
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -185,6 +185,9 @@ def token(
     /,
     *,
     scope: Annotated[tuple[_Scope, ...], option("Only this; may be repeated [default: all of the role].")] = (),
+    account: Annotated[
+        tuple[str, ...], option("Only this account; may be repeated [default: all of the user's].")
+    ] = (),
     hours: Annotated[float, option("How long it is good.")] = 24,
     sign_in: Annotated[bool, flag("Ask for the password (and code): only then with orders:live.")] = False,
     json: Json = False,
@@ -193,10 +196,12 @@ def token(
 
     Without --sign-in nobody proves who they are, so it never has the scope orders:live.
     """
+    from ibkit.model import AccountId
     from ibkit.users import parse_scopes
     from ibkit.users.tokens import LONGEST_LIFE
 
     scopes = parse_scopes(scope) if scope else None
+    accounts = frozenset(AccountId(each.strip().upper()) for each in account) or None
     life = _span("--hours", hours, timedelta(hours=1), LONGEST_LIFE)
     if "orders:live" in scope and not sign_in:
         raise wrong("--scope", "orders:live needs --sign-in; for a program use `ibkit user key add`")
@@ -207,13 +212,13 @@ def token(
         if secret is None:
             if not user.enabled:
                 raise wrong("NAME", f"{user.name} is disabled; `ibkit user enable {user.name}` first")
-            return desk.sign_ins.issue_unproven(user, scopes=scopes, life=life)
+            return desk.sign_ins.issue_unproven(user, scopes=scopes, accounts=accounts, life=life)
         from ibkit.users import CodeNeeded
 
         step = await desk.sign_ins.sign_in(name, secret, address=_HERE)
         if isinstance(step, CodeNeeded):
             step = await desk.sign_ins.enter_code(step.challenge, ask_code(), address=_HERE)
-        return desk.sign_ins.issue(step, scopes=scopes, life=life)
+        return desk.sign_ins.issue(step, scopes=scopes, accounts=accounts, life=life)
 
     with audited("users.token", name, name=name, signed_in="yes" if sign_in else "no") as entry:
         issued = _with_users(work)
