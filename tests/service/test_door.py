@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,9 @@ async def nobody_told(address: str) -> None:
     """Of those who are turned away."""
 
 
+SEEN: list[tuple[object, ...]] = []
+
+
 async def nothing_noted() -> None:
     """Of what was changed."""
 
@@ -54,6 +58,8 @@ def door(allowed: tuple[str, ...] = ("127.0.0.1", "::1"), proxy: str | None = No
         trace_id=lambda: "0" * 16,
         tell=nobody_told,
         noted=nothing_noted,
+        answered=lambda *seen: SEEN.append(seen),
+        monotonic=time.monotonic,
     )
 
 

@@ -404,12 +404,21 @@ def test_a_refusal_by_the_kill_switch_or_read_only_mode_is_told_and_sends_nothin
 @pytest.mark.requirement("MON-05")
 def test_the_figures_of_the_process_are_told_and_name_no_account(tmp_path: Path) -> None:
     with at_the_gateway(tmp_path) as service:
-        assert order(service).status == 201
+        placed = order(service)
+        assert placed.status == 201
+        for path in (f"/broker-order/{placed.data['id']}", "/broker-order/ib-none", "/nothing/DU1000001"):
+            service.ask("GET", path)
         answer = service.ask("GET", "/metrics", token=None)
 
         assert (answer.status, answer.headers["content-type"].split(";")[0]) == (200, "text/plain")
         text = answer.raw.decode()
         assert 'ibkit_orders_total{outcome="accepted"} 1.0' in text, text
+        requests = "ibkit_http_requests_total"
+        for route, status in (("/broker-order/{order_id}", 200), ("/broker-order/{order_id}", 404), ("other", 404)):
+            assert f'{requests}{{method="GET",route="{route}",status="{status}"}} 1.0' in text, text
+        assert f'{requests}{{method="GET",route="{route}",status="{status}"}} 1.0' in text, text
+        assert f'{requests}{{method="POST",route="/broker-order",status="201"}} 1.0' in text
+        assert 'ibkit_http_request_duration_seconds_count{method="POST",route="/broker-order"} 1.0' in text
         assert "DU1" not in text
 
 

@@ -16,7 +16,7 @@ from ibkit.bootstrap.connections import Connection
 from ibkit.bootstrap.credential_desk import CredentialDesk
 from ibkit.bootstrap.flex_books import FlexDesk
 from ibkit.bootstrap.portfolios import PortfolioDesk
-from ibkit.clock import Clock
+from ibkit.clock import Clock, SystemClock
 from ibkit.errors import ConfigError, IbkitError, NotFound
 from ibkit.service.account_routes import account_routes
 from ibkit.service.alert_routes import alert_routes
@@ -31,6 +31,7 @@ from ibkit.service.door import Addresses, App, Door, origins_of
 from ibkit.service.event_routes import Listening, event_routes
 from ibkit.service.events import Seats
 from ibkit.service.health import Health, Layers, Liveness, Readiness
+from ibkit.service.http_figures import HttpFigures
 from ibkit.service.idempotency_key import HEADER, read_key
 from ibkit.service.key_making import KeyMaking
 from ibkit.service.ledger_routes import ledger_routes
@@ -110,6 +111,8 @@ class Service:
     credentials: CredentialDesk | None = None
     stopping: bool = False
     tests: dict[str, SignInTest] = field(default_factory=dict)
+    http: HttpFigures = field(default_factory=HttpFigures)
+    monotonic: Callable[[], float] = field(default_factory=lambda: SystemClock().monotonic)
     order_rates: OrderRates = field(init=False)
     addresses: Addresses = field(init=False)
     origins: frozenset[str] = field(init=False)
@@ -198,6 +201,8 @@ def make_app(service: Service) -> App:
         trace_id=service.trace_id,
         tell=lambda address: service.people.users.sign_ins.turned_away(address=address),
         noted=service.noted,
+        answered=service.http.answered,
+        monotonic=service.monotonic,
     )
 
 

@@ -113,8 +113,8 @@ def origins_of(frontend_url: str | None) -> frozenset[str]:
 class Door:
     """An ASGI application around another. trace_id: makes one. refused: how many were turned away, by address.
 
-    tell: told of each of them. noted: waits until what was changed stands in the audit log; an order's answer, which
-    the journal has, does not wait for it.
+    tell: told of each of them. answered: of each request that was let in: method, route, status, seconds.
+    noted: waits until what was changed stands in the audit log; an order's answer does not, the journal has it.
     """
 
     app: App
@@ -123,6 +123,8 @@ class Door:
     trace_id: Callable[[], str]
     tell: Callable[[str], Awaitable[None]]
     noted: Callable[[], Awaitable[None]]
+    answered: Callable[[str, str, int, float], None]
+    monotonic: Callable[[], float]
     refused: dict[str, int] = field(default_factory=dict)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -153,6 +155,7 @@ class Door:
             await _answer(send, 204, [*_ALWAYS, *added])
             return
 
+        began = self.monotonic()
         changes = scope["method"] not in SAFE and not scope["path"].startswith(_ORDERS)
 
         async def sent(message: Message) -> None:
@@ -163,6 +166,8 @@ class Door:
                 always = (*_ALWAYS, *added, (b"x-trace-id", trace_id.encode()))
                 more = [pair for pair in always if pair[0] not in present]
                 message = {**message, "headers": [*message["headers"], *more]}
+                route = str(scope.get("path_template", ""))  # as Litestar has found it
+                self.answered(scope["method"], route, message["status"], self.monotonic() - began)
             await send(message)
 
         with traced(trace_id):  # every line of the request, and of the order that it begins, is found by it

@@ -95,7 +95,7 @@ def metric_routes(service: Service) -> list[HTTPRouteHandler]:
     async def metrics() -> Response[bytes]:
         """Figures of this process, by Prometheus' rules; no account, no order and nobody is named in them."""
         found = Metrics.merged(each.measuring.metrics for each in _connections(service))
-        return Response(exposition(found).encode(), media_type=CONTENT_TYPE)
+        return Response((exposition(found) + service.http.exposition()).encode(), media_type=CONTENT_TYPE)
 
     @get("/api/metrics")
     async def listed(request: AnyRequest) -> Response[bytes]:
