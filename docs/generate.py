@@ -1,6 +1,7 @@
 """Writes the generated pages of docs/; with --check it only says whether they are true.
 
 docs/requirements.md     every requirement id with the tests that name it, and what is open (from requirements.tsv)
+docs/asvs.md             every requirement of OWASP ASVS 5.0.0, levels 1 and 2, and how we stand to it (from asvs.tsv)
 docs/errors.md           the error catalogue
 docs/facts/endpoints.md  the endpoints we know, with their needs, pacing and source
 docs/openapi.json        what `ibkit serve` serves
@@ -148,6 +149,77 @@ def _anchor(prefix: str, rows: list[dict[str, str]]) -> str:
     return "".join("-" if each == " " else each for each in text if each.isalnum() or each in " -")
 
 
+CHAPTERS = (
+    "Encoding and Sanitization",
+    "Validation and Business Logic",
+    "Web Frontend Security",
+    "API and Web Service",
+    "File Handling",
+    "Authentication",
+    "Session Management",
+    "Authorization",
+    "Self-contained Tokens",
+    "OAuth and OIDC",
+    "Cryptography",
+    "Secure Communication",
+    "Configuration",
+    "Data Protection",
+    "Secure Coding and Architecture",
+    "Security Logging and Error Handling",
+    "WebRTC",
+)
+STATES = ("met", "not met", "n.a.")
+
+
+def asvs_rows() -> list[dict[str, str]]:
+    with (DOCS / "asvs.tsv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def asvs_page() -> str:
+    chapters: dict[int, list[dict[str, str]]] = {number: [] for number in range(1, len(CHAPTERS) + 1)}
+    for row in asvs_rows():
+        chapters[int(row["number"].removeprefix("V").split(".")[0])].append(row)
+    return "\n".join(
+        [
+            MADE,
+            "# OWASP ASVS 5.0.0, levels 1 and 2\n",
+            (
+                "How ibkit stands to each requirement, filled in by its authors by the letter; made from `asvs.tsv`. A "
+                "path is a module below `src/ibkit` or a file of the repository, `file::name` a test below `tests`. "
+                "Threats (TM-…) and what is open stand in [security.md](security.md). The texts are "
+                "[OWASP's](https://github.com/OWASP/ASVS/tree/v5.0.0/5.0/en), CC BY-SA 4.0; here a few words name "
+                "them.\n"
+            ),
+            *_asvs_summary(chapters),
+            *(line for number, rows in chapters.items() for line in _asvs_chapter(number, rows)),
+            "",
+        ]
+    )
+
+
+def _asvs_summary(chapters: dict[int, list[dict[str, str]]]) -> Iterator[str]:
+    def counts(rows: list[dict[str, str]]) -> str:
+        kinds = [(level, state) for level in "12" for state in STATES]
+        return " | ".join(str(sum((row["level"], row["state"]) == kind for row in rows)) for kind in kinds)
+
+    yield "| Chapter | L1 met | not met | not applicable | L2 met | not met | not applicable |"
+    yield "|---|---|---|---|---|---|---|"
+    for number, rows in chapters.items():
+        yield f"| V{number} {CHAPTERS[number - 1]} | {counts(rows)} |"
+    yield f"| all | {counts([row for rows in chapters.values() for row in rows])} |"
+
+
+def _asvs_chapter(number: int, rows: list[dict[str, str]]) -> Iterator[str]:
+    yield f"\n## V{number} {CHAPTERS[number - 1]}\n"
+    yield "| Number | Level | State | About | Why | Where |"
+    yield "|---|---|---|---|---|---|"
+    for row in rows:
+        state = {"met": "met", "not met": "**not met**", "n.a.": "not applicable"}[row["state"]]
+        where = "<br>".join(f"`{each}`" for each in row["where"].split())
+        yield f"| {row['number']} | {row['level']} | {state} | {row['about']} | {row['why']} | {where} |"
+
+
 def errors_page() -> str:
     from ibkit.cli.commands.errors import page
 
@@ -190,6 +262,7 @@ def openapi_page() -> str:
 
 PAGES = {
     DOCS / "requirements.md": requirements_page,
+    DOCS / "asvs.md": asvs_page,
     DOCS / "errors.md": errors_page,
     DOCS / "facts" / "endpoints.md": endpoints_page,
     DOCS / "openapi.json": openapi_page,
