@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from html import unescape
-from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 
 from ibkit.service.web.reading import Form
 from ibkit.service.web.sale_form import faults_of, wish_of
-from service_desks import Answered, new_key
+from page_forms import page_of, post
+from service_desks import new_key
 from service_people import Caller, ServedPeople, served_people
 
 FILLED = {
@@ -42,16 +40,6 @@ def day(people: ServedPeople) -> str:
 @pytest.fixture
 def browser(people: ServedPeople) -> Caller:
     return people.caller().at_browser(people.caller().sign_in(people.person().user.name, browser=True))
-
-
-def post(browser: Caller, path: str, **fields: Any) -> Answered:
-    form = {"csrf": browser.auth["X-CSRF-Token"], **fields}
-    kind = {"Content-Type": "application/x-www-form-urlencoded"}
-    return browser.ask("POST", path, raw=urlencode(form).encode(), headers=kind)
-
-
-def page_of(answer: Answered) -> str:
-    return unescape(answer.raw.decode())
 
 
 def value_of(page: str, name: str) -> str:

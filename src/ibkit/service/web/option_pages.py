@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 from ibkit.service.web.inside import Told
 from ibkit.service.web.order_pages import kept_key
 from ibkit.service.web.payoff import Drawing, PayoffLeg, draw, payoff
+from ibkit.service.web.question_pages import asked_at
 from ibkit.service.web.sale_form import faults_of, wish_of
 from ibkit.service.web.site import Made, Site, Visit
 
@@ -104,7 +105,8 @@ def _sale(site: Site) -> None:
 
     @site.get("/options/sales/{key:str}")
     async def sale(visit: Visit) -> Made:
-        return await visit.page("sale.html", sale=await visit.need(_of_key(visit)))
+        asked = await asked_at(visit, f"/options/sales/{quote(visit.part('key'), safe='')}")
+        return await visit.page("sale.html", sale=await visit.need(_of_key(visit)), **asked)
 
     @site.get("/_sale/{key:str}", used=False)
     async def renewed(visit: Visit) -> Made:

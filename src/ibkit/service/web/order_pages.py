@@ -13,6 +13,7 @@ from urllib.parse import quote
 from ibkit.service.order_answer import STATUSES
 from ibkit.service.web.inside import Told
 from ibkit.service.web.payoff import PayoffLeg, draw, payoff
+from ibkit.service.web.question_pages import asked_at
 from ibkit.service.web.reading import Form
 from ibkit.service.web.site import Made, Site, Visit
 
@@ -54,10 +55,10 @@ async def _page(
         errors={} if told is None else told.field_errors,
         problem={} if told is None else told.problem,
         key=key or visit.site.key(),
-        questions=await visit.get("/api/questions"),
         halts=await visit.get("/api/kill"),
         statuses=STATUSES,
         **await _listed(visit),
+        **await asked_at(visit, "/orders"),
     )
 
 
@@ -193,6 +194,7 @@ def _one_order(site: Site) -> None:
             errors={} if told is None else told.field_errors,
             typed=typed or {},
             key=key or visit.site.key(),
+            **await asked_at(visit, _page_of(visit.part("order_id"))),
         )
 
     @site.get("/orders/{order_id:str}")
@@ -222,13 +224,6 @@ def _one_order(site: Site) -> None:
 
 
 def _stops(site: Site) -> None:
-    @site.post("/orders/questions/{question_id:str}")
-    async def answer(visit: Visit) -> Made:
-        form = await visit.form()
-        path = f"/api/questions/{quote(visit.part('question_id'), safe='')}/answer"
-        told = await visit.send("POST", path, {"answer": form.text("answer") == "yes"})
-        return visit.go("/orders") if told.ok else await _page(visit, told.status, told=told)
-
     @site.post("/orders/kill")
     async def kill(visit: Visit) -> Made:
         form = await visit.form()

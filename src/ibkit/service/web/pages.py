@@ -15,6 +15,7 @@ from ibkit.service.web.option_pages import option_pages
 from ibkit.service.web.order_pages import order_pages
 from ibkit.service.web.people_pages import people_pages
 from ibkit.service.web.portfolio_pages import portfolio_pages
+from ibkit.service.web.question_pages import question_pages
 from ibkit.service.web.risk_pages import risk_pages
 from ibkit.service.web.settings_pages import settings_pages
 from ibkit.service.web.sign_in_pages import sign_in_pages
@@ -28,6 +29,7 @@ def pages_of(site: Site) -> list[HTTPRouteHandler]:
     sign_in_pages(site)
     desk_pages(site)
     order_pages(site)
+    question_pages(site)
     option_pages(site)
     portfolio_pages(site)
     account_pages(site)

@@ -1,0 +1,86 @@
+"""The ticket and what comes of it: questions are seen where orders are waited for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from page_forms import page_of, post
+from service_desks import new_key, until
+from service_people import Caller, ServedPeople, served_people
+
+TICKET = {
+    "action": "buy",
+    "symbol": "AAPL",
+    "qty": "2",
+    "instrument": "stock",
+    "order_type": "limit",
+    "limit_price": "200",
+    "time_in_force": "day",
+}
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedPeople]:
+    with served_people(tmp_path_factory.mktemp("ticket"), mock=True) as found:
+        yield found
+
+
+@pytest.fixture
+def browser(people: ServedPeople) -> Caller:
+    return people.caller().at_browser(people.caller().sign_in(people.person().user.name, browser=True))
+
+
+def scenario(people: ServedPeople, name: str) -> None:
+    assert people.service.world is not None
+    people.service.world.control("POST", "scenario", {"scenario": [name]})
+
+
+@pytest.fixture
+def asks(people: ServedPeople) -> Iterator[None]:
+    """IBKR asks about each order what is in no list."""
+    scenario(people, "order-question-unknown")
+    try:
+        yield
+    finally:
+        scenario(people, "ok")
+
+
+def part(browser: Caller, at: str = "/orders") -> str:
+    answer = browser.ask("GET", f"/_questions?at={at}")
+    assert answer.status == 200, answer.raw
+    return page_of(answer)
+
+
+@pytest.mark.requirement("TRD-10", "UI-11")
+@pytest.mark.usefixtures("asks")
+def test_who_has_a_page_open_is_asked_there_and_answers_there(browser: Caller) -> None:
+    assert 'data-testid="questions"' not in part(browser), "from here on somebody looks, by the renewal alone"
+    found: list[str] = []
+
+    def there() -> bool:
+        found[:] = re.findall(r'id="question-([^"]+)"', part(browser))
+        return bool(found)
+
+    with ThreadPoolExecutor(1) as tasks:
+        placed = tasks.submit(post, browser, "/orders", key=new_key(), **TICKET)
+        until(there)
+        order_id = browser.ask("GET", "/api/questions").data[0]["order_id"]
+        page = page_of(browser.ask("GET", f"/orders/{order_id}"))
+        assert f'id="question-{found[0]}"' in page
+        assert f'data-hx-get="/_questions?at=%2Forders%2F{order_id}" data-hx-trigger="tick from:body"' in page
+        done = answered(browser, found[0], "yes", at=f"/orders/{order_id}")
+        assert (done.status, done.headers["location"]) == (303, f"/orders/{order_id}")
+        assert placed.result().headers["location"] == f"/orders/{order_id}"
+    late = answered(browser, found[0], "no", at="//evil.example/", script=True)
+    assert (late.status, "waits no more" in page_of(late)) == (200, True)
+    assert answered(browser, found[0], "no", at="//evil.example/").status == 404
+
+
+def answered(browser: Caller, question_id: str, answer: str, *, at: str, script: bool = False) -> Any:
+    headers = {"HX-Request": "true"} if script else {}
+    return post(browser, f"/orders/questions/{question_id}", headers=headers, answer=answer, at=at)
