@@ -61,7 +61,8 @@ def test_the_sale_shows_the_underlying_and_the_day_that_it_sells(browser: Caller
 
 @pytest.mark.requirement("UI-14")
 def test_a_mistake_elsewhere_keeps_the_day_of_chain_and_sale_alike(browser: Caller, day: str) -> None:
-    answer = post(browser, "/options/sell", key=new_key(), **{**FILLED, "expiry": day, "delta": "much"})
+    key = new_key()
+    answer = post(browser, "/options/sell", key=key, **{**FILLED, "expiry": day, "delta": "much"})
     page = page_of(answer)
     assert answer.status == 422
     assert 'data-testid="fault-delta"' in page

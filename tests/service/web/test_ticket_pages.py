@@ -84,3 +84,54 @@ def test_who_has_a_page_open_is_asked_there_and_answers_there(browser: Caller) -
 def answered(browser: Caller, question_id: str, answer: str, *, at: str, script: bool = False) -> Any:
     headers = {"HX-Request": "true"} if script else {}
     return post(browser, f"/orders/questions/{question_id}", headers=headers, answer=answer, at=at)
+
+
+# -- the key of a ticket ----------------------------------------------------------------------------------------------
+
+
+def hidden(page: str, name: str) -> str:
+    found = re.search(rf'<input type="hidden" name="{name}" value="([^"]*)"', page)
+    assert found is not None, name
+    return found[1]
+
+
+def orders_of(browser: Caller) -> list[Any]:
+    found: list[Any] = browser.ask("GET", "/broker-order?limit=20").data
+    return found
+
+
+@pytest.mark.requirement("UI-11", "GWY-03")
+def test_another_order_with_a_used_key_is_named_and_sent_by_a_deliberate_act_alone(browser: Caller) -> None:
+    key = new_key()
+    placed = post(browser, "/orders", key=key, **TICKET)
+    assert placed.status == 303, placed.raw
+    for wrong in ({"qty": "5"}, {"qty": "much"}, {"qty": "5"}):
+        answer = post(browser, "/orders", key=key, **{**TICKET, **wrong})
+        assert (answer.status, hidden(page_of(answer), "key")) == (422, key), "it may never become a second order"
+    page = page_of(answer)
+    assert f'<a href="{placed.headers["location"]}" data-testid="earlier-link">' in page
+    assert "Buy 2 AAPL" in page
+    assert len(orders_of(browser)) == 1
+    twice = [
+        post(browser, "/orders", key=key, next_key=hidden(page, "next_key"), another="on", **{**TICKET, "qty": "5"})
+        for _ in range(2)
+    ]
+    assert {each.status for each in twice} == {303}
+    assert sorted(each["quantity"] for each in orders_of(browser)) == [2, 5], "a double click is one order, here, too"
+
+
+@pytest.mark.requirement("UI-11", "TRD-10")
+@pytest.mark.usefixtures("asks")
+def test_what_was_declined_is_confirmed_by_the_same_form(browser: Caller) -> None:
+    key = new_key()
+    answer = post(browser, "/orders", key=key, **TICKET)
+    page = page_of(answer)
+    assert (answer.status, answer.status and "E-ORD-QUESTION" in page) == (409, True)
+    asked = re.search(r"write (\w+) under More", page)
+    assert asked is not None
+    assert hidden(page, "key") != key, "nothing of it is at IBKR"
+    again = post(browser, "/orders", key=key, **TICKET, confirm=asked[1])
+    assert (again.status, 'data-testid="earlier"' in page_of(again)) == (409, True), "the old key is its old answer"
+    done = post(browser, "/orders", key=hidden(page, "key"), **TICKET, confirm=asked[1])
+    assert done.status == 303, done.raw
+    assert sorted(each["status"] for each in orders_of(browser)) == ["rejected", "submitted"]

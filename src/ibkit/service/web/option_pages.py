@@ -11,8 +11,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from ibkit.service.web.form_keys import conflicts, is_busy, kept_key, key_of
 from ibkit.service.web.inside import Told
-from ibkit.service.web.order_pages import kept_key
 from ibkit.service.web.payoff import Drawing, PayoffLeg, draw, payoff
 from ibkit.service.web.question_pages import asked_at
 from ibkit.service.web.sale_form import faults_of, wish_of
@@ -48,6 +48,7 @@ async def _page(
     told: Told | None = None,
     errors: Mapping[str, str] | None = None,
     key: str = "",
+    earlier: Mapping[str, Any] | None = None,
 ) -> Made:
     symbol, expiry = _asked(visit.query if typed is None else typed)
     chain = await _of_day(visit, symbol, expiry)
@@ -62,6 +63,8 @@ async def _page(
         errors=errors or ({} if told is None else told.field_errors),
         problem={} if told is None else told.problem,
         key=key or visit.site.key(),
+        next_key=visit.site.key(),
+        earlier=earlier,
     )
 
 
@@ -95,13 +98,15 @@ def _sale(site: Site) -> None:
     @site.post("/options/sell")
     async def sell(visit: Visit) -> Made:
         form = await visit.form()
-        key = form.text("key")[:_MOST_SENT]
+        key = key_of(form)[:_MOST_SENT]
         if faults := faults_of(form):
             return await _page(visit, 422, typed=form.kept(), errors=faults, key=key)
         told = await visit.send("POST", "/api/option-sale", wish_of(form), key=key)
-        if told.ok:
-            return visit.go(f"/options/sales/{quote(key, safe='')}")
-        return await _page(visit, told.status, typed=form.kept(), told=told, key=kept_key(key, told))
+        address = f"/options/sales/{quote(key, safe='')}"
+        if told.ok or is_busy(told):
+            return visit.go(address)
+        earlier = {"kind": "conflict", "order": None, "address": address} if conflicts(told) else None
+        return await _page(visit, told.status, typed=form.kept(), told=told, key=kept_key(key, told), earlier=earlier)
 
     @site.get("/options/sales/{key:str}")
     async def sale(visit: Visit) -> Made:

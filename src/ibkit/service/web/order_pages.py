@@ -6,29 +6,22 @@ the same key, which never makes a second order.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
 from ibkit.service.order_answer import STATUSES
+from ibkit.service.web.form_keys import conflicts, is_busy, kept_key, key_of, was_refused
 from ibkit.service.web.inside import Told
 from ibkit.service.web.payoff import PayoffLeg, draw, payoff
 from ibkit.service.web.question_pages import asked_at
 from ibkit.service.web.reading import Form
 from ibkit.service.web.site import Made, Site, Visit
 
-__all__ = ["kept_key", "order_pages"]
+__all__ = ["order_pages"]
 
 _PAGE = 50
-_NOTHING_WAS_SENT = (400, 403, 404, 413, 415, 422)
-
-
-def kept_key(key: str, told: Told) -> str:
-    """Of a form that is shown again: the same where its order may be at IBKR, so that trying again is that order.
-
-    Empty, for a new one, only after an answer that says for sure that nothing was sent.
-    """
-    return "" if told.status in _NOTHING_WAS_SENT else key
 
 
 def order_pages(site: Site) -> None:
@@ -45,7 +38,13 @@ async def _listed(visit: Visit) -> dict[str, Any]:
 
 
 async def _page(
-    visit: Visit, status: int = 200, *, typed: dict[str, str] | None = None, told: Told | None = None, key: str = ""
+    visit: Visit,
+    status: int = 200,
+    *,
+    typed: dict[str, str] | None = None,
+    told: Told | None = None,
+    key: str = "",
+    earlier: Mapping[str, Any] | None = None,
 ) -> Made:
     given = typed if typed is not None else _from_query(visit)
     return await visit.page(
@@ -55,6 +54,8 @@ async def _page(
         errors={} if told is None else told.field_errors,
         problem={} if told is None else told.problem,
         key=key or visit.site.key(),
+        next_key=visit.site.key(),
+        earlier=earlier,
         halts=await visit.get("/api/kill"),
         statuses=STATUSES,
         **await _listed(visit),
@@ -131,11 +132,30 @@ def _ticket(site: Site) -> None:
     @site.post("/orders")
     async def place(visit: Visit) -> Made:
         form = await visit.form()
-        key = form.text("key")
+        key = key_of(form)
         told = await visit.send("POST", "/broker-order", wish_of(form, broker=await _broker(visit)), key=key)
+        if was_refused(told):
+            return await _page(visit, 409, typed=form.kept(), earlier=_earlier("refused", told.data))
         if told.ok:
             return visit.go(_page_of(told.data["id"]))
-        return await _page(visit, told.status, typed=form.kept(), told=told, key=kept_key(key, told))
+        known = told.problem.get("details", {}).get("id")
+        if is_busy(told) and known:
+            return visit.go(_page_of(str(known)))
+        earlier = await _in_the_way(visit, str(known or "")) if conflicts(told) else None
+        return await _page(visit, told.status, typed=form.kept(), told=told, key=kept_key(key, told), earlier=earlier)
+
+
+def _earlier(kind: str, order: Mapping[str, Any]) -> dict[str, Any]:
+    """What a form has sent already (`parts/earlier.html`)."""
+    return {"kind": kind, "order": order, "address": _page_of(order["id"])}
+
+
+async def _in_the_way(visit: Visit, order_id: str) -> dict[str, Any]:
+    """The order that has this key."""
+    found = await visit.get(f"/broker-order/{quote(order_id, safe='')}") if order_id else None
+    if found is None or not found.ok:
+        return {"kind": "conflict", "order": None, "address": "/orders"}
+    return _earlier("conflict", found.data)
 
 
 async def _broker(visit: Visit) -> str:
@@ -220,7 +240,9 @@ def _one_order(site: Site) -> None:
         told = await visit.send("PATCH", _of_order(visit), body, key=form.text("key"))
         if told.ok:
             return visit.go(_page_of(visit.part("order_id")))
-        return await shown(visit, told.status, told, form.kept(), kept_key(form.text("key"), told))
+        # A change says what shall be, so a second one doubles nothing: a key that was used for another is left behind.
+        key = "" if conflicts(told) else kept_key(form.text("key"), told)
+        return await shown(visit, told.status, told, form.kept(), key)
 
 
 def _stops(site: Site) -> None:
