@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
+from ibkit.service.orders import Answer
+from ibkit.service.sale_answer import SaleAnswer, SaleData, SaleLeg
+from ibkit.service.sales import Sales
 from ibkit.service.web.reading import Form
-from ibkit.service.web.sale_form import faults_of, wish_of
+from ibkit.service.web.sale_form import faults_of, recorded, wish_of
 from page_forms import page_of, post
 from service_desks import new_key
 from service_people import Caller, ServedPeople, served_people
@@ -121,3 +128,71 @@ def test_a_whole_form_is_the_wish_of_the_interface() -> None:
     wish = wish_of(form_of({**FILLED, "strategy": "condor", "width": "5", "confirm": "o163, o383"}))
     assert (wish["side"], wish["width"], wish["confirm"]) == ("both", 5, ["o163", "o383"])
     assert wish["expiry"] == "2026-11-24"
+
+
+# -- a sale that broke off --------------------------------------------------------------------------------------------
+
+KEY = "the-key-of-a-sale"
+
+
+def broken_off(day: str) -> SaleData:
+    legs = [SaleLeg(side="put", outcome="unknown", strike=Decimal(620), long_strike=Decimal(615))]
+    at = datetime(2026, 11, 20, 15, 30, tzinfo=UTC)
+    return SaleData(
+        key=KEY,
+        state="interrupted",
+        outcome=None,
+        message="",
+        broker="mock",
+        account_id="DU1",
+        environment="paper",
+        simulated=True,
+        symbol="SPY",
+        expiry=date.fromisoformat(day),
+        quantity=Decimal(2),
+        legs=legs,
+        notes=[],
+        created_at=at,
+        ended_at=None,
+    )
+
+
+@pytest.mark.requirement("OPT-06", "TRD-14")
+@pytest.mark.parametrize("known", [True, False], ids=["its form is in the address", "from the records"])
+def test_a_sale_that_broke_off_is_carried_on_with_its_key(
+    browser: Caller, day: str, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    told = Answer(200, SaleAnswer(data=broken_off(day), cached=True))
+
+    async def shown(self: Sales, who: Any, text: str) -> Answer:
+        return told
+
+    monkeypatch.setattr(Sales, "show", shown)
+    form = {**FILLED, "expiry": day, "strategy": "put-spread", "width": "5", "delta": "0.2"}
+    page = page_of(browser.ask("GET", f"/options/sales/{KEY}" + (f"?{urlencode(form)}" if known else "")))
+    assert ">Broken off<" in page
+    assert "/_sale/" not in page, "nothing goes on by itself"
+    link = re.search(r'href="(/options\?[^"]+)" data-testid="carry-on"', page)
+    assert link is not None
+    page = page_of(browser.ask("GET", link[1]))
+    assert f'name="key" value="{KEY}"' in page
+    assert f'name="carries" value="{KEY}"' in page
+    assert (value_of(page, "symbol"), value_of(page, "expiry"), value_of(page, "width")) == ("SPY", day, "5")
+    assert value_of(page, "quantity") == ("1" if known else "2")
+    assert '<option value="put-spread" selected>' in page
+    assert value_of(page, "delta" if known else "put_strike") == ("0.2" if known else "620")
+    assert ">Carry on<" in page
+    answer = post(browser, "/options/sell", key=KEY, carries=KEY, **{**form, "width": ""})
+    assert (answer.status, f'name="key" value="{KEY}"' in page_of(answer)) == (422, True)
+
+
+@pytest.mark.parametrize("strategy", ["put", "call", "strangle", "put-spread", "call-spread", "condor"])
+def test_what_the_records_tell_is_that_strategy(strategy: str) -> None:
+    spread = Decimal(610) if strategy in ("put-spread", "call-spread", "condor") else None
+    sides = [each for each in ("put", "call") if strategy in (each, f"{each}-spread", "strangle", "condor")]
+    legs = [{"side": side, "strike": Decimal(600), "long_strike": spread} for side in sides]
+    sale = {"symbol": "SPY", "expiry": "2026-11-24", "quantity": Decimal(1), "legs": legs}
+    form = form_of(recorded(sale) | {"stop_multiple": "5"})
+    assert faults_of(form) == {}
+    wish = wish_of(form)
+    assert (wish["side"], wish.get("width")) == ("both" if len(sides) == 2 else sides[0], spread and Decimal(10))

@@ -15,7 +15,7 @@ from ibkit.service.web.form_keys import conflicts, is_busy, kept_key, key_of
 from ibkit.service.web.inside import Told
 from ibkit.service.web.payoff import Drawing, PayoffLeg, draw, payoff
 from ibkit.service.web.question_pages import asked_at
-from ibkit.service.web.sale_form import faults_of, wish_of
+from ibkit.service.web.sale_form import faults_of, recorded, wish_of, wished
 from ibkit.service.web.site import Made, Site, Visit
 
 __all__ = ["option_pages"]
@@ -71,7 +71,9 @@ async def _page(
 def _chain(site: Site) -> None:
     @site.get("/options")
     async def options(visit: Visit) -> Made:
-        return await _page(visit)
+        """`carries`: the key of a sale that broke off; the form goes on with it, by the terms of the address."""
+        key = visit.query.get("carries", "")[:_MOST_SENT]
+        return await _page(visit, typed=visit.query, key=key) if key else await _page(visit)
 
     @site.get("/_chain", used=False)
     async def renewed(visit: Visit) -> Made:
@@ -104,22 +106,29 @@ def _sale(site: Site) -> None:
         told = await visit.send("POST", "/api/option-sale", wish_of(form), key=key)
         address = f"/options/sales/{quote(key, safe='')}"
         if told.ok or is_busy(told):
-            return visit.go(address)
+            return visit.go(f"{address}?{urlencode(wished(form))}")
         earlier = {"kind": "conflict", "order": None, "address": address} if conflicts(told) else None
         return await _page(visit, told.status, typed=form.kept(), told=told, key=kept_key(key, told), earlier=earlier)
 
     @site.get("/options/sales/{key:str}")
     async def sale(visit: Visit) -> Made:
         asked = await asked_at(visit, f"/options/sales/{quote(visit.part('key'), safe='')}")
-        return await visit.page("sale.html", sale=await visit.need(_of_key(visit)), **asked)
+        return await visit.page("sale.html", **await _told(visit), **asked)
 
     @site.get("/_sale/{key:str}", used=False)
     async def renewed(visit: Visit) -> Made:
-        return visit.fragment("parts/sale.html", sale=await visit.need(_of_key(visit)))
+        return visit.fragment("parts/sale.html", **await _told(visit))
 
 
 def _of_key(visit: Visit) -> str:
     return f"/api/option-sale/{quote(visit.part('key'), safe='')}"
+
+
+async def _told(visit: Visit) -> dict[str, Any]:
+    """The sale of the address, and what its form was: that carries it on, should it break off."""
+    sale = await visit.need(_of_key(visit))
+    form = dict(visit.query) if "symbol" in visit.query else recorded(sale)
+    return {"sale": sale, "wished": form, "carries": {**form, "carries": sale["key"]}}
 
 
 def _drawing(preview: dict[str, Any]) -> Drawing | None:

@@ -11,7 +11,7 @@ from typing import Any
 from ibkit.service.web.catalogue import text
 from ibkit.service.web.reading import Form
 
-__all__ = ["faults_of", "wish_of"]
+__all__ = ["faults_of", "recorded", "wish_of", "wished"]
 
 _SIDES: Mapping[str, str] = {
     "put": "put",
@@ -29,6 +29,8 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "order_type": ("market", "limit"),
 }
 """Each choice with what there is to choose; the first holds where a form does not ask."""
+_OF_ONE_SENDING = ("key", "next_key", "another", "live", "confirm_account")
+"""What says that it is sent, not what is sold."""
 
 
 def _chosen(form: Form, name: str) -> str:
@@ -84,3 +86,31 @@ def wish_of(form: Form) -> dict[str, Any]:
     if form.text("confirm_account"):
         wish["confirm_account"] = form.text("confirm_account")
     return wish
+
+
+def wished(form: Form) -> dict[str, str]:
+    """What the address of its sale keeps of a form, so that the sale can be carried on with the same terms."""
+    return {name: value for name, value in form.kept(but=_OF_ONE_SENDING).items() if value}
+
+
+def recorded(sale: Mapping[str, Any]) -> dict[str, str]:
+    """The form of a sale as far as its records tell: of sides that were never begun, and of the stop, they do not."""
+    legs = {leg["side"]: leg for leg in sale["legs"]}
+    spread = next((leg for leg in legs.values() if leg["long_strike"] is not None), None)
+    found = {
+        "symbol": sale["symbol"],
+        "expiry": sale["expiry"],
+        "quantity": sale["quantity"],
+        "strategy": _strategy(sorted(legs), spread=spread is not None),
+        "by": "strike",
+        "width": None if spread is None else abs(spread["strike"] - spread["long_strike"]),
+        **{f"{side}_strike": leg["strike"] for side, leg in legs.items()},
+    }
+    return {name: str(value) for name, value in found.items() if value is not None}
+
+
+def _strategy(sides: list[str], *, spread: bool) -> str:
+    if sides == ["call", "put"]:
+        return "condor" if spread else "strangle"
+    side = "call" if sides == ["call"] else "put"
+    return f"{side}-spread" if spread else side
