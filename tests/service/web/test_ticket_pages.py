@@ -135,3 +135,31 @@ def test_what_was_declined_is_confirmed_by_the_same_form(browser: Caller) -> Non
     done = post(browser, "/orders", key=hidden(page, "key"), **TICKET, confirm=asked[1])
     assert done.status == 303, done.raw
     assert sorted(each["status"] for each in orders_of(browser)) == ["rejected", "submitted"]
+
+
+# -- what is previewed is what is sent --------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("UI-11")
+def test_a_preview_names_the_very_ticket(browser: Caller) -> None:
+    page = page_of(post(browser, "/orders/preview", **TICKET, take_profit="210"))
+    shown = page[page.index('data-testid="preview-of"') :]
+    assert re.match(r".*<strong>BUY 2 AAPL LMT @ 200 DAY</strong>.*<strong>SELL 2 AAPL LMT @ 210 ", shown, re.S)
+    assert re.search(r"\w+ · Paper · Contract number", shown)
+    form = page_of(browser.ask("GET", "/orders"))
+    assert 'data-preview="preview" data-stale="The form was changed' in form, "an edit takes the preview away"
+
+
+@pytest.mark.requirement("UI-11", "TRD-10")
+def test_the_chosen_contract_is_the_one_that_is_ordered_or_none_is(browser: Caller) -> None:
+    found = page_of(browser.ask("GET", "/_contracts?symbol=AAPL"))
+    number = re.search(r'data-value="AAPL" data-conid="(\d+)"', found)
+    assert number is not None
+    assert post(browser, "/orders/preview", **TICKET, conid=number[1]).status == 200
+    key = new_key()
+    answer = post(browser, "/orders", key=key, **TICKET, conid="1")
+    assert (answer.status, 'data-testid="fault-conid"' in page_of(answer)) == (422, True)
+    assert orders_of(browser) == []
+    assert post(browser, "/orders", key=key, **TICKET, conid=number[1]).status == 303
+    again = post(browser, "/orders", key=key, **TICKET, conid="1")
+    assert (again.status, "conid" in page_of(again)) == (422, True), "another contract is another order"

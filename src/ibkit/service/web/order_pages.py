@@ -100,6 +100,8 @@ def wish_of(form: Form, *, broker: str) -> dict[str, Any]:
         "allow_duplicate": form.ticked("allow_duplicate"),
         "confirm": form.text("confirm").replace(",", " ").split(),
     }
+    if form.text("conid"):
+        wish["conid"] = form.whole("conid")
     if kind in ("limit", "stop_limit"):
         wish["limit_price"] = form.number("limit_price")
     if kind in ("stop", "stop_limit"):
