@@ -1,8 +1,8 @@
 """Every row of reliability rules §6.1 (bad input over HTTP) as cases that carry its name: what is answered, and why.
 
 Each is refused by its field, nothing is sent to the broker, and no answer tells of ourselves. Rows that need a raw
-socket or a client that leaves are further down; what has no such field here (conid alone, trailing amounts, futures) stands
-in `NOT_OURS` with the field that takes its place.
+socket or a client that leaves are further down; what has no such field here (conid alone, trailing amounts, futures)
+stands in `NOT_OURS` with the field that takes its place.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ibkit.service.web.site import Visit
 from page_forms import page_of, post
 from service_desks import new_key, until
 from service_people import Caller, ServedPeople, served_people
@@ -163,3 +164,24 @@ def test_the_chosen_contract_is_the_one_that_is_ordered_or_none_is(browser: Call
     assert post(browser, "/orders", key=key, **TICKET, conid=number[1]).status == 303
     again = post(browser, "/orders", key=key, **TICKET, conid="1")
     assert (again.status, "conid" in page_of(again)) == (422, True), "another contract is another order"
+
+
+@pytest.mark.requirement("UI-11", "OPT-08")
+def test_a_live_ticket_goes_to_the_account_that_is_typed(browser: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    account_id = browser.ask("GET", "/api/account").data["account_id"]
+    assert 'name="confirm_account"' not in page_of(browser.ask("GET", "/orders")), "of paper nobody is asked"
+
+    async def live(self: Visit) -> dict[str, Any]:
+        return {"environment": "live", "provider": "mock", "state": "connected", "label": "LIVE", "simulated": False}
+
+    monkeypatch.setattr(Visit, "state", live)
+    monkeypatch.setattr("ibkit.service.web.site.banners_of", lambda state: [])
+    assert 'name="confirm_account" type="text" value="" required' in page_of(browser.ask("GET", "/orders"))
+    key = new_key()
+    answer = post(browser, "/orders", key=key, **TICKET)
+    assert (answer.status, 'data-testid="fault-confirm_account"' in page_of(answer)) == (422, True)
+    wrong = post(browser, "/orders", key=key, **TICKET, confirm_account="U7654321")
+    assert wrong.status == 404, wrong.raw[-400:]
+    assert orders_of(browser) == []
+    assert post(browser, "/orders", key=key, **TICKET, confirm_account=account_id.lower()).status == 303
+    assert [each["account_id"] for each in orders_of(browser)] == [account_id]

@@ -12,6 +12,8 @@ from typing import Any
 from urllib.parse import quote
 
 from ibkit.service.order_answer import STATUSES
+from ibkit.service.web.banners import pill_of
+from ibkit.service.web.catalogue import text
 from ibkit.service.web.form_keys import conflicts, is_busy, kept_key, key_of, was_refused
 from ibkit.service.web.inside import Told
 from ibkit.service.web.payoff import PayoffLeg, draw, payoff
@@ -43,6 +45,7 @@ async def _page(
     *,
     typed: dict[str, str] | None = None,
     told: Told | None = None,
+    errors: Mapping[str, str] | None = None,
     key: str = "",
     earlier: Mapping[str, Any] | None = None,
 ) -> Made:
@@ -51,7 +54,7 @@ async def _page(
         "orders.html",
         status,
         typed=given,
-        errors={} if told is None else told.field_errors,
+        errors=errors or ({} if told is None else told.field_errors),
         problem={} if told is None else told.problem,
         key=key or visit.site.key(),
         next_key=visit.site.key(),
@@ -81,9 +84,9 @@ def _blotter(site: Site) -> None:
 
     @site.get("/_contracts")
     async def contracts(visit: Visit) -> Made:
-        text = visit.query.get("symbol", "").strip()
-        found = await visit.get("/api/contracts", {"q": text}) if text else None
-        return visit.fragment("parts/contracts.html", found=found, text=text)
+        symbol = visit.query.get("symbol", "").strip()
+        found = await visit.get("/api/contracts", {"q": symbol}) if symbol else None
+        return visit.fragment("parts/contracts.html", found=found)
 
 
 def wish_of(form: Form, *, broker: str) -> dict[str, Any]:
@@ -100,6 +103,8 @@ def wish_of(form: Form, *, broker: str) -> dict[str, Any]:
         "allow_duplicate": form.ticked("allow_duplicate"),
         "confirm": form.text("confirm").replace(",", " ").split(),
     }
+    if form.text("confirm_account"):
+        wish["account_id"] = form.text("confirm_account").upper()
     if form.text("conid"):
         wish["conid"] = form.whole("conid")
     if kind in ("limit", "stop_limit"):
@@ -135,6 +140,9 @@ def _ticket(site: Site) -> None:
     async def place(visit: Visit) -> Made:
         form = await visit.form()
         key = key_of(form)
+        if await _names_no_account(visit, form):
+            errors = {"confirm_account": text("ticket.confirm_missing")}
+            return await _page(visit, 422, typed=form.kept(), errors=errors, key=key)
         told = await visit.send("POST", "/broker-order", wish_of(form, broker=await _broker(visit)), key=key)
         if was_refused(told):
             return await _page(visit, 409, typed=form.kept(), earlier=_earlier("refused", told.data))
@@ -158,6 +166,12 @@ async def _in_the_way(visit: Visit, order_id: str) -> dict[str, Any]:
     if found is None or not found.ok:
         return {"kind": "conflict", "order": None, "address": "/orders"}
     return _earlier("conflict", found.data)
+
+
+async def _names_no_account(visit: Visit, form: Form) -> bool:
+    """Of what is not known to be paper the account is typed: it is the one that the order goes to."""
+    known = pill_of(await visit.state()).environment in ("paper", "simulated")
+    return not known and not form.text("confirm_account")
 
 
 async def _broker(visit: Visit) -> str:
