@@ -322,7 +322,11 @@ PEOPLE: tuple[Operation, ...] = (
         answers={200: risk.ReleaseAnswer},
         errors=(*_WRITE, 409, 502),
         takes=risk.ReleaseForm,
-        examples={"account": {"note": "mended", "account_id": "DU1234567"}},
+        examples={
+            "account": {"note": "mended", "account_id": "DU1234567"},
+            "everything, paper and live": {"note": "mended"},
+            "everything, on paper": {"note": "mended", "environment": "paper"},
+        },
     ),
     Operation(
         path="/api/limits",

@@ -41,11 +41,15 @@ class HaltForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class ReleaseForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Ends the halts of exactly this account and symbol, in the service's environment; without both that of all."""
+    """Ends the halts of exactly this account and symbol; without both those of everything.
+
+    environment: where; else where a press with the same words stops: an account in the service's, all of them in both.
+    """
 
     note: _Note
     account_id: _Name | None = None
     symbol: _Name | None = None
+    environment: Literal["paper", "live"] | None = None
 
 
 class HaltInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -128,8 +128,7 @@ def _kill_switch(service: Service) -> list[HTTPRouteHandler]:
                     account_id=account_id,
                     symbol=symbol,
                 )
-                # Everything means everything: where no account is named, paper and live are stopped alike.
-                where = (at.environment,) if account_id else tuple(Environment)
+                where = _where(at, account_id)
                 halts = await at.book.halt(*(dataclasses.replace(pressed, environment=each) for each in where))
                 out = await _already_out(at, halts)
         if cancels:
@@ -147,10 +146,11 @@ def _kill_switch(service: Service) -> list[HTTPRouteHandler]:
         note = service.people.by(who, address_of(request))
         with note("kill.release", _words(account_id, symbol), note=form.note) as noted:
             async with _book(service) as at:
+                where = (Environment(form.environment),) if form.environment else _where(at, account_id)
                 found = [
                     halt.number
                     for halt in await at.book.halts()
-                    if (halt.environment, halt.account_id, halt.symbol) == (at.environment, account_id, symbol)
+                    if halt.environment in where and (halt.account_id, halt.symbol) == (account_id, symbol)
                 ]
                 if not found:
                     noted.skipped = True
@@ -162,6 +162,11 @@ def _kill_switch(service: Service) -> list[HTTPRouteHandler]:
         return response(Answer(200, ReleaseAnswer(data=ReleaseInfo(ended=ended, waiting=waiting))))
 
     return [standing, press, release]
+
+
+def _where(at: _Book, account_id: str) -> tuple[Environment, ...]:
+    """Everything means everything: where no account is named, paper and live are stopped, and go on, alike."""
+    return (at.environment,) if account_id else tuple(Environment)
 
 
 def _halts(service: Service, halts: Iterable[Halt], out: Iterable[Intent] = ()) -> HaltAnswer:

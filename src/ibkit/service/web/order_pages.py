@@ -276,7 +276,7 @@ def _stops(site: Site) -> None:
     async def release(visit: Visit) -> Made:
         form = await visit.form()
         body = {"note": form.text("note")} | {
-            name: form.text(name) for name in ("account_id", "symbol") if form.text(name)
+            name: form.text(name) for name in ("account_id", "symbol", "environment") if form.text(name)
         }
         told = await visit.send("POST", "/api/kill/release", body)
         return visit.go("/orders") if told.ok else await _page(visit, told.status, told=told)
