@@ -264,6 +264,25 @@ def test_a_press_on_everything_is_released_as_it_was_made_or_by_environment(peop
     assert ([each["environment"] for each in told["ended"]], standing()) == (["live"], [])
 
 
+def test_who_does_not_administer_is_told_what_stops_them_and_no_more(people: ServedPeople) -> None:
+    owner, ada, viewer = people.person(Role.OWNER), people.person(), people.person(Role.VIEWER)
+    account = ada.ask("GET", "/api/account").data["account_id"]
+    for wanted in ({"account_id": account}, {"account_id": "U0000001"}, {"symbol": "XXX"}):
+        assert owner.ask("POST", "/api/kill", {"note": "look", **wanted}).status == 200
+    owner.ask("POST", "/api/kill/release", {"note": "go on", "symbol": "XXX"})
+    mine = [each for each in owner.ask("GET", "/api/kill").data if each["note"] == "look"]
+    assert {each["account_id"] for each in mine} == {account, "U0000001", ""}
+    assert [each["released_by"] for each in mine if each["symbol"]] == [[owner.user.user_id]]
+    for who in (ada, viewer):
+        told = who.ask("GET", "/api/kill")
+        theirs = [each for each in told.data if each["note"] == "look"]
+        assert sorted(each["account_id"] for each in theirs) == ["", account]
+        assert owner.user.user_id.encode() not in told.raw
+    for account_id in (account, "U0000001"):
+        done = owner.ask("POST", "/api/kill/release", {"note": "go on", "account_id": account_id})
+        assert done.status == 200, done.raw
+
+
 def test_an_old_sign_in_stops_trading_and_changes_nothing_else(people: ServedPeople) -> None:
     owner = people.person(Role.OWNER)
     people.advance(minutes=15, seconds=1)

@@ -296,7 +296,7 @@ PEOPLE: tuple[Operation, ...] = (
         path="/api/kill",
         method="get",
         name="listHalts",
-        summary="What is stopped",
+        summary="What is stopped; without the scope admin, what is stopped for you, and why",
         answers={200: risk.HaltAnswer},
         errors=(400, 401, 403, 503),
     ),

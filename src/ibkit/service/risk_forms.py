@@ -53,7 +53,11 @@ class ReleaseForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class HaltInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """until: it ends by itself then. control: the breaker that asked for it, else empty."""
+    """until: it ends by itself then. control: the breaker that asked for it, else empty.
+
+    by, released_by: ids of users, empty for whoever does not administer. released_by: who wants it to end; it waits for
+    a second person then.
+    """
 
     number: int
     environment: str
@@ -65,6 +69,7 @@ class HaltInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     at: datetime
     until: datetime | None
     control: str
+    released_by: list[str]
 
 
 class OutInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,4 +1,4 @@
-"""Orders: the ticket with its preview, the blotter, one order from intent to reconciliation, questions, kill switch.
+"""Orders: the ticket with its preview, the blotter, one order from intent to reconciliation, kill switch.
 
 A ticket carries the key that names its order, made with the page: a double click, the back button or a second try sends
 the same key, which never makes a second order.
@@ -16,6 +16,7 @@ from ibkit.service.web.banners import pill_of
 from ibkit.service.web.catalogue import text
 from ibkit.service.web.form_keys import conflicts, is_busy, kept_key, key_of, was_refused
 from ibkit.service.web.inside import Told
+from ibkit.service.web.kill_pages import kill_pages, stops
 from ibkit.service.web.payoff import PayoffLeg, draw, payoff
 from ibkit.service.web.question_pages import asked_at
 from ibkit.service.web.reading import Form
@@ -30,7 +31,7 @@ def order_pages(site: Site) -> None:
     _blotter(site)
     _ticket(site)
     _one_order(site)
-    _stops(site)
+    kill_pages(site, _page)
 
 
 async def _listed(visit: Visit) -> dict[str, Any]:
@@ -48,6 +49,7 @@ async def _page(
     errors: Mapping[str, str] | None = None,
     key: str = "",
     earlier: Mapping[str, Any] | None = None,
+    stopping: Mapping[str, Any] | None = None,
 ) -> Made:
     given = typed if typed is not None else _from_query(visit)
     return await visit.page(
@@ -59,8 +61,8 @@ async def _page(
         key=key or visit.site.key(),
         next_key=visit.site.key(),
         earlier=earlier,
-        halts=await visit.get("/api/kill"),
         statuses=STATUSES,
+        **(stopping or await stops(visit)),
         **await _listed(visit),
         **await asked_at(visit, "/orders"),
     )
@@ -259,24 +261,3 @@ def _one_order(site: Site) -> None:
         # A change says what shall be, so a second one doubles nothing: a key that was used for another is left behind.
         key = "" if conflicts(told) else kept_key(form.text("key"), told)
         return await shown(visit, told.status, told, form.kept(), key)
-
-
-def _stops(site: Site) -> None:
-    @site.post("/orders/kill")
-    async def kill(visit: Visit) -> Made:
-        form = await visit.form()
-        body: dict[str, Any] = {"note": form.text("note"), "mode": form.text("mode", "block-new")}
-        for name, field in (("account_id", "kill_account"), ("symbol", "kill_symbol")):
-            if form.text(field):
-                body[name] = form.text(field)
-        told = await visit.send("POST", "/api/kill", body)
-        return visit.go("/orders") if told.ok else await _page(visit, told.status, told=told)
-
-    @site.post("/orders/release")
-    async def release(visit: Visit) -> Made:
-        form = await visit.form()
-        body = {"note": form.text("note")} | {
-            name: form.text(name) for name in ("account_id", "symbol", "environment") if form.text(name)
-        }
-        told = await visit.send("POST", "/api/kill/release", body)
-        return visit.go("/orders") if told.ok else await _page(visit, told.status, told=told)

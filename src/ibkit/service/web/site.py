@@ -77,6 +77,11 @@ class Visitor:
     def trades(self) -> bool:
         return self.may("orders:paper") or self.may("orders:live")
 
+    @property
+    def administers(self) -> bool:
+        """As the interface sees it: by role, and with the scope of one."""
+        return self.role in ("owner", "admin") and self.may("admin")
+
 
 class Visit:
     """One request of one visitor. `form` is read at most once."""
