@@ -61,4 +61,4 @@ def test_a_sale_has_another_key_only_where_each_side_was_refused(legs: list[str]
     ids=["bought, whatever its stop", "sold shares", "sold call", "sold put"],
 )
 def test_the_most_that_can_be_lost_is_never_told_too_small(wish: dict[str, Any], most: Any) -> None:
-    assert _most_lost(wish, Told(200, {"amount": Decimal(300)})) == most
+    assert _most_lost(wish, Told(200, {"amount": Decimal(300), "multiplier": Decimal(100)})) == most

@@ -86,6 +86,9 @@ def test_another_choice_above_leads_to_its_page(browser: Caller) -> None:
 def test_a_preview_names_what_it_is_of(browser: Caller, day: str) -> None:
     page = page_of(post(browser, "/options/preview", **{**FILLED, "expiry": day}))
     assert re.search(rf'data-testid="preview-of"><strong>1 × SPY {day}</strong> · \w+ · Paper<', page), page
+    least = re.search(r'data-testid="payoff-least">−([\d,]+)\.', page)
+    assert least is not None
+    assert int(least[1].replace(",", "")) > 10_000, "a sold put may cost its strike, not what is drawn"
 
 
 @pytest.mark.requirement("OPT-01", "OPT-04")

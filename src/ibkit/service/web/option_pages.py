@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 
 from ibkit.service.web.form_keys import conflicts, is_busy, kept_key, key_of
 from ibkit.service.web.inside import Told
-from ibkit.service.web.payoff import Drawing, PayoffLeg, draw, payoff
+from ibkit.service.web.payoff import Drawing, PayoffLeg, draw
 from ibkit.service.web.question_pages import asked_at
 from ibkit.service.web.sale_form import faults_of, recorded, wish_of, wished
 from ibkit.service.web.site import Made, Site, Visit
@@ -138,12 +138,14 @@ def _drawing(preview: dict[str, Any]) -> Drawing | None:
         right = "P" if side["side"] == "put" else "C"
         entry, quantity = _decimal(side["entry"]), _decimal(preview["quantity"])
         strike, other = _decimal(side["strike"]), _decimal(side["long_strike"])
-        if entry is None or quantity is None or strike is None:
+        units = _decimal(side["multiplier"])
+        if entry is None or quantity is None or strike is None or units is None:
             return None
-        legs.append(PayoffLeg(right, strike, -quantity, entry))
-        if other is not None:
-            legs.append(PayoffLeg(right, other, quantity, Decimal(0)))  # the entry is of both together
-    return draw(payoff(legs))
+        legs.append(PayoffLeg(right=right, strike=strike, quantity=-quantity, price=entry, multiplier=units))
+        if other is not None:  # the entry is of both together
+            bought = PayoffLeg(right=right, strike=other, quantity=quantity, price=Decimal(0), multiplier=units)
+            legs.append(bought)
+    return draw(legs)
 
 
 def _decimal(value: Any) -> Decimal | None:

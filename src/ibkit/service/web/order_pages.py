@@ -17,7 +17,7 @@ from ibkit.service.web.catalogue import text
 from ibkit.service.web.form_keys import conflicts, is_busy, kept_key, key_of, was_refused
 from ibkit.service.web.inside import Told
 from ibkit.service.web.kill_pages import kill_pages, stops
-from ibkit.service.web.payoff import PayoffLeg, draw, payoff
+from ibkit.service.web.payoff import PayoffLeg, draw
 from ibkit.service.web.question_pages import asked_at
 from ibkit.service.web.reading import Form
 from ibkit.service.web.site import Made, Site, Visit
@@ -134,7 +134,7 @@ def _ticket(site: Site) -> None:
             "parts/preview.html",
             told.status,
             told=told,
-            drawing=_drawing(wish) if told.ok else None,
+            drawing=draw(_legs(wish, told)),
             loss=_most_lost(wish, told),
         )
 
@@ -181,17 +181,23 @@ async def _broker(visit: Visit) -> str:
     return str((await visit.state()).get("provider") or "ibkr")
 
 
-def _legs(wish: dict[str, Any]) -> list[PayoffLeg]:
+def _legs(wish: dict[str, Any], told: Told) -> list[PayoffLeg]:
+    """None where the price of what is ordered is not known, or how much of the underlying one contract is."""
     price, strike, qty = (wish.get(name) for name in ("limit_price", "strike", "qty"))
-    told = isinstance(price, Decimal) and isinstance(strike, Decimal) and isinstance(qty, Decimal)
-    if wish.get("right") not in ("P", "C") or not told:
+    units = told.data.get("multiplier") if told.ok else None
+    known = isinstance(price, Decimal) and isinstance(strike, Decimal) and isinstance(qty, Decimal)
+    if wish.get("right") not in ("P", "C") or not known or units is None:
         return []
     sign = 1 if wish["action"] == "buy" else -1
-    return [PayoffLeg(wish["right"], Decimal(str(strike)), sign * Decimal(str(qty)), Decimal(str(price)))]
-
-
-def _drawing(wish: dict[str, Any]) -> Any:
-    return draw(payoff(_legs(wish)))
+    return [
+        PayoffLeg(
+            right=wish["right"],
+            strike=Decimal(str(strike)),
+            quantity=sign * Decimal(str(qty)),
+            price=Decimal(str(price)),
+            multiplier=Decimal(units),
+        )
+    ]
 
 
 def _most_lost(wish: dict[str, Any], told: Told) -> Decimal | str | None:
@@ -207,7 +213,8 @@ def _most_lost(wish: dict[str, Any], told: Told) -> Decimal | str | None:
         return None if amount is None else Decimal(amount)
     if wish.get("right") == "C":
         return "unlimited"
-    return -_legs(wish)[0].at(Decimal(0)) if _legs(wish) else None
+    legs = _legs(wish, told)
+    return -legs[0].at(Decimal(0)) if legs else None
 
 
 def _page_of(order_id: str) -> str:
