@@ -105,8 +105,8 @@ def wish_of(form: Form, *, broker: str) -> dict[str, Any]:
         "allow_duplicate": form.ticked("allow_duplicate"),
         "confirm": form.text("confirm").replace(",", " ").split(),
     }
-    if form.text("confirm_account"):
-        wish["account_id"] = form.text("confirm_account").upper()
+    if account_id := form.text("confirm_account").upper() or form.text("account_id"):
+        wish["account_id"] = account_id
     if form.text("conid"):
         wish["conid"] = form.whole("conid")
     if kind in ("limit", "stop_limit"):
@@ -142,9 +142,8 @@ def _ticket(site: Site) -> None:
     async def place(visit: Visit) -> Made:
         form = await visit.form()
         key = key_of(form)
-        if await _names_no_account(visit, form):
-            errors = {"confirm_account": text("ticket.confirm_missing")}
-            return await _page(visit, 422, typed=form.kept(), errors=errors, key=key)
+        if faults := await _account_faults(visit, form):
+            return await _page(visit, 422, typed=form.kept(), errors=faults, key=key)
         told = await visit.send("POST", "/broker-order", wish_of(form, broker=await _broker(visit)), key=key)
         if was_refused(told):
             return await _page(visit, 409, typed=form.kept(), earlier=_earlier("refused", told.data))
@@ -170,10 +169,15 @@ async def _in_the_way(visit: Visit, order_id: str) -> dict[str, Any]:
     return _earlier("conflict", found.data)
 
 
-async def _names_no_account(visit: Visit, form: Form) -> bool:
-    """Of what is not known to be paper the account is typed: it is the one that the order goes to."""
+async def _account_faults(visit: Visit, form: Form) -> dict[str, str]:
+    """Of several accounts one is chosen. Of what is not known to be paper it is typed, and the order goes there."""
+    chosen, typed = form.text("account_id"), form.text("confirm_account").upper()
+    if form.ticked("account_id") and not chosen:
+        return {"account_id": text("ticket.account_missing")}
+    if chosen and typed and typed != chosen.upper():
+        return {"confirm_account": text("ticket.account_other")}
     known = pill_of(await visit.state()).environment in ("paper", "simulated")
-    return not known and not form.text("confirm_account")
+    return {} if known or typed else {"confirm_account": text("ticket.confirm_missing")}
 
 
 async def _broker(visit: Visit) -> str:

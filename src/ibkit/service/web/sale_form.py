@@ -47,6 +47,7 @@ def _needed(form: Form) -> list[str]:
     """What must stand there for what was chosen."""
     by, side = _chosen(form, "by"), _SIDES.get(_chosen(form, "strategy"), "both")
     names = ["symbol", "expiry", "quantity", _chosen(form, "stop")]
+    names += ["account_id"] * form.ticked("account_id")  # asked of a login with several
     names += _strikes(side) if by == "strike" else [by]
     names += ["width"] * (_chosen(form, "strategy") in _SPREADS)
     names += ["limit_price"] * (_chosen(form, "order_type") == "limit")
@@ -83,8 +84,9 @@ def wish_of(form: Form) -> dict[str, Any]:
     for name in ("live", "force", "allow_delayed"):
         if form.ticked(name):
             wish[name] = True
-    if form.text("confirm_account"):
-        wish["confirm_account"] = form.text("confirm_account")
+    for name in ("account_id", "confirm_account"):
+        if form.text(name):
+            wish[name] = form.text(name)
     return wish
 
 
