@@ -26,14 +26,24 @@ async def stops(
     """What `parts/kill.html` shows. told: what a press, or a release, was answered; form: what was typed for it."""
     failed = told is not None and not told.ok
     errors = dict(told.field_errors) if told is not None and failed and not released else {}
+    halts = await visit.get("/api/kill")
     return {
-        "halts": await visit.get("/api/kill"),
+        "halts": halts,
+        "names": await _names(visit) if halts.ok and halts.data else {},
         "kill_problem": told.problem if told is not None and failed else {},
         "kill_errors": {**errors, **{ours: errors[name] for ours, name in _FIELDS.items() if name in errors}},
         "kill_typed": form.kept() if form is not None and failed and not released else {},
         "pressed": told.body if told is not None and told.ok and not released else None,
         "released": told.data if told is not None and told.ok and released else None,
     }
+
+
+async def _names(visit: Visit) -> dict[str, str]:
+    """What users are called, for whoever may know."""
+    if visit.me is None or not visit.me.administers:
+        return {}
+    users = await visit.get("/api/users")
+    return {each["user_id"]: each["name"] for each in users.data} if users.ok else {}
 
 
 def kill_pages(site: Site, shown: Shown) -> None:
