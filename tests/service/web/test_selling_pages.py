@@ -133,6 +133,25 @@ def test_a_whole_form_is_the_wish_of_the_interface() -> None:
     assert wish["expiry"] == "2026-11-24"
 
 
+@pytest.mark.requirement("TRD-10", "OPT-06")
+def test_a_sale_that_was_declined_is_sent_anew_with_its_question_allowed(
+    people: ServedPeople, browser: Caller, day: str
+) -> None:
+    assert people.service.world is not None
+    control = people.service.world.control
+    control("POST", "scenario", {"scenario": ["order-question-unknown"]})
+    try:
+        key = new_key()
+        answer = post(browser, "/options/sell", key=key, **{**FILLED, "expiry": day})
+    finally:
+        control("POST", "scenario", {"scenario": ["ok"]})
+    page = page_of(answer)
+    assert (answer.status, "E-ORD-QUESTION" in page) == (409, True), page[-500:]
+    assert f'name="key" value="{key}"' not in page, "each side was refused: nothing of it is at IBKR"
+    assert 'name="key" value="' in page
+    assert "<details open><summary>More" in page
+
+
 # -- a sale that broke off --------------------------------------------------------------------------------------------
 
 KEY = "the-key-of-a-sale"

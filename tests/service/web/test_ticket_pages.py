@@ -138,6 +138,24 @@ def test_what_was_declined_is_confirmed_by_the_same_form(browser: Caller) -> Non
     assert sorted(each["status"] for each in orders_of(browser)) == ["rejected", "submitted"]
 
 
+@pytest.mark.requirement("UI-11", "TRD-10")
+def test_a_change_that_was_declined_is_confirmed_by_its_form(browser: Caller, people: ServedPeople) -> None:
+    placed = post(browser, "/orders", key=new_key(), **TICKET)
+    address = placed.headers["location"]
+    scenario(people, "order-question-unknown")
+    try:
+        answer = post(browser, f"{address}/change", key=new_key(), limit_price="201")
+        page = page_of(answer)
+        assert (answer.status, 'name="confirm"' in page) == (409, True), page[-800:]
+        asked = re.search(r"Write (\w+) to allow", page)
+        assert asked is not None
+        done = post(browser, f"{address}/change", key=hidden(page, "key"), limit_price="201", confirm=asked[1])
+    finally:
+        scenario(people, "ok")
+    assert (done.status, done.headers["location"]) == (303, address), done.raw[-800:]
+    assert browser.ask("GET", f"/broker-order/{address.rpartition('/')[2]}").data["price"] == 201
+
+
 # -- what is previewed is what is sent --------------------------------------------------------------------------------
 
 

@@ -91,6 +91,11 @@ def _blotter(site: Site) -> None:
         return visit.fragment("parts/contracts.html", found=found)
 
 
+def _ids(form: Form) -> list[str]:
+    """Of IBKR's questions that are allowed."""
+    return form.text("confirm").replace(",", " ").split()
+
+
 def wish_of(form: Form, *, broker: str) -> dict[str, Any]:
     """The body of POST /broker-order; what cannot be a number stays text, and the interface names the field."""
     kind = form.text("order_type", "market")
@@ -103,7 +108,7 @@ def wish_of(form: Form, *, broker: str) -> dict[str, Any]:
         "time_in_force": form.text("time_in_force", "day"),
         "outside_rth": form.ticked("outside_rth"),
         "allow_duplicate": form.ticked("allow_duplicate"),
-        "confirm": form.text("confirm").replace(",", " ").split(),
+        "confirm": _ids(form),
     }
     if account_id := form.text("confirm_account").upper() or form.text("account_id"):
         wish["account_id"] = account_id
@@ -265,7 +270,9 @@ def _one_order(site: Site) -> None:
     async def change(visit: Visit) -> Made:
         form = await visit.form()
         given = {name: form.number(name) for name in ("qty", "limit_price", "stop_price")}
-        body = {name: value for name, value in given.items() if value is not None}
+        body: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        if allowed := _ids(form):
+            body["confirm"] = allowed
         told = await visit.send("PATCH", _of_order(visit), body, key=form.text("key"))
         if told.ok:
             return visit.go(_page_of(visit.part("order_id")))
