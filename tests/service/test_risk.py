@@ -237,14 +237,50 @@ def test_with_live_money_a_second_person_confirms_what_loosens(tmp_path: Path) -
         assert lowered.data["in_force"] is True
 
         assert len(one.ask("POST", "/api/kill", {"note": "stop"}).data) == 2  # paper and live alike
-        for _ in range(2):
+        for ended in (1, 0):  # paper at once
             waits = one.ask("POST", "/api/kill/release", {"note": "go on"}).data
-            assert (len(waits["ended"]), len(waits["waiting"])) == (0, 1)
+            assert [each["environment"] for each in waits["ended"]] == ["paper"] * ended
+            assert [each["environment"] for each in waits["waiting"]] == ["live"]
         ended = two.ask("POST", "/api/kill/release", {"note": "go on"}).data
         assert (len(ended["ended"]), len(ended["waiting"])) == (1, 0)
         results = [result for _, _, result in told(one, "kill.release", 3)]
         assert results == ["ok", "waiting", "waiting"]
         assert [each[2] for each in told(one, "limits.set", 2)] == ["ok", "waiting"]
+
+
+def test_a_press_on_everything_is_released_as_it_was_made_or_by_environment(people: ServedPeople) -> None:
+    one, two = people.person(Role.OWNER), people.person(Role.OWNER)
+
+    def standing() -> list[str]:
+        return sorted(each["environment"] for each in one.ask("GET", "/api/kill").data if each["symbol"] == "YYY")
+
+    stop = {"note": "stop", "symbol": "YYY"}
+    assert one.ask("POST", "/api/kill", stop).status == 200
+    assert standing() == ["live", "paper"]
+    assert one.ask("POST", "/api/kill/release", {**stop, "environment": "sim"}).fields == ["environment"]
+    told = one.ask("POST", "/api/kill/release", stop).data
+    assert ([each["environment"] for each in told["ended"]], standing()) == (["paper"], ["live"])
+    told = two.ask("POST", "/api/kill/release", {**stop, "environment": "live"}).data
+    assert ([each["environment"] for each in told["ended"]], standing()) == (["live"], [])
+
+
+def test_who_does_not_administer_is_told_what_stops_them_and_no_more(people: ServedPeople) -> None:
+    owner, ada, viewer = people.person(Role.OWNER), people.person(), people.person(Role.VIEWER)
+    account = ada.ask("GET", "/api/account").data["account_id"]
+    for wanted in ({"account_id": account}, {"account_id": "U0000001"}, {"symbol": "XXX"}):
+        assert owner.ask("POST", "/api/kill", {"note": "look", **wanted}).status == 200
+    owner.ask("POST", "/api/kill/release", {"note": "go on", "symbol": "XXX"})
+    mine = [each for each in owner.ask("GET", "/api/kill").data if each["note"] == "look"]
+    assert {each["account_id"] for each in mine} == {account, "U0000001", ""}
+    assert [each["released_by"] for each in mine if each["symbol"]] == [[owner.user.user_id]]
+    for who in (ada, viewer):
+        told = who.ask("GET", "/api/kill")
+        theirs = [each for each in told.data if each["note"] == "look"]
+        assert sorted(each["account_id"] for each in theirs) == ["", account]
+        assert owner.user.user_id.encode() not in told.raw
+    for account_id in (account, "U0000001"):
+        done = owner.ask("POST", "/api/kill/release", {"note": "go on", "account_id": account_id})
+        assert done.status == 200, done.raw
 
 
 def test_an_old_sign_in_stops_trading_and_changes_nothing_else(people: ServedPeople) -> None:

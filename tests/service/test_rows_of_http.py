@@ -1,8 +1,8 @@
 """Every row of reliability rules §6.1 (bad input over HTTP) as cases that carry its name: what is answered, and why.
 
 Each is refused by its field, nothing is sent to the broker, and no answer tells of ourselves. Rows that need a raw
-socket or a client that leaves are further down; what has no such field here (conid, trailing amounts, futures) stands
-in `NOT_OURS` with the field that takes its place.
+socket or a client that leaves are further down; what has no such field here (conid alone, trailing amounts, futures)
+stands in `NOT_OURS` with the field that takes its place.
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ CASES = [
     order("side", "type lmt", "order_type", "market, limit, stop, stop_limit", order_type="lmt"),
     order("contract", "unknown", "NOSUCH", status=404, code="E-CONTRACT", symbol="NOSUCH"),
     order("contract", "a number", "symbol: Expected", symbol=756733),
-    order("contract", "a conid beyond 2**63", "conid: there is no such field", conid=2**63),
+    order("contract", "a conid beyond 2**63", "conid: Expected", conid=2**63),
+    order("contract", "a conid of another", "conid: AAPL is found as", conid=1),
     order("contract", "no such expiry", "20261127", code="E-EXPIRY", base=OPTION, expiry="20261122"),
     order("account", "of another", status=404, code="E-NOT-FOUND", account_id="U1234567"),
     order("account", "unknown", status=404, code="E-NOT-FOUND", account_id="DU9999999"),
@@ -132,7 +133,7 @@ CASES = [
     got("filter", "twice", LISTED + "limit=1&limit=2", 422, "limit: it stands twice"),
 ]  # fmt: skip
 NOT_OURS = {
-    "conid": "symbol, expiry, strike and right name the contract: an ambiguous one does not exist here",
+    "conid alone": "symbol, expiry, strike and right name the contract; conid only says which one is meant by them",
     "trailing": "no trailing orders over HTTP yet",
     "manual_indicator": "no futures over HTTP yet: symbol and sec_type admit none",
     "dates reversed": "only `since`",

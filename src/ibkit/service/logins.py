@@ -41,11 +41,21 @@ class Logins:
         """The logins that their orders may be of, by name: never another user's."""
         if self.own.of_users:
             await self.own.open_of(who)
+        return self.open_now(who)
+
+    def open_now(self, who: Principal) -> tuple[tuple[str, Login], ...]:
+        """Those that are open already; nothing is signed in for it."""
         return tuple(
             (name, login)
             for name, login in self.brokers.opened.items()
             if broker_of(name) == name or name.startswith(key_of(who.user_id, ""))
         )
+
+    def accounts_now(self, who: Principal) -> frozenset[str]:
+        """Accounts of the open logins that are theirs to look at."""
+        logins = [login for _, login in self.open_now(who)]
+        found = {str(each) for login in logins if isinstance(login, Connection) for each in login.desks}
+        return frozenset(found if who.accounts is None else found & {str(each) for each in who.accounts})
 
 
 async def full_desk(login: Login, account_id: AccountId | None) -> Desk:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 
+from ibkit.bootstrap.connections import Connection
 from ibkit.bootstrap.desks import Desk
-from ibkit.errors import IbkitError
+from ibkit.errors import ConfigError, IbkitError
 from ibkit.service.brokers import Capability
 from ibkit.service.logins import full_desk
 from ibkit.service.market_documents import ChainAnswer, ContractsFound, chain_document, contract_document
@@ -48,7 +49,14 @@ def market_routes(service: Service) -> list[HTTPRouteHandler]:
         broker = where.broker or service.brokers.default
         login = await service.logins.of(who, broker, where.connection_id, *needs)
         only = who.accounts is not None and len(who.accounts) == 1
-        return broker, await full_desk(login, of_theirs(who, None) if only else None)
+        account_id = of_theirs(who, None) if only else None
+        try:
+            return broker, await full_desk(login, account_id)
+        except ConfigError as error:
+            # Contracts and prices are the login's, whichever of its accounts asks.
+            if error.code != "E-ACC-AMBIGUOUS" or not isinstance(login, Connection):
+                raise
+            return broker, await full_desk(login, min(login.desks))
 
     @get("/api/contracts")
     async def contracts(request: AnyRequest) -> Response[bytes]:

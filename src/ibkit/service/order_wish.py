@@ -65,7 +65,8 @@ class OrderWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """An order as asked for. Of options: expiry, strike and right; exits of a bracket: take_profit, stop_loss.
 
     confirm: ids of IBKR's questions that you allow for this order. allow_duplicate: you do want the same order again
-    that was placed seconds ago. dry_run: looked at only, nothing is stored or sent.
+    that was placed seconds ago. dry_run: looked at only, nothing is stored or sent. conid: the contract (of an option
+    its underlying) that you mean by symbol; where symbol is found to be another one, nothing is sent.
     """
 
     broker: Annotated[str, Meta(min_length=1, max_length=32, pattern=r"^[a-z0-9_-]+$")]
@@ -78,6 +79,7 @@ class OrderWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     stop_price: _Price = None
     account_id: _Account | None = None
     connection_id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
+    conid: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
     dry_run: bool = False
     expiry: Annotated[str, Meta(pattern=r"^[0-9]{8}$", description="YYYYMMDD")] | None = None
     strike: _Price = None
@@ -165,7 +167,17 @@ class OrderWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             yield "time_in_force", "a bracket cannot be ioc: its exits would have nothing to hang on"
 
     async def contract(self, broker: Broker) -> Contract:
-        """The contract at the broker. NotFound (E-CONTRACT, E-EXPIRY)."""
+        """The contract at the broker. NotFound (E-CONTRACT, E-EXPIRY), ConfigError where it is not `conid`."""
+        found = await self._found(broker)
+        if self._is_another(found):
+            raise invalid(("conid", f"{self.name} is found as {found.conid} on {found.exchange}, not as {self.conid}"))
+        return found
+
+    def _is_another(self, found: Contract) -> bool:
+        there = found.underlying_conid if self.is_option else found.conid
+        return self.conid is not None and there != self.conid
+
+    async def _found(self, broker: Broker) -> Contract:
         if not self.is_option:
             return await broker.underlying(self.name)
         day = _day(self.expiry or "")
@@ -178,6 +190,7 @@ class OrderWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         found = [] if contract.symbol.replace(".", " ") == self.name else ["symbol"]
         if (contract.sec_type is SecType.OPTION) is not self.is_option:
             return (*found, "expiry", "strike", "right")
+        found += ["conid"] * self._is_another(contract)
         if self.is_option:
             asked = (self.expiry, self.strike, self.right)
             there = (

@@ -368,7 +368,8 @@ class Orders:
         self._brokers.adapter(wish.broker, Capability.PREVIEW)
         desk = await home.login.desk(of_theirs(who, wish.account_id))
         tickets = wish.tickets(await wish.contract(desk.broker), desk.account_id)
-        return Answer(200, await preview_of(desk, tickets, _asked(who, wish.confirm, wish.allow_duplicate)))
+        asked = _asked(who, wish.confirm, wish.allow_duplicate)
+        return Answer(200, await preview_of(desk, tickets, asked, home.login.environment))
 
     async def _tried(
         self, who: Principal, wish: OrderWish, home: _Home, desk: OrderDesk, tickets: Tickets, key: Key
@@ -380,7 +381,7 @@ class Orders:
         )
         now = home.login.clock.now()
         data = order_data(Intent(planned=planned, updated_at=now), broker=home.broker)
-        preview = await preview_of(desk, tickets, asked)
+        preview = await preview_of(desk, tickets, asked, home.login.environment)
         changes: dict[str, Any] = {"id": None, "status": "dry_run", "metadata": {**data.metadata, "preview": preview}}
         fields = {name: getattr(data, name) for name in data.__struct_fields__}
         return Answer(200, OrderAnswer(data=OrderData(**{**fields, **changes}), cached=False))

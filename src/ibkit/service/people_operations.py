@@ -296,7 +296,7 @@ PEOPLE: tuple[Operation, ...] = (
         path="/api/kill",
         method="get",
         name="listHalts",
-        summary="What is stopped",
+        summary="What is stopped; without the scope admin, what is stopped for you, and why",
         answers={200: risk.HaltAnswer},
         errors=(400, 401, 403, 503),
     ),
@@ -322,7 +322,11 @@ PEOPLE: tuple[Operation, ...] = (
         answers={200: risk.ReleaseAnswer},
         errors=(*_WRITE, 409, 502),
         takes=risk.ReleaseForm,
-        examples={"account": {"note": "mended", "account_id": "DU1234567"}},
+        examples={
+            "account": {"note": "mended", "account_id": "DU1234567"},
+            "everything, paper and live": {"note": "mended"},
+            "everything, on paper": {"note": "mended", "environment": "paper"},
+        },
     ),
     Operation(
         path="/api/limits",

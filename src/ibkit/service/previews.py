@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import msgspec
 
+from ibkit.model import Environment
 from ibkit.service.brokers import OrderDesk
 from ibkit.service.order_wish import Tickets
 from ibkit.trading.intake import Asked
@@ -27,10 +28,18 @@ class LimitReading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class OrderPreview(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """allowed: no control refuses it, and the broker finds nothing wrong. Amounts in the account's currency."""
+    """allowed: no control refuses it, and the broker finds nothing wrong. Amounts in the account's currency.
+
+    orders: what it is of, in a few words; of a bracket the exits after it. conid: of the contract that was found;
+    multiplier: units in one contract.
+    """
 
     allowed: bool
     account_id: str
+    environment: str
+    orders: list[str]
+    conid: int
+    multiplier: Decimal
     amount: Decimal | None
     commission: Decimal | None
     initial_margin_change: Decimal | None
@@ -43,13 +52,17 @@ class OrderPreview(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     limits: list[LimitReading]
 
 
-async def preview_of(desk: OrderDesk, tickets: Tickets, asked: Asked) -> OrderPreview:
+async def preview_of(desk: OrderDesk, tickets: Tickets, asked: Asked, environment: Environment) -> OrderPreview:
     """Of the first order what IBKR says; of all of them what our controls say."""
     readings = await desk.gateway.assess(tickets.first, others=tickets.others, group=tickets.group, asked=asked)
     told = await desk.broker.preview(tickets.first)
     return OrderPreview(
         allowed=told.error is None and not any(each.objection for each in readings),
         account_id=desk.account_id,
+        environment=environment.value,
+        orders=[each.label for each in (tickets.first, *tickets.others)],
+        conid=tickets.first.contract.conid,
+        multiplier=tickets.first.contract.multiplier,
         amount=told.amount,
         commission=told.commission,
         initial_margin_change=told.initial_margin_change,

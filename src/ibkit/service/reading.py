@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from difflib import get_close_matches
@@ -43,12 +44,12 @@ def problems_of(kind: type[S], value: Mapping[str, Any]) -> tuple[S | None, list
                 problems.append((name, "it is missing"))
             continue
         if name in decimals and isinstance(value[name], str):
-            problems.append((name, "Expected a number, got a text"))
+            problems.append((name, f"Expected a number, got a text{_comma(value[name])}"))
             continue
         try:
             given[field.name] = msgspec.convert(value[name], field.type, strict=True)
         except msgspec.ValidationError as error:
-            problems.append((name, _plain(str(error), field.type)))
+            problems.append((name, f"{_plain(str(error), field.type)}{_comma(value[name])}"))
     return (None, problems) if problems else (kind(**given), [])
 
 
@@ -74,6 +75,13 @@ def _plain(told: str, kind: Any) -> str:
     words = told.removesuffix(" - at `$`").replace("`", "")
     choices = _choices(kind)
     return f"{words}; it is one of {', '.join(choices)}" if choices else words
+
+
+def _comma(value: object) -> str:
+    """What to do about a number that was typed with a comma, which some read as thousands and some as a fraction."""
+    if not isinstance(value, str) or not re.fullmatch(r"[+-]?[0-9]*(,[0-9]*)+(\.[0-9]*)?", value):
+        return ""
+    return "; write it with a point and without commas, like 12.5"
 
 
 def _choices(kind: Any) -> tuple[str, ...]:

@@ -41,15 +41,23 @@ class HaltForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class ReleaseForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Ends the halts of exactly this account and symbol, in the service's environment; without both that of all."""
+    """Ends the halts of exactly this account and symbol; without both those of everything.
+
+    environment: where; else where a press with the same words stops: an account in the service's, all of them in both.
+    """
 
     note: _Note
     account_id: _Name | None = None
     symbol: _Name | None = None
+    environment: Literal["paper", "live"] | None = None
 
 
 class HaltInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """until: it ends by itself then. control: the breaker that asked for it, else empty."""
+    """until: it ends by itself then. control: the breaker that asked for it, else empty.
+
+    by, released_by: ids of users, empty for whoever does not administer. released_by: who wants it to end; it waits for
+    a second person then.
+    """
 
     number: int
     environment: str
@@ -61,6 +69,7 @@ class HaltInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     at: datetime
     until: datetime | None
     control: str
+    released_by: list[str]
 
 
 class OutInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -23,7 +23,7 @@ from ibkit.model import AccountId, Environment
 from ibkit.service.brokers import Login
 from ibkit.service.cancelling import CancelRun
 from ibkit.service.orders import ANSWER_WITHIN_S, RETRY_AFTER_S, Answer
-from ibkit.service.people import may_administer, must_be_fresh
+from ibkit.service.people import administers, may_administer, may_read, must_be_fresh
 from ibkit.service.reading import read_struct
 from ibkit.service.refusals import invalid
 from ibkit.service.requests import AnyRequest, address_of, once
@@ -64,7 +64,7 @@ _MOST_CHANGES = 200
 
 
 def risk_routes(service: Service) -> list[HTTPRouteHandler]:
-    return [*_kill_switch(service), *_reading_limits(service), *_changing_limits(service)]
+    return [*_kill_switch(service), *_release(service), *_reading_limits(service), *_changing_limits(service)]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -101,10 +101,16 @@ async def _administrator(service: Service, request: AnyRequest, *, fresh: bool) 
 def _kill_switch(service: Service) -> list[HTTPRouteHandler]:
     @get("/api/kill")
     async def standing(request: AnyRequest) -> Response[bytes]:
-        may_administer(await service.asked.who(request))
+        who = await service.asked.who(request)
+        may_read(who)
         async with _book(service) as at:
             halts = [halt for halt in await at.book.halts() if halt.until is None or at.now < halt.until]
-        return response(Answer(200, _halts(service, halts)))
+        if administers(who):
+            return response(Answer(200, _halts(service, halts)))
+        # Who is refused an order by them may know why; whose accounts the others are, and who pressed, they may not.
+        theirs = {"", *service.logins.accounts_now(who)}
+        told = [_halt(dataclasses.replace(each, by="", released_by="")) for each in halts if each.account_id in theirs]
+        return response(Answer(200, HaltAnswer(data=told, already_out=[], cancelling=[])))
 
     @post("/api/kill", status_code=200)
     async def press(request: AnyRequest) -> Response[bytes]:
@@ -128,8 +134,7 @@ def _kill_switch(service: Service) -> list[HTTPRouteHandler]:
                     account_id=account_id,
                     symbol=symbol,
                 )
-                # Everything means everything: where no account is named, paper and live are stopped alike.
-                where = (at.environment,) if account_id else tuple(Environment)
+                where = _where(at, account_id)
                 halts = await at.book.halt(*(dataclasses.replace(pressed, environment=each) for each in where))
                 out = await _already_out(at, halts)
         if cancels:
@@ -139,6 +144,10 @@ def _kill_switch(service: Service) -> list[HTTPRouteHandler]:
         headers = {} if done else {"Location": "/api/kill", "Retry-After": str(RETRY_AFTER_S)}
         return response(Answer(200 if done else 202, _halts(service, halts, out), headers))
 
+    return [standing, press]
+
+
+def _release(service: Service) -> list[HTTPRouteHandler]:
     @post("/api/kill/release", status_code=200)
     async def release(request: AnyRequest) -> Response[bytes]:
         who = await _administrator(service, request, fresh=True)
@@ -147,10 +156,11 @@ def _kill_switch(service: Service) -> list[HTTPRouteHandler]:
         note = service.people.by(who, address_of(request))
         with note("kill.release", _words(account_id, symbol), note=form.note) as noted:
             async with _book(service) as at:
+                where = (Environment(form.environment),) if form.environment else _where(at, account_id)
                 found = [
                     halt.number
                     for halt in await at.book.halts()
-                    if (halt.environment, halt.account_id, halt.symbol) == (at.environment, account_id, symbol)
+                    if halt.environment in where and (halt.account_id, halt.symbol) == (account_id, symbol)
                 ]
                 if not found:
                     noted.skipped = True
@@ -161,7 +171,12 @@ def _kill_switch(service: Service) -> list[HTTPRouteHandler]:
         ended, waiting = [_halt(halt) for halt in done.ended], [_halt(halt) for halt in done.waiting]
         return response(Answer(200, ReleaseAnswer(data=ReleaseInfo(ended=ended, waiting=waiting))))
 
-    return [standing, press, release]
+    return [release]
+
+
+def _where(at: _Book, account_id: str) -> tuple[Environment, ...]:
+    """Everything means everything: where no account is named, paper and live are stopped, and go on, alike."""
+    return (at.environment,) if account_id else tuple(Environment)
 
 
 def _halts(service: Service, halts: Iterable[Halt], out: Iterable[Intent] = ()) -> HaltAnswer:
@@ -238,6 +253,7 @@ def _halt(halt: Halt) -> HaltInfo:
         at=halt.at,
         until=halt.until,
         control=halt.control,
+        released_by=halt.released_by.split("\n") if halt.released_by else [],
     )
 
 

@@ -135,13 +135,14 @@ class SaleLegPreview(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """One side by itself. allowed: neither IBKR nor a limit refuses it; else code, message and remedy say why.
 
     entry: what a unit brings at worst. stop: from that entry. max_loss: at expiry without the stop; null where it is
-    unbounded, or nothing is known. margin: IBKR's what-if.
+    unbounded, or nothing is known. margin: IBKR's what-if. multiplier: units in one contract.
     """
 
     side: Side
     allowed: bool
     strike: Decimal
     long_strike: Decimal | None
+    multiplier: Decimal | None
     options: list[OptionOfLeg]
     entry: Decimal | None
     credit: Decimal | None
@@ -285,6 +286,7 @@ def preview_document(leg: Leg, result: TradeResult) -> SaleLegPreview:
         allowed=result.success and not refused,
         strike=spelled(result.strike),
         long_strike=_spelled(result.long_strike),
+        multiplier=preview.legs[0].contract.multiplier if preview is not None and preview.legs else None,
         options=[] if preview is None else _options(preview),
         entry=None if preview is None else preview.entry,
         credit=None if preview is None else _cents(preview.credit),

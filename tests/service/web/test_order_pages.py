@@ -7,22 +7,47 @@ from typing import Any
 
 import pytest
 
+from ibkit.service.web.form_keys import kept_key
 from ibkit.service.web.inside import Told
-from ibkit.service.web.order_pages import _most_lost, kept_key
+from ibkit.service.web.order_pages import _most_lost
+from ibkit.trading.intent import IntentState
 
 OPTION = {"strike": Decimal(600), "qty": Decimal(2), "limit_price": Decimal("1.50")}
 
 
+def refused(status: int, **details: Any) -> Told:
+    return Told(status, {"error": {"code": "E-X", "details": details}})
+
+
 @pytest.mark.requirement("UI-11")
-@pytest.mark.parametrize("status", [408, 409, 424, 429, 500, 502, 503, 504, 507])
-def test_the_key_of_an_order_that_may_be_at_the_broker_stays(status: int) -> None:
+@pytest.mark.parametrize("status", [400, 403, 404, 408, 409, 413, 415, 422, 424, 429, 500, 502, 503, 504, 507])
+def test_no_status_by_itself_proves_that_a_key_has_sent_nothing(status: int) -> None:
     assert kept_key("the key", Told(status, {})) == "the key"
+    assert kept_key("the key", Told(status, None)) == "the key"
 
 
 @pytest.mark.requirement("UI-11")
-@pytest.mark.parametrize("status", [400, 403, 404, 413, 415, 422])
-def test_after_an_answer_that_nothing_was_sent_the_next_try_is_another_order(status: int) -> None:
-    assert kept_key("the key", Told(status, {})) == ""
+@pytest.mark.parametrize("state", list(IntentState))
+def test_only_an_end_that_denies_the_order_gives_another_key(state: IntentState) -> None:
+    absent = {"rejected_local", "rejected_policy", "rejected_broker", "expired_local", "not_placed"}
+    kept = kept_key("the key", refused(409, state=state.value))
+    assert kept == ("" if state.value in absent else "the key")
+
+
+@pytest.mark.requirement("UI-11", "OPT-06")
+@pytest.mark.parametrize(
+    ("legs", "kept"),
+    [
+        (["refused"], ""),
+        (["refused", "refused"], ""),
+        (["refused", "not_started"], "the key"),
+        (["unknown"], "the key"),
+        ([], "the key"),
+    ],
+)
+def test_a_sale_has_another_key_only_where_each_side_was_refused(legs: list[str], kept: str) -> None:
+    told = refused(502, outcome="failed", legs=[{"outcome": each} for each in legs])
+    assert kept_key("the key", told) == kept
 
 
 @pytest.mark.parametrize(
@@ -36,4 +61,4 @@ def test_after_an_answer_that_nothing_was_sent_the_next_try_is_another_order(sta
     ids=["bought, whatever its stop", "sold shares", "sold call", "sold put"],
 )
 def test_the_most_that_can_be_lost_is_never_told_too_small(wish: dict[str, Any], most: Any) -> None:
-    assert _most_lost(wish, Told(200, {"amount": Decimal(300)})) == most
+    assert _most_lost(wish, Told(200, {"amount": Decimal(300), "multiplier": Decimal(100)})) == most

@@ -1,4 +1,4 @@
-"""Orders: the ticket with its preview, the blotter, one order from intent to reconciliation, questions, kill switch.
+"""Orders: the ticket with its preview, the blotter, one order from intent to reconciliation, kill switch.
 
 A ticket carries the key that names its order, made with the page: a double click, the back button or a second try sends
 the same key, which never makes a second order.
@@ -6,35 +6,32 @@ the same key, which never makes a second order.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
 from ibkit.service.order_answer import STATUSES
+from ibkit.service.web.banners import pill_of
+from ibkit.service.web.catalogue import text
+from ibkit.service.web.form_keys import conflicts, is_busy, kept_key, key_of, was_refused
 from ibkit.service.web.inside import Told
-from ibkit.service.web.payoff import PayoffLeg, draw, payoff
+from ibkit.service.web.kill_pages import kill_pages, stops
+from ibkit.service.web.payoff import PayoffLeg, draw
+from ibkit.service.web.question_pages import asked_at
 from ibkit.service.web.reading import Form
 from ibkit.service.web.site import Made, Site, Visit
 
-__all__ = ["kept_key", "order_pages"]
+__all__ = ["order_pages"]
 
 _PAGE = 50
-_NOTHING_WAS_SENT = (400, 403, 404, 413, 415, 422)
-
-
-def kept_key(key: str, told: Told) -> str:
-    """Of a form that is shown again: the same where its order may be at IBKR, so that trying again is that order.
-
-    Empty, for a new one, only after an answer that says for sure that nothing was sent.
-    """
-    return "" if told.status in _NOTHING_WAS_SENT else key
 
 
 def order_pages(site: Site) -> None:
     _blotter(site)
     _ticket(site)
     _one_order(site)
-    _stops(site)
+    kill_pages(site, _page)
 
 
 async def _listed(visit: Visit) -> dict[str, Any]:
@@ -44,20 +41,30 @@ async def _listed(visit: Visit) -> dict[str, Any]:
 
 
 async def _page(
-    visit: Visit, status: int = 200, *, typed: dict[str, str] | None = None, told: Told | None = None, key: str = ""
+    visit: Visit,
+    status: int = 200,
+    *,
+    typed: dict[str, str] | None = None,
+    told: Told | None = None,
+    errors: Mapping[str, str] | None = None,
+    key: str = "",
+    earlier: Mapping[str, Any] | None = None,
+    stopping: Mapping[str, Any] | None = None,
 ) -> Made:
     given = typed if typed is not None else _from_query(visit)
     return await visit.page(
         "orders.html",
         status,
         typed=given,
-        errors={} if told is None else told.field_errors,
+        errors=errors or ({} if told is None else told.field_errors),
         problem={} if told is None else told.problem,
         key=key or visit.site.key(),
-        questions=await visit.get("/api/questions"),
-        halts=await visit.get("/api/kill"),
+        next_key=visit.site.key(),
+        earlier=earlier,
         statuses=STATUSES,
+        **(stopping or await stops(visit)),
         **await _listed(visit),
+        **await asked_at(visit, "/orders"),
     )
 
 
@@ -79,9 +86,14 @@ def _blotter(site: Site) -> None:
 
     @site.get("/_contracts")
     async def contracts(visit: Visit) -> Made:
-        text = visit.query.get("symbol", "").strip()
-        found = await visit.get("/api/contracts", {"q": text}) if text else None
-        return visit.fragment("parts/contracts.html", found=found, text=text)
+        symbol = visit.query.get("symbol", "").strip()
+        found = await visit.get("/api/contracts", {"q": symbol}) if symbol else None
+        return visit.fragment("parts/contracts.html", found=found)
+
+
+def _ids(form: Form) -> list[str]:
+    """Of IBKR's questions that are allowed."""
+    return form.text("confirm").replace(",", " ").split()
 
 
 def wish_of(form: Form, *, broker: str) -> dict[str, Any]:
@@ -96,8 +108,12 @@ def wish_of(form: Form, *, broker: str) -> dict[str, Any]:
         "time_in_force": form.text("time_in_force", "day"),
         "outside_rth": form.ticked("outside_rth"),
         "allow_duplicate": form.ticked("allow_duplicate"),
-        "confirm": form.text("confirm").replace(",", " ").split(),
+        "confirm": _ids(form),
     }
+    if account_id := form.text("confirm_account").upper() or form.text("account_id"):
+        wish["account_id"] = account_id
+    if form.text("conid"):
+        wish["conid"] = form.whole("conid")
     if kind in ("limit", "stop_limit"):
         wish["limit_price"] = form.number("limit_price")
     if kind in ("stop", "stop_limit"):
@@ -123,18 +139,50 @@ def _ticket(site: Site) -> None:
             "parts/preview.html",
             told.status,
             told=told,
-            drawing=_drawing(wish) if told.ok else None,
+            drawing=draw(_legs(wish, told)),
             loss=_most_lost(wish, told),
         )
 
     @site.post("/orders")
     async def place(visit: Visit) -> Made:
         form = await visit.form()
-        key = form.text("key")
+        key = key_of(form)
+        if faults := await _account_faults(visit, form):
+            return await _page(visit, 422, typed=form.kept(), errors=faults, key=key)
         told = await visit.send("POST", "/broker-order", wish_of(form, broker=await _broker(visit)), key=key)
+        if was_refused(told):
+            return await _page(visit, 409, typed=form.kept(), earlier=_earlier("refused", told.data))
         if told.ok:
             return visit.go(_page_of(told.data["id"]))
-        return await _page(visit, told.status, typed=form.kept(), told=told, key=kept_key(key, told))
+        known = told.problem.get("details", {}).get("id")
+        if is_busy(told) and known:
+            return visit.go(_page_of(str(known)))
+        earlier = await _in_the_way(visit, str(known or "")) if conflicts(told) else None
+        return await _page(visit, told.status, typed=form.kept(), told=told, key=kept_key(key, told), earlier=earlier)
+
+
+def _earlier(kind: str, order: Mapping[str, Any]) -> dict[str, Any]:
+    """What a form has sent already (`parts/earlier.html`)."""
+    return {"kind": kind, "order": order, "address": _page_of(order["id"])}
+
+
+async def _in_the_way(visit: Visit, order_id: str) -> dict[str, Any]:
+    """The order that has this key."""
+    found = await visit.get(f"/broker-order/{quote(order_id, safe='')}") if order_id else None
+    if found is None or not found.ok:
+        return {"kind": "conflict", "order": None, "address": "/orders"}
+    return _earlier("conflict", found.data)
+
+
+async def _account_faults(visit: Visit, form: Form) -> dict[str, str]:
+    """Of several accounts one is chosen. Of what is not known to be paper it is typed, and the order goes there."""
+    chosen, typed = form.text("account_id"), form.text("confirm_account").upper()
+    if form.ticked("account_id") and not chosen:
+        return {"account_id": text("ticket.account_missing")}
+    if chosen and typed and typed != chosen.upper():
+        return {"confirm_account": text("ticket.account_other")}
+    known = pill_of(await visit.state()).environment in ("paper", "simulated")
+    return {} if known or typed else {"confirm_account": text("ticket.confirm_missing")}
 
 
 async def _broker(visit: Visit) -> str:
@@ -142,17 +190,23 @@ async def _broker(visit: Visit) -> str:
     return str((await visit.state()).get("provider") or "ibkr")
 
 
-def _legs(wish: dict[str, Any]) -> list[PayoffLeg]:
+def _legs(wish: dict[str, Any], told: Told) -> list[PayoffLeg]:
+    """None where the price of what is ordered is not known, or how much of the underlying one contract is."""
     price, strike, qty = (wish.get(name) for name in ("limit_price", "strike", "qty"))
-    told = isinstance(price, Decimal) and isinstance(strike, Decimal) and isinstance(qty, Decimal)
-    if wish.get("right") not in ("P", "C") or not told:
+    units = told.data.get("multiplier") if told.ok else None
+    known = isinstance(price, Decimal) and isinstance(strike, Decimal) and isinstance(qty, Decimal)
+    if wish.get("right") not in ("P", "C") or not known or units is None:
         return []
     sign = 1 if wish["action"] == "buy" else -1
-    return [PayoffLeg(wish["right"], Decimal(str(strike)), sign * Decimal(str(qty)), Decimal(str(price)))]
-
-
-def _drawing(wish: dict[str, Any]) -> Any:
-    return draw(payoff(_legs(wish)))
+    return [
+        PayoffLeg(
+            right=wish["right"],
+            strike=Decimal(str(strike)),
+            quantity=sign * Decimal(str(qty)),
+            price=Decimal(str(price)),
+            multiplier=Decimal(units),
+        )
+    ]
 
 
 def _most_lost(wish: dict[str, Any], told: Told) -> Decimal | str | None:
@@ -168,7 +222,8 @@ def _most_lost(wish: dict[str, Any], told: Told) -> Decimal | str | None:
         return None if amount is None else Decimal(amount)
     if wish.get("right") == "C":
         return "unlimited"
-    return -_legs(wish)[0].at(Decimal(0)) if _legs(wish) else None
+    legs = _legs(wish, told)
+    return -legs[0].at(Decimal(0)) if legs else None
 
 
 def _page_of(order_id: str) -> str:
@@ -193,6 +248,7 @@ def _one_order(site: Site) -> None:
             errors={} if told is None else told.field_errors,
             typed=typed or {},
             key=key or visit.site.key(),
+            **await asked_at(visit, _page_of(visit.part("order_id"))),
         )
 
     @site.get("/orders/{order_id:str}")
@@ -214,36 +270,12 @@ def _one_order(site: Site) -> None:
     async def change(visit: Visit) -> Made:
         form = await visit.form()
         given = {name: form.number(name) for name in ("qty", "limit_price", "stop_price")}
-        body = {name: value for name, value in given.items() if value is not None}
+        body: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        if allowed := _ids(form):
+            body["confirm"] = allowed
         told = await visit.send("PATCH", _of_order(visit), body, key=form.text("key"))
         if told.ok:
             return visit.go(_page_of(visit.part("order_id")))
-        return await shown(visit, told.status, told, form.kept(), kept_key(form.text("key"), told))
-
-
-def _stops(site: Site) -> None:
-    @site.post("/orders/questions/{question_id:str}")
-    async def answer(visit: Visit) -> Made:
-        form = await visit.form()
-        path = f"/api/questions/{quote(visit.part('question_id'), safe='')}/answer"
-        told = await visit.send("POST", path, {"answer": form.text("answer") == "yes"})
-        return visit.go("/orders") if told.ok else await _page(visit, told.status, told=told)
-
-    @site.post("/orders/kill")
-    async def kill(visit: Visit) -> Made:
-        form = await visit.form()
-        body: dict[str, Any] = {"note": form.text("note"), "mode": form.text("mode", "block-new")}
-        for name, field in (("account_id", "kill_account"), ("symbol", "kill_symbol")):
-            if form.text(field):
-                body[name] = form.text(field)
-        told = await visit.send("POST", "/api/kill", body)
-        return visit.go("/orders") if told.ok else await _page(visit, told.status, told=told)
-
-    @site.post("/orders/release")
-    async def release(visit: Visit) -> Made:
-        form = await visit.form()
-        body = {"note": form.text("note")} | {
-            name: form.text(name) for name in ("account_id", "symbol") if form.text(name)
-        }
-        told = await visit.send("POST", "/api/kill/release", body)
-        return visit.go("/orders") if told.ok else await _page(visit, told.status, told=told)
+        # A change says what shall be, so a second one doubles nothing: a key that was used for another is left behind.
+        key = "" if conflicts(told) else kept_key(form.text("key"), told)
+        return await shown(visit, told.status, told, form.kept(), key)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from urllib.parse import parse_qsl
 
 from ibkit.errors import ConfigError
@@ -16,6 +17,8 @@ __all__ = ["LARGEST_FORM", "Form", "read_form"]
 LARGEST_FORM = 128 * 1024
 """Two pasted keys and a prime are some 10 KB."""
 _MOST_FIELDS = 300
+_PLAIN = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)")
+_GROUPED = re.compile(r"[+-]?[0-9]{1,3}((,[0-9]{3})+\.[0-9]*|(,[0-9]{3}){2,})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +45,15 @@ class Form:
         return self.text(name) or None
 
     def number(self, name: str) -> Decimal | str | None:
-        """A number; what is none stays text, for the interface to refuse by name."""
-        given = self.text(name).replace(",", "").replace("−", "-")
+        """A number; what is none stays text, for the interface to refuse by name.
+
+        A comma divides thousands only where it can mean nothing else: `1,234.5`, `1,234,567`. `12,5` and `1,234` are
+        none: half of the world would mean another number by them.
+        """
+        given = self.text(name).replace("−", "-")
         if not given:
             return None
-        try:
-            found = Decimal(given)
-        except InvalidOperation:
-            return given
-        return found if found.is_finite() else given
+        return Decimal(given.replace(",", "")) if _PLAIN.fullmatch(given) or _GROUPED.fullmatch(given) else given
 
     def whole(self, name: str) -> int | Decimal | str | None:
         found = self.number(name)

@@ -29,6 +29,7 @@ from ibkit.service.problems import Reply, problem_of
 from ibkit.service.refusals import Refusal
 from ibkit.service.requests import AnyRequest, headers_of
 from ibkit.service.web import assets
+from ibkit.service.web.account_choice import OF_AN_ACCOUNT, accounts_of, chosen_of
 from ibkit.service.web.banners import banners_of, pill_of, tone_of
 from ibkit.service.web.catalogue import text
 from ibkit.service.web.formats import FILTERS
@@ -76,6 +77,11 @@ class Visitor:
     @property
     def trades(self) -> bool:
         return self.may("orders:paper") or self.may("orders:live")
+
+    @property
+    def administers(self) -> bool:
+        """As the interface sees it: by role, and with the scope of one."""
+        return self.role in ("owner", "admin") and self.may("admin")
 
 
 class Visit:
@@ -144,8 +150,16 @@ class Visit:
         return self._form
 
     async def get(self, path: str, query: Mapping[str, Any] | None = None) -> Told:
-        """Of the interface. SignInNeededError."""
+        """Of the interface; what it tells of one account, of the one that was chosen. SignInNeededError."""
+        if path in OF_AN_ACCOUNT:
+            _, chosen = await self.accounts()
+            query = {"account_id": chosen, **(query or {})}
         return self._heard(await self.inside.get(path, query))
+
+    async def accounts(self) -> tuple[tuple[str, ...], str]:
+        """Those that there are to choose from, and the one that was chosen; empty where none was."""
+        found = accounts_of(await self.state())
+        return found, chosen_of(self.request, found)
 
     async def need(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
         """The data; a refusal becomes the page's own (`FailedError`)."""
@@ -176,9 +190,13 @@ class Visit:
         """The whole page, with what every page shows: who, the connection, banners."""
         me = await self.who()
         state = await self.state()
+        accounts, account = await self.accounts()
         return self.site.made(
             template,
             status,
+            login_accounts=accounts,
+            login_account=account,
+            back_here=self.wanted,
             me=me,
             path=self.path,
             address=self.address,

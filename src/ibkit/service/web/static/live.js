@@ -20,7 +20,7 @@ function changed() {
 
 let cells = new Map();
 const waiting = new Map();
-const shown = new Intl.NumberFormat(undefined, { minimumFractionDigits: 2, maximumFractionDigits: 4 });
+const shown = new Intl.NumberFormat("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 4 }); // as the service
 
 function gather() {
   cells = new Map();
