@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import pickle
 import signal
 import sqlite3
 import stat
@@ -19,7 +21,7 @@ import pytest
 from ibkit.bootstrap import jobs as jobs_module
 from ibkit.bootstrap.jobs import JobEngine
 from ibkit.clock import ManualClock, SystemClock, slot_of
-from ibkit.errors import ConfigError, InFlight, NotFound
+from ibkit.errors import ConfigError, InFlight, NotFound, StorageError
 from ibkit.settings import Settings
 from running import until
 from service_desks import settings_of
@@ -108,6 +110,36 @@ async def test_a_job_that_fails_is_over_and_leaves_its_code_alone(tmp_path: Path
         assert await engine.take_over() == 0
     assert tried == ["a", "b"]
     assert b"secret-text" not in b"".join(each.read_bytes() for each in (tmp_path / "jobs").iterdir())
+
+
+class _Bomb:
+    def __init__(self, where: Path) -> None:
+        self.where = where
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.where,)
+
+
+@pytest.mark.requirement("SYN-12")
+async def test_a_row_of_the_database_is_read_as_text_and_never_as_a_pickle(tmp_path: Path) -> None:
+    """The row says itself how it is to be read: whoever can write the database could have us run what they like."""
+    from dbos import DBOSPortableJSONSerializer
+    from dbos._serialization import deserialize_args, deserialize_value
+
+    engine, work = JobEngine(settings_of(tmp_path), SystemClock()), Work()
+    engine.register("work", work)
+    bomb = base64.b64encode(pickle.dumps(_Bomb(tmp_path / "exploded"))).decode()
+    async with engine.running():
+        await engine.put("work", "ada 1", key="1", partition="ada")
+        await comes(work.done, 1)
+        with sqlite3.connect(tmp_path / "jobs" / "jobs.sqlite") as other:
+            kinds = other.execute("SELECT DISTINCT serialization FROM workflow_status").fetchall()
+        other.close()
+        assert kinds == [("portable_json",)]
+        for read in (deserialize_args, deserialize_value):
+            with pytest.raises(StorageError, match="pickle"):
+                read(bomb, "py_pickle", DBOSPortableJSONSerializer())
+    assert "exploded" not in {each.name for each in await anyio.to_thread.run_sync(lambda: list(tmp_path.iterdir()))}
 
 
 @pytest.mark.requirement("SYN-12")

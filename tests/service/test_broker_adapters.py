@@ -15,7 +15,7 @@ from broker_contract import obeys
 from fakes import ACCOUNT, FakeBroker
 from ibkit.errors import NotFound
 from ibkit.model import AccountId, Environment
-from ibkit.service.brokers import Capability
+from ibkit.service.brokers import Capability, MockAdapter
 from ibkit.store import open_journal
 from ibkit.trading import OrderGateway
 from service_desks import FastClock, Served, fast_mock, served, settings_of
@@ -97,3 +97,17 @@ def test_after_31_days_a_key_is_no_ones_order_any_more_and_still_places_none(tmp
             assert adapter.broker.sent("place") == 1
 
     anyio.run(run)
+
+
+@pytest.mark.requirement("GWY-08")
+@pytest.mark.parametrize(
+    ("app_env", "provider", "there"),
+    [("production", "ibkr", False), ("production", "mock", True), ("development", "ibkr", True)],
+)
+def test_in_production_no_order_is_filled_by_a_simulated_market_unasked(
+    tmp_path: Path, app_env: str, provider: str, there: bool
+) -> None:
+    settings = settings_of(tmp_path, APP_ENV=app_env, BROKER_PROVIDER=provider)
+    missing = MockAdapter(settings=settings).missing()
+    assert (missing == ()) is there
+    assert there or "APP_ENV" in missing[0]

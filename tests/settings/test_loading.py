@@ -89,7 +89,7 @@ def test_a_named_file_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
 
 @pytest.mark.requirement("CFG-01")
 @pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX's")
-@pytest.mark.parametrize("mode", [0o644, 0o640])
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o622, 0o620])
 def test_a_file_with_secrets_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
     file = tmp_path / ".env"
     file.write_text("IB_ACCESS_TOKEN_SECRET_PAPER=do-not-show-me\n")
@@ -110,6 +110,20 @@ def test_a_file_without_secrets_may_be_read_by_others(tmp_path: Path) -> None:
     (tmp_path / ".env").chmod(0o644)
 
     assert read(tmp_path).method is AuthMethod.GATEWAY
+
+
+@pytest.mark.requirement("CFG-01")
+@pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX's")
+def test_a_file_that_anybody_can_write_is_refused_whatever_it_holds(tmp_path: Path) -> None:
+    """It names commands that are run as us. A group of one's own, as many systems have it, is no stranger."""
+    file = tmp_path / ".env"
+    file.write_text("IBKR_AUTH_METHOD=gateway\n")
+    file.chmod(0o664)
+    assert read(tmp_path).method is AuthMethod.GATEWAY
+    file.chmod(0o666)
+    with pytest.raises(ConfigError, match="any user can write it") as error:
+        read(tmp_path)
+    assert (error.value.code, error.value.remedy) == ("E-ENV-FILE", f"Run `chmod 600 {file}`.")
 
 
 @pytest.mark.requirement("CFG-03")

@@ -178,8 +178,9 @@ class JobEngine:
 
     def _launch(self) -> None:
         """Blocks, in a thread without a loop: the library then leaves ours alone."""
-        from dbos import DBOS, DBOSConfig
+        from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
 
+        _refuse_pickles()
         logger = logging.getLogger("dbos")
         if not any(isinstance(each, logging.NullHandler) for each in logger.handlers):
             logger.handlers[:] = [logging.NullHandler()]  # else it writes to the console itself
@@ -193,6 +194,7 @@ class JobEngine:
             "executor_id": self.executor_id,
             "log_level": "WARNING",
             "enable_otlp": False,
+            "serializer": DBOSPortableJSONSerializer(),
             "use_listen_notify": False,
             "sys_db_pool_size": 5,
             "max_executor_threads": _MOST_THREADS,
@@ -314,6 +316,16 @@ class JobEngine:
             log.exception("a job failed", extra={"job": name})
             return "E-INTERNAL"
         return ""
+
+
+def _refuse_pickles() -> None:
+    """A row says itself how it is to be read: whoever can write the database could have us run what they like."""
+    from dbos._serialization import DefaultSerializer
+
+    def refuse(_: object, _text: str) -> Any:
+        raise StorageError("A job in the database is a pickle, which is not read", code="E-DB")
+
+    DefaultSerializer.deserialize = refuse  # type: ignore[assignment]
 
 
 _registered: Any = None

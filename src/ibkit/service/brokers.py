@@ -24,6 +24,7 @@ from ibkit.clock import Clock
 from ibkit.errors import ConfigError, IbkitError
 from ibkit.model import AccountId, Environment
 from ibkit.settings import Settings
+from ibkit.settings.production import is_production
 from ibkit.trading.events import IntentId, Operation
 from ibkit.trading.gateway import OrderGateway
 from ibkit.trading.intent import Intent
@@ -161,6 +162,8 @@ class MockAdapter:
     def missing(self) -> tuple[str, ...]:
         from importlib.util import find_spec
 
+        if is_production(self.settings) and not self.settings.mock:  # a fill that never was must not look like one
+            return ("a place that is not production (APP_ENV): what it fills is not real",)
         return () if find_spec("exchange_calendars") else ("the libraries of `pip install 'ibkit[sim]'`",)
 
     def open(self) -> AbstractAsyncContextManager[Connection]:

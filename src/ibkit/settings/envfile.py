@@ -65,18 +65,23 @@ def parse(content: str) -> dict[str, str]:
 
 
 def check_rights(file: Path, secrets: Iterable[str]) -> None:
-    """A file that holds secrets (their names are given) is its owner's alone. E-ENV-FILE with the remedy."""
+    """No settings file is written by everybody; one that holds secrets (their names are given) is its owner's alone.
+
+    E-ENV-FILE with the remedy.
+    """
     names = sorted(secrets)
-    if os.name != "posix" or not names:
+    if os.name != "posix":
         return
-    about = file.stat()
-    mode = stat.S_IMODE(about.st_mode)
-    if mode & 0o044:
+    mode = stat.S_IMODE(file.stat().st_mode)
+    if names and mode & 0o066:
+        may = "read" if mode & 0o044 else "write"
         raise _problem(
             file,
-            f"other users can read it (mode {mode:04o}) and it holds {', '.join(names)}",
+            f"other users can {may} it (mode {mode:04o}) and it holds {', '.join(names)}",
             remedy=f"Run `chmod 600 {file}`.",
         )
+    if mode & 0o002:  # it names commands to run, servers to trust and accounts to trade
+        raise _problem(file, f"any user can write it (mode {mode:04o})", remedy=f"Run `chmod 600 {file}`.")
 
 
 def check_owner(file: Path) -> None:
