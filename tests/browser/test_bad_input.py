@@ -184,3 +184,22 @@ def test_a_service_that_is_gone_is_told_and_its_return_too(pages: Pages) -> None
     page.unroute("**/*")
     look(page)
     expect(lost).to_be_hidden()
+
+
+@pytest.mark.requirement("UI-04", "UI-14")
+def test_after_a_proxys_error_the_parts_of_a_page_go_on_renewing_themselves(pages: Pages) -> None:
+    page = pages.visit(pages.owner(), "/settings")
+    page.wait_for_load_state("networkidle")
+    lost = page.locator("#lost")
+    proxy = "<html><head><title>502</title></head><body><h1>Bad Gateway</h1></body></html>"
+    page.route("**/_*", lambda route: route.fulfill(status=502, content_type="text/html", body=proxy))
+    look(page)
+    expect(lost).to_contain_text("does not answer")
+    expect(page.locator("main")).not_to_contain_text("Bad Gateway")
+    for name in ("state", "facts"):
+        assert page.locator(f"#{name}[data-hx-trigger]").count() == 1, name
+    page.unroute("**/_*")
+    page.evaluate("document.querySelector('#banners').replaceChildren('old')")
+    look(page)
+    expect(lost).to_be_hidden()
+    expect(page.locator("#banners")).not_to_contain_text("old")

@@ -114,6 +114,19 @@ def test_a_failure_shows_what_to_do_and_its_trace_id_and_never_a_bare_code(peopl
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
 
 
+@pytest.mark.requirement("UI-04", "UI-14")
+def test_a_renewal_that_fails_takes_the_place_of_nothing_and_an_act_that_fails_fills_its_place(
+    people: ServedPeople,
+) -> None:
+    owner = people.person()
+    browser = people.caller().at_browser(people.caller().sign_in(owner.user.name, browser=True))
+    for path in ("/_order/ib-" + "0" * 32, "/_sale/" + "0" * 32):
+        renewed = browser.ask("GET", path, headers={"HX-Request": "true"})
+        assert (renewed.status, renewed.headers.get("hx-reswap")) == (404, "none"), path
+    act = browser.ask("GET", "/orders/ib-" + "0" * 32, headers={"HX-Request": "true"})
+    assert (act.status, act.headers.get("hx-reswap")) == (404, "innerHTML")
+
+
 @pytest.mark.requirement("UI-01")
 def test_a_way_back_leads_to_no_other_site(people: ServedPeople) -> None:
     owner = people.person()

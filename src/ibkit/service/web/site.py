@@ -189,7 +189,7 @@ class Visit:
         )
 
     async def state(self) -> Mapping[str, Any]:
-        """Of /api/ibkr/status: from memory, no call to IBKR. Empty where this visitor has no connection."""
+        """Of /api/ibkr/status: from memory, no call to IBKR. Empty where it cannot be told: then nothing is known."""
         if self._state is None:
             told = await self.get("/api/ibkr/status")
             more = {"clocks": told.data["session"], "simulated": self.site.simulated} if told.ok else {}
@@ -307,9 +307,13 @@ class Site:
         return self.made("failed_alone.html", reply.status, problem=_problem_in(reply))
 
     async def _failed(self, visit: Visit, status: int, problem: Mapping[str, Any]) -> Made:
-        if visit.by_script or visit.me is None or status >= 500:  # the frame may be what failed
-            name = "parts/failure.html" if visit.by_script else "failed_alone.html"
-            return self.made(name, status, problem=problem)
+        if visit.by_script:
+            answer = self.made("parts/failure.html", status, problem=problem)
+            # A part that renews itself must stay, or nothing would ask again; of an act the place is filled, not replaced.
+            answer.headers["HX-Reswap"] = "innerHTML" if visit.inside.used else "none"
+            return answer
+        if visit.me is None or status >= 500:  # the frame may be what failed
+            return self.made("failed_alone.html", status, problem=problem)
         return await visit.page("failed.html", status, problem=problem)
 
 
