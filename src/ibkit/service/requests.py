@@ -17,7 +17,7 @@ from ibkit.service.browsers import SAFE, Browsers, check_own_page, check_token, 
 from ibkit.service.json_bodies import LARGEST_BODY, read_json
 from ibkit.service.order_answer import STATUSES
 from ibkit.service.order_events import Since, read_position
-from ibkit.service.orders import LONGEST_PAGE, Page
+from ibkit.service.order_listing import LONGEST_PAGE, OPEN, Page
 from ibkit.service.people import who_asks
 from ibkit.service.quote_events import QuotesWanted
 from ibkit.service.rates import Rates
@@ -135,8 +135,8 @@ def page_of(query: Iterable[tuple[str, str]]) -> Page:
     limit = given.get("limit", "50")
     if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= LONGEST_PAGE:
         problems.append(("limit", f"it is a whole number from 1 to {LONGEST_PAGE}"))
-    if given.get("status", "filled") not in STATUSES:
-        problems.append(("status", f"it is one of {', '.join(STATUSES)}"))
+    if given.get("status", OPEN) not in (OPEN, *STATUSES):
+        problems.append(("status", f"it is one of {', '.join((OPEN, *STATUSES))}"))
     symbol = given.get("symbol")
     if symbol is not None and not 1 <= len(symbol.strip()) <= 12:
         problems.append(("symbol", "it has 1 to 12 characters"))

@@ -6,14 +6,15 @@ from typing import Any
 
 import anyio
 
+from ibkit.service.order_listing import LONGEST_PAGE, OPEN
 from ibkit.service.web.inside import Told
 from ibkit.service.web.layers import layers_of
 from ibkit.service.web.site import Made, Site, Visit
 
-__all__ = ["WORKING", "desk_pages"]
+__all__ = ["desk_pages"]
 
-WORKING = ("pending", "submitted", "partially_filled", "unknown")
-_RECENT = 40
+_RECENT = 8
+_MOST_PAGES = 10
 
 
 def desk_pages(site: Site) -> None:
@@ -30,27 +31,37 @@ def desk_pages(site: Site) -> None:
 
 async def _told(visit: Visit) -> dict[str, Any]:
     """Everything at once: each part may fail by itself, and says so in its place."""
-    asked = {
-        "account": "/api/account",
-        "positions": "/api/positions",
-        "orders": "/broker-order",
-        "alerts": "/api/alerts",
-        "questions": "/api/questions",
-        "halts": "/api/kill",
+    asked: dict[str, tuple[str, dict[str, Any] | None]] = {
+        "account": ("/api/account", None),
+        "positions": ("/api/positions", None),
+        "recent": ("/broker-order", {"limit": _RECENT}),
+        "alerts": ("/api/alerts", None),
+        "questions": ("/api/questions", None),
+        "halts": ("/api/kill", None),
     }
-    told: dict[str, Told] = {}
+    told: dict[str, Any] = {}
 
-    async def ask(name: str, path: str) -> None:
-        told[name] = await visit.get(path, {"limit": _RECENT} if name == "orders" else None)
+    async def ask(name: str, path: str, query: dict[str, Any] | None) -> None:
+        told[name] = await visit.get(path, query)
+
+    async def ask_open() -> None:
+        told["orders"], told["working"] = await _open_orders(visit)
 
     async with anyio.create_task_group() as tasks:
-        for name, path in asked.items():
-            tasks.start_soon(ask, name, path)
-    state = await visit.state()
-    recent = told["orders"].data if told["orders"].ok else []
-    return {
-        **told,
-        "layers": layers_of(state),
-        "working": [each for each in recent if each["status"] in WORKING],
-        "activity": recent[:8],
-    }
+        tasks.start_soon(ask_open)
+        for name, (path, query) in asked.items():
+            tasks.start_soon(ask, name, path, query)
+    return {**told, "layers": layers_of(await visit.state())}
+
+
+async def _open_orders(visit: Visit) -> tuple[Told, list[Any]]:
+    """The last answer, and all orders that have not ended or whose outcome is unknown, newest first."""
+    found: list[Any] = []
+    cursor = None
+    for _ in range(_MOST_PAGES):
+        told = await visit.get("/broker-order", {"status": OPEN, "limit": LONGEST_PAGE, "cursor": cursor})
+        found += told.data if told.ok else []
+        cursor = told.body.get("next") if told.ok else None
+        if cursor is None:
+            break
+    return told, found
