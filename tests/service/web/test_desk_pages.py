@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from ibkit.service.web.desk_pages import _told
+from ibkit.service.web.desk_pages import _told, alerts_of
 from ibkit.service.web.inside import Told
 from ibkit.service.web.site import Visit
 
@@ -36,3 +36,16 @@ async def test_every_order_that_has_not_ended_is_there_and_the_oldest_unknown_on
     told = await _told(cast("Visit", Asked()))
     assert len(told["working"]) == 450
     assert told["working"][-1]["status"] == "unknown"
+
+
+@pytest.mark.requirement("UI-11")
+async def test_an_alert_that_stands_is_shown_whoever_looks_after_it_and_one_that_is_over_is_not() -> None:
+    def alert(title: str, severity: str, by: str | None = None, closed: str | None = None) -> dict[str, Any]:
+        return {"title": title, "severity": severity, "acknowledged_by": by, "closed_at": closed}
+
+    over = alert("over, never acknowledged", "critical", closed="2026-11-20T15:30:00Z")
+    told = [over, alert("watched", "critical", "ada"), alert("small", "info"), alert("grave", "critical")]
+    assert [each["title"] for each in alerts_of(told)] == ["grave", "small", "watched"]
+    visit = Asked()
+    await _told(cast("Visit", visit))
+    assert dict(visit.asked)["/api/alerts"]["closed"] == "false", "or those that are over take the places of others"

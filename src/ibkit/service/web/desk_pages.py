@@ -11,9 +11,11 @@ from ibkit.service.web.inside import Told
 from ibkit.service.web.layers import layers_of
 from ibkit.service.web.site import Made, Site, Visit
 
-__all__ = ["desk_pages"]
+__all__ = ["alerts_of", "desk_pages"]
 
 _RECENT = 8
+_MOST_ALERTS, _ALERTS_SHOWN = 200, 6
+_GRAVITY = {"critical": 0, "warning": 1}
 _MOST_PAGES = 10
 
 
@@ -35,7 +37,7 @@ async def _told(visit: Visit) -> dict[str, Any]:
         "account": ("/api/account", None),
         "positions": ("/api/positions", None),
         "recent": ("/broker-order", {"limit": _RECENT}),
-        "alerts": ("/api/alerts", None),
+        "alerts": ("/api/alerts", {"closed": "false", "limit": _MOST_ALERTS}),
         "questions": ("/api/questions", None),
         "halts": ("/api/kill", None),
     }
@@ -51,7 +53,19 @@ async def _told(visit: Visit) -> dict[str, Any]:
         tasks.start_soon(ask_open)
         for name, (path, query) in asked.items():
             tasks.start_soon(ask, name, path, query)
-    return {**told, "layers": layers_of(await visit.state())}
+    standing = alerts_of(told["alerts"].data if told["alerts"].ok else [])
+    return {
+        **told,
+        "standing": standing[:_ALERTS_SHOWN],
+        "more_alerts": max(0, len(standing) - _ALERTS_SHOWN),
+        "layers": layers_of(await visit.state()),
+    }
+
+
+def alerts_of(told: list[Any]) -> list[Any]:
+    """Those that stand: what nobody looks after first, and of those the gravest. Acknowledged is not over."""
+    standing = [each for each in told if each["closed_at"] is None]
+    return sorted(standing, key=lambda each: (each["acknowledged_by"] is not None, _GRAVITY.get(each["severity"], 2)))
 
 
 async def _open_orders(visit: Visit) -> tuple[Told, list[Any]]:

@@ -309,7 +309,7 @@ class Site:
     async def _failed(self, visit: Visit, status: int, problem: Mapping[str, Any]) -> Made:
         if visit.by_script:
             answer = self.made("parts/failure.html", status, problem=problem)
-            # A part that renews itself must stay, or nothing would ask again; of an act the place is filled, not replaced.
+            # A part that renews itself must stay, or nothing would ask again; an act's place is filled, not replaced.
             answer.headers["HX-Reswap"] = "innerHTML" if visit.inside.used else "none"
             return answer
         if visit.me is None or status >= 500:  # the frame may be what failed
