@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from urllib.parse import quote, urlencode
 
 import pytest
-from playwright.sync_api import Dialog, Page, expect
+from playwright.sync_api import Dialog, Page, Route, expect
 
 from browser_desks import Pages, element, look
 from ibkit.users import Role
@@ -203,3 +203,23 @@ def test_after_a_proxys_error_the_parts_of_a_page_go_on_renewing_themselves(page
     look(page)
     expect(lost).to_be_hidden()
     expect(page.locator("#banners")).not_to_contain_text("old")
+
+
+@pytest.mark.requirement("UI-04", "UI-14")
+def test_a_stream_that_is_refused_is_told_and_tried_again(pages: Pages) -> None:
+    page = pages.tab(pages.signed_in(pages.owner()))
+    page.clock.install()
+    lost, asked = page.locator("#lost"), []
+
+    def refuse(route: Route) -> None:
+        asked.append(route.request.url)
+        route.fulfill(status=429, content_type="application/json", body="{}")
+
+    page.route("**/broker-order/events", refuse)
+    page.goto("/orders")
+    expect(lost).to_contain_text("do not arrive by themselves")
+    assert len(asked) == 1
+    page.unroute("**/broker-order/events")
+    with page.expect_request("**/broker-order/events"):
+        page.clock.fast_forward(31_000)
+    expect(lost).to_be_hidden()

@@ -66,30 +66,32 @@ document.addEventListener("visibilitychange", () => {
   for (const name of ["look", "tick", "turn"]) tell(name);
 });
 
-// What could not be renewed, by its path: `lost` where the service gave no answer, `stale` where it refused.
+// What could not be renewed, by its path: `lost` where the service gave no answer, `stale` where it refused, `quiet` of
+// a stream that it refused.
 const lost = document.getElementById("lost");
 const failing = new Map();
 function tellLost() {
   if (!lost) return;
   const kinds = [...failing.values()];
-  const kind = kinds.includes("lost") ? "lost" : kinds[0];
+  const kind = ["lost", "stale", "quiet"].find((each) => kinds.includes(each));
   lost.textContent = kind ? document.body.dataset[kind] : "";
   lost.hidden = !kind;
 }
+export function failed(path, kind) { failing.set(path, kind); tellLost(); }
+export function works(path) { failing.delete(path); tellLost(); }
 const pathOf = (ctx) => String(ctx?.request?.action ?? "").split("?")[0];
 document.addEventListener("htmx:config:request", (event) => {
   const request = event.detail.ctx.request;
   if (request.method !== "GET") request.headers["X-CSRF-Token"] = document.body.dataset.csrf;
 });
-document.addEventListener("htmx:error", (event) => { failing.set(pathOf(event.detail.ctx), "lost"); tellLost(); });
+document.addEventListener("htmx:error", (event) => failed(pathOf(event.detail.ctx), "lost"));
 document.addEventListener("htmx:after:request", (event) => {
   const ctx = event.detail.ctx;
   const where = ctx.response?.raw?.headers?.get("HX-Redirect");
   if (where) location.assign(where);
   if (ctx.response.status < 400) {
-    failing.delete(pathOf(ctx));
     for (const [path, kind] of failing) if (kind === "lost") failing.delete(path);
-    tellLost();
+    works(pathOf(ctx));
   }
 });
 // Each answer of ours has a trace id: what has none is a proxy's page, which says nothing of the place it came for.
@@ -97,8 +99,7 @@ document.addEventListener("htmx:response:error", (event) => {
   const ctx = event.detail.ctx;
   const ours = ctx.response.raw.headers.has("X-Trace-Id");
   if (!ours) ctx.swap = "none";
-  if (!ours || ctx.hx?.reswap === "none") failing.set(pathOf(ctx), ours ? "stale" : "lost");
-  tellLost();
+  if (!ours || ctx.hx?.reswap === "none") failed(pathOf(ctx), ours ? "stale" : "lost");
 });
 document.addEventListener("htmx:after:swap", () => {
   placeTemplates(document);
