@@ -22,26 +22,36 @@ _MOST_PAGES = 10
 def desk_pages(site: Site) -> None:
     @site.get("/")
     async def desk(visit: Visit) -> Made:
-        return await visit.page("desk.html", **await _told(visit))
+        """At once, with what is here; the page then asks for what IBKR has to tell. whole: for who has no scripts."""
+        return await visit.page("desk.html", **await _told(visit, of_ibkr=visit.query.get("whole") == "yes"))
+
+    @site.get("/_desk/first")
+    async def first(visit: Visit) -> Made:
+        """With what IBKR tells, which signs in where nobody has yet: somebody has come to look."""
+        return await _part(visit)
 
     @site.get("/_desk", used=False)
     async def renewed(visit: Visit) -> Made:
-        """The same, renewed by the clock."""
-        told = await _told(visit)
-        return visit.fragment("parts/desk.html", **visit.site.told_of_state(await visit.state()), **told)
+        """The same, renewed by the clock, which signs in nowhere."""
+        return await _part(visit)
 
 
-async def _told(visit: Visit) -> dict[str, Any]:
-    """Everything at once: each part may fail by itself, and says so in its place."""
+async def _part(visit: Visit) -> Made:
+    told = await _told(visit)
+    return visit.fragment("parts/desk.html", **visit.site.told_of_state(await visit.state()), **told)
+
+
+async def _told(visit: Visit, *, of_ibkr: bool = True) -> dict[str, Any]:
+    """Everything at once: each part may fail by itself, and says so in its place. None: not asked for yet."""
     asked: dict[str, tuple[str, dict[str, Any] | None]] = {
-        "account": ("/api/account", None),
-        "positions": ("/api/positions", None),
         "recent": ("/broker-order", {"limit": _RECENT}),
         "alerts": ("/api/alerts", {"closed": "false", "limit": _MOST_ALERTS}),
         "questions": ("/api/questions", None),
         "halts": ("/api/kill", None),
     }
-    told: dict[str, Any] = {}
+    if of_ibkr:
+        asked |= {"account": ("/api/account", None), "positions": ("/api/positions", None)}
+    told: dict[str, Any] = {"account": None, "positions": None}
 
     async def ask(name: str, path: str, query: dict[str, Any] | None) -> None:
         told[name] = await visit.get(path, query)
