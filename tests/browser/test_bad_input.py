@@ -223,3 +223,23 @@ def test_a_stream_that_is_refused_is_told_and_tried_again(pages: Pages) -> None:
     with page.expect_request("**/broker-order/events"):
         page.clock.fast_forward(31_000)
     expect(lost).to_be_hidden()
+
+
+COUNTED = """document.addEventListener("submit", (event) => {
+  document.body.dataset.sends = Number(document.body.dataset.sends || 0) + (event.defaultPrevented ? 0 : 1);
+  event.preventDefault();  // as one whose answer does not come
+})"""
+
+
+@pytest.mark.requirement("UI-11", "UI-16")
+def test_a_form_on_its_way_is_not_sent_again_because_a_part_was_renewed(pages: Pages) -> None:
+    page = pages.visit(pages.owner(), "/orders?ticket=AAPL&qty=1")
+    page.wait_for_load_state("networkidle")
+    page.evaluate(COUNTED)
+    send = element(page, "place-order")
+    send.click()
+    page.evaluate("document.addEventListener('htmx:finally:request', () => { document.body.dataset.renewed = 'yes'; })")
+    page.evaluate("document.body.dispatchEvent(new CustomEvent('tick'))")
+    expect(page.locator("body[data-renewed]")).to_have_count(1)
+    send.click(force=True)
+    assert page.locator("body").get_attribute("data-sends") == "1"

@@ -109,21 +109,24 @@ document.addEventListener("htmx:after:swap", () => {
 
 // -- forms ----------------------------------------------------------------------------------------------------------
 
-// One send a click, and the back button finds the form as it was.
+// One send a click, and the back button finds the form as it was. What htmx sends is over with its answer, a form that is
+// sent with its page: a part that was renewed meanwhile allows nothing.
 document.addEventListener("submit", (event) => {
   const form = event.target;
+  if (form.method !== "post") return;
   if (form.dataset.sent === "yes" && !form.hasAttribute("data-hx-post")) { event.preventDefault(); return; }
   form.dataset.sent = "yes";
   for (const button of form.querySelectorAll("button:not([type=button])")) button.setAttribute("aria-disabled", "true");
 });
-function allowAgain() {
-  for (const form of document.querySelectorAll("form[data-sent]")) {
-    delete form.dataset.sent;
-    for (const button of form.querySelectorAll("[aria-disabled]")) button.removeAttribute("aria-disabled");
-  }
+function allowAgain(form) {
+  delete form.dataset.sent;
+  for (const button of form.querySelectorAll("[aria-disabled]")) button.removeAttribute("aria-disabled");
 }
-addEventListener("pageshow", allowAgain);
-document.addEventListener("htmx:finally:request", allowAgain);
+addEventListener("pageshow", () => { for (const form of document.querySelectorAll("form[data-sent]")) allowAgain(form); });
+document.addEventListener("htmx:finally:request", (event) => {
+  const form = event.detail.ctx.sourceElement;
+  if (form.matches?.("form[data-sent]")) allowAgain(form);
+});
 
 document.addEventListener("click", (event) => {
   const opener = event.target.closest("[data-opens]");
