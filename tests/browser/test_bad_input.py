@@ -243,3 +243,23 @@ def test_a_form_on_its_way_is_not_sent_again_because_a_part_was_renewed(pages: P
     expect(page.locator("body[data-renewed]")).to_have_count(1)
     send.click(force=True)
     assert page.locator("body").get_attribute("data-sends") == "1"
+
+
+@pytest.mark.requirement("UI-01", "UI-11")
+def test_a_ticket_that_is_sent_when_the_sign_in_is_over_is_there_after_it_with_its_key(pages: Pages) -> None:
+    ada = pages.owner()
+    page = pages.visit(ada, "/orders")
+    page.get_by_label("Symbol", exact=True).first.fill("AAPL")
+    page.get_by_label("Quantity").fill("3")
+    key = page.locator("form[action='/orders'] [name=key]").input_value()
+    page.context.clear_cookies()
+    element(page, "place-order").click()
+    page.get_by_label("User name").fill(ada.user.name)
+    page.get_by_label("Password").fill(PASSWORD.reveal())
+    element(page, "sign-in").click()
+    expect(element(page, "kept")).to_contain_text("was not sent")
+    assert page.get_by_label("Quantity").input_value() == "3"
+    assert page.locator("form[action='/orders'] [name=key]").input_value() == key
+    page.reload()
+    expect(element(page, "kept")).to_have_count(0)
+    assert page.get_by_label("Quantity").input_value() != "3"

@@ -128,6 +128,16 @@ def test_a_renewal_that_fails_takes_the_place_of_nothing_and_an_act_that_fails_f
 
 
 @pytest.mark.requirement("UI-01")
+def test_a_form_that_is_sent_when_the_sign_in_is_over_leads_back_to_where_it_stands(people: ServedPeople) -> None:
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    at = f"{people.service.address}/orders?ticket=AAPL"
+    answer = people.caller().ask("POST", "/orders", raw=b"csrf=0", headers={**form, "Referer": at})
+    assert (answer.status, answer.headers["location"]) == (303, "/sign-in?next=/orders%3Fticket%3DAAPL")
+    answer = people.caller().ask("POST", "/orders", raw=b"csrf=0", headers={**form, "Referer": "https://["})
+    assert (answer.status, answer.headers["location"]) == (303, "/sign-in?next=/")
+
+
+@pytest.mark.requirement("UI-01")
 def test_a_way_back_leads_to_no_other_site(people: ServedPeople) -> None:
     owner = people.person()
     form = f"name={owner.user.name}&password={PASSWORD.reveal().replace(' ', '+')}&next="

@@ -107,11 +107,15 @@ class Visit:
 
     @property
     def wanted(self) -> str:
-        """The page to come back to: the one that is asked for, or where the script that asks stands."""
-        if self.by_script:
-            standing = urlsplit((headers_of(self.request, "hx-current-url") or ["/"])[0])
-            return f"{standing.path}?{standing.query}" if standing.query else standing.path or "/"
-        return self.address if self.request.method == "GET" else "/"
+        """The page to come back to: the one that is asked for, or where the script or the form stands that asks."""
+        if self.request.method == "GET" and not self.by_script:
+            return self.address
+        where = headers_of(self.request, "hx-current-url" if self.by_script else "referer") or ["/"]
+        try:
+            standing = urlsplit(where[0])
+        except ValueError:
+            return "/"
+        return f"{standing.path}?{standing.query}" if standing.query else standing.path or "/"
 
     @property
     def by_script(self) -> bool:

@@ -1,5 +1,6 @@
 // What every page does: theme, ages that tick, one send a click, questions before what cannot be undone, keys, and the
 // state of the connection when the tab is looked at again. No text stands here: pages bring theirs.
+import "./kept.js";
 
 const root = document.documentElement;
 
