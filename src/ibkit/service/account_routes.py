@@ -13,12 +13,13 @@ from litestar.handlers import HTTPRouteHandler
 
 from ibkit.bootstrap.connections import Connection
 from ibkit.bootstrap.desks import Desk
-from ibkit.errors import ConfigError, SessionUnavailable
+from ibkit.errors import ConfigError
 from ibkit.service.account_documents import account_answer, positions_answer
+from ibkit.service.logins import need_open
 from ibkit.service.orders import Answer
 from ibkit.service.people import may_read, of_theirs
 from ibkit.service.refusals import invalid
-from ibkit.service.requests import AnyRequest, address_of, once
+from ibkit.service.requests import AnyRequest, address_of, by_the_clock, once
 from ibkit.service.responses import response
 
 if TYPE_CHECKING:
@@ -47,9 +48,8 @@ def account_routes(service: Service) -> list[HTTPRouteHandler]:
             names = ", ".join(sorted(service.brokers.adapters))
             why = f"Broker {name} does not tell accounts"
             raise ConfigError(why, code="E-BROKER", details={"name": name, "list": names, "field": "broker"})
-        if _by_the_clock(request) and login.wanted and not login.open:
-            login.used()  # it signs in by itself, with pauses; a page that is open neither waits for that nor does it
-            raise login.health.error or SessionUnavailable("The session is not open yet", code="E-SES-INIT")
+        if by_the_clock(request):
+            need_open(login)
         return login, await login.desk(of_theirs(who, given.get("account_id")))
 
     @get("/api/account")
@@ -63,11 +63,6 @@ def account_routes(service: Service) -> list[HTTPRouteHandler]:
         return response(Answer(200, positions_answer(connection, await connection.reader.held(at))))
 
     return [account, positions]
-
-
-def _by_the_clock(request: AnyRequest) -> bool:
-    """Whether a page asks that is open, and nobody at it has done anything."""
-    return request.scope.get("state", {}).get("used") is False
 
 
 def _fits(text: str | None, most: int) -> bool:

@@ -28,6 +28,7 @@ __all__ = [
     "AnyRequest",
     "Asked",
     "address_of",
+    "by_the_clock",
     "days_in",
     "headers_of",
     "moment",
@@ -79,8 +80,7 @@ class Asked:
         cookie = cookie_of(request) if self.browsers is not None and not given else None
         if self.browsers is None or cookie is None:
             return await who_asks(self.authenticator, given, address=address)
-        used = bool(request.scope.get("state", {}).get("used", True))  # False: a page that a script renews by the clock
-        found = await self.browsers.session_of(cookie, address=address, used=used)
+        found = await self.browsers.session_of(cookie, address=address, used=not by_the_clock(request))
         if request.method not in SAFE:
             check_own_page(request)
             check_token(request, cookie)
@@ -93,6 +93,11 @@ class Asked:
     async def raw(self, request: AnyRequest, kinds: Sequence[str], *, largest: int) -> tuple[str, bytes]:
         """As `raw_body`."""
         return await raw_body(request, kinds, largest=largest)
+
+
+def by_the_clock(request: AnyRequest) -> bool:
+    """Whether a page asks that is open, whose visitor has done nothing just now."""
+    return not request.scope.get("state", {}).get("used", True)
 
 
 async def raw_body(request: AnyRequest, kinds: Sequence[str], *, largest: int) -> tuple[str, bytes]:
