@@ -1,7 +1,8 @@
 """Pages: how soon the first one is there without a cache and how much of it travels; what watching quotes costs.
 
     first page   sign-in and desk, each asset fetched anew over loopback
-    quotes       20 viewers of 200 cells, each told 4 times a second: CPU of the server in per cent of a core
+    quotes       20 viewers, each signed in by a name of their own, of 30 contracts each (as many as one user may listen
+                 to): CPU of service, simulator and readers together, in per cent of a core
 
 By hand: python -m benchmarks.pages
 """
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -37,7 +39,8 @@ def main() -> None:
             told = [first_page(caller, path) for _ in range(ROUNDS)]
             milliseconds, size = statistics.median(each[0] for each in told), told[0][1]
             print(f"{path:10} {milliseconds:6.1f} ms with all its files, {size / 1000:.1f} kB over the wire")
-        watched(people.service.address, browser)
+        viewers = [people.person(Role.VIEWER) for _ in range(VIEWERS)]
+        watched(people.service.address, browser, viewers)
 
 
 def first_page(caller: Caller, path: str) -> tuple[float, int]:
@@ -50,28 +53,34 @@ def first_page(caller: Caller, path: str) -> tuple[float, int]:
     return (time.perf_counter() - began) * 1000, size
 
 
-def watched(address: str, browser: Caller) -> None:
+def watched(address: str, browser: Caller, viewers: Sequence[Caller]) -> None:
     time.sleep(2)  # of the reads that a person may make
     where = urlsplit(address)
     chain = browser.ask("GET", "/api/options/chain?symbol=SPY&strikes=15").data
     sides = [row[side] for row in chain["strikes"] for side in ("put", "call") if row[side]]
     conids = ",".join(str(each["conid"]) for each in sides[:CONIDS])
-    told, ending = [0] * VIEWERS, threading.Event()
+    told, ending = [0] * len(viewers), threading.Event()
 
     def watch(number: int) -> None:
+        viewer = viewers[number]
         call = http.client.HTTPConnection(where.hostname or "", where.port, timeout=30)
         call.request(
-            "GET", f"/quotes/events?conids={conids}", headers={**browser.auth, "X-Forwarded-For": browser.address}
+            "GET", f"/quotes/events?conids={conids}", headers={**viewer.auth, "X-Forwarded-For": viewer.address}
         )
         answer = call.getresponse()
-        while not ending.is_set() and answer.status == 200:
+        assert answer.status == 200, answer.read()
+        while not ending.is_set():
             told[number] += answer.readline().startswith(b"data")
         call.close()
 
-    watchers = [threading.Thread(target=watch, args=(each,), daemon=True) for each in range(min(VIEWERS, 9))]
+    watchers = [threading.Thread(target=watch, args=(each,), daemon=True) for each in range(len(viewers))]
     for each in watchers:
         each.start()
-    time.sleep(2)
+    for _ in range(150):  # until the login's stream is open
+        if all(told):
+            break
+        time.sleep(0.1)
+    assert all(told), "a viewer who is told nothing is none"
     before, began = sum(told), time.process_time()
     time.sleep(SECONDS)
     used, heard = time.process_time() - began, sum(told) - before

@@ -1,6 +1,7 @@
-"""Pictures of every page, in both themes, on a desk and on a phone: `make screenshots` writes docs/screenshots/.
+"""Pictures of the pages, in both themes, on a desk and on a phone: `make screenshots` writes docs/screenshots/.
 
-They are taken of the demo, so that they show what a newcomer sees. Look at each one before it is committed.
+They are taken of the demo, so that they show what a newcomer sees: all pages but credentials, which are of an
+installation with several users, and the second step of a sign-in. Look at each one before it is committed.
 """
 
 from __future__ import annotations
@@ -108,22 +109,35 @@ def take(link: str, found: list[str]) -> None:
         browser.close()
 
 
+PORTFOLIO = ("securities", "transactions", "lots", "income", "inbox", "edit")
+
+
 def inner_pages(page: Page) -> dict[str, str]:
-    """One order, one portfolio and what is below it."""
+    """One order, one sale, one user, one portfolio with an account and a raw row, and what is below them."""
     pages: dict[str, str] = {}
     page.goto("/orders")
-    pages["order"] = page.locator("[data-testid=order] a").first.get_attribute("href") or ""
+    pages["order"] = first_link(page, "[data-testid=order] a")
+    page.goto("/options")
+    page.get_by_test_id("sell").click()
+    page.wait_for_url("**/options/sales/*")
+    pages["sale"] = page.url
+    page.goto("/settings/users")
+    pages["settings-user"] = first_link(page, "main a[href^='/settings/users/']")
     page.goto("/portfolios")
-    links = [each.get_attribute("href") or "" for each in page.locator("main a[href^='/portfolios/']").all()]
-    if links:
-        pages["portfolio"] = links[0]
-        page.goto(links[0])
-        below = [each.get_attribute("href") or "" for each in page.locator("main a[href^='/portfolios/']").all()]
-        for each in below:
-            kind = next((word for word in ("inbox", "transactions", "accounts") if f"/{word}" in each), "")
-            if kind and f"portfolio-{kind}" not in pages:
-                pages[f"portfolio-{kind}"] = each
-    return pages
+    here = pages["portfolio"] = first_link(page, "main a[href^='/portfolios/']")
+    pages |= {f"portfolio-{each}": f"{here}/{each}" for each in PORTFOLIO}
+    page.goto(here)
+    account = pages["portfolio-accounts"] = first_link(page, f"main a[href^='{here}/accounts/']")
+    pages["portfolio-account-edit"] = f"{account}/edit"
+    page.goto(f"{here}/transactions")
+    pages["portfolio-raw"] = first_link(page, "main a[href*='/raw/']")
+    return {name: path for name, path in pages.items() if path}
+
+
+def first_link(page: Page, selector: str) -> str:
+    """Empty where there is none."""
+    found = page.locator(selector)
+    return (found.first.get_attribute("href") or "") if found.count() else ""
 
 
 def shoot(context: BrowserContext, name: str, path: str, shape: str, found: list[str]) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from urllib.parse import quote, urlencode
 
 import pytest
-from playwright.sync_api import Dialog, Page, expect
+from playwright.sync_api import Dialog, Page, Route, expect
 
 from browser_desks import Pages, element, look
 from ibkit.users import Role
@@ -184,3 +184,82 @@ def test_a_service_that_is_gone_is_told_and_its_return_too(pages: Pages) -> None
     page.unroute("**/*")
     look(page)
     expect(lost).to_be_hidden()
+
+
+@pytest.mark.requirement("UI-04", "UI-14")
+def test_after_a_proxys_error_the_parts_of_a_page_go_on_renewing_themselves(pages: Pages) -> None:
+    page = pages.visit(pages.owner(), "/settings")
+    page.wait_for_load_state("networkidle")
+    lost = page.locator("#lost")
+    proxy = "<html><head><title>502</title></head><body><h1>Bad Gateway</h1></body></html>"
+    page.route("**/_*", lambda route: route.fulfill(status=502, content_type="text/html", body=proxy))
+    look(page)
+    expect(lost).to_contain_text("does not answer")
+    expect(page.locator("main")).not_to_contain_text("Bad Gateway")
+    for name in ("state", "facts"):
+        assert page.locator(f"#{name}[data-hx-trigger]").count() == 1, name
+    page.unroute("**/_*")
+    page.evaluate("document.querySelector('#banners').replaceChildren('old')")
+    look(page)
+    expect(lost).to_be_hidden()
+    expect(page.locator("#banners")).not_to_contain_text("old")
+
+
+@pytest.mark.requirement("UI-04", "UI-14")
+def test_a_stream_that_is_refused_is_told_and_tried_again(pages: Pages) -> None:
+    page = pages.tab(pages.signed_in(pages.owner()))
+    page.clock.install()
+    lost, asked = page.locator("#lost"), []
+
+    def refuse(route: Route) -> None:
+        asked.append(route.request.url)
+        route.fulfill(status=429, content_type="application/json", body="{}")
+
+    page.route("**/broker-order/events", refuse)
+    page.goto("/orders")
+    expect(lost).to_contain_text("do not arrive by themselves")
+    assert len(asked) == 1
+    page.unroute("**/broker-order/events")
+    with page.expect_request("**/broker-order/events"):
+        page.clock.fast_forward(31_000)
+    expect(lost).to_be_hidden()
+
+
+COUNTED = """document.addEventListener("submit", (event) => {
+  document.body.dataset.sends = Number(document.body.dataset.sends || 0) + (event.defaultPrevented ? 0 : 1);
+  event.preventDefault();  // as one whose answer does not come
+})"""
+
+
+@pytest.mark.requirement("UI-11", "UI-16")
+def test_a_form_on_its_way_is_not_sent_again_because_a_part_was_renewed(pages: Pages) -> None:
+    page = pages.visit(pages.owner(), "/orders?ticket=AAPL&qty=1")
+    page.wait_for_load_state("networkidle")
+    page.evaluate(COUNTED)
+    send = element(page, "place-order")
+    send.click()
+    page.evaluate("document.addEventListener('htmx:finally:request', () => { document.body.dataset.renewed = 'yes'; })")
+    page.evaluate("document.body.dispatchEvent(new CustomEvent('tick'))")
+    expect(page.locator("body[data-renewed]")).to_have_count(1)
+    send.click(force=True)
+    assert page.locator("body").get_attribute("data-sends") == "1"
+
+
+@pytest.mark.requirement("UI-01", "UI-11")
+def test_a_ticket_that_is_sent_when_the_sign_in_is_over_is_there_after_it_with_its_key(pages: Pages) -> None:
+    ada = pages.owner()
+    page = pages.visit(ada, "/orders")
+    page.get_by_label("Symbol", exact=True).first.fill("AAPL")
+    page.get_by_label("Quantity").fill("3")
+    key = page.locator("form[action='/orders'] [name=key]").input_value()
+    page.context.clear_cookies()
+    element(page, "place-order").click()
+    page.get_by_label("User name").fill(ada.user.name)
+    page.get_by_label("Password").fill(PASSWORD.reveal())
+    element(page, "sign-in").click()
+    expect(element(page, "kept")).to_contain_text("was not sent")
+    assert page.get_by_label("Quantity").input_value() == "3"
+    assert page.locator("form[action='/orders'] [name=key]").input_value() == key
+    page.reload()
+    expect(element(page, "kept")).to_have_count(0)
+    assert page.get_by_label("Quantity").input_value() != "3"

@@ -162,3 +162,19 @@ def test_a_stream_ends_with_its_browsers_session_and_keeps_none_alive(
             assert told["data"]["code"] == "E-APP-AUTH"
             return
         pytest.fail("the stream outlived its session")
+
+
+@pytest.mark.parametrize("by", ["events", "socket"])
+def test_opening_a_stream_again_and_again_keeps_no_session_alive(
+    people: ServedPeople, browser: Caller, by: str
+) -> None:
+    """A page does it whenever it is looked at, and after every break: nobody has done anything then."""
+    for minutes in (20, 20):  # of 30
+        people.clock.advance(minutes * 60)
+        if by == "events":
+            status, _, call = opened(browser, "/quotes/events?symbols=AAPL&broker=mock")
+            call.close()
+        else:
+            with upgraded(browser, "/broker-order/events") as line, suppress(TimeoutError):
+                status = 401 if json.loads(line.recv(timeout=0.5))["event"] == "error" else 200
+    assert status == 401

@@ -11,7 +11,7 @@ import pytest
 from fakes import START
 from ibkit.errors import NotFound
 from ibkit.model import Key, OrderTicket, OrderType, Side
-from ibkit.service.orders import Page
+from ibkit.service.order_listing import Page
 from ibkit.service.serving import open_service
 from ibkit.store.earlier_owner import SqlEarlierOwner
 from ibkit.store.records import open_records

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import date
+from typing import Any
 
 import pytest
 
+from ibkit.service.shared_reads import SharedReads
 from service_desks import Served
 
 TODAY = date(2026, 11, 20)
@@ -104,3 +106,23 @@ def test_without_an_expiry_it_is_the_next_one_and_looking_again_at_once_asks_not
 def test_a_chain_that_is_not_there_says_why(mock_service: Served, query: str, status: int, code: str) -> None:
     answer = mock_service.ask("GET", f"/api/options/chain{query}")
     assert (answer.status, answer.code) == (status, code), answer.raw
+
+
+@pytest.mark.requirement("UI-04")
+def test_all_who_look_at_the_options_of_a_day_share_one_reading_of_their_login(
+    mock_service: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared: list[tuple[object, object]] = []
+    of = SharedReads.of
+
+    async def noted(self: SharedReads[Any], whose: object, what: Any, *given: Any) -> Any:
+        shared.append((whose, what))
+        return await of(self, whose, what, *given)
+
+    monkeypatch.setattr(SharedReads, "of", noted)
+    for token in ("ada", "bob"):
+        answer = mock_service.ask("GET", "/api/options/chain?symbol=SPY&strikes=5", token=token)
+        assert answer.status == 200, answer.raw
+    assert len(shared) == 2
+    assert shared[0] == shared[1]
+    assert shared[0][1] == ("SPY", None, 5)

@@ -210,9 +210,16 @@ def test_lists_are_ones_own_newest_first_filtered_and_in_pages(mock_service: Ser
     assert ids("?symbol=aapl") == [placed[2], placed[0]]
     assert ids("?status=filled") == []
     assert ids("?since=2100-01-01") == []
+    assert ids("?status=open") == placed[::-1]
+    assert ids("?status=open&symbol=aapl") == [placed[2], placed[0]]
+    first = mock_service.ask("GET", "/broker-order?status=open&limit=1", token="lister").json
+    assert ([each["id"] for each in first["data"]], first["next"]) == ([placed[2]], placed[2])
+    assert ids(f"?status=open&cursor={placed[1]}") == placed[:1]
     page = mock_service.ask("GET", "/broker-order?limit=2", token="lister").json
     assert [each["id"] for each in page["data"]] == placed[:0:-1]
     assert ids(f"?limit=2&cursor={page['next']}") == placed[:1]
+    mock_service.ask("DELETE", f"/broker-order/{placed[0]}", token="lister")
+    until(lambda: ids("?status=open") == placed[:0:-1])
 
 
 @pytest.mark.requirement("GWY-07")

@@ -15,10 +15,11 @@ from ibkit.bootstrap.connections import Connection
 from ibkit.bootstrap.desks import Desk
 from ibkit.errors import ConfigError
 from ibkit.service.account_documents import account_answer, positions_answer
+from ibkit.service.logins import need_open
 from ibkit.service.orders import Answer
 from ibkit.service.people import may_read, of_theirs
 from ibkit.service.refusals import invalid
-from ibkit.service.requests import AnyRequest, address_of, once
+from ibkit.service.requests import AnyRequest, address_of, by_the_clock, once
 from ibkit.service.responses import response
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ def account_routes(service: Service) -> list[HTTPRouteHandler]:
             names = ", ".join(sorted(service.brokers.adapters))
             why = f"Broker {name} does not tell accounts"
             raise ConfigError(why, code="E-BROKER", details={"name": name, "list": names, "field": "broker"})
+        if by_the_clock(request):
+            need_open(login)
         return login, await login.desk(of_theirs(who, given.get("account_id")))
 
     @get("/api/account")

@@ -59,7 +59,7 @@ def event_routes(listening: Listening) -> list[HTTPRouteHandler | WebsocketRoute
             check_own_page(request)
         standing = Standing(listening.authenticator, headers, address, listening.browsers, cookie)
         last = headers_of(request, "last-event-id")
-        who = await standing.who(again=bool(last))  # a stream that comes back by itself is no use of the session
+        who = await standing.who(again=True)  # a page opens and opens again by itself: that is no use of the session
         listening.seats.check(who.user_id)
         source = await opens(who, request.query_params.multi_items(), last)
         return EventStream(source, listening.seats, who, standing)

@@ -196,7 +196,7 @@ async def serve_socket(
     try:
         _from_here(socket, origins)
         standing = await _let_in(socket, authenticator, browsers)
-        who = await standing.who()
+        who = await standing.who(again=True)
         seats.check(who.user_id)
         with seats.hold(who.user_id):
             await _carry(socket, await opens(who), standing)

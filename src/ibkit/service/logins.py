@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from ibkit.bootstrap.connections import Connection
 from ibkit.bootstrap.desks import Desk
 from ibkit.bootstrap.session_book import OF_SETTINGS
-from ibkit.errors import ConfigError, NotFound
+from ibkit.errors import ConfigError, NotFound, SessionUnavailable
 from ibkit.model import AccountId
 from ibkit.service.brokers import Brokers, Capability, Login, broker_of
 from ibkit.service.own_connections import IBKR, OwnConnections, key_of
 from ibkit.users.principal import Principal
 
-__all__ = ["Logins", "full_desk"]
+__all__ = ["Logins", "full_desk", "need_open"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +67,13 @@ async def full_desk(login: Login, account_id: AccountId | None) -> Desk:
             remedy="Choose another broker; GET /api/brokers lists what each can do.",
         )
     return await login.desk(account_id)
+
+
+def need_open(login: Login) -> None:
+    """For what a page asks by its clock: AuthError where nobody has signed in yet, at once.
+
+    The connection signs in by itself, with pauses; an open page neither waits for that nor does it.
+    """
+    if isinstance(login, Connection) and login.wanted and not login.open:
+        login.used()
+        raise login.health.error or SessionUnavailable("The session is not open yet", code="E-SES-INIT")

@@ -12,16 +12,18 @@ from litestar.handlers import HTTPRouteHandler
 
 from ibkit.bootstrap.connections import Connection
 from ibkit.bootstrap.desks import Desk
+from ibkit.client.api.chain import OptionChain
 from ibkit.errors import ConfigError, IbkitError
 from ibkit.service.brokers import Capability
-from ibkit.service.logins import full_desk
+from ibkit.service.logins import full_desk, need_open
 from ibkit.service.market_documents import ChainAnswer, ContractsFound, chain_document, contract_document
 from ibkit.service.orders import Answer
 from ibkit.service.people import may_read, of_theirs
 from ibkit.service.refusals import invalid
-from ibkit.service.requests import LONGEST_SYMBOL, AnyRequest, once
+from ibkit.service.requests import LONGEST_SYMBOL, AnyRequest, by_the_clock, once
 from ibkit.service.responses import response
 from ibkit.service.sale_answer import in_fields
+from ibkit.service.shared_reads import SharedReads
 from ibkit.users.principal import Principal
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ __all__ = ["MOST_FOUND", "MOST_STRIKES", "day_of", "market_routes"]
 MOST_FOUND = 30
 MOST_STRIKES = 40
 """Eighty options: a user name has a hundred market data lines. Source: docs/facts/contracts-and-market-data.md §2.1."""
+CHAIN_S = 5.0
+"""All who look at the options of a day within it see one reading."""
 _STRIKES = 20
 
 
@@ -43,11 +47,14 @@ class _Where:
 
 def market_routes(service: Service) -> list[HTTPRouteHandler]:
     asked = service.asked
+    chains = SharedReads[OptionChain](CHAIN_S)
 
-    async def desk_of(who: Principal, where: _Where, *needs: Capability) -> tuple[str, Desk]:
+    async def desk_of(who: Principal, where: _Where, *needs: Capability, by_clock: bool = False) -> tuple[str, Desk]:
         may_read(who)
         broker = where.broker or service.brokers.default
         login = await service.logins.of(who, broker, where.connection_id, *needs)
+        if by_clock:
+            need_open(login)
         only = who.accounts is not None and len(who.accounts) == 1
         account_id = of_theirs(who, None) if only else None
         try:
@@ -70,12 +77,16 @@ def market_routes(service: Service) -> list[HTTPRouteHandler]:
     async def chain(request: AnyRequest) -> Response[bytes]:
         who = await asked.who(request)
         where, symbol, expiry, strikes = _chain_of(request.query_params.multi_items())
-        broker, desk = await desk_of(who, where, Capability.OPTIONS, Capability.QUOTES)
-        try:
-            found = await desk.client.chain(symbol, expiry=expiry, strikes=strikes)
-        except IbkitError as error:
-            error.remedy = in_fields(error.remedy)
-            raise
+        broker, desk = await desk_of(who, where, Capability.OPTIONS, Capability.QUOTES, by_clock=by_the_clock(request))
+
+        async def read() -> OptionChain:
+            try:
+                return await desk.client.chain(symbol, expiry=expiry, strikes=strikes)
+            except IbkitError as error:
+                error.remedy = in_fields(error.remedy)
+                raise
+
+        found = await chains.of(desk.client, (symbol, expiry, strikes), read, desk.clock.monotonic)
         told = chain_document(found, broker=broker, now=desk.clock.now())
         return response(Answer(200, ChainAnswer(data=told)))
 

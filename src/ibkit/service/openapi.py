@@ -85,7 +85,7 @@ _QUESTION: Mapping[str, Any] = {
 _FILTERS = (
     query("broker", {"type": "string", "maxLength": 32}, "Whose orders; the configured broker's by default."),
     query("connection_id", {"type": "string", "maxLength": 64}, "By which of your connections; your default one's."),
-    query("status", {"enum": list(STATUSES)}, "Only those that stand so."),
+    query("status", {"enum": ["open", *STATUSES]}, "Only those that stand so; open: all that may still work."),
     query("symbol", {"type": "string", "minLength": 1, "maxLength": 12}, "Only of this symbol."),
     query("since", {"type": "string", "format": "date-time"}, "Only those created then or later."),
     query("limit", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}, "How many at most."),

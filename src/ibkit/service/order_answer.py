@@ -19,6 +19,7 @@ from ibkit.trading.outcome import Outcome
 from ibkit.trading.ref import own_key
 
 __all__ = [
+    "OPEN_STATUSES",
     "STATUSES",
     "OrderAnswer",
     "OrderData",
@@ -42,6 +43,8 @@ Status = Literal[
     "dry_run",
 ]
 STATUSES: tuple[str, ...] = tuple(word for word in Status.__args__ if word != "dry_run")  # type: ignore[attr-defined]
+OPEN_STATUSES: tuple[str, ...] = ("pending", "submitted", "partially_filled", "unknown")
+"""What `open` stands for in a question for orders: not ended, or nobody knows how."""
 _ENDED_WITH_ITS_DAY = "ended with its trading day"  # trading/day_end.py
 _WORDS: dict[IntentState, Status] = {
     IntentState.FILLED: "filled",

@@ -22,7 +22,9 @@ from ibkit.model import AccountId, Key, OrderTicket
 from ibkit.service.brokers import Capability, Login, OrderDesk, broker_of
 from ibkit.service.carrying import Carrying, Run
 from ibkit.service.logins import Logins
+from ibkit.service.open_orders import OpenOrders, age_of
 from ibkit.service.order_answer import OrderAnswer, OrderData, OrderList, order_data, status_of
+from ibkit.service.order_listing import LONGEST_PAGE, OPEN, Page, wanted
 from ibkit.service.order_timeline import timeline_of
 from ibkit.service.order_wish import OrderChange, OrderWish, Tickets, ticket_at_broker
 from ibkit.service.people import may_order, of_theirs
@@ -36,11 +38,10 @@ from ibkit.trading.outcome import Outcome
 from ibkit.trading.ref import keys_of_user
 from ibkit.users.principal import Principal
 
-__all__ = ["ANSWER_WITHIN_S", "Answer", "Orders", "Page"]
+__all__ = ["ANSWER_WITHIN_S", "Answer", "Orders"]
 
 ANSWER_WITHIN_S = 5.0
 RETRY_AFTER_S = 2
-LONGEST_PAGE = 200
 _MOST_READ = 2_000
 """Of a filtered list: so many orders are looked at for one page."""
 _AGAIN_S = 0.2
@@ -57,19 +58,6 @@ class Answer:
     status: int
     body: Any
     headers: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """Which of a user's orders. since: created then or later. cursor: `next` of the page before."""
-
-    broker: str | None = None
-    status: str | None = None
-    symbol: str | None = None
-    since: datetime | None = None
-    connection_id: str | None = None
-    limit: int = 50
-    cursor: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +80,7 @@ class Orders:
         self._earlier_owner = earlier_owner
         self._carrying = carrying
         self._clock = clock
+        self._open = OpenOrders(clock.monotonic)
 
     # -- placing --------------------------------------------------------------------------------------------------
 
@@ -252,6 +241,8 @@ class Orders:
         home = _Home(name, login)
         found: list[OrderData] = []
         before = await self._cursor(who, page.cursor)
+        if page.status == OPEN:
+            return await self._open_page(who, page, home, before)
         read = 0
         while len(found) < page.limit and read < _MOST_READ:
             intents = await login.journal.of_keys(
@@ -267,13 +258,27 @@ class Orders:
                 read, before = read + 1, intent.intent_id
                 if page.since is not None and intent.planned.at < page.since:
                     return Answer(200, OrderList(data=found, next=None))
-                if _wanted(intent, page) and self.may_see(who, intent):
+                if wanted(intent, page) and self.may_see(who, intent):
                     found.append(order_data(intent, broker=home.broker, changes=changes))
                 if len(found) >= page.limit:
                     break
             if len(intents) < LONGEST_PAGE and (not intents or before == intents[-1].intent_id):
                 return Answer(200, OrderList(data=found, next=None))
         return Answer(200, OrderList(data=found, next=before))
+
+    async def _open_page(self, who: Principal, page: Page, home: _Home, before: IntentId | None) -> Answer:
+        where = f"{home.broker} {page.connection_id or ''}"
+        intents = await self._open.of(home.login, who.user_id, where=where, or_nobodys=self._owns_earlier(who))
+        after = None if before is None else await home.login.journal.get(before)
+        found = [
+            each
+            for each in intents
+            if (after is None or age_of(each) < age_of(after)) and wanted(each, page) and self.may_see(who, each)
+        ]
+        shown = found[: page.limit]
+        changes = await home.login.journal.changes_of(tuple(shown))
+        data = [order_data(each, broker=home.broker, changes=changes) for each in shown]
+        return Answer(200, OrderList(data=data, next=data[-1].id if len(found) > page.limit else None))
 
     async def _cursor(self, who: Principal, cursor: str | None) -> IntentId | None:
         if cursor is None:
@@ -434,12 +439,6 @@ def _change_of(order: Intent, known: Intent) -> OrderTicket | None:
     """What the intent of a key made of this order; None where it is of another one, or no change at all."""
     same = known.operation is Operation.MODIFY and known.planned.target == order.order_id
     return known.ticket if same else None
-
-
-def _wanted(intent: Intent, page: Page) -> bool:
-    if page.symbol is not None and intent.ticket.contract.symbol != page.symbol:
-        return False
-    return page.status is None or status_of(intent) == page.status
 
 
 def _terms(tickets: Tickets) -> dict[str, str]:

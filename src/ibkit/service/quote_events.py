@@ -33,7 +33,8 @@ _LOOK_S = 1.0
 
 
 class QuoteData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Prices per unit; null: the broker did not say. availability: real_time, delayed, frozen, …
+    """Prices per unit; null: the broker did not say. mark: by which IBKR values a position. availability: real_time,
+    delayed, frozen, …
 
     at: when the broker updated it. halted, last_is_close: what `last` is.
     """
@@ -44,6 +45,7 @@ class QuoteData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     bid: Decimal | None
     ask: Decimal | None
     last: Decimal | None
+    mark: Decimal | None
     bid_size: Decimal | None
     ask_size: Decimal | None
     availability: str
@@ -143,6 +145,7 @@ def _data(broker: str, symbol: str | None, quote: Quote) -> QuoteData:
         bid=quote.bid,
         ask=quote.ask,
         last=quote.last,
+        mark=quote.mark,
         bid_size=quote.bid_size,
         ask_size=quote.ask_size,
         availability=quote.availability.name.lower(),

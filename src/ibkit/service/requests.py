@@ -17,7 +17,7 @@ from ibkit.service.browsers import SAFE, Browsers, check_own_page, check_token, 
 from ibkit.service.json_bodies import LARGEST_BODY, read_json
 from ibkit.service.order_answer import STATUSES
 from ibkit.service.order_events import Since, read_position
-from ibkit.service.orders import LONGEST_PAGE, Page
+from ibkit.service.order_listing import LONGEST_PAGE, OPEN, Page
 from ibkit.service.people import who_asks
 from ibkit.service.quote_events import QuotesWanted
 from ibkit.service.rates import Rates
@@ -28,6 +28,7 @@ __all__ = [
     "AnyRequest",
     "Asked",
     "address_of",
+    "by_the_clock",
     "days_in",
     "headers_of",
     "moment",
@@ -79,8 +80,7 @@ class Asked:
         cookie = cookie_of(request) if self.browsers is not None and not given else None
         if self.browsers is None or cookie is None:
             return await who_asks(self.authenticator, given, address=address)
-        used = bool(request.scope.get("state", {}).get("used", True))  # False: a page that a script renews by the clock
-        found = await self.browsers.session_of(cookie, address=address, used=used)
+        found = await self.browsers.session_of(cookie, address=address, used=not by_the_clock(request))
         if request.method not in SAFE:
             check_own_page(request)
             check_token(request, cookie)
@@ -93,6 +93,11 @@ class Asked:
     async def raw(self, request: AnyRequest, kinds: Sequence[str], *, largest: int) -> tuple[str, bytes]:
         """As `raw_body`."""
         return await raw_body(request, kinds, largest=largest)
+
+
+def by_the_clock(request: AnyRequest) -> bool:
+    """Whether a page asks that is open, whose visitor has done nothing just now."""
+    return not request.scope.get("state", {}).get("used", True)
 
 
 async def raw_body(request: AnyRequest, kinds: Sequence[str], *, largest: int) -> tuple[str, bytes]:
@@ -135,8 +140,8 @@ def page_of(query: Iterable[tuple[str, str]]) -> Page:
     limit = given.get("limit", "50")
     if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= LONGEST_PAGE:
         problems.append(("limit", f"it is a whole number from 1 to {LONGEST_PAGE}"))
-    if given.get("status", "filled") not in STATUSES:
-        problems.append(("status", f"it is one of {', '.join(STATUSES)}"))
+    if given.get("status", OPEN) not in (OPEN, *STATUSES):
+        problems.append(("status", f"it is one of {', '.join((OPEN, *STATUSES))}"))
     symbol = given.get("symbol")
     if symbol is not None and not 1 <= len(symbol.strip()) <= 12:
         problems.append(("symbol", "it has 1 to 12 characters"))

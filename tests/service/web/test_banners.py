@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from ibkit.service.web.banners import banners_of
+from ibkit.service.web.banners import banners_of, pill_of
 from ibkit.service.web.catalogue import text
 
 UP = {"configured": True, "state": "connected", "environment": "paper"}
 SOON = {"age_seconds_left": 3_600, "expires_at": "2026-11-20T16:00:00Z"}
 CASES: list[tuple[dict[str, Any], list[str]]] = [
-    ({}, []),
+    ({}, ["unknown"]),
     (UP, []),
     ({**UP, "state": "needs_login"}, ["login-required"]),
     ({**UP, "state": "competing"}, ["competing"]),
@@ -52,3 +52,10 @@ def test_the_end_of_a_session_and_of_a_pause_are_counted_down_to() -> None:
     assert soon.at == SOON["expires_at"]
     (paused,) = banners_of({**UP, "state": "paused", "pausedUntil": "2026-11-20T16:10:00Z", "lastError": {}})
     assert paused.at == "2026-11-20T16:10:00Z"
+
+
+@pytest.mark.requirement("UI-04", "UI-10")
+def test_a_state_that_could_not_be_read_is_called_neither_paper_nor_not_configured() -> None:
+    pill = pill_of({})
+    assert (pill.environment, pill.state, pill.label) == ("unknown", "unknown", "")
+    assert text(f"environment.{pill.environment}") not in (text("environment.paper"), text("environment.live"))

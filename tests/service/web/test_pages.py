@@ -114,6 +114,29 @@ def test_a_failure_shows_what_to_do_and_its_trace_id_and_never_a_bare_code(peopl
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
 
 
+@pytest.mark.requirement("UI-04", "UI-14")
+def test_a_renewal_that_fails_takes_the_place_of_nothing_and_an_act_that_fails_fills_its_place(
+    people: ServedPeople,
+) -> None:
+    owner = people.person()
+    browser = people.caller().at_browser(people.caller().sign_in(owner.user.name, browser=True))
+    for path in ("/_order/ib-" + "0" * 32, "/_sale/" + "0" * 32):
+        renewed = browser.ask("GET", path, headers={"HX-Request": "true"})
+        assert (renewed.status, renewed.headers.get("hx-reswap")) == (404, "none"), path
+    act = browser.ask("GET", "/orders/ib-" + "0" * 32, headers={"HX-Request": "true"})
+    assert (act.status, act.headers.get("hx-reswap")) == (404, "innerHTML")
+
+
+@pytest.mark.requirement("UI-01")
+def test_a_form_that_is_sent_when_the_sign_in_is_over_leads_back_to_where_it_stands(people: ServedPeople) -> None:
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    at = f"{people.service.address}/orders?ticket=AAPL"
+    answer = people.caller().ask("POST", "/orders", raw=b"csrf=0", headers={**form, "Referer": at})
+    assert (answer.status, answer.headers["location"]) == (303, "/sign-in?next=/orders%3Fticket%3DAAPL")
+    answer = people.caller().ask("POST", "/orders", raw=b"csrf=0", headers={**form, "Referer": "https://["})
+    assert (answer.status, answer.headers["location"]) == (303, "/sign-in?next=/")
+
+
 @pytest.mark.requirement("UI-01")
 def test_a_way_back_leads_to_no_other_site(people: ServedPeople) -> None:
     owner = people.person()

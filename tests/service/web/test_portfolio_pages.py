@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -16,7 +17,16 @@ from ibkit.portfolio.reconciling import Against, Cause, Fix
 from ibkit.portfolio.transactions import ActionKind, Ending, Origin, PaymentKind
 from ibkit.service.web.catalogue import catalogue
 from ibkit.service.web.formats import money
-from ibkit.service.web.portfolio_views import account_address, bars, known_worth, missing_of, row_address
+from ibkit.service.web.portfolio_views import (
+    account_address,
+    bars,
+    known_worth,
+    listens_to,
+    missing_of,
+    prices_of,
+    row_address,
+    rows_of,
+)
 from ibkit.store.inbox import InboxState
 from ibkit.users import Role
 from ledger_lives import body_of, trade
@@ -216,3 +226,47 @@ def test_a_part_of_the_worth_is_never_told_as_all_of_it() -> None:
     told = [Missing(figure=figure, why="no") for figure in ("value", "income", "performance.benchmark")]
     figures = {"missing": [{"figure": each.figure, "why": each.why} for each in told]}
     assert missing_of(figures) == [("no", ["value", "income"])]
+
+
+def synced(conid: int, units: str, price: str | None, value: str | None, **more: Any) -> dict[str, Any]:
+    return {
+        "symbol": f"S{conid}",
+        "type": "stock",
+        "currency": "USD",
+        "conid": conid,
+        "multiplier": 1,
+        "units": Decimal(units),
+        "market_price": None if price is None else Decimal(price),
+        "market_value": None if value is None else Decimal(value),
+        "synced_at": "2026-11-20T15:30:00Z",
+        **more,
+    }
+
+
+@pytest.mark.requirement("SYN-17")
+def test_only_what_is_price_times_units_is_moved_by_a_price_alone() -> None:
+    option = synced(2, "-2", "1.50", "-300", type="option", multiplier=100)
+    bond = synced(3, "10000", "98.5", "9850", type="bond")  # its price is in per cent of its face
+    holdings = [synced(1, "1", "270", "270"), bond, option, synced(4, "5", None, None)]
+    portfolio = {
+        "id": "one",
+        "currency": "USD",
+        "securities": [],
+        "accounts": [{"name": "IRA", "holdings": holdings}, {"name": "B", "holdings": [synced(1, "9", "270", "2430")]}],
+    }
+    rows = rows_of(portfolio)
+    assert [each["moves"] for each in rows] == [True, False, True, False, True]
+    assert listens_to(rows) == [1, 2, 3, 4]
+    told = [(each["account"], each["conid"], each["value"]) for each in prices_of(portfolio)]
+    assert told == [("IRA", 1, 270), ("IRA", 3, 9850), ("IRA", 2, -300), ("B", 1, 2430)]
+
+
+@pytest.mark.requirement("SYN-17")
+def test_prices_that_a_page_asks_for_by_the_clock_are_for_those_who_see_the_portfolio(
+    people: ServedPeople, browser: Caller, keeper: Person
+) -> None:
+    portfolio_id = made(keeper, {"name": "IRA"})["id"]
+    answer = browser.ask("GET", f"/portfolios/{portfolio_id}/_prices")
+    assert (answer.status, answer.json) == (200, [])
+    other = people.caller().at_browser(people.caller().sign_in(people.person().user.name, browser=True))
+    assert other.ask("GET", f"/portfolios/{portfolio_id}/_prices").status == 404

@@ -12,7 +12,7 @@ from typing import Any
 from ibkit.service.portfolio_routes import account_name
 from ibkit.service.web.inside import Told
 from ibkit.service.web.portfolio_pages import keeps, open_differences, portfolio_of
-from ibkit.service.web.portfolio_views import MOST_LIVE, account_address, portfolio_address, rows_of
+from ibkit.service.web.portfolio_views import account_address, listens_to, portfolio_address, rows_of
 from ibkit.service.web.reading import Form
 from ibkit.service.web.site import Made, Site, Visit
 
@@ -76,13 +76,12 @@ async def _values(visit: Visit, *, editing: bool) -> dict[str, Any]:
     portfolio = await portfolio_of(visit)
     account = await visit.need(_api(visit))
     rows = rows_of(portfolio, [account])
-    live = sorted((each for each in rows if each["live"]), key=lambda each: abs(each["value"] or 0), reverse=True)
     return {
         "portfolio": portfolio,
         "account": account,
         "connection": account["connection"],
         "rows": rows,
-        "listens": list(dict.fromkeys(each["conid"] for each in live))[:MOST_LIVE],
+        "listens": listens_to(rows),
         "here": portfolio_address(portfolio["id"]),
         "at": account_address(portfolio["id"], account["name"]),
         "inside": account_address(portfolio["id"], account["name"], inside=True),

@@ -20,6 +20,7 @@ _TONES = {
     "disconnected": "idle",
     "configured": "idle",
     "not_configured": "idle",
+    "unknown": "warn",
 }
 
 
@@ -40,7 +41,10 @@ class Banner:
 
 @dataclass(frozen=True, slots=True)
 class Pill:
-    """environment: paper, live or simulated; state: of the connection, its label and the tone."""
+    """environment: paper, live, simulated or unknown; state: of the connection, its label and the tone.
+
+    label: empty where the state is unknown.
+    """
 
     environment: str
     label: str
@@ -49,10 +53,10 @@ class Pill:
 
 
 def pill_of(state: Mapping[str, Any]) -> Pill:
-    environment = "simulated" if state.get("simulated") else str(state.get("environment") or "paper")
-    word = str(state.get("state") or "not_configured")
-    label = str(state.get("label") or "Not Configured")
-    return Pill(environment, label, word, tone_of(word))
+    """A state that could not be read is of no environment: "paper" would be a guess."""
+    environment = "simulated" if state.get("simulated") else str(state.get("environment") or "unknown")
+    word = str(state.get("state") or "unknown")
+    return Pill(environment, str(state.get("label") or ""), word, tone_of(word))
 
 
 def tone_of(state: str) -> str:
@@ -61,7 +65,9 @@ def tone_of(state: str) -> str:
 
 
 def banners_of(state: Mapping[str, Any]) -> list[Banner]:
-    """The gravest first."""
+    """The gravest first. Of a state that could not be read, that alone."""
+    if not state:
+        return [Banner("unknown", "bad", "/settings")]
     found: list[Banner] = []
     word, session = state.get("state"), state.get("clocks") or {}
     error = state.get("lastError") or {}
@@ -80,7 +86,7 @@ def banners_of(state: Mapping[str, Any]) -> list[Banner]:
         found.append(
             Banner(kind, "warn", "/settings", {"message": str(error.get("message", ""))}, _text(state, "pausedUntil"))
         )
-    elif word == "not_configured" and state:
+    elif word == "not_configured":
         found.append(Banner("not-configured", "info", "/onboarding"))
     left = session.get("age_seconds_left")
     if isinstance(left, int) and left <= _EXPIRES_WITHIN_S and word in ("connected", "degraded"):

@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-__all__ = ["DASH", "FILTERS", "amount", "count", "duration", "money", "percent", "signed", "tone", "when"]
+__all__ = ["DASH", "FILTERS", "amount", "count", "duration", "money", "percent", "rate", "signed", "tone", "when"]
 
 DASH = "–"
 
@@ -57,6 +57,12 @@ def percent(value: Any, places: int = 2) -> str:
         return DASH
     text = f"{abs(found) * 100:,.{places}f} %"
     return f"−{text}" if found < 0 else text
+
+
+def rate(value: Any, places: int = 1) -> str:
+    """Of what is told in per cent: 66.7 is `66.7 %`."""
+    found = _decimal(value)
+    return DASH if found is None else percent(found / 100, places)
 
 
 def count(value: Any) -> str:
@@ -119,6 +125,7 @@ FILTERS = {
     "money": money,
     "signed": signed,
     "percent": percent,
+    "rate": rate,
     "count": count,
     "tone": tone,
     "when": when,

@@ -13,16 +13,17 @@ from urllib.parse import quote
 from ibkit.service.web.inside import Told
 from ibkit.service.web.portfolio_views import (
     GROUPINGS,
-    MOST_LIVE,
     PERIODS,
     account_address,
     bars,
     chart_of,
     groups_of,
     known_worth,
+    listens_to,
     missing_of,
     period_start,
     portfolio_address,
+    prices_of,
     rows_of,
     security_form,
 )
@@ -113,6 +114,11 @@ def _one(site: Site) -> None:
     async def overview(visit: Visit) -> Made:
         return await _overview(visit)
 
+    @site.get("/portfolios/{portfolio_id:str}/_prices", used=False)
+    async def prices(visit: Visit) -> Made:
+        """As they are synced, asked by the clock where no stream tells them."""
+        return visit.data(prices_of(await portfolio_of(visit)))
+
     @site.post("/portfolios/{portfolio_id:str}/accounts")
     async def add(visit: Visit) -> Made:
         form = await visit.form()
@@ -133,7 +139,6 @@ async def _overview(visit: Visit, failed: Told | None = None, *, typed: Mapping[
     told = figures.data if figures.ok else None
     slices = [] if told is None else told[f"by_{grouping}"]
     rows = rows_of(portfolio, rates={} if told is None else {each["currency"]: each["rate"] for each in told["rates"]})
-    live = sorted((each for each in rows if each["live"]), key=lambda each: abs(each["value"] or 0), reverse=True)
     worth, whole = (None, True) if told is None else known_worth(told)
     return await visit.page(
         "portfolio/overview.html",
@@ -152,7 +157,7 @@ async def _overview(visit: Visit, failed: Told | None = None, *, typed: Mapping[
         chart=None if told is None else chart_of(told["performance"]),
         period=period,
         periods=PERIODS,
-        listens=list(dict.fromkeys(each["conid"] for each in live))[:MOST_LIVE],
+        listens=listens_to(rows),
         differences=await open_differences(visit),
         files=FILES,
         today=today,

@@ -20,9 +20,11 @@ __all__ = [
     "chart_of",
     "groups_of",
     "known_worth",
+    "listens_to",
     "missing_of",
     "period_start",
     "portfolio_address",
+    "prices_of",
     "row_address",
     "rows_of",
     "security_form",
@@ -99,7 +101,40 @@ def _row(
         "value": value,
         "rate": Decimal(1) if currency == portfolio["currency"] else rates.get(currency),
         "live": holding["conid"] is not None and kind != "cash",
+        "moves": _moves(holding),
     }
+
+
+def listens_to(rows: Iterable[Told]) -> list[int]:
+    """The contracts whose prices a page listens to: what a price moves first, then the largest."""
+    live = [each for each in rows if each["live"]]
+    live.sort(key=lambda each: (each["moves"], abs(each["value"] or 0)), reverse=True)
+    return list(dict.fromkeys(each["conid"] for each in live))[:MOST_LIVE]
+
+
+def prices_of(portfolio: Told) -> list[dict[str, Any]]:
+    """Of each holding of IBKR's that has a price and a worth, in its account."""
+    return [
+        {
+            "account": account["name"],
+            "conid": each["conid"],
+            "price": each["market_price"],
+            "value": each["market_value"],
+            "at": each["synced_at"],
+        }
+        for account in portfolio["accounts"]
+        for each in account["holdings"]
+        if None not in (each["conid"], each["market_price"], each["market_value"], each["synced_at"])
+    ]
+
+
+def _moves(holding: Told) -> bool:
+    """Whether a price alone tells its worth, as the service judges it (`bootstrap.account_reader.repriced`)."""
+    price, value = holding["market_price"], holding["market_value"]
+    if price is None or value is None or not holding["currency"]:
+        return False
+    product = Decimal(holding["units"]) * Decimal(price) * Decimal(holding["multiplier"])
+    return abs(Decimal(value) - product) <= abs(product) / 100
 
 
 def _product(units: Any, price: Any, multiplier: Any) -> Decimal | None:

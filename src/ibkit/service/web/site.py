@@ -55,6 +55,7 @@ HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=()",
 }
 POLL_S = 30
+_encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 class SignInNeededError(Exception):
@@ -112,11 +113,15 @@ class Visit:
 
     @property
     def wanted(self) -> str:
-        """The page to come back to: the one that is asked for, or where the script that asks stands."""
-        if self.by_script:
-            standing = urlsplit((headers_of(self.request, "hx-current-url") or ["/"])[0])
-            return f"{standing.path}?{standing.query}" if standing.query else standing.path or "/"
-        return self.address if self.request.method == "GET" else "/"
+        """The page to come back to: the one that is asked for, or where the script or the form stands that asks."""
+        if self.request.method == "GET" and not self.by_script:
+            return self.address
+        where = headers_of(self.request, "hx-current-url" if self.by_script else "referer") or ["/"]
+        try:
+            standing = urlsplit(where[0])
+        except ValueError:
+            return "/"
+        return f"{standing.path}?{standing.query}" if standing.query else standing.path or "/"
 
     @property
     def by_script(self) -> bool:
@@ -207,7 +212,7 @@ class Visit:
         )
 
     async def state(self) -> Mapping[str, Any]:
-        """Of /api/ibkr/status: from memory, no call to IBKR. Empty where this visitor has no connection."""
+        """Of /api/ibkr/status: from memory, no call to IBKR. Empty where it cannot be told: then nothing is known."""
         if self._state is None:
             told = await self.get("/api/ibkr/status")
             more = {"clocks": told.data["session"], "simulated": self.site.simulated} if told.ok else {}
@@ -217,6 +222,10 @@ class Visit:
     def fragment(self, template: str, status: int = 200, **values: Any) -> Made:
         """A part of a page, for a script."""
         return self.site.made(template, status, me=self.me, query=self.query, **values)
+
+    def data(self, value: Any) -> Made:
+        """For a script; amounts as numbers, with their own digits."""
+        return Response(_encoder.encode(value), media_type="application/json", headers=HEADERS)
 
     def go(self, path: str) -> Made:
         """Another page; never another site, whatever `path` is."""
@@ -325,9 +334,13 @@ class Site:
         return self.made("failed_alone.html", reply.status, problem=_problem_in(reply))
 
     async def _failed(self, visit: Visit, status: int, problem: Mapping[str, Any]) -> Made:
-        if visit.by_script or visit.me is None or status >= 500:  # the frame may be what failed
-            name = "parts/failure.html" if visit.by_script else "failed_alone.html"
-            return self.made(name, status, problem=problem)
+        if visit.by_script:
+            answer = self.made("parts/failure.html", status, problem=problem)
+            # A part that renews itself must stay, or nothing would ask again; an act's place is filled, not replaced.
+            answer.headers["HX-Reswap"] = "innerHTML" if visit.inside.used else "none"
+            return answer
+        if visit.me is None or status >= 500:  # the frame may be what failed
+            return self.made("failed_alone.html", status, problem=problem)
         return await visit.page("failed.html", status, problem=problem)
 
 

@@ -1,5 +1,6 @@
 // What every page does: theme, ages that tick, one send a click, questions before what cannot be undone, keys, and the
 // state of the connection when the tab is looked at again. No text stands here: pages bring theirs.
+import "./kept.js";
 
 const root = document.documentElement;
 
@@ -66,21 +67,40 @@ document.addEventListener("visibilitychange", () => {
   for (const name of ["look", "tick", "turn"]) tell(name);
 });
 
+// What could not be renewed, by its path: `lost` where the service gave no answer, `stale` where it refused, `quiet` of
+// a stream that it refused.
 const lost = document.getElementById("lost");
-function tellLost(is) {
+const failing = new Map();
+function tellLost() {
   if (!lost) return;
-  lost.textContent = is ? document.body.dataset.lost : "";
-  lost.hidden = !is;
+  const kinds = [...failing.values()];
+  const kind = ["lost", "stale", "quiet"].find((each) => kinds.includes(each));
+  lost.textContent = kind ? document.body.dataset[kind] : "";
+  lost.hidden = !kind;
 }
+export function failed(path, kind) { failing.set(path, kind); tellLost(); }
+export function works(path) { failing.delete(path); tellLost(); }
+const pathOf = (ctx) => String(ctx?.request?.action ?? "").split("?")[0];
 document.addEventListener("htmx:config:request", (event) => {
   const request = event.detail.ctx.request;
   if (request.method !== "GET") request.headers["X-CSRF-Token"] = document.body.dataset.csrf;
 });
-document.addEventListener("htmx:error", () => tellLost(true));
+document.addEventListener("htmx:error", (event) => failed(pathOf(event.detail.ctx), "lost"));
 document.addEventListener("htmx:after:request", (event) => {
-  tellLost(false);
-  const where = event.detail.ctx?.response?.raw?.headers?.get("HX-Redirect");
+  const ctx = event.detail.ctx;
+  const where = ctx.response?.raw?.headers?.get("HX-Redirect");
   if (where) location.assign(where);
+  if (ctx.response.status < 400) {
+    for (const [path, kind] of failing) if (kind === "lost") failing.delete(path);
+    works(pathOf(ctx));
+  }
+});
+// Each answer of ours has a trace id: what has none is a proxy's page, which says nothing of the place it came for.
+document.addEventListener("htmx:response:error", (event) => {
+  const ctx = event.detail.ctx;
+  const ours = ctx.response.raw.headers.has("X-Trace-Id");
+  if (!ours) ctx.swap = "none";
+  if (!ours || ctx.hx?.reswap === "none") failed(pathOf(ctx), ours ? "stale" : "lost");
 });
 document.addEventListener("htmx:after:swap", () => {
   placeTemplates(document);
@@ -90,21 +110,24 @@ document.addEventListener("htmx:after:swap", () => {
 
 // -- forms ----------------------------------------------------------------------------------------------------------
 
-// One send a click, and the back button finds the form as it was.
+// One send a click, and the back button finds the form as it was. What htmx sends is over with its answer, a form that is
+// sent with its page: a part that was renewed meanwhile allows nothing.
 document.addEventListener("submit", (event) => {
   const form = event.target;
+  if (form.method !== "post") return;
   if (form.dataset.sent === "yes" && !form.hasAttribute("data-hx-post")) { event.preventDefault(); return; }
   form.dataset.sent = "yes";
   for (const button of form.querySelectorAll("button:not([type=button])")) button.setAttribute("aria-disabled", "true");
 });
-function allowAgain() {
-  for (const form of document.querySelectorAll("form[data-sent]")) {
-    delete form.dataset.sent;
-    for (const button of form.querySelectorAll("[aria-disabled]")) button.removeAttribute("aria-disabled");
-  }
+function allowAgain(form) {
+  delete form.dataset.sent;
+  for (const button of form.querySelectorAll("[aria-disabled]")) button.removeAttribute("aria-disabled");
 }
-addEventListener("pageshow", allowAgain);
-document.addEventListener("htmx:finally:request", allowAgain);
+addEventListener("pageshow", () => { for (const form of document.querySelectorAll("form[data-sent]")) allowAgain(form); });
+document.addEventListener("htmx:finally:request", (event) => {
+  const form = event.detail.ctx.sourceElement;
+  if (form.matches?.("form[data-sent]")) allowAgain(form);
+});
 
 document.addEventListener("click", (event) => {
   const opener = event.target.closest("[data-opens]");

@@ -1,6 +1,6 @@
 // What comes while a tab is looked at: order events renew their part of the page, quotes change cells. A hidden tab
 // listens to nothing, so ten open ones cost as much as one.
-import { showMoments } from "./app.js";
+import { listen } from "./streams.js";
 
 const parts = [...document.querySelectorAll("[data-events]")];
 let events = null, quotes = null, asked = "";
@@ -36,7 +36,7 @@ function gather() {
 function paint() {
   for (const [key, value] of waiting) {
     for (const cell of cells.get(key) || []) {
-      const text = value === null ? "–" : shown.format(value);
+      const text = shown.format(value).replace("-", "−");
       if (cell.textContent === text) continue;
       cell.textContent = text;
       const box = cell.closest("td");
@@ -49,31 +49,26 @@ function paint() {
   waiting.clear();
 }
 
-export function take(quote) {
+// What a quote does not tell stays as it was; yesterday's close is no price of now.
+function take(quote) {
   const empty = waiting.size === 0;
   for (const field of ["bid", "ask", "last", "bid_size", "ask_size"]) {
     const key = `${quote.conid}:${field}`;
+    if (quote[field] === null || (field === "last" && quote.last_is_close)) continue;
     if (cells.has(key)) waiting.set(key, quote[field]);
   }
   if (empty && waiting.size) requestAnimationFrame(paint);
 }
 
-function listen() {
+function begin() {
   if (document.hidden) { stop(); return; }
   const source = parts[0]?.dataset.events;
-  if (source && !events) {
-    events = new EventSource(source);
-    for (const name of ["order", "message"]) events.addEventListener(name, changed);
-  }
+  if (source) events ??= listen(source, { order: changed, message: changed });
   const conids = gather();
-  if (conids === asked && quotes) return;
+  if (conids === asked) return;
   quotes?.close();
-  quotes = null;
   asked = conids;
-  if (conids) {
-    quotes = new EventSource(`/quotes/events?conids=${conids}`);
-    quotes.addEventListener("quote", (event) => take(JSON.parse(event.data)));
-  }
+  quotes = conids ? listen(`/quotes/events?conids=${conids}`, { quote: (event) => take(JSON.parse(event.data)) }) : null;
 }
 
 function stop() {
@@ -83,7 +78,7 @@ function stop() {
   asked = "";
 }
 
-listen();
-document.addEventListener("visibilitychange", listen);
-document.addEventListener("htmx:after:swap", () => { showMoments(); listen(); });
+begin();
+document.addEventListener("visibilitychange", begin);
+document.addEventListener("htmx:after:swap", begin);
 addEventListener("pagehide", stop);
