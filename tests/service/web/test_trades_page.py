@@ -38,6 +38,8 @@ def page(
         me=ME,
         path="/trades",
         address="/trades",
+        login_accounts=(),
+        login_account="",
         entries=entries_for(ME.role),
         query={},
         trades=Told(200, {"data": trades or [], "more": more}),
