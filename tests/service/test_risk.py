@@ -185,7 +185,7 @@ def test_a_limit_of_a_user_holds_for_them_and_for_nobody_else(people: ServedPeop
         {"layer": "environment"},
         {"whose": None},
         {"note": ""},
-        {"environment": "live"},
+        {"environment": "both"},
     ):
         answer = owner.ask("POST", "/api/limits", {**body, **wrong})
         assert (answer.status, answer.code) == (422, "E-VALIDATION"), (wrong, answer.raw)
@@ -262,6 +262,32 @@ def test_a_press_on_everything_is_released_as_it_was_made_or_by_environment(peop
     assert ([each["environment"] for each in told["ended"]], standing()) == (["paper"], ["live"])
     told = two.ask("POST", "/api/kill/release", {**stop, "environment": "live"}).data
     assert ([each["environment"] for each in told["ended"]], standing()) == (["live"], [])
+
+
+def test_an_account_is_stopped_and_limited_where_it_is_whatever_the_settings_say(people: ServedPeople) -> None:
+    """Users have connections of both kinds: a stop of a live account beside paper settings must hold, too."""
+    owner = people.person(Role.OWNER)
+    (halt,) = owner.ask("POST", "/api/kill", {"note": "elsewhere", "account_id": "U7654321"}).data
+    assert (halt["environment"], halt["account_id"]) == ("live", "U7654321")
+    release = {"note": "seen", "account_id": "U7654321"}
+    assert owner.ask("POST", "/api/kill/release", release).status == 200
+
+    wish = {"name": "max_shares", "value": "7", "note": "careful", "layer": "account", "whose": "u7654321"}
+    assert owner.ask("POST", "/api/limits", wish).status == 200
+    shown = owner.ask("GET", "/api/limits?account_id=U7654321").data
+    limits = {each["name"]: each for each in shown["limits"]}
+    assert (shown["environment"], limits["max_shares"]["value"]) == ("live", "7")
+    assert owner.ask("POST", "/api/limits", {**wish, "environment": "live", "value": "6"}).status == 200
+    wrong = owner.ask("POST", "/api/limits", {**wish, "environment": "paper"})
+    assert (wrong.status, wrong.fields) == (422, ["environment"])
+
+    everybody = {"name": "max_shares", "value": "400", "note": "careful", "environment": "live"}
+    assert owner.ask("POST", "/api/limits", everybody).status == 200
+    of_live, of_paper = (owner.ask("GET", f"/api/limits?environment={each}").data for each in ("live", "paper"))
+    of = [{each["name"]: each["value"] for each in told["limits"]} for told in (of_live, of_paper)]
+    values = [each["max_shares"] for each in of]
+    assert (values[0], values[1] == "400") == ("400", False)
+    assert owner.ask("GET", "/api/limits?environment=both").fields == ["environment"]
 
 
 def test_who_does_not_administer_is_told_what_stops_them_and_no_more(people: ServedPeople) -> None:

@@ -52,6 +52,7 @@ _SCOPE = (
     query("symbol", _NAME, "As they hold for this symbol."),
     query("user", _NAME, "As they hold for the user of this id."),
     query("key", _NAME, "As they hold for the key of this id."),
+    query("environment", {"enum": ["paper", "live"]}, "Whose; of an account its own, else that of the settings."),
 )
 _FORM_ERRORS = (400, 413, 415, 422)
 _SIGN_IN = (*_FORM_ERRORS, 401, 403, 429, 503)

@@ -156,6 +156,7 @@ class LimitForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """name, value: as `ibkit risk show` tells them; value null: back to that of the layer above.
 
     layer, whose: for whom; the whole environment by default. A user by id, a key by its id.
+    environment: of an account its own; else that of the settings by default.
     """
 
     name: Annotated[str, Meta(pattern=r"^[a-z_]{1,40}$")]
@@ -163,6 +164,7 @@ class LimitForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     note: _Note
     layer: Literal["environment", "user", "account", "key", "symbol"] = "environment"
     whose: Annotated[str, Meta(pattern=r"^[A-Za-z0-9. ]{1,40}$")] | None = None
+    environment: Literal["paper", "live"] | None = None
 
 
 class LimitChangeInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -19,7 +19,7 @@ from litestar.handlers import HTTPRouteHandler
 from ibkit.bootstrap.connections import Connection
 from ibkit.bootstrap.desks import journal_path
 from ibkit.errors import NotFound
-from ibkit.model import AccountId, Environment
+from ibkit.model import AccountId, Environment, environment_of
 from ibkit.service.brokers import Login
 from ibkit.service.cancelling import CancelRun
 from ibkit.service.orders import ANSWER_WITHIN_S, RETRY_AFTER_S, Answer
@@ -134,7 +134,7 @@ def _kill_switch(service: Service) -> list[HTTPRouteHandler]:
                     account_id=account_id,
                     symbol=symbol,
                 )
-                where = _where(at, account_id)
+                where = _where(account_id)
                 halts = await at.book.halt(*(dataclasses.replace(pressed, environment=each) for each in where))
                 out = await _already_out(at, halts)
         if cancels:
@@ -156,7 +156,7 @@ def _release(service: Service) -> list[HTTPRouteHandler]:
         note = service.people.by(who, address_of(request))
         with note("kill.release", _words(account_id, symbol), note=form.note) as noted:
             async with _book(service) as at:
-                where = (Environment(form.environment),) if form.environment else _where(at, account_id)
+                where = (Environment(form.environment),) if form.environment else _where(account_id)
                 found = [
                     halt.number
                     for halt in await at.book.halts()
@@ -174,9 +174,22 @@ def _release(service: Service) -> list[HTTPRouteHandler]:
     return [release]
 
 
-def _where(at: _Book, account_id: str) -> tuple[Environment, ...]:
-    """Everything means everything: where no account is named, paper and live are stopped, and go on, alike."""
-    return (at.environment,) if account_id else tuple(Environment)
+def _where(account_id: str) -> tuple[Environment, ...]:
+    """Everything means everything: where no account is named, paper and live are stopped, and go on, alike.
+
+    Of an account it is the account's own: users have connections of both, whatever the settings say.
+    """
+    return (environment_of(AccountId(account_id)),) if account_id else tuple(Environment)
+
+
+def _environment(at: _Book, given: str | None, account_id: str) -> Environment:
+    """Whose limits are meant: of an account its own, else the one that is named, else that of the settings."""
+    if not account_id:
+        return Environment(given) if given else at.environment
+    found = environment_of(AccountId(account_id))
+    if given and given != found.value:
+        raise invalid(("environment", f"{account_id} is a {found.value} account"))
+    return found
 
 
 def _halts(service: Service, halts: Iterable[Halt], out: Iterable[Intent] = ()) -> HaltAnswer:
@@ -267,8 +280,9 @@ def _reading_limits(service: Service) -> list[HTTPRouteHandler]:
         names = _names_of(request)
         async with _book(service) as at:
             account_id = names["account_id"].upper() or service.settings.account_id or ""
+            environment = _environment(at, names["environment"], account_id)
             scope = Scope(
-                environment=at.environment,
+                environment=environment,
                 account_id=AccountId(account_id),
                 user=names["user"],
                 api_key=names["key"],
@@ -277,7 +291,7 @@ def _reading_limits(service: Service) -> list[HTTPRouteHandler]:
             state, changes = await at.book.state(scope, at.now), await at.book.history(limit=_MOST_CHANGES)
         found = LimitsInfo(
             version=state.limits.version,
-            environment=at.environment.value,
+            environment=environment.value,
             account_id=account_id,
             limits=[LimitInfo(**dataclasses.asdict(each)) for each in standings(state, counted=bool(account_id))],
             halts=[_halt(halt) for halt in state.halts],
@@ -299,10 +313,12 @@ def _changing_limits(service: Service) -> list[HTTPRouteHandler]:
         with note("limits.set", form.name, new=form.value or "default", note=form.note) as noted:
             async with _book(service) as at:
                 layer = Layer(form.layer)
-                whose = form.whose or at.environment.value
+                account_id = (form.whose or "").upper() if layer is Layer.ACCOUNT else ""
+                environment = _environment(at, form.environment, account_id)
+                whose = form.whose or environment.value
                 stored = await at.book.change(
                     LimitChange(
-                        environment=at.environment,
+                        environment=environment,
                         layer=layer,
                         whose=whose.upper() if layer in (Layer.ACCOUNT, Layer.SYMBOL) else whose,
                         name=form.name,
@@ -335,13 +351,16 @@ def _changing_limits(service: Service) -> list[HTTPRouteHandler]:
 
 def _names_of(request: AnyRequest) -> dict[str, str]:
     """Whom the limits are asked for; ConfigError (E-VALIDATION, 422) naming each that is wrong."""
-    given, problems = once(request.query_params.multi_items(), _WHOSE)
+    given, problems = once(request.query_params.multi_items(), (*_WHOSE, "environment"))
+    environment = given.get("environment", "")
+    if environment not in ("", *(each.value for each in Environment)):
+        problems.append(("environment", "it is paper or live"))
     problems += [
         (name, "it has 1 to 40 letters, digits, dots and blanks") for name in given if not _is_name(given[name])
     ]
     if problems:
         raise invalid(*problems)
-    return {name: given.get(name, "").strip() for name in _WHOSE}
+    return {"environment": environment} | {name: given.get(name, "").strip() for name in _WHOSE}
 
 
 def _is_name(text: str) -> bool:
