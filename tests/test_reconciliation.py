@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -288,3 +289,36 @@ def test_without_any_statement_the_opening_is_not_known() -> None:
 def test_cash_of_a_currency_that_no_statement_opens() -> None:
     (found,) = reconcile([told(currency="EUR", cash="7", quantity="0")], [], Opening(), None)
     assert (found.cause, found.fix, found.amount) == (Cause.UNKNOWN_OPENING, Fix.ADJUST, 7)
+
+
+@pytest.mark.requirement("FUT-08")
+def test_a_future_that_is_held_is_named_as_not_booked() -> None:
+    """Whatever else could explain it: a booking by hand would be of the whole price, which nobody paid."""
+    future = replace(STOCK, conid=2, symbol="ESZ6", asset_class="FUT", multiplier=Decimal(50))
+    held = replace(live(days=1), quantities={1: Decimal(10), 2: Decimal(1)}, listed={1: STOCK, 2: future})
+    (found,) = reconcile([told()], [bought()], OPENING, held)
+    assert (found.subject, found.cause, found.fix) == ("live position 2", Cause.UNBOOKED, Fix.WAIT)
+    assert found.why == "FUT settle daily, which no ledger keeps yet"
+    statement = replace(told(), positions=(*told().positions, PositionTold(listed=future, quantity=Decimal(1))))
+    (found,) = reconcile([statement], [bought()], OPENING, None)
+    assert (found.subject, found.cause, found.fix) == ("statement position 2", Cause.UNBOOKED, Fix.WAIT)
+
+
+@pytest.mark.anyio
+@pytest.mark.requirement("FUT-08")
+async def test_a_future_is_not_booked_by_hand_either(tmp_path: Path) -> None:
+    async with room(tmp_path) as found:
+        sim = found.sim
+        trade(sim, 1)
+        sim.simulator.advance((1 * DAY).total_seconds())
+        row = (
+            f'<OpenPosition accountId="{sim.account}" assetCategory="FUT" symbol="ESZ6" conid="2" currency="USD" '
+            'multiplier="50" position="1" costBasisMoney="250000" levelOfDetail="SUMMARY"/></OpenPositions>'
+        )
+        await found.take(body_of(sim).replace(b"</OpenPositions>", row.encode()))
+        (item,) = await inbox(found)
+        assert item.difference.cause is Cause.UNBOOKED
+        with pytest.raises(IbkitError) as caught:
+            await fix(found, item, adjust=True)
+        assert (caught.value.code, "Accept" in caught.value.remedy) == ("E-CONFLICT", True)
+        assert 2 not in (await found.ledger()).held

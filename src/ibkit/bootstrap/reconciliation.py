@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from ibkit.errors import InvalidRequest
+from ibkit.portfolio.kinds import SETTLED_DAILY
 from ibkit.portfolio.picture import RawPayload
 from ibkit.portfolio.reconciling import Difference, Fix, live_of, reconcile
 from ibkit.portfolio.transactions import Origin, RowSource, Transferred
@@ -90,6 +91,8 @@ async def fix_difference(
     if item_id not in there:
         raise conflict("that difference is none any more", "Nothing was changed.")
     found = item.difference
+    if found.listed is not None and found.listed.asset_class in SETTLED_DAILY:
+        raise conflict(f"{found.why}, booked by hand neither", "Accept the difference; it ends with the position.")
     if adjust or found.fix is Fix.BOOK:
         await _book(desk, user_id, portfolio_id, account_name, told, found, by=by, note=note, cost=cost)
     elif found.fix is Fix.FETCH and fetch is not None:

@@ -21,13 +21,13 @@ from ibkit.client.flex_words import (
     EXERCISES,
     OPTIONS,
     PAYMENTS,
-    SETTLED_DAILY,
     ending_of,
     execution_of,
     takes_back,
 )
 from ibkit.errors import Effect, UnexpectedAnswer
 from ibkit.portfolio.fills import execution_key
+from ibkit.portfolio.kinds import PAIRS, SETTLED_DAILY
 from ibkit.portfolio.statements import CashTold, PositionTold, StatementTold
 from ibkit.portfolio.transactions import (
     ActionKind,
@@ -244,7 +244,7 @@ class _Reading:
             "is_cancellation": is_cancellation,
             "cancels": _cancelled_ids(row) if is_cancellation else (),
         }
-        if kind == "CASH":
+        if kind == PAIRS:
             return Converted(
                 **head,
                 pair=row.symbol or "",

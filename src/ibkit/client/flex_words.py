@@ -14,7 +14,6 @@ __all__ = [
     "EXERCISES",
     "OPTIONS",
     "PAYMENTS",
-    "SETTLED_DAILY",
     "ending_of",
     "execution_of",
     "takes_back",
@@ -48,7 +47,6 @@ EAE: Final = {
     "Cash Settlement": Ending.CASH_SETTLEMENT,
 }
 OPTIONS: Final = ("OPT", "FOP", "WAR")
-SETTLED_DAILY: Final = ("FUT", "CFD")
 CANCELLATIONS: Final = ("TradeCancel", "FracShareCancel")
 
 

@@ -6,7 +6,16 @@ import enum
 import logging
 from typing import Final
 
-__all__ = ["SecurityKind", "kind_of"]
+__all__ = ["PAIRS", "SETTLED_DAILY", "SecurityKind", "kind_of"]
+
+SETTLED_DAILY: Final = frozenset({"FUT", "CFD"})
+"""IBKR's classes of what is not paid for when it is bought: its gains and losses come and go as cash. No ledger keeps them.
+
+How their rows of a statement, and that cash, look is told by no source that we have: docs/facts/accounts-and-portfolio.md
+§3.1 has no capture of one, §6.4 no row of theirs.
+"""
+PAIRS: Final = "CASH"
+"""IBKR's class of a pair of currencies: an execution of it is a conversion, no holding. Source: §3.1, §6.6."""
 
 log = logging.getLogger(__name__)
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from ibkit.portfolio.book import Holding
 from ibkit.portfolio.days import NEW_YORK
+from ibkit.portfolio.kinds import SETTLED_DAILY
 from ibkit.portfolio.ledger import Opening
 from ibkit.portfolio.mapping import CASH_CLASS
 from ibkit.portfolio.statements import StatementTold, covered, gaps
@@ -217,7 +218,7 @@ class _Reconciling:
             row = rows.get(conid)
             listed = row.listed if row is not None else self._listed[conid]
             cost = row.cost if row is not None and not mine else None
-            cause = self._of_position(conid, other - mine, mine, other, told)
+            cause = _settled_daily(listed) or self._of_position(conid, other - mine, mine, other, told)
             found.append(
                 _made(cause, listed=listed, currency=listed.currency, told=other, ours=mine, cost=cost, **head)
             )
@@ -295,7 +296,7 @@ class _Reconciling:
             if mine == other:
                 continue
             listed = live.listed.get(conid) or self._listed[conid]
-            cause = self._live_position(explained.get(conid), mine, other, day)
+            cause = _settled_daily(listed) or self._live_position(explained.get(conid), mine, other, day)
             found.append(
                 _made(cause, listed=listed, currency=listed.currency, told=other, ours=mine, cost=None, **head)
             )
@@ -380,6 +381,13 @@ def _made(cause: _Cause, *, day: date, at: datetime, **given: Any) -> Difference
         at=at if as_of == day else _end_of(as_of),
         **given,
     )
+
+
+def _settled_daily(listed: Listed) -> _Cause | None:
+    """It ends with the position. Booked by hand it would be worth its whole price, which nobody paid."""
+    if listed.asset_class not in SETTLED_DAILY:
+        return None
+    return _Cause(Cause.UNBOOKED, f"{listed.asset_class} settle daily, which no ledger keeps yet", Fix.WAIT)
 
 
 def _split(mine: Decimal, other: Decimal) -> _Cause | None:

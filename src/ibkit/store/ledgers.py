@@ -388,8 +388,8 @@ def _put_flows(connection: Connection, account_key: str, account_id: str, new: S
 
 def put_executions(
     connection: Connection, account_key: str, picture: Picture, listings: Mapping[int, Listed]
-) -> tuple[int, ...]:
-    """What a sync was told of live executions; the conids of those of which not enough is known.
+) -> tuple[str, ...]:
+    """What a sync was told of live executions; in words what of them is not booked.
 
     listings: by conid, of what is or was held. A listing that the ledger knows already counts as well.
     """
@@ -410,13 +410,13 @@ def put_executions(
             listed = getattr(transaction_of(kind, body), "listed", None)
             if listed is not None and listed.currency:
                 known[listed.conid] = listed
-    trades, unknown = trades_of(picture.executions, known, digest=digest)
+    told = trades_of(picture.executions, known, digest=digest)
     added, corrected, _ = put_transactions(
-        connection, account_key, account_id, trades, digest=digest, at=picture.taken_at
+        connection, account_key, account_id, told.trades, digest=digest, at=picture.taken_at
     )
     if added or corrected:
         put_payload(connection, picture.told_by, picture.taken_at)
-    return tuple(unknown)
+    return told.unbooked
 
 
 def _touch(connection: Connection, account_key: str) -> None:

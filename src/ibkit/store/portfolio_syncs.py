@@ -170,9 +170,9 @@ class SqlSyncs:
             securities, new = securities_with(known, picture.positions, picture.cash, with_cash=with_cash)
             put_securities(connection, row.portfolio_id, securities)
             put_day(connection, row.account_key, account_day(picture, changes.after))
-            unknown = put_executions(connection, row.account_key, picture, _listings(before, picture))
-            if unknown:
-                log.info("executions are left to a statement", extra={"conids": len(unknown)})
+            unbooked = put_executions(connection, row.account_key, picture, _listings(before, picture))
+            if unbooked:
+                log.info("executions are not booked", extra={"listings": len(unbooked)})
             at = picture.taken_at
             update_account(
                 connection,
@@ -199,6 +199,7 @@ class SqlSyncs:
                 currency=picture.currency,
                 last_sync=at,
                 incomplete=picture.incomplete,
+                unbooked=unbooked,
                 run_id=run_id,
             )
 
