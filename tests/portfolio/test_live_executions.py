@@ -137,18 +137,20 @@ def test_a_corrected_execution_counts_once_and_what_is_not_known_is_left_out() -
     assert (source.row, source.digest, source.section) == (3, "d" * 64, "executions")
 
 
-def test_nobody_pays_for_a_future_a_cfd_or_a_pair_as_for_a_holding() -> None:
+def test_nobody_pays_size_by_price_for_a_future_a_cfd_a_pair_or_a_bond() -> None:
     """One ES at 5,000 is no payment of 250,000: what settles daily is left out, and told."""
     known = {
         1: Listed(conid=1, symbol="ESZ6", asset_class="FUT", currency="USD", multiplier=Decimal(50)),
         2: Listed(conid=2, symbol="AAPL", currency="USD"),
         3: Listed(conid=3, symbol="EUR.USD", currency="USD"),
+        4: Listed(conid=4, symbol="IBKR 3 01/28", asset_class="BOND", currency="USD"),
     }
     told = [
         execution("a.01", "5000", conid=1, multiplier="50"),
         execution("b.01", "5001", conid=1, multiplier="50", asset_class="FUT"),
         execution("c.01", "200", conid=2, asset_class="CFD"),
         execution("d.01", "1.1", conid=3, asset_class="CASH"),
+        execution("e.01", "98.5", conid=4, multiplier=None),
     ]
     found = trades_of(told, known, digest="d" * 64)
     assert found.trades == ()
@@ -156,4 +158,5 @@ def test_nobody_pays_for_a_future_a_cfd_or_a_pair_as_for_a_holding() -> None:
         "ESZ6: 2 executions, FUT settle daily, which no ledger keeps yet",
         "AAPL: 1 execution, CFD settle daily, which no ledger keeps yet",
         "EUR.USD: 1 execution, a conversion, which a statement tells",
+        "IBKR 3 01/28: 1 execution, BOND are priced in per cent of their face, until a statement tells what was paid",
     )

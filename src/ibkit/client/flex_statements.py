@@ -27,7 +27,7 @@ from ibkit.client.flex_words import (
 )
 from ibkit.errors import Effect, UnexpectedAnswer
 from ibkit.portfolio.fills import execution_key
-from ibkit.portfolio.kinds import PAIRS, SETTLED_DAILY
+from ibkit.portfolio.kinds import IN_PERCENT, PAIRS, SETTLED_DAILY
 from ibkit.portfolio.statements import CashTold, PositionTold, StatementTold
 from ibkit.portfolio.transactions import (
     ActionKind,
@@ -227,7 +227,12 @@ class _Reading:
         at, day, booked = self._when(row.dateTime, row.tradeDate, row.reportDate, source)
         is_cancellation = takes_back(row)
         listed = self._listed(row)
-        proceeds = row.proceeds if row.proceeds is not None else -quantity * price * listed.multiplier
+        proceeds = row.proceeds
+        if proceeds is None and kind in IN_PERCENT:
+            money = row.tradeMoney if isinstance(row, Trade) else None
+            proceeds = -self._figure(money, "proceeds", source)
+        elif proceeds is None:
+            proceeds = -quantity * price * listed.multiplier
         head: dict[str, Any] = {
             "account_id": self._account,
             "ids": self._trade_ids(row, is_cancellation, source),

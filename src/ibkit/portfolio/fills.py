@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from ibkit.model import Fill, Side
 from ibkit.portfolio.days import NEW_YORK
-from ibkit.portfolio.kinds import PAIRS, SETTLED_DAILY
+from ibkit.portfolio.kinds import IN_PERCENT, PAIRS, SETTLED_DAILY
 from ibkit.portfolio.picture import Execution
 from ibkit.portfolio.transactions import Listed, Origin, RowSource, Traded
 
@@ -106,6 +106,8 @@ def _unbookable(this: Execution, listed: Listed | None) -> str:
         return f"{daily[0]} settle daily, which no ledger keeps yet"
     if PAIRS in classes:
         return "a conversion, which a statement tells"
+    if in_percent := sorted(classes & IN_PERCENT):
+        return f"{in_percent[0]} are priced in per cent of their face, until a statement tells what was paid"
     if listed is None or not listed.currency:
         return "of a listing that is not known, until a statement tells it"
     if this.multiplier not in (None, listed.multiplier):

@@ -341,13 +341,12 @@ class _Fold:
         lots = self._lots(this.listed)
         own = (this.commission_currency or this.listed.currency) == this.listed.currency
         # A commission in another currency cannot be inside of the cost; it stands among the commissions.
-        extra = -(this.taxes + ((this.commission or _ZERO) if own else _ZERO))
-        extra += self.premiums.pop(self.pairs.get(this.key, ""), _ZERO)
+        paid = -(this.proceeds + this.taxes + ((this.commission or _ZERO) if own else _ZERO))
+        paid += self.premiums.pop(self.pairs.get(this.key, ""), _ZERO)
         closing = closed_by(
             lots,
             quantity=this.quantity,
-            price_value=this.price * this.listed.multiplier,
-            extra=extra,
+            paid=paid,
             order=self.rules.order,
             picks=self.rules.picks.get(this.key, ()),
         )
@@ -357,13 +356,12 @@ class _Fold:
         for lot, quantity, cost, proceeds in closing.parts:
             self._close(this, this.listed, lot, quantity, cost, cost if goes_over else proceeds)
         if closing.left:
-            cost = closing.left * this.price * this.listed.multiplier + closing.value_left
-            self._open(lots, this, closing.left, cost)
+            self._open(lots, this, closing.left, closing.cost_left)
 
     def _transfer(self, this: Transferred, listed: Listed) -> None:
         """What leaves realizes nothing: its own cost leaves with it."""
         lots = self._lots(listed)
-        closing = closed_by(lots, quantity=this.quantity, price_value=_ZERO, extra=_ZERO, order=self.rules.order)
+        closing = closed_by(lots, quantity=this.quantity, paid=_ZERO, order=self.rules.order)
         moved = -sum((cost for _, _, cost, _ in closing.parts), _ZERO)
         if closing.left:
             cost = portion(this.cost, closing.left, this.quantity)
@@ -400,7 +398,7 @@ class _Fold:
     def _leave(self, this: CorporateAction, *, goes_over: bool) -> list[Lot]:
         """The lots that go, where their cost goes over to something else; without that they are sold for the cash."""
         lots = self._lots(this.listed)
-        closing = closed_by(lots, quantity=this.quantity, price_value=_ZERO, extra=_ZERO, order=self.rules.order)
+        closing = closed_by(lots, quantity=this.quantity, paid=_ZERO, order=self.rules.order)
         if closing.left:
             self._open(lots, this, closing.left, _ZERO)
         whole = sum((quantity for _, quantity, _, _ in closing.parts), _ZERO)
