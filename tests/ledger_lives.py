@@ -18,6 +18,7 @@ from desks import Desk
 from ibkit.client.flex_statements import statements_of
 from ibkit.portfolio.ledger import Ledger, Rules, fold_ledger
 from ibkit.portfolio.merging import merge
+from ibkit.portfolio.reconciling_costs import reconcile_costs
 from ibkit.portfolio.statements import StatementTold, opening_of
 from ibkit.portfolio.transactions import Transaction
 from ibkit.sim.exchange.books import trade_day
@@ -216,6 +217,8 @@ def check(seed: int) -> tuple[str, ...]:
     carried = ledger_of([whole], desk.account, Rules())
     agrees(desk, carried, told)
     assert balanced(carried, opening_of([told]).cash["USD"])
+    for rules in (AS_TOLD, Rules()):
+        assert reconcile_costs([told], told.transactions, opening_of([told]), rules) == ()
     assert trade_day(desk.now) >= told.first
     return life.done
 

@@ -7,15 +7,15 @@ Source: requirement FUT-08.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from ibkit.errors import InvalidRequest
-from ibkit.portfolio.kinds import SETTLED_DAILY
 from ibkit.portfolio.picture import RawPayload
-from ibkit.portfolio.reconciling import Difference, Fix, live_of, reconcile
+from ibkit.portfolio.reconciling import Difference, Figure, Fix, live_of, reconcile
+from ibkit.portfolio.reconciling_costs import reconcile_costs
 from ibkit.portfolio.transactions import Origin, RowSource, Transferred
 from ibkit.store.inbox import InboxItem
 from ibkit.store.ledgers import ToldLedger
@@ -52,9 +52,10 @@ async def _looked(
     if link is not None and link.last_sync is not None and not desk.is_without_session(link):
         live = live_of(account.holdings, link.last_sync, with_cash=desk.with_cash)
     nothing = not told.transactions and not statements and live is None
-    differences: Sequence[Difference] = ()
+    differences: tuple[Difference, ...] = ()
     if not nothing:
         differences = reconcile(statements, told.transactions, told.opening, live)
+        differences += reconcile_costs(statements, told.transactions, told.opening, told.rules, known=differences)
     return told, await desk.inbox.bring_up(user_id, portfolio_id, account_name, differences)
 
 
@@ -91,8 +92,8 @@ async def fix_difference(
     if item_id not in there:
         raise conflict("that difference is none any more", "Nothing was changed.")
     found = item.difference
-    if found.listed is not None and found.listed.asset_class in SETTLED_DAILY:
-        raise conflict(f"{found.why}, booked by hand neither", "Accept the difference; it ends with the position.")
+    if found.fix is Fix.ACCEPT:
+        raise conflict(f"{found.why}: nothing can be booked for it", "Accept the difference.")
     if adjust or found.fix is Fix.BOOK:
         await _book(desk, user_id, portfolio_id, account_name, told, found, by=by, note=note, cost=cost)
     elif found.fix is Fix.FETCH and fetch is not None:
@@ -115,6 +116,7 @@ _REMEDIES: Final = {
     Fix.FETCH: "Import the statement of these days as a file, or set FLEX_TOKEN and FLEX_QUERY_ID.",
     Fix.BOOK: "",
     Fix.ADJUST: "",
+    Fix.ACCEPT: "",
 }
 
 
@@ -131,7 +133,8 @@ async def _book(
     cost: Decimal | None,
 ) -> None:
     """What the ledger lacks, as of the difference's own day; of the ledger as it was when it was looked at."""
-    worth = _worth(found, cost)
+    recosts = found.figure is Figure.COST
+    worth = found.amount if recosts else _worth(found, cost)
     said = {
         "account": told.account_id,
         "booked_by": by,
@@ -142,6 +145,7 @@ async def _book(
         "told": f"{found.told:f}",
         "ours": f"{found.ours:f}",
         "amount": f"{found.amount:f}",
+        "figure": found.figure.value,
         "currency": found.currency,
         "conid": None if found.listed is None else found.listed.conid,
         "cost": None if worth is None else f"{worth:f}",
@@ -160,7 +164,7 @@ async def _book(
                 origin=Origin.PERSON,
                 source=RowSource(digest=digest, section=ADJUSTMENT),
                 listed=found.listed,
-                quantity=found.amount if found.listed is not None else Decimal(0),
+                quantity=found.amount if found.listed is not None and not recosts else Decimal(0),
                 cost=worth or Decimal(0) if found.listed is not None else Decimal(0),
                 currency=found.currency,
                 cash=Decimal(0) if found.listed is not None else found.amount,

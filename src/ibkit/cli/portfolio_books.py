@@ -384,6 +384,7 @@ def _tell(told: InboxInfo, json: bool) -> None:
         output.say("Nothing differs.")
     for each in told.differences:
         what = each.symbol or f"cash {each.currency}"
+        what += "" if each.figure == "size" else f", {each.figure} in {each.currency}"
         output.say(f"{each.account}: {what}: {_amount(each)} ({each.against}: {each.told:f}, ledger: {each.ours:f})")
         days = f" {each.first} to {each.last}" if each.first and each.last else ""
         output.say(f"  {each.cause}: {each.why}")
@@ -391,7 +392,7 @@ def _tell(told: InboxInfo, json: bool) -> None:
 
 
 def _amount(told: DifferenceInfo) -> str:
-    return f"{told.amount:+,.2f}" if told.conid is None else f"{told.amount.normalize():+f}"
+    return f"{told.amount:+,.2f}" if told.conid is None or told.figure != "size" else f"{told.amount.normalize():+f}"
 
 
 _Note = Annotated[str, option("Why, kept beside it.")]

@@ -21,6 +21,8 @@ from ibkit.client.flex_words import (
     EXERCISES,
     OPTIONS,
     PAYMENTS,
+    cancelled_ids,
+    cost_of,
     ending_of,
     execution_of,
     takes_back,
@@ -247,7 +249,7 @@ class _Reading:
             "commission": commission or _ZERO,
             "commission_currency": currency or "",
             "is_cancellation": is_cancellation,
-            "cancels": _cancelled_ids(row) if is_cancellation else (),
+            "cancels": cancelled_ids(row) if is_cancellation else (),
         }
         if kind == PAIRS:
             return Converted(
@@ -386,7 +388,7 @@ class _Reading:
             raise _unreadable(f"{_place(source)} has no transactionID to know it again by")
         holds = row.assetCategory not in (None, "CASH")
         quantity = self._figure(row.quantity, "quantity", source) if holds else _ZERO
-        cost = (row.positionAmount or _ZERO) if holds else _ZERO
+        cost = cost_of(row) if holds else _ZERO
         sign = -1 if row.direction == "OUT" and quantity > 0 else 1
         return Transferred(
             account_id=self._account,
@@ -479,11 +481,6 @@ def _end_of(day: date) -> datetime:
 def _sequence(number: str | None) -> int:
     """IBKR's numbers grow: of two things at one moment the higher is the later."""
     return int(number) if number and number.isdecimal() and len(number) < 19 else 0
-
-
-def _cancelled_ids(row: Trade | TradeConfirm) -> tuple[str, ...]:
-    names = (("trade-tx", "origTransactionID"), ("trade", "origTradeID"))
-    return tuple(f"{prefix}:{row.raw[name]}" for prefix, name in names if row.raw.get(name) not in (None, "", "0"))
 
 
 def _end_of_option(this: Traded) -> tuple[int, Decimal, date, Decimal]:

@@ -201,13 +201,20 @@ def movements(ledger: Ledger) -> tuple[Movement, ...]:
     )
     found = []
     for group in _groups(ledger.transactions, fold.pairs):
-        conids = dict.fromkeys(conid for this in group for conid in quantities_of(this))
+        conids = dict.fromkeys(conid for this in group for conid in _touched(this))
         before = {conid: tuple(fold.lots.get(conid, ())) for conid in conids}
         closed = len(fold.closed)
         fold.add(group)
         lots = tuple((fold.listed[conid], before[conid], tuple(fold.lots[conid])) for conid in conids)
         found.append(Movement(transactions=tuple(group), lots=lots, closed=tuple(fold.closed[closed:])))
     return tuple(found)
+
+
+def _touched(this: Transaction) -> Iterable[int]:
+    """Of which listings it may change lots, by conid."""
+    if isinstance(this, Transferred) and this.listed is not None and this.cost:
+        return (this.listed.conid,)
+    return quantities_of(this)
 
 
 def _without_cancelled(ordered: Sequence[Transaction]) -> tuple[list[Transaction], list[Transaction]]:
@@ -325,6 +332,8 @@ class _Fold:
                 self._trade(trade)
             case Transferred(listed=Listed() as listed) as transfer if transfer.quantity:
                 self._transfer(transfer, listed)
+            case Transferred(listed=Listed() as listed) as transfer if transfer.cost:
+                self._recost(transfer, listed)
             case CorporateAction():
                 self._act([each for each in group if isinstance(each, CorporateAction)])
             case _:
@@ -368,6 +377,17 @@ class _Fold:
             moved += cost
             self._open(lots, this, closing.left, cost)
         self._came(listed, moved)
+
+    def _recost(self, this: Transferred, listed: Listed) -> None:
+        """What is held cost so much more (negative: less) than was known, each lot by its size."""
+        lots, whole, left = self._lots(listed), self._quantity(listed), this.cost
+        if not whole:
+            return
+        for index, lot in enumerate(lots):
+            more = left if index == len(lots) - 1 else portion(this.cost, lot.quantity, whole)
+            left -= more
+            lots[index] = replace(lot, cost=lot.cost + more)
+        self._came(listed, this.cost)
 
     def _came(self, listed: Listed, cost: Decimal) -> None:
         self.transferred[listed.currency] = self.transferred.get(listed.currency, _ZERO) + cost

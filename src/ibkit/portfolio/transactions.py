@@ -205,7 +205,10 @@ class Converted(_Booked):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transferred(_Booked):
-    """A holding, or cash, that came in or went out without a trade. cost: of the holding, signed as its quantity."""
+    """A holding, or cash, that came in or went out without a trade. cost: of the holding, signed as its quantity.
+
+    Without a quantity the cost is one that was not known of what is held already.
+    """
 
     listed: Listed | None = None
     quantity: Decimal = _ZERO

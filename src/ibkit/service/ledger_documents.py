@@ -219,6 +219,8 @@ class FlexImportInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class DifferenceInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """told: by the statement, or live; ours: by the ledger. amount: told less ours. currency: of cash, or of a listing.
 
+    figure: size (of a position, or of cash), cost (of what is held), realized (by a listing's trades).
+
     first, last: days of the statement to fetch, null where none is.
     """
 
@@ -245,6 +247,7 @@ class DifferenceInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     settled_at: datetime | None
     settled_by: str
     note: str
+    figure: str = "size"
 
 
 class InboxInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -482,6 +485,7 @@ def difference_info(account: str, item: InboxItem) -> DifferenceInfo:
         settled_at=item.settled_at,
         settled_by=item.settled_by,
         note=item.note,
+        figure=found.figure.value,
     )
 
 
