@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio.to_thread
 
+from ibkit.bootstrap.portfolio_figures import dated_rates
 from ibkit.bootstrap.portfolio_ledgers import ledgers_of
 from ibkit.errors import ConfigError
 from ibkit.portfolio.report.making import report_of
@@ -60,6 +61,7 @@ async def report_now(
         ledgers=ledgers,
         without_ledger=without,
         open_differences=differences,
+        dated=await dated_rates(desk.days, desk.ledgers, portfolio, since, until),
     )
     return await anyio.to_thread.run_sync(partial(report_of, material))
 

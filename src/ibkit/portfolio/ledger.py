@@ -33,6 +33,7 @@ from ibkit.portfolio.transactions import (
     Transaction,
     Transferred,
     cash_of,
+    costs_of,
     quantities_of,
 )
 
@@ -122,13 +123,8 @@ class Ledger:
         for each in self.transactions:
             if not isinstance(each, Traded | Converted) or not _within(each.booked_on, first, last):
                 continue
-            own = each.listed.currency if isinstance(each, Traded) else each.other_currency
-            amounts = [(each.commission_currency or own, each.commission or _ZERO)]
-            if isinstance(each, Traded):
-                amounts.append((own, each.taxes))
-            for currency, amount in amounts:
-                if amount:
-                    sums[currency] = sums.get(currency, _ZERO) + amount
+            for currency, amount in costs_of(each).items():
+                sums[currency] = sums.get(currency, _ZERO) + amount
         return sums
 
     def gains_of_currencies(self, first: date | None = None, last: date | None = None) -> dict[str, Decimal | None]:

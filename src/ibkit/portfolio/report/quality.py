@@ -23,7 +23,7 @@ _WORDS: Final = {
     "value": "Value",
     "net_liquidation": "Net liquidation value",
     "unrealized_pnl": "Unrealised",
-    "realized_pnl": "Realised, as the broker tells it",
+    "realized_pnl": "Realised",
     "day_pnl": "Result of the day",
     "income": "Income, whole",
     "options": "Options",
