@@ -307,6 +307,8 @@ UNSAFE = [
     ("POST", "/portfolio/00000000000000000000000000000000/accounts/{name}/sync"),
     ("POST", "/portfolio/00000000000000000000000000000000/accounts/{name}/disconnect"),
     ("POST", "/portfolio/00000000000000000000000000000000/accounts/{name}/restore"),
+    ("POST", "/portfolio/00000000000000000000000000000000/analytics"),
+    ("POST", "/portfolio/00000000000000000000000000000000/report"),
     ("POST", "/portfolio/00000000000000000000000000000000/accounts/{name}/flex"),
     ("POST", "/portfolio/00000000000000000000000000000000/accounts/{name}/flex/fetch"),
     ("POST", "/portfolio/00000000000000000000000000000000/inbox/00000000000000000000000000000000/accept"),

@@ -49,6 +49,8 @@ _FILE: Mapping[str, Any] = {
     "currency": "USD",
     "accounts": [{"name": "My IRA/1", "holdings": [{"symbol": "AAPL", "units": "1.5"}]}],
 }
+_COMPARED = (400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 503)
+_LEVELS: Mapping[str, Any] = {"levels": "day,level\n2026-11-19,5000\n2026-11-20,5012.5\n"}
 _FORM = query("format", {"enum": list(EXPORTS), "default": "json"}, "Of the file.")
 _REPORT_FORM = query("format", {"enum": ["pdf", "html"], "default": "pdf"}, "Of the file.")
 _OF_TABLE = (
@@ -130,6 +132,18 @@ PORTFOLIOS: tuple[Operation, ...] = (
         also_under_api=True,
     ),
     Operation(
+        path=f"{_ONE}/analytics",
+        method="post",
+        name="portfolioBesideBenchmark",
+        summary="The same figures, with the performance beside a benchmark: a table of days and levels",
+        answers={200: AnalyticsInfo},
+        errors=_COMPARED,
+        examples=_LEVELS,
+        parameters=(_PORTFOLIO, *_OF_FIGURES),
+        takes_file=("text/csv",),
+        also_under_api=True,
+    ),
+    Operation(
         path=f"{_ONE}/report",
         method="get",
         name="portfolioReport",
@@ -137,6 +151,26 @@ PORTFOLIOS: tuple[Operation, ...] = (
         answers={200: None},
         errors=(*_READ, 429),
         parameters=(_PORTFOLIO, _REPORT_FORM, *_OF_FIGURES[1:]),
+        gives_file=("application/pdf", "text/html"),
+        also_under_api=True,
+    ),
+    Operation(
+        path=f"{_ONE}/report",
+        method="post",
+        name="reportBesideBenchmark",
+        summary="The same report, with the performance beside a benchmark: a table of days and levels",
+        answers={200: None},
+        errors=_COMPARED,
+        examples=_LEVELS,
+        parameters=(
+            _PORTFOLIO,
+            _REPORT_FORM,
+            query(
+                "name", {"type": "string", "minLength": 1, "maxLength": 60, "default": "Benchmark"}, "Of the benchmark."
+            ),
+            *_OF_FIGURES[1:],
+        ),
+        takes_file=("text/csv",),
         gives_file=("application/pdf", "text/html"),
         also_under_api=True,
     ),
