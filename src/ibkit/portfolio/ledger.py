@@ -12,6 +12,7 @@ exercised option goes into the cost of the stock (as United States tax rules hav
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -220,15 +221,18 @@ def _without_cancelled(ordered: Sequence[Transaction]) -> tuple[list[Transaction
     whose trade is not known is counted as it stands.
     """
     gone: set[str] = set()
+    numbers: dict[str, list[int]] = {}
     for index, each in enumerate(ordered):
-        if not isinstance(each, Traded | Converted) or not each.is_cancellation:
-            continue
-        before = [e for e in ordered[:index] if e.key not in gone]
-        target = next((e for e in before if set(e.ids) & set(each.cancels)), None)
-        if target is None:
-            target = next((e for e in reversed(before) if _mirrors(each, e)), None)
-        if target is not None:
-            gone |= {each.key, target.key}
+        if isinstance(each, Traded | Converted) and each.is_cancellation:
+            named = sorted(number for each_id in each.cancels for number in numbers.get(each_id, ()))
+            target = next((ordered[number] for number in named if ordered[number].key not in gone), None)
+            if target is None:
+                earlier = (ordered[number] for number in range(index - 1, -1, -1))
+                target = next((e for e in earlier if e.key not in gone and _mirrors(each, e)), None)
+            if target is not None:
+                gone |= {each.key, target.key}
+        for each_id in each.ids:
+            numbers.setdefault(each_id, []).append(index)
     return [e for e in ordered if e.key not in gone], [e for e in ordered if e.key in gone]
 
 
@@ -247,19 +251,46 @@ def _mirrors(cancelling: Traded | Converted, other: Transaction) -> bool:
 
 
 def _deliveries(ordered: Sequence[Transaction]) -> dict[str, str]:
-    """By the key of a stock's side, that of the option whose end it is: told by its id, else found by its size."""
-    endings = [e for e in ordered if isinstance(e, Traded) and e.ending in (Ending.ASSIGNMENT, Ending.EXERCISE)]
+    """By the key of a stock's side, that of the option whose end it is: told by its id, else found by its size.
+
+    By size it is one of the same underlying and day, for as many shares as the contracts are for, at its strike.
+    """
+    endings = [
+        (number, each)
+        for number, each in enumerate(ordered)
+        if isinstance(each, Traded) and each.ending in (Ending.ASSIGNMENT, Ending.EXERCISE)
+    ]
+    by_id: dict[object, deque[tuple[int, Traded]]] = {}
+    by_size: dict[object, deque[tuple[int, Traded]]] = {}
+    for number, option in endings:
+        for each_id in option.ids:
+            by_id.setdefault(each_id, deque()).append((number, option))
+        listed = option.listed
+        size = (listed.underlying_conid, option.day, abs(option.quantity) * listed.multiplier, listed.strike)
+        by_size.setdefault(size, deque()).append((number, option))
     pairs: dict[str, str] = {}
+    taken: set[str] = set()
+
+    def first_of(*queues: deque[tuple[int, Traded]] | None) -> Traded | None:
+        heads = []
+        for queue in queues:
+            while queue and queue[0][1].key in taken:
+                queue.popleft()
+            if queue:
+                heads.append(queue[0])
+        return min(heads, key=lambda head: head[0])[1] if heads else None
+
     for stock in ordered:
         if not isinstance(stock, Traded) or not stock.delivery:
             continue
-        free = [option for option in endings if option.key not in pairs.values()]
         if stock.related:
-            found = next((option for option in free if stock.related in option.ids), None)
+            found = first_of(by_id.get(stock.related))
         else:
-            found = next((option for option in free if _delivers(option, stock)), None)
+            size = (stock.listed.conid, stock.day, abs(stock.quantity))
+            found = first_of(by_size.get((*size, stock.price)), by_size.get((*size, None)))
         if found is not None:
             pairs[stock.key] = found.key
+            taken.add(found.key)
     return pairs
 
 
@@ -286,17 +317,6 @@ def _groups(ordered: Sequence[Transaction], pairs: Mapping[str, str]) -> list[li
     return groups
 
 
-def _delivers(option: Traded, stock: Traded) -> bool:
-    """Whether the stock's side fits the option's: one underlying, one day, as many shares as the contracts are for."""
-    shares = abs(option.quantity) * option.listed.multiplier
-    return (
-        option.listed.underlying_conid == stock.listed.conid
-        and option.day == stock.day
-        and abs(stock.quantity) == shares
-        and option.listed.strike in (None, stock.price)
-    )
-
-
 @dataclass(slots=True)
 class _Fold:
     """pairs: see `_deliveries`. premiums: of options that ended, by their keys, until the stock takes them."""
@@ -311,8 +331,10 @@ class _Fold:
     transferred: dict[str, Decimal] = field(default_factory=dict)
     premiums: dict[str, Decimal] = field(default_factory=dict)
     currencies: CurrencyBook = field(init=False)
+    going_over: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.going_over = frozenset(self.pairs.values())
         self.cash = dict(self.opening.cash)
         self.currencies = CurrencyBook(self.rules.base)
         for currency, amount in self.opening.cash.items():
@@ -355,7 +377,7 @@ class _Fold:
             order=self.rules.order,
             picks=self.rules.picks.get(this.key, ()),
         )
-        goes_over = this.key in self.pairs.values()
+        goes_over = this.key in self.going_over
         if goes_over:
             self.premiums[this.key] = sum((cost - proceeds for _, _, cost, proceeds in closing.parts), _ZERO)
         for lot, quantity, cost, proceeds in closing.parts:
