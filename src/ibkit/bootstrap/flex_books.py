@@ -152,10 +152,10 @@ class FlexDesk:
         from ibkit.bootstrap.portfolios import STATEMENTS_ONLY
 
         desk, account_name, account_id = self._desk, account.name, own[0].account_id
+        link = None
         if account.link is None:
             link = Link(account_id=account_id, connection_id=STATEMENTS_ONLY, sync_enabled=False)
-            await desk.books.connect(user_id, portfolio_id, account_name, link, at=desk.clock.now())
-        kept = await desk.ledgers.keep(user_id, portfolio_id, account_name, body, own)
+        kept = await desk.ledgers.keep(user_id, portfolio_id, account_name, body, own, link=link)
         outcome = None
         without_session = account.link is None or account.link.connection_id == STATEMENTS_ONLY
         if without_session and any(each.tells_holdings for each in own):

@@ -286,8 +286,8 @@ def _deliveries(ordered: Sequence[Transaction]) -> dict[str, str]:
         if stock.related:
             found = first_of(by_id.get(stock.related))
         else:
-            size = (stock.listed.conid, stock.day, abs(stock.quantity))
-            found = first_of(by_size.get((*size, stock.price)), by_size.get((*size, None)))
+            alike = (stock.listed.conid, stock.day, abs(stock.quantity))
+            found = first_of(by_size.get((*alike, stock.price)), by_size.get((*alike, None)))
         if found is not None:
             pairs[stock.key] = found.key
             taken.add(found.key)
