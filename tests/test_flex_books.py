@@ -180,9 +180,7 @@ async def test_what_is_bad_changes_nothing(tmp_path: Path, linked: str, bad: str
         assert (await found.take(body)).kept.added  # the good one is taken afterwards
 
 
-async def test_an_import_that_fails_leaves_the_account_by_hand(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_import_that_fails_leaves_the_account_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Connecting it and keeping the statement are one transaction."""
     async with room(tmp_path) as found:
         trade(found.sim, 100)

@@ -309,6 +309,7 @@ UNSAFE = [
     ("POST", "/portfolio/00000000000000000000000000000000/accounts/{name}/restore"),
     ("POST", "/portfolio/00000000000000000000000000000000/analytics"),
     ("POST", "/portfolio/00000000000000000000000000000000/report"),
+    ("PUT", "/portfolio/00000000000000000000000000000000/accounts/{name}/ledger-rules"),
     ("POST", "/portfolio/00000000000000000000000000000000/accounts/{name}/flex"),
     ("POST", "/portfolio/00000000000000000000000000000000/accounts/{name}/flex/fetch"),
     ("POST", "/portfolio/00000000000000000000000000000000/inbox/00000000000000000000000000000000/accept"),

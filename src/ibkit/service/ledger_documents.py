@@ -44,6 +44,7 @@ __all__ = [
     "ledger_info",
     "lots_info",
     "statements_info",
+    "transaction_info",
     "transactions_info",
 ]
 
@@ -287,7 +288,7 @@ def transactions_info(
     return TransactionsInfo(
         account=account,
         as_of=ledger.until,
-        transactions=[_transaction(each, struck=each.key in struck) for each in page],
+        transactions=[transaction_info(each, struck=each.key in struck) for each in page],
         next=ends if ends < len(these) else None,
     )
 
@@ -296,7 +297,7 @@ def _within(day: date, since: date | None, until: date | None) -> bool:
     return (since is None or since <= day) and (until is None or day <= until)
 
 
-def _transaction(this: Transaction, *, struck: bool) -> TransactionInfo:
+def transaction_info(this: Transaction, *, struck: bool = False) -> TransactionInfo:
     listed = getattr(this, "listed", None)
     quantity = next(iter(quantities_of(this).values()), _ZERO)
     if isinstance(this, Converted):
