@@ -14,10 +14,11 @@ from zoneinfo import ZoneInfo
 import anyio
 import pytest
 
-from ibkit.bootstrap.reconciliation import accept_difference, fix_difference, inbox_of
+from ibkit.bootstrap.reconciliation import accept_difference, fix_difference, inbox_of, inbox_shown
 from ibkit.errors import IbkitError
 from ibkit.portfolio.ledger import Opening, movements
 from ibkit.portfolio.lots import LotOrder
+from ibkit.portfolio.picture import RawPayload
 from ibkit.portfolio.reconciling import Against, Cause, Figure, Fix, Live, reconcile
 from ibkit.portfolio.statements import CashTold, PositionTold, StatementTold
 from ibkit.portfolio.transactions import Listed, Origin, RowSource, Traded
@@ -381,3 +382,43 @@ async def test_what_the_statement_says_was_realized_is_compared(tmp_path: Path) 
         assert caught.value.remedy == "Accept the difference."
         await found.desk.ledgers.set_rules("ada", found.portfolio_id, NAME, order=LotOrder.LIFO)
         assert await inbox(found) == (), "whoever chose other lots knows"
+
+
+@pytest.mark.anyio
+@pytest.mark.requirement("FUT-08")
+async def test_who_only_looks_writes_nothing_and_settles_by_what_was_shown(tmp_path: Path) -> None:
+    async with room(tmp_path) as found:
+        sim = found.sim
+        trade(sim, 100)
+        sim.simulator.advance((3 * DAY).total_seconds())
+        at = ("ada", found.portfolio_id, NAME)
+
+        async def shown() -> tuple[InboxItem, ...]:
+            before = found.dump()
+            items = await inbox_shown(found.desk, *at)
+            assert found.dump() == before
+            return items
+
+        assert await shown() == ()
+        await found.take(body_of(sim, first=sim.now.date()))
+        (stored,) = await found.desk.inbox.items(*at)
+        assert [(each.item_id, each.found_at) for each in await shown()] == [(stored.item_id, stored.found_at)]
+        await accept_difference(found.desk, *at, stored.item_id, by="ada", note="known")
+        assert [each.state for each in await shown()] == [InboxState.ACCEPTED]
+        await fix(found, stored, cost=Decimal(60000))
+        assert await shown() == ()
+        # Nobody has looked since: it is settled by the id that was shown, and that is no older one's.
+        await found.desk.ledgers.set_rules(*at, order=LotOrder.LIFO)
+        told = await found.desk.ledgers.told(*at)
+        booked = next(each for each in told.transactions if each.origin is Origin.PERSON)
+
+        def back(digest: str) -> list[Any]:
+            source = RowSource(digest=digest)
+            return [replace(booked, ids=("booked:back",), quantity=Decimal(-100), cost=Decimal(0), source=source)]
+
+        payload = RawPayload(what="adjustment", body=b"{}")
+        await found.desk.ledgers.book(*at, payload, back, revision=told.revision)
+        (again,) = await shown()
+        assert again.item_id != stored.item_id
+        done = await accept_difference(found.desk, *at, again.item_id, by="ada")
+        assert (done.item_id, done.state) == (again.item_id, InboxState.ACCEPTED)

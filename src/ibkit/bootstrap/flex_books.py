@@ -21,6 +21,7 @@ import anyio
 import anyio.to_thread
 
 from ibkit.bootstrap.edge import edges, machine_clock
+from ibkit.bootstrap.reconciliation import inbox_of
 from ibkit.bootstrap.tls import authority
 from ibkit.client.flex import FlexClient, FlexPending, open_flex_transport
 from ibkit.client.flex_statements import statements_of
@@ -161,6 +162,7 @@ class FlexDesk:
         if without_session and any(each.tells_holdings for each in own):
             outcome = await desk.sync_from_statements(user_id, portfolio_id, account_name)
         there = await desk.ledgers.statements(user_id, portfolio_id, account_name)
+        await inbox_of(desk, user_id, portfolio_id, account_name)  # what it explains is settled, what it tells is found
         return FlexImport(
             account_id=account_id,
             kept=kept,

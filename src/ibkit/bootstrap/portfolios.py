@@ -287,7 +287,7 @@ async def open_portfolios(
         )
         days = SqlDays(database, clock)
         ledgers = SqlLedgers(database, clock)
-        inbox = SqlInbox(database, clock, _new_id)
+        inbox = SqlInbox(database, clock)
         yield PortfolioDesk(
             books=books, syncs=syncs, days=days, ledgers=ledgers, inbox=inbox, syncer=syncer, clock=clock
         )

@@ -12,6 +12,8 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
+import anyio.to_thread
+
 from ibkit.errors import InvalidRequest
 from ibkit.portfolio.picture import RawPayload
 from ibkit.portfolio.reconciling import Difference, Figure, Fix, live_of, reconcile
@@ -24,7 +26,7 @@ from ibkit.store.portfolio_rows import conflict
 if TYPE_CHECKING:
     from ibkit.bootstrap.portfolios import PortfolioDesk
 
-__all__ = ["ADJUSTMENT", "Fetch", "accept_difference", "fix_difference", "inbox_of"]
+__all__ = ["ADJUSTMENT", "Fetch", "accept_difference", "fix_difference", "inbox_of", "inbox_shown"]
 
 ADJUSTMENT: Final = "adjustment"
 """`what` of a payload that a person booked, and the section of its row."""
@@ -40,10 +42,23 @@ async def inbox_of(desk: PortfolioDesk, user_id: str, portfolio_id: str, account
     return (await _looked(desk, user_id, portfolio_id, account_name))[1]
 
 
+async def inbox_shown(desk: PortfolioDesk, user_id: str, portfolio_id: str, account_name: str) -> tuple[InboxItem, ...]:
+    """The same without writing anything: for whoever only looks. NotFound."""
+    _, differences = await _differing(desk, user_id, portfolio_id, account_name)
+    return await desk.inbox.shown(user_id, portfolio_id, account_name, differences)
+
+
 async def _looked(
     desk: PortfolioDesk, user_id: str, portfolio_id: str, account_name: str
 ) -> tuple[ToldLedger, tuple[InboxItem, ...]]:
     """The ledger that was looked at, and what of it differs."""
+    told, differences = await _differing(desk, user_id, portfolio_id, account_name)
+    return told, await desk.inbox.bring_up(user_id, portfolio_id, account_name, differences)
+
+
+async def _differing(
+    desk: PortfolioDesk, user_id: str, portfolio_id: str, account_name: str
+) -> tuple[ToldLedger, tuple[Difference, ...]]:
     account = await desk.books.account(user_id, portfolio_id, account_name)
     told = await desk.ledgers.told(user_id, portfolio_id, account_name)
     statements = await desk.ledgers.statements(user_id, portfolio_id, account_name)
@@ -51,12 +66,14 @@ async def _looked(
     link = account.link
     if link is not None and link.last_sync is not None and not desk.is_without_session(link):
         live = live_of(account.holdings, link.last_sync, with_cash=desk.with_cash)
-    nothing = not told.transactions and not statements and live is None
-    differences: tuple[Difference, ...] = ()
-    if not nothing:
-        differences = reconcile(statements, told.transactions, told.opening, live)
-        differences += reconcile_costs(statements, told.transactions, told.opening, told.rules, known=differences)
-    return told, await desk.inbox.bring_up(user_id, portfolio_id, account_name, differences)
+    if not told.transactions and not statements and live is None:
+        return told, ()
+
+    def differences() -> tuple[Difference, ...]:
+        found = reconcile(statements, told.transactions, told.opening, live)
+        return found + reconcile_costs(statements, told.transactions, told.opening, told.rules, known=found)
+
+    return told, await anyio.to_thread.run_sync(differences)
 
 
 async def accept_difference(

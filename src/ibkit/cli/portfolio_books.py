@@ -316,13 +316,13 @@ def raw(
 @inbox_app.command(name="list")
 def list_(portfolio: str, /, *, account: _Which = None, user: _User = None, json: Json = False) -> None:
     """What differs now, with its cause and what is proposed."""
-    from ibkit.bootstrap.reconciliation import inbox_of
+    from ibkit.bootstrap.reconciliation import inbox_shown
     from ibkit.service.ledger_documents import inbox_info
 
     async def work(desk: PortfolioDesk, owner: str) -> InboxInfo:
         there = await named(desk, owner, portfolio)
         names = [each.name for each in there.accounts] if account is None else [account_in(there, account).name]
-        return inbox_info({name: await inbox_of(desk, owner, there.portfolio_id, name) for name in names})
+        return inbox_info({name: await inbox_shown(desk, owner, there.portfolio_id, name) for name in names})
 
     _tell(at_desk(work, user), json)
 

@@ -15,7 +15,7 @@ from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
 
 from ibkit.bootstrap.raw_rows import raw_row
-from ibkit.bootstrap.reconciliation import accept_difference, fix_difference, inbox_of
+from ibkit.bootstrap.reconciliation import accept_difference, fix_difference, inbox_shown
 from ibkit.portfolio.statements import gaps
 from ibkit.service import ledger_documents as documents
 from ibkit.service import ledger_forms as forms
@@ -201,7 +201,7 @@ def _inbox(service: Service) -> list[HTTPRouteHandler]:
         names = [each.name for each in (await room.desk.books.get(who.user_id, portfolio_id)).accounts]
         if "account" in given:
             names = [(await room.desk.books.account(who.user_id, portfolio_id, given["account"])).name]
-        found = {name: await inbox_of(room.desk, who.user_id, portfolio_id, name) for name in names}
+        found = {name: await inbox_shown(room.desk, who.user_id, portfolio_id, name) for name in names}
         return response(Answer(200, documents.inbox_info(found)))
 
     async def account_in(request: AnyRequest, who: Principal) -> str:
