@@ -35,6 +35,7 @@ from ibkit.store.portfolio_rows import (
     PORTFOLIOS,
     RUNS,
     SECURITIES,
+    USES,
     AccountRow,
     account_rows,
     accounts_of,
@@ -423,7 +424,7 @@ class SqlPortfolios:
 
     def _remove_account(self, connection: Connection, row: AccountRow) -> None:
         read_from = digests_of(connection, [row.account_key])
-        for table in (HOLDINGS, *DAY_TABLES, *LEDGER_TABLES, RUNS, ACCOUNTS):
+        for table in (HOLDINGS, *DAY_TABLES, *LEDGER_TABLES, USES, RUNS, ACCOUNTS):
             connection.execute(delete(table).where(table.c.account_key == row.account_key))
         drop_unused(connection, read_from)
 
@@ -432,7 +433,7 @@ def _delete(connection: Connection, portfolio_id: str) -> None:
     query = select(ACCOUNTS.c.account_key).where(ACCOUNTS.c.portfolio_id == portfolio_id)
     keys = connection.execute(query).scalars().all()
     read_from = digests_of(connection, keys)
-    for table in (HOLDINGS, *DAY_TABLES, *LEDGER_TABLES):
+    for table in (HOLDINGS, *DAY_TABLES, *LEDGER_TABLES, USES):
         connection.execute(delete(table).where(table.c.account_key.in_(keys)))
     for table in (RUNS, ACCOUNTS, SECURITIES, PORTFOLIOS):
         connection.execute(delete(table).where(table.c.portfolio_id == portfolio_id))
