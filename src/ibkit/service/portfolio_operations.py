@@ -65,6 +65,11 @@ _OF_FIGURES = (
     {**query("to", _DAY, "Its last day [default: `as_of`, or today]."), "example": "2026-11-20"},
     {**query("currency", _CODE, "Of all money [default: the portfolio's]."), "example": "USD"},
 )
+_GREEKS = query(
+    "greeks",
+    {"type": "boolean", "default": False},
+    "With delta and theta of the options held now, asked of logins that are open; it takes some seconds.",
+)
 _ONE = "/portfolio/{portfolio_id}"
 _ACCOUNT = f"{_ONE}/accounts/{{name}}"
 
@@ -127,8 +132,8 @@ PORTFOLIOS: tuple[Operation, ...] = (
         name="portfolioAnalytics",
         summary="Allocation, concentration, results, returns and options, now or as of a day",
         answers={200: AnalyticsInfo},
-        errors=_READ,
-        parameters=(_PORTFOLIO, *_OF_FIGURES),
+        errors=(*_READ, 429),
+        parameters=(_PORTFOLIO, *_OF_FIGURES, _GREEKS),
         also_under_api=True,
     ),
     Operation(
@@ -139,7 +144,7 @@ PORTFOLIOS: tuple[Operation, ...] = (
         answers={200: AnalyticsInfo},
         errors=_COMPARED,
         examples=_LEVELS,
-        parameters=(_PORTFOLIO, *_OF_FIGURES),
+        parameters=(_PORTFOLIO, *_OF_FIGURES, _GREEKS),
         takes_file=("text/csv",),
         also_under_api=True,
     ),
