@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
+from ibkit.model import AccountId, Conid, Fill, Side
+from ibkit.portfolio.fills import trade_of_fill
+from ibkit.portfolio.transactions import Listed, Origin
 from ibkit.store.database import sqlite_file
+from ibkit.store.ledger_rows import pack_transaction
 from ibkit.store.migrating import for_engine, migrate
 from ibkit.store.migrations import RECORDS
 from ibkit.store.payloads import digests_of, drop_unused, points_to, put_uses
+from portfolio_room import NOW
 
 pytestmark = pytest.mark.requirement("SYN-06")
 STEPS = RECORDS["portfolio"]
 RUN = "INSERT INTO portfolio_sync_runs VALUES (?, 'p', ?, 'U1', '2026-11-20 00:00:00', '', 0, 0, 0, 0, ?)"
+FILL = Fill(
+    execution_id="a.01",
+    order_id=None,
+    account_id=AccountId("U1"),
+    conid=Conid(1),
+    side=Side.BUY,
+    quantity=Decimal(1),
+    price=Decimal(5000),
+    fee=None,
+    at=NOW,
+)
 ONE, TWO, BOTH = "1" * 64, "2" * 64, "b" * 64
 
 
@@ -77,3 +95,19 @@ def test_no_table_is_read_through_for_it(engine):
         for each in asked:
             plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {each}")]
             assert not [step for step in plan if step.startswith("SCAN")], (each, plan)
+
+
+def test_live_executions_that_were_booked_by_price_and_size_are_taken_back_by_the_upgrade(engine):
+    """One future took 250,000 out of the cash, and no statement ever corrected it."""
+    with engine.begin() as connection:
+        migrate(connection, "portfolio", STEPS[:3])
+        connection.exec_driver_sql("INSERT INTO portfolio_ledgers VALUES ('k', 7, 'fifo', 1, '{}')")
+        for key, origin, name in (("a", 1, "FUT"), ("b", 1, "STK"), ("c", 3, "BOND"), ("d", 1, "BOND")):
+            made = trade_of_fill(FILL, Listed(conid=1, asset_class=name, currency="USD"), day=NOW.date())
+            kind, body = pack_transaction(replace(made, ids=(key,), origin=Origin(origin)))
+            values = ("k", "U1", key, str(NOW), "2026-11-20", origin, kind, 1, "", body)
+            connection.exec_driver_sql(f"INSERT INTO portfolio_transactions VALUES ({','.join('?' * 10)})", values)
+        migrate(connection, "portfolio", STEPS)
+        left = connection.exec_driver_sql("SELECT key FROM portfolio_transactions ORDER BY key").scalars().all()
+        assert left == ["b", "c"]
+        assert connection.exec_driver_sql("SELECT revision FROM portfolio_ledgers").scalar() == 8
