@@ -57,7 +57,8 @@ def holdings(positions: int, chance: random.Random) -> tuple[Holding, ...]:
     return tuple(found)
 
 
-async def main(years: int, positions: int) -> None:
+async def measured(years: int = 10, positions: int = 500) -> dict[str, float]:
+    """Seconds, rows a second, bytes a day."""
     chance = random.Random(17)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "days.db"
@@ -75,7 +76,9 @@ async def main(years: int, positions: int) -> None:
             created_at=NOW,
             updated_at=NOW,
         )
+        began = time.perf_counter()
         await books.add(book)
+        rows = positions / (time.perf_counter() - began)
         first = NOW.date() - timedelta(days=365 * years)
         every = [first + timedelta(days=number) for number in range(365 * years + 1)]
         weekdays = [day for day in every if day.weekday() < 5]
@@ -95,28 +98,41 @@ async def main(years: int, positions: int) -> None:
 
         began = time.perf_counter()
         await database.write(write)
-        print(f"{len(weekdays)} days of {positions} positions written in {time.perf_counter() - began:.1f} s")
+        written = time.perf_counter() - began
         await days.put_flows("ada", portfolio_id, "A", since=first, until=NOW.date(), amounts={})
-        print(f"{file.stat().st_size / len(weekdays):,.0f} bytes a day, {file.stat().st_size / 1e6:.1f} MB in all")
+        size = file.stat().st_size / len(weekdays)
         as_of = []
         for _ in range(RUNS):
             day: date = chance.choice(weekdays)
             began = time.perf_counter()
             found = await days.as_of("ada", portfolio_id, day)
-            as_of.append((time.perf_counter() - began) * 1000)
+            as_of.append(time.perf_counter() - began)
             assert found["A"] is not None
             assert len(found["A"].holdings) == positions
-        print(f"as of a day: median {statistics.median(as_of):.1f} ms, worst {max(as_of):.1f} ms (at most 100)")
         figures = []
         for _ in range(5):
             began = time.perf_counter()
             await figures_now(books, days, SqlLedgers(database, clock), clock, "ada", portfolio_id, as_of=NOW.date())
             figures.append(time.perf_counter() - began)
-        print(f"analytics: median {statistics.median(figures):.2f} s, worst {max(figures):.2f} s (at most 1)")
         await database.close()
+    return {
+        "days": len(weekdays),
+        "written": written,
+        "rows": rows,
+        "bytes": size,
+        "as_of": statistics.median(as_of),
+        "as_of_worst": max(as_of),
+        "analytics": statistics.median(figures),
+        "analytics_worst": max(figures),
+    }
+
+
+def measure() -> dict[str, float]:
+    return anyio.run(measured)
 
 
 if __name__ == "__main__":
     given = [int(word) for word in sys.argv[1:]]
     first, second = given + [10, 500][len(given) :]
-    anyio.run(main, first, second)
+    for name, figure in anyio.run(measured, first, second).items():
+        print(f"{name:16} {figure:,.4f}")

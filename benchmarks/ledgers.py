@@ -73,7 +73,8 @@ def happened(number: int, at: datetime, digest: str, chance: random.Random) -> T
     )
 
 
-async def main(years: int, a_year: int) -> None:
+async def measured(years: int = 10, a_year: int = 500) -> dict[str, float]:
+    """Seconds, rows a second, megabytes."""
     chance = random.Random(17)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "ledger.db"
@@ -94,26 +95,37 @@ async def main(years: int, a_year: int) -> None:
 
         began = time.perf_counter()
         await ledgers.book("ada", portfolio_id, "A", RawPayload(what="benchmark", body=b"[]"), all_of, revision=0)
-        print(
-            f"{count} transactions written in {time.perf_counter() - began:.1f} s, {file.stat().st_size / 1e6:.1f} MB"
-        )
+        written = time.perf_counter() - began
+        size = file.stat().st_size / 1e6
 
         async def as_of(ledgers: SqlLedgers, day: date) -> float:
             until = datetime(day.year, day.month, day.day, 23, 59, tzinfo=UTC)
             began = time.perf_counter()
             told = await ledgers.told("ada", portfolio_id, "A", until=until)
             fold_ledger(told.account_id, told.transactions, opening=told.opening, rules=told.rules, until=until)
-            return (time.perf_counter() - began) * 1000
+            return time.perf_counter() - began
 
         days = [first.date() + timedelta(days=chance.randint(0, 365 * years)) for _ in range(RUNS)]
         cold = [await as_of(SqlLedgers(database, clock), day) for day in days[:5]]
-        print(f"as of a day, first question: median {statistics.median(cold):.1f} ms, worst {max(cold):.1f} ms")
         warm = [await as_of(ledgers, day) for day in days]
-        print(f"further questions: median {statistics.median(warm):.1f} ms, worst {max(warm):.1f} ms (at most 100)")
         await database.close()
+    return {
+        "transactions": count,
+        "rows": count / written,
+        "megabytes": size,
+        "first": statistics.median(cold),
+        "first_worst": max(cold),
+        "further": statistics.median(warm),
+        "further_worst": max(warm),
+    }
+
+
+def measure() -> dict[str, float]:
+    return anyio.run(measured)
 
 
 if __name__ == "__main__":
     given = [int(word) for word in sys.argv[1:]]
     first, second = given + [10, 500][len(given) :]
-    anyio.run(main, first, second)
+    for name, figure in anyio.run(measured, first, second).items():
+        print(f"{name:16} {figure:,.4f}")

@@ -14,16 +14,24 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from desks import Desk
 from ibkit.client.flex_statements import statements_of
+from ibkit.model import AccountId
+from ibkit.portfolio.fills import trades_of
 from ibkit.portfolio.ledger import Ledger, Rules, fold_ledger
-from ibkit.portfolio.merging import merge
+from ibkit.portfolio.merging import Correction, merge
+from ibkit.portfolio.picture import Execution
+from ibkit.portfolio.reconciling_costs import reconcile_costs
 from ibkit.portfolio.statements import StatementTold, opening_of
-from ibkit.portfolio.transactions import Transaction
+from ibkit.portfolio.transactions import Origin, Traded, Transaction
 from ibkit.sim.exchange.books import trade_day
+from ibkit.sim.exchange.order_rows import trade_row
 from ibkit.sim.exchange.tickets import read_ticket
 from ibkit.sim.flex.period import report_day
 from ibkit.sim.flex.statement import make_statement
+from ibkit.wire.executions import TradeRow, fill_from_wire
 
 __all__ = ["AS_TOLD", "Life", "agrees", "body_of", "event", "ledger_of", "live", "merged", "put", "trade"]
 
@@ -142,13 +150,51 @@ def merged(bodies: Sequence[bytes]) -> tuple[list[Transaction], tuple[StatementT
     for body in bodies:
         for told in statements_of(body):
             statements.append(told)
-            found = merge(there.values(), told.transactions)
-            there |= {each.key: each for each in found.added}
-            for each in found.corrected:
-                for gone in each.also:
-                    del there[gone.key]
-                there[each.after.key] = each.after
+            _put(there, told.transactions)
     return list(there.values()), tuple(statements)
+
+
+def _put(there: dict[str, Transaction], told: Sequence[Transaction]) -> Sequence[Correction]:
+    found = merge(there.values(), told)
+    there |= {each.key: each for each in found.added}
+    for each in found.corrected:
+        for gone in (each.before, *each.also):
+            del there[gone.key]
+        there[each.after.key] = each.after
+    return found.corrected
+
+
+def live_trades(desk: Desk, told: StatementTold) -> tuple[Traded, ...]:
+    """All that IBKR's list of executions would have told, had a sync read it each week. told: names the listings."""
+    rows = [trade_row(desk.world, each) for each in desk.exchange.executions(desk.account, desk.now, days=366)]
+    wire = msgspec.json.Decoder(list[TradeRow], float_hook=Decimal).decode(msgspec.json.encode(rows))
+    executions = [
+        Execution(
+            fill=fill_from_wire(row, AccountId(desk.account)),
+            row=number,
+            symbol=row.symbol or "",
+            asset_class=row.sec_type or "",
+        )
+        for number, row in enumerate(wire)
+    ]
+    listings = {each.listed.conid: each.listed for each in told.transactions if isinstance(each, Traded)}
+    found = trades_of(executions, listings, digest="e" * 64)
+    assert found.unbooked == ()
+    return found.trades
+
+
+def check_live(desk: Desk, told: StatementTold) -> None:
+    """Each live execution moves what the statement says that it moved, and gives way to it."""
+    trades = live_trades(desk, told)
+    there: dict[str, Transaction] = {each.key: each for each in trades}
+    corrected = _put(there, told.transactions)
+    assert len(corrected) == len(trades)
+    assert [each for each in corrected if each.what] == []
+    assert all(each.origin is not Origin.LIVE for each in there.values())
+    opening = opening_of([told])
+    agrees(desk, fold_ledger(desk.account, there.values(), opening=opening, rules=AS_TOLD), told)
+    _put(there, trades)
+    agrees(desk, fold_ledger(desk.account, there.values(), opening=opening, rules=AS_TOLD), told)
 
 
 def ledger_of(bodies: Sequence[bytes], account: str, rules: Rules = AS_TOLD) -> Ledger:
@@ -202,12 +248,13 @@ def _present(amounts: Any) -> dict[str, Decimal]:
 
 
 def check(seed: int) -> tuple[str, ...]:
-    """One life told in several ways: whole; in overlapping halves; with confirmations first; day by day."""
+    """One life told in several ways: whole; in overlapping halves; with live executions or confirmations first."""
     life = live(seed)
     desk = life.desk
     whole = body_of(desk)
     (told,) = statements_of(whole, accounts={desk.account})
     agrees(desk, ledger_of([whole], desk.account), told)
+    check_live(desk, told)
     confirms = body_of(desk, query=CONFIRMS)
     middle = desk.world.config.start.date() + (desk.now.date() - desk.world.config.start.date()) / 2
     first, last = body_of(desk, last=middle), body_of(desk, first=middle)
@@ -216,6 +263,8 @@ def check(seed: int) -> tuple[str, ...]:
     carried = ledger_of([whole], desk.account, Rules())
     agrees(desk, carried, told)
     assert balanced(carried, opening_of([told]).cash["USD"])
+    for rules in (AS_TOLD, Rules()):
+        assert reconcile_costs([told], told.transactions, opening_of([told]), rules) == ()
     assert trade_day(desk.now) >= told.first
     return life.done
 

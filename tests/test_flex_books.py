@@ -22,7 +22,7 @@ from ibkit.bootstrap.flex_books import FlexDesk
 from ibkit.bootstrap.portfolios import STATEMENTS_ONLY, PortfolioDesk, open_portfolios
 from ibkit.client.flex import FlexPending
 from ibkit.client.flex_statements import statements_of
-from ibkit.errors import IbkitError
+from ibkit.errors import IbkitError, StorageError
 from ibkit.portfolio.book import HoldingSource, Link, PortfolioAccount, SyncStatus
 from ibkit.portfolio.statements import flows_of
 from ibkit.portfolio.transactions import Origin, Transferred
@@ -178,6 +178,25 @@ async def test_what_is_bad_changes_nothing(tmp_path: Path, linked: str, bad: str
         assert caught.value.code == code
         assert found.dump() == before
         assert (await found.take(body)).kept.added  # the good one is taken afterwards
+
+
+async def test_an_import_that_fails_leaves_the_account_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connecting it and keeping the statement are one transaction."""
+    async with room(tmp_path) as found:
+        trade(found.sim, 100)
+        found.sim.simulator.advance(timedelta(days=1).total_seconds())
+        before = found.dump()
+
+        def full(*given: Any, **more: Any) -> Any:
+            raise StorageError("the disk is full")
+
+        with monkeypatch.context() as patched:
+            patched.setattr("ibkit.store.ledgers.put_transactions", full)
+            with pytest.raises(StorageError):
+                await found.take(body_of(found.sim))
+        assert found.dump() == before
+        assert (await found.take(body_of(found.sim))).kept.statements == 1
+        assert (await found.desk.books.account("ada", found.portfolio_id, NAME)).link is not None
 
 
 async def test_a_file_may_tell_of_accounts_that_are_linked_and_of_no_others(tmp_path: Path) -> None:

@@ -66,6 +66,23 @@ async def test_a_statement_in_the_books_is_income_and_results_in_the_report(tmp_
         assert table(later, "Realised results").rows == ()
 
 
+async def test_what_was_realized_stays_when_all_is_sold(tmp_path: Path) -> None:
+    """IBKR tells results of positions alone, and of one that is closed there is none."""
+    async with room(tmp_path) as found:
+        trade(found.sim, 100, "600.00")
+        found.sim.simulator.advance(timedelta(days=1).total_seconds())
+        trade(found.sim, -100, "610.00")
+        found.sim.simulator.advance(timedelta(days=2).total_seconds())
+        before = await found.desk.figures("ada", found.portfolio_id)
+        assert before.realized_pnl is None
+        assert "realized_pnl" in {each.figure for each in before.missing}
+        await found.take(body_of(found.sim))
+        figures = await found.desk.figures("ada", found.portfolio_id)
+        realized = (await found.ledger()).realized()["USD"]
+        assert 990 < realized < 1000
+        assert figures.realized_pnl == round(realized, 2)
+
+
 async def test_the_books_go_out_for_beancount_without_an_error(tmp_path: Path) -> None:
     async with room(tmp_path) as found:
         await a_life(found)

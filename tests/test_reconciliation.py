@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -13,10 +14,12 @@ from zoneinfo import ZoneInfo
 import anyio
 import pytest
 
-from ibkit.bootstrap.reconciliation import accept_difference, fix_difference, inbox_of
+from ibkit.bootstrap.reconciliation import accept_difference, fix_difference, inbox_of, inbox_shown
 from ibkit.errors import IbkitError
-from ibkit.portfolio.ledger import Opening
-from ibkit.portfolio.reconciling import Against, Cause, Fix, Live, reconcile
+from ibkit.portfolio.ledger import Opening, movements
+from ibkit.portfolio.lots import LotOrder
+from ibkit.portfolio.picture import RawPayload
+from ibkit.portfolio.reconciling import Against, Cause, Figure, Fix, Live, reconcile
 from ibkit.portfolio.statements import CashTold, PositionTold, StatementTold
 from ibkit.portfolio.transactions import Listed, Origin, RowSource, Traded
 from ibkit.store.inbox import InboxItem, InboxState
@@ -288,3 +291,134 @@ def test_without_any_statement_the_opening_is_not_known() -> None:
 def test_cash_of_a_currency_that_no_statement_opens() -> None:
     (found,) = reconcile([told(currency="EUR", cash="7", quantity="0")], [], Opening(), None)
     assert (found.cause, found.fix, found.amount) == (Cause.UNKNOWN_OPENING, Fix.ADJUST, 7)
+
+
+@pytest.mark.requirement("FUT-08")
+def test_a_future_that_is_held_is_named_as_not_booked() -> None:
+    """Whatever else could explain it: a booking by hand would be of the whole price, which nobody paid."""
+    future = replace(STOCK, conid=2, symbol="ESZ6", asset_class="FUT", multiplier=Decimal(50))
+    held = replace(live(days=1), quantities={1: Decimal(10), 2: Decimal(1)}, listed={1: STOCK, 2: future})
+    (found,) = reconcile([told()], [bought()], OPENING, held)
+    assert (found.subject, found.cause, found.fix) == ("live position 2", Cause.UNBOOKED, Fix.ACCEPT)
+    assert found.why == "FUT settle daily, which no ledger keeps yet"
+    statement = replace(told(), positions=(*told().positions, PositionTold(listed=future, quantity=Decimal(1))))
+    (found,) = reconcile([statement], [bought()], OPENING, None)
+    assert (found.subject, found.cause, found.fix) == ("statement position 2", Cause.UNBOOKED, Fix.ACCEPT)
+
+
+@pytest.mark.anyio
+@pytest.mark.requirement("FUT-08")
+async def test_a_future_is_not_booked_by_hand_either(tmp_path: Path) -> None:
+    async with room(tmp_path) as found:
+        sim = found.sim
+        trade(sim, 1)
+        sim.simulator.advance((1 * DAY).total_seconds())
+        row = (
+            f'<OpenPosition accountId="{sim.account}" assetCategory="FUT" symbol="ESZ6" conid="2" currency="USD" '
+            'multiplier="50" position="1" costBasisMoney="250000" levelOfDetail="SUMMARY"/></OpenPositions>'
+        )
+        await found.take(body_of(sim).replace(b"</OpenPositions>", row.encode()))
+        (item,) = await inbox(found)
+        assert item.difference.cause is Cause.UNBOOKED
+        with pytest.raises(IbkitError) as caught:
+            await fix(found, item, adjust=True)
+        assert (caught.value.code, "Accept" in caught.value.remedy) == ("E-CONFLICT", True)
+        assert 2 not in (await found.ledger()).held
+
+
+@pytest.mark.anyio
+@pytest.mark.requirement("FUT-08")
+async def test_a_transfer_whose_cost_is_told_later_is_booked_and_sold_for_what_it_is(tmp_path: Path) -> None:
+    """A row of Transfers may tell what a holding was worth; the position of the statement tells what it cost."""
+    async with room(tmp_path) as found:
+        sim = found.sim
+        trade(sim, 100)
+        trade(sim, 10, "610.00")
+        sim.simulator.advance(DAY.total_seconds())
+        row = (
+            f'<Transfers><Transfer accountId="{sim.account}" assetCategory="STK" symbol="OLD" conid="77" '
+            'currency="USD" '
+            'dateTime="20261120;100000" date="20261120" reportDate="20261120" direction="IN" quantity="10" '
+            'positionAmount="900" transactionID="99" levelOfDetail="TRANSFER"/></Transfers>'
+        )
+        held = (
+            f'<OpenPosition accountId="{sim.account}" assetCategory="STK" symbol="OLD" conid="77" currency="USD" '
+            'multiplier="1" position="10" costBasisMoney="500" levelOfDetail="SUMMARY"/></OpenPositions>'
+        )
+        body = re.sub(rb"<Transfers ?/>|<Transfers>\s*</Transfers>", row.encode(), body_of(sim))
+        await found.take(body.replace(b"</OpenPositions>", held.encode()))
+        (item,) = await inbox(found)
+        told = item.difference
+        assert (told.subject, told.told, told.ours) == ("statement cost 77", 500, 900)
+        assert (told.figure, told.cause, told.fix) == (Figure.COST, Cause.LOTS, Fix.BOOK)
+        assert await fix(found, item) == ()
+        ledger = await found.ledger()
+        assert (ledger.held[77].quantity, ledger.held[77].cost, ledger.transferred) == (10, 500, {"USD": 500})
+        assert ledger.cash["USD"] == sim.book.cash
+        assert any(each.lots for each in movements(ledger) if each.transactions[0].origin is Origin.PERSON)
+
+
+@pytest.mark.anyio
+@pytest.mark.requirement("FUT-08")
+async def test_what_the_statement_says_was_realized_is_compared(tmp_path: Path) -> None:
+    """A ledger that closes other lots than IBKR would be right in quantity and cash."""
+    async with room(tmp_path) as found:
+        sim = found.sim
+        trade(sim, 100)
+        trade(sim, -50, "610.00")
+        sim.simulator.advance(DAY.total_seconds())
+        body = body_of(sim)
+        (said,) = {each for each in re.findall(rb'fifoPnlRealized="([^"]*)"', body) if float(each)}
+        await found.take(body.replace(b'fifoPnlRealized="' + said, b'fifoPnlRealized="1234.5'))
+        (item,) = await inbox(found)
+        told = item.difference
+        assert (told.subject, told.told, told.ours) == (
+            f"statement realized {SPY}",
+            Decimal("1234.5"),
+            Decimal(said.decode()),
+        )
+        with pytest.raises(IbkitError) as caught:
+            await fix(found, item, adjust=True)
+        assert caught.value.remedy == "Accept the difference."
+        await found.desk.ledgers.set_rules("ada", found.portfolio_id, NAME, order=LotOrder.LIFO)
+        assert await inbox(found) == (), "whoever chose other lots knows"
+
+
+@pytest.mark.anyio
+@pytest.mark.requirement("FUT-08")
+async def test_who_only_looks_writes_nothing_and_settles_by_what_was_shown(tmp_path: Path) -> None:
+    async with room(tmp_path) as found:
+        sim = found.sim
+        trade(sim, 100)
+        sim.simulator.advance((3 * DAY).total_seconds())
+        at = ("ada", found.portfolio_id, NAME)
+
+        async def shown() -> tuple[InboxItem, ...]:
+            before = found.dump()
+            items = await inbox_shown(found.desk, *at)
+            assert found.dump() == before
+            return items
+
+        assert await shown() == ()
+        await found.take(body_of(sim, first=sim.now.date()))
+        (stored,) = await found.desk.inbox.items(*at)
+        assert [(each.item_id, each.found_at) for each in await shown()] == [(stored.item_id, stored.found_at)]
+        await accept_difference(found.desk, *at, stored.item_id, by="ada", note="known")
+        assert [each.state for each in await shown()] == [InboxState.ACCEPTED]
+        await fix(found, stored, cost=Decimal(60000))
+        assert await shown() == ()
+        # Nobody has looked since: it is settled by the id that was shown, and that is no older one's.
+        await found.desk.ledgers.set_rules(*at, order=LotOrder.LIFO)
+        told = await found.desk.ledgers.told(*at)
+        booked = next(each for each in told.transactions if each.origin is Origin.PERSON)
+
+        def back(digest: str) -> list[Any]:
+            source = RowSource(digest=digest)
+            return [replace(booked, ids=("booked:back",), quantity=Decimal(-100), cost=Decimal(0), source=source)]
+
+        payload = RawPayload(what="adjustment", body=b"{}")
+        await found.desk.ledgers.book(*at, payload, back, revision=told.revision)
+        (again,) = await shown()
+        assert again.item_id != stored.item_id
+        done = await accept_difference(found.desk, *at, again.item_id, by="ada")
+        assert (done.item_id, done.state) == (again.item_id, InboxState.ACCEPTED)

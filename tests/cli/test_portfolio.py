@@ -168,6 +168,10 @@ def test_the_figures_of_a_portfolio(ibkit: Run, bench: Make, home: Path) -> None
     for line in ("Value of holdings", "SPY", "Not known:", "  net_liquidation: Empty: it is kept by hand"):
         assert line in shown, shown
 
+    quoted = ibkit("portfolio", "analytics", "Savings", "--greeks", "--json")
+    assert (quoted.code, quoted.err) == (0, ""), quoted.err
+    assert quoted.json["by_type"] == told.json["by_type"]
+
     first = "2020-01-01"
     paid = said(
         ibkit,
@@ -191,6 +195,7 @@ def test_the_figures_of_a_portfolio(ibkit: Run, bench: Make, home: Path) -> None
     (home / "wrong.csv").write_text("2026-11-19,5000\n2026-11-20,-1\n")
     for words in (
         ("analytics", "Savings", "--as-of", "yesterday"),
+        ("analytics", "Savings", "--as-of", "2026-11-20", "--greeks"),
         ("analytics", "Savings", "--as-of", "2999-01-01"),
         ("analytics", "Savings", "--from", "2026-02-02", "--to", "2026-02-01"),
         ("analytics", "Savings", "--currency", "1"),

@@ -75,6 +75,7 @@ def test_a_statement_is_imported_and_every_figure_leads_to_its_row(books: Any, h
         assert "SPY" in books(command, "Savings").out or command == "income"
     assert "Lots are closed lifo now." in books("lot-order", "Savings", "lifo").out
     assert books("lots", "Savings", "--json")["lot_order"] == "lifo"
+    assert "Nothing was told otherwise" in books("corrections", "Savings").out
     assert books("flex", "list", *OF, "--json")["statements"][0]["missing"] == []
     assert "Nothing differs." in books("inbox", "list", "Savings").out
     # `sync` reads the newest statement, and signs in nobody.

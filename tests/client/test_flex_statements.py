@@ -8,6 +8,7 @@ import pytest
 
 from flex_statements import SECTIONS, activity, statement
 from ibkit.client.flex_statements import statements_of
+from ibkit.errors import IbkitError
 from ibkit.portfolio.transactions import Paid, Traded
 
 pytestmark = pytest.mark.requirement("FUT-08")
@@ -46,3 +47,15 @@ def test_payments_without_an_id_are_told_apart_by_their_number_among_those_that_
     two = [each.ids for each in told(CASH[0], plain * 2) if isinstance(each, Paid)]
     assert len(set(three)) == 3
     assert three[:2] == two
+
+
+def test_what_was_paid_for_a_bond_is_not_made_of_its_price() -> None:
+    """It is in per cent of the face."""
+    bond = TRADE[0].replace('assetCategory="OPT"', 'assetCategory="BOND"').replace('multiplier="100"', 'multiplier="1"')
+    bond = bond.replace('quantity="-1"', 'quantity="-10000"').replace('tradePrice="2.5"', 'tradePrice="98.5"')
+    bond = re.sub(r'tradeMoney="[^"]*"', 'tradeMoney="-9850"', re.sub(r'proceeds="[^"]*"', 'proceeds=""', bond))
+    (trade,) = (each for each in told(TRADE[0], bond) if isinstance(each, Traded))
+    assert trade.proceeds == 9850
+    with pytest.raises(IbkitError) as caught:
+        told(TRADE[0], bond.replace('tradeMoney="-9850"', 'tradeMoney=""'))
+    assert (caught.value.code, "proceeds" in caught.value.message) == ("E-FLEX-STATEMENT", True)

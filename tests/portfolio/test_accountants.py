@@ -114,6 +114,22 @@ def test_names_of_users_cannot_write_lines_of_their_own() -> None:
     assert sums(entries, "Assets:X-y:") == {"A.B": Decimal(1)}
 
 
+def test_a_bond_is_priced_by_what_one_of_it_is_worth() -> None:
+    """Its price is in per cent of its face."""
+    bond = Holding(
+        symbol="BOND",
+        units=Decimal(10000),
+        currency="USD",
+        asset_class="BOND",
+        market_price=Decimal("98.5"),
+        market_value=Decimal(9850),
+    )
+    account = PortfolioAccount(name="A", holdings=(bond, replace(bond, symbol="BILL", market_value=None)))
+    _, entries = loaded(make_portfolio(account), {})
+    prices = {each.currency: each.amount.number for each in entries if isinstance(each, data.Price)}
+    assert prices == {"BOND": Decimal("0.985")}, "and not told where nobody knows it"
+
+
 def test_two_things_that_are_called_alike_stay_two() -> None:
     books = Books("U1")
     one, two = stock("ABC", 1), stock("ABC", 2)

@@ -88,7 +88,15 @@ async def test_a_sync_books_them_and_a_statement_takes_their_place(tmp_path: Pat
     await database.close()
 
 
-def execution(execution_id: str, price: str, *, conid: int = SPY, multiplier: str | None = "1") -> Execution:
+def execution(
+    execution_id: str,
+    price: str,
+    *,
+    conid: int = SPY,
+    multiplier: str | None = "1",
+    asset_class: str = "",
+    symbol: str = "",
+) -> Execution:
     fill = Fill(
         execution_id=execution_id,
         order_id=None,
@@ -100,23 +108,55 @@ def execution(execution_id: str, price: str, *, conid: int = SPY, multiplier: st
         fee=None,
         at=NOW,
     )
-    return Execution(fill=fill, row=3, multiplier=None if multiplier is None else Decimal(multiplier))
+    size = None if multiplier is None else Decimal(multiplier)
+    return Execution(fill=fill, row=3, multiplier=size, asset_class=asset_class, symbol=symbol)
 
 
 def test_a_corrected_execution_counts_once_and_what_is_not_known_is_left_out() -> None:
-    known = {SPY: Listed(conid=SPY, currency="USD"), 7: Listed(conid=7)}
+    known = {SPY: Listed(conid=SPY, symbol="SPY", currency="USD"), 7: Listed(conid=7)}
     told = [
         execution("a.b.01.01", "600"),
         execution("a.b.01.02", "601"),
         execution("c.d.01.01", "1", conid=7),  # nobody knows its currency
         execution("e.f.01.01", "1", conid=8),
+        execution("e.f.02.01", "1", conid=8),
         execution("g.h.01.01", "2.5", multiplier="100"),  # its money is not that of what is known
         execution("i.j", "602", multiplier=None),
     ]
-    trades, unknown = trades_of(told, known, digest="d" * 64)
-    assert [(each.ids, each.price, each.quantity, each.commission) for each in trades] == [
+    found = trades_of(told, known, digest="d" * 64)
+    assert [(each.ids, each.price, each.quantity, each.commission) for each in found.trades] == [
         (("exec:a.b.01.02", "exec:a.b.01.01"), 601, -5, None),
         (("exec:i.j",), 602, -5, None),
     ]
-    assert unknown == [7, 8, SPY]
-    assert (trades[0].source.row, trades[0].source.digest, trades[0].source.section) == (3, "d" * 64, "executions")
+    assert found.unbooked == (
+        "conid 7: 1 execution, of a listing that is not known, until a statement tells it",
+        "conid 8: 2 executions, of a listing that is not known, until a statement tells it",
+        "SPY: 1 execution, of another size than is known of it, until a statement tells it",
+    )
+    source = found.trades[0].source
+    assert (source.row, source.digest, source.section) == (3, "d" * 64, "executions")
+
+
+def test_nobody_pays_size_by_price_for_a_future_a_cfd_a_pair_or_a_bond() -> None:
+    """One ES at 5,000 is no payment of 250,000: what settles daily is left out, and told."""
+    known = {
+        1: Listed(conid=1, symbol="ESZ6", asset_class="FUT", currency="USD", multiplier=Decimal(50)),
+        2: Listed(conid=2, symbol="AAPL", currency="USD"),
+        3: Listed(conid=3, symbol="EUR.USD", currency="USD"),
+        4: Listed(conid=4, symbol="IBKR 3 01/28", asset_class="BOND", currency="USD"),
+    }
+    told = [
+        execution("a.01", "5000", conid=1, multiplier="50"),
+        execution("b.01", "5001", conid=1, multiplier="50", asset_class="FUT"),
+        execution("c.01", "200", conid=2, asset_class="CFD"),
+        execution("d.01", "1.1", conid=3, asset_class="CASH"),
+        execution("e.01", "98.5", conid=4, multiplier=None),
+    ]
+    found = trades_of(told, known, digest="d" * 64)
+    assert found.trades == ()
+    assert found.unbooked == (
+        "ESZ6: 2 executions, FUT settle daily, which no ledger keeps yet",
+        "AAPL: 1 execution, CFD settle daily, which no ledger keeps yet",
+        "EUR.USD: 1 execution, a conversion, which a statement tells",
+        "IBKR 3 01/28: 1 execution, BOND are priced in per cent of their face, until a statement tells what was paid",
+    )

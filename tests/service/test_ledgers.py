@@ -11,7 +11,7 @@ import pytest
 
 from desks import Desk
 from ibkit.users import Role
-from ledger_lives import body_of, event, trade
+from ledger_lives import ACTIVITY, CONFIRMS, body_of, event, trade
 from people import People, person
 from service_desks import Served, fast_mock, served, settings_of
 
@@ -79,6 +79,64 @@ def test_a_statement_is_taken_and_every_figure_leads_to_its_row(service: Served)
     assert get(service, flex)["statements"][0]["digest"] == taken.json["digest"]
     assert get(service, f"{path}/inbox") == {"differences": []}
     assert service.ask("POST", f"{path}/accounts/IRA/sync").json["success"] is True
+
+
+def test_lots_are_closed_by_the_rule_that_is_chosen_and_what_was_told_before_is_shown(service: Served) -> None:
+    service.people.holders["bob"] = person(name="bob", role=Role.TRADER)
+    sim, path = Desk(), made(service)
+    trade(sim, 100)
+    trade(sim, 100, "610.00")
+    trade(sim, -50, "650.00")
+    sim.simulator.advance(timedelta(days=1).total_seconds())
+    for query in (ACTIVITY, CONFIRMS):
+        body = body_of(sim, query=query)
+        assert service.ask("POST", f"{path}/accounts/IRA/flex", raw=body, headers=XML).status == 200
+    at = f"{path}/accounts/IRA/ledger-rules"
+    first = get(service, at)
+    assert (first["lot_order"], first["picks"], first["currency"]) == ("fifo", [], "USD")
+    assert [each["quantity"] for each in get(service, f"{path}/lots")["open"]] == [50, 100]
+    assert service.ask("PUT", at, {"lot_order": "lifo"}).json == first | {"lot_order": "lifo"}
+    assert [each["quantity"] for each in get(service, f"{path}/lots")["open"]] == [100, 50]
+    bought, _, sold = [each["key"] for each in get(service, f"{path}/transactions")["transactions"]]
+    picks = [{"closed_by": sold, "lots": [{"opened_by": bought, "quantity": 20}]}]
+    chosen = service.ask("PUT", at, {"lot_order": "specific", "picks": picks})
+    assert (chosen.json["picks"], get(service, at)) == (picks, chosen.json)
+    assert [each["quantity"] for each in get(service, f"{path}/lots")["open"]] == [50, 100]
+    for form in (
+        {"lot_order": "hifo"},
+        {"picks": [{"closed_by": sold, "lots": [{"opened_by": "exec:none", "quantity": 1}]}]},
+        {"picks": [{"closed_by": sold, "lots": [{"opened_by": bought, "quantity": 0}]}]},
+        {"picks": [*picks, *picks]},
+        {"order": "lifo"},
+    ):
+        refused = service.ask("PUT", at, form)
+        assert (refused.status, refused.code) == (422, "E-VALIDATION"), refused.raw
+    assert get(service, at) == chosen.json
+    assert service.ask("PUT", at, {"picks": [{"closed_by": sold, "lots": []}]}).json["picks"] == []
+    assert service.ask("PUT", at, {"lot_order": "lifo"}, token="bob").status == 404
+    assert service.ask("GET", f"{path}/corrections", token="bob").status == 404
+
+
+def test_what_was_told_otherwise_before_is_shown(service: Served) -> None:
+    sim, path = Desk(), made(service)
+    trade(sim, 100)
+    trade(sim, -40, "650.00")
+    sim.simulator.advance(timedelta(days=1).total_seconds())
+    assert get(service, f"{path}/corrections") == {"account": "IRA", "corrections": [], "next": None}
+    for query in (CONFIRMS, ACTIVITY):
+        body = body_of(sim, query=query)
+        taken = service.ask("POST", f"{path}/accounts/IRA/flex", raw=body, headers=XML)
+        assert taken.status == 200, taken.raw
+    told = get(service, f"{path}/corrections")["corrections"]
+    assert len(told) == taken.json["corrected"] == 2
+    assert {each["digest"] for each in told} == {hashlib.sha256(body).hexdigest()}
+    assert [(each["before"][0]["told_by"], each["after"]["told_by"]) for each in told] == [
+        ("confirmation", "activity")
+    ] * 2
+    page = get(service, f"{path}/corrections?limit=1")
+    assert (page["corrections"], page["next"]) == (told[:1], 1)
+    assert get(service, f"{path}/corrections?limit=1&offset=1")["corrections"] == told[1:]
+    assert service.ask("GET", f"{path}/corrections?limit=x").status == 422
 
 
 def test_what_is_bad_changes_nothing_and_is_named(service: Served) -> None:

@@ -327,6 +327,9 @@ def test_the_figures_are_told_of_what_a_sync_brought_and_of_no_day_before(servic
     assert kept["accounts"] == [{"name": NAME, "day": today, "net_liquidation": now.json["net_liquidation"]}]
     for figure in ("value", "gross", "by_type", "largest", "unrealized_pnl", "options"):
         assert kept[figure] == now.json[figure], figure
+    asked = ask(service, "GET", f"{at}?greeks=true")
+    assert asked.status == 200, asked.raw
+    assert all(each["delta"] is not None for each in asked.json["options"]), asked.raw
     before = ask(service, "GET", f"{at}?as_of=2020-01-02").json
     assert (before["value"], before["by_type"]) == (None, [])
     assert {"figure": "value", "why": f"{NAME}: there is no snapshot of 2020-01-02 or before"} in before["missing"]
@@ -339,6 +342,7 @@ def test_the_figures_are_told_of_what_a_sync_brought_and_of_no_day_before(servic
         ("as_of=2999-01-01", "as_of"),
         ("from=2026-02-02&to=2026-02-01", "from"),
         ("currency=E1", "currency"),
+        ("greeks=yes", "greeks"),
         ("until=2026-02-01", "until"),
         ("to=2026-02-01&to=2026-02-02", "to"),
     ):

@@ -62,6 +62,30 @@ def test_a_report_is_a_pdf_or_a_page_that_runs_nothing(service: Served) -> None:
     assert ask(service, "GET", f"/portfolio/{'0' * 32}/report").status == 404
 
 
+def test_a_benchmark_stands_beside_the_performance(service: Served) -> None:
+    service.people.holders["bob"] = person(name="bob", role=Role.TRADER)
+    path = f"/portfolio/{made(service)['id']}"
+    table = {"Content-Type": "text/csv; charset=utf-8"}
+    levels = b"day,level\n2026-11-19,5000\n2026-11-20,5012.5\n"
+    for at in (f"{path}/analytics", f"{path}/report"):
+        good = service.ask("POST", at, raw=levels, headers=table)
+        assert good.status == 200, good.raw[:300]
+        assert service.ask("POST", at, raw=levels, headers=table, token="bob").status == 404
+        assert service.ask("POST", at, raw=levels, headers={"Content-Type": "application/json"}).status == 415
+        for body, why in (
+            (b"a,b\n2026-11-20,-1", "line 2"),
+            (b"2026-11-20,1\n2026-11-20,2", "once"),
+            (b"\xff", "UTF-8"),
+        ):
+            refused = service.ask("POST", at, raw=body, headers=table)
+            assert (refused.status, refused.code, why in str(refused.json)) == (422, "E-VALIDATION", True), refused.raw
+    figures = service.ask("POST", f"{path}/analytics?currency=eur", raw=levels, headers=table).json
+    assert (figures["currency"], figures["performance"]) == ("EUR", None)
+    page = service.ask("POST", f"{path}/report?format=html&name=S%26P", raw=levels, headers=table)
+    assert page.raw.startswith(b"<!DOCTYPE html>")
+    assert service.ask("POST", f"{path}/report?name=", raw=levels, headers=table).status == 422
+
+
 def test_a_portfolio_goes_out_for_accountants(service: Served) -> None:
     service.people.holders["bob"] = person(name="bob", role=Role.TRADER)
     portfolio = made(service)

@@ -6,10 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+import anyio
 import pytest
 
+from ibkit.bootstrap.portfolios import open_portfolios
+from ibkit.store.portfolios import NOBODY
 from ibkit.users import Role
 from ibkit.users.totp import STEP_S
+from portfolio_room import make_portfolio
 from service_desks import Answered, until
 from service_people import OTHER, Caller, Person, ServedPeople, secret_of, served_people
 from user_desks import PASSWORD
@@ -307,6 +311,9 @@ UNSAFE = [
     ("POST", "/portfolio/00000000000000000000000000000000/accounts/{name}/sync"),
     ("POST", "/portfolio/00000000000000000000000000000000/accounts/{name}/disconnect"),
     ("POST", "/portfolio/00000000000000000000000000000000/accounts/{name}/restore"),
+    ("POST", "/portfolio/00000000000000000000000000000000/analytics"),
+    ("POST", "/portfolio/00000000000000000000000000000000/report"),
+    ("PUT", "/portfolio/00000000000000000000000000000000/accounts/{name}/ledger-rules"),
     ("POST", "/portfolio/00000000000000000000000000000000/accounts/{name}/flex"),
     ("POST", "/portfolio/00000000000000000000000000000000/accounts/{name}/flex/fetch"),
     ("POST", "/portfolio/00000000000000000000000000000000/inbox/00000000000000000000000000000000/accept"),
@@ -372,3 +379,23 @@ def test_a_cookie_that_stands_twice_is_refused_and_a_token_beside_it_wins(people
     assert both.ask("GET", "/api/me").data["user_id"] == bob.user.user_id
     assert both.without("X-CSRF-Token").ask("POST", "/api/sign-out").status == 200
     assert browser.ask("GET", "/api/me").status == 200
+
+
+def test_what_was_kept_before_there_was_a_user_is_an_owners_from_their_sign_in_on(people: ServedPeople) -> None:
+    """No read writes it."""
+    owner = people.person(Role.OWNER)
+
+    async def kept(name: str) -> None:
+        async with open_portfolios(people.settings, people.clock) as desk:
+            number = name.encode().hex().ljust(32, "0")
+            await desk.books.add(make_portfolio(name=name, user_id=NOBODY, portfolio_id=number))
+
+    def names() -> list[str]:
+        return [each["name"] for each in owner.ask("GET", "/portfolio").json["portfolios"]]
+
+    anyio.run(kept, "early")
+    assert names() == []
+    assert owner.without("Authorization").sign_in(people.person().user.name).status == 200
+    assert names() == []
+    assert owner.without("Authorization").sign_in(owner.user.name).status == 200
+    assert names() == ["early"]

@@ -21,6 +21,7 @@ import anyio
 import anyio.to_thread
 
 from ibkit.bootstrap.edge import edges, machine_clock
+from ibkit.bootstrap.reconciliation import inbox_of
 from ibkit.bootstrap.tls import authority
 from ibkit.client.flex import FlexClient, FlexPending, open_flex_transport
 from ibkit.client.flex_statements import statements_of
@@ -152,15 +153,16 @@ class FlexDesk:
         from ibkit.bootstrap.portfolios import STATEMENTS_ONLY
 
         desk, account_name, account_id = self._desk, account.name, own[0].account_id
+        link = None
         if account.link is None:
             link = Link(account_id=account_id, connection_id=STATEMENTS_ONLY, sync_enabled=False)
-            await desk.books.connect(user_id, portfolio_id, account_name, link, at=desk.clock.now())
-        kept = await desk.ledgers.keep(user_id, portfolio_id, account_name, body, own)
+        kept = await desk.ledgers.keep(user_id, portfolio_id, account_name, body, own, link=link)
         outcome = None
         without_session = account.link is None or account.link.connection_id == STATEMENTS_ONLY
         if without_session and any(each.tells_holdings for each in own):
             outcome = await desk.sync_from_statements(user_id, portfolio_id, account_name)
         there = await desk.ledgers.statements(user_id, portfolio_id, account_name)
+        await inbox_of(desk, user_id, portfolio_id, account_name)  # what it explains is settled, what it tells is found
         return FlexImport(
             account_id=account_id,
             kept=kept,

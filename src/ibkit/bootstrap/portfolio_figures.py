@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-from datetime import date
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from functools import partial
 from typing import Final
 
@@ -15,14 +15,17 @@ from ibkit.errors import InvalidRequest
 from ibkit.portfolio.analytics.figures import AccountNow, Analytics, Income, analyse
 from ibkit.portfolio.analytics.options import Greeks
 from ibkit.portfolio.book import Portfolio, PortfolioAccount, check_currency
-from ibkit.portfolio.days import NEW_YORK, AccountDay, trading_day
-from ibkit.portfolio.statements import covered
+from ibkit.portfolio.dated_rates import LONGEST_CARRY, DatedAmount, DatedRates, rates_told, realized_amounts
+from ibkit.portfolio.days import NEW_YORK, AccountDay, Flows, Worth, trading_day
+from ibkit.portfolio.ledger import fold_ledger
+from ibkit.portfolio.rates import Rates
+from ibkit.portfolio.statements import StatementTold, covered
 from ibkit.portfolio.transactions import Paid, PaymentKind
-from ibkit.store.ledgers import SqlLedgers
+from ibkit.store.ledgers import SqlLedgers, ToldLedger
 from ibkit.store.portfolio_days import SqlDays
 from ibkit.store.portfolios import SqlPortfolios
 
-__all__ = ["figures_now"]
+__all__ = ["dated_rates", "figures_now"]
 
 _INCOME: Final = frozenset(
     {PaymentKind.DIVIDEND, PaymentKind.PAYMENT_IN_LIEU, PaymentKind.WITHHOLDING_TAX, PaymentKind.INTEREST}
@@ -62,9 +65,11 @@ async def figures_now(
     if since is not None and since > last:
         raise _invalid("from", f"{since} comes after {last}")
     kept = await days.as_of(user_id, portfolio_id, newest)
-    history = await days.worths(user_id, portfolio_id, since or date.min, last)
+    worths = await days.worths(user_id, portfolio_id, _earlier(since), last)
+    history = {name: (_since(told, since), flows) for name, (told, flows) in worths.items()}
     linked = {each.name for each in portfolio.accounts if each.link is not None}
     accounts = [_account(each, kept.get(each.name), past=as_of is not None) for each in portfolio.accounts]
+    results = await _results(ledgers, portfolio, since, min(last, today))
     work = partial(
         analyse,
         accounts,
@@ -72,41 +77,110 @@ async def figures_now(
         into,
         as_of=day,
         history={name: told for name, told in history.items() if told[0] or name in linked},
-        income=await _income(ledgers, portfolio, since, min(last, today)),
+        income=results.income,
+        realized=results.realized,
+        dated=DatedRates.of([*results.rates, *_tables(worths)]),
         greeks=greeks if as_of is None else None,
         benchmark=benchmark,
     )
     return await anyio.to_thread.run_sync(work)  # ten years of many accounts take long enough to hold others up
 
 
-async def _income(
-    ledgers: SqlLedgers, portfolio: Portfolio, since: date | None, until: date
-) -> tuple[Income, ...] | None:
-    """What the ledgers of all connected accounts tell; None where the statements of one leave days out.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Results:
+    """None where the statements of a connected account leave days out: days that none tells of have their amounts, too.
+
+    rates: those that the statements tell.
+    """
+
+    income: tuple[Income, ...] | None = None
+    realized: tuple[DatedAmount, ...] | None = None
+    rates: tuple[Rates, ...] = ()
+
+
+async def _results(ledgers: SqlLedgers, portfolio: Portfolio, since: date | None, until: date) -> _Results:
+    """What the ledgers of all connected accounts tell.
 
     Days after the newest statement are not told yet, and have no income yet. Without `since` it counts from the first.
     """
-    found: list[Income] = []
+    income: list[Income] = []
+    realized: list[DatedAmount] = []
+    rates: list[Rates] = []
+    whole = True
     linked = [each.name for each in portfolio.accounts if each.link is not None]
     for name in linked:
         of = (portfolio.user_id, portfolio.portfolio_id, name)
-        periods = covered(await ledgers.statements(*of))
-        begun = [first for first, _ in periods if first <= until]
-        if not begun or (since is not None and min(begun) > since):
-            return None
-        within = [(first, last) for first, last in periods if first <= until and (since is None or last >= since)]
-        if len(within) > 1 or (since is not None and within and within[0][0] > since):
-            return None
+        statements = await ledgers.statements(*of)
+        rates += rates_told(statements)
+        whole = whole and _tells(statements, since, until)
+        if not whole:
+            continue
         told = await ledgers.told(*of)
-        found += [
-            Income(day=each.booked_on, kind=each.kind.value, currency=each.currency, amount=each.amount)
-            for each in told.transactions
-            if isinstance(each, Paid)
-            and each.kind in _INCOME
-            and (since is None or since <= each.booked_on)
-            and each.booked_on <= until
-        ]
-    return tuple(found) if linked else None
+        income += _income(told, since, until)
+        work = partial(_realized, told, since, until)
+        realized += await anyio.to_thread.run_sync(work)
+    if not linked or not whole:
+        return _Results(rates=tuple(rates))
+    return _Results(income=tuple(income), realized=tuple(realized), rates=tuple(rates))
+
+
+def _tells(statements: Sequence[StatementTold], since: date | None, until: date) -> bool:
+    periods = covered(statements)
+    begun = [first for first, _ in periods if first <= until]
+    if not begun or (since is not None and min(begun) > since):
+        return False
+    within = [(first, last) for first, last in periods if first <= until and (since is None or last >= since)]
+    return not (len(within) > 1 or (since is not None and within and within[0][0] > since))
+
+
+def _income(told: ToldLedger, since: date | None, until: date) -> list[Income]:
+    return [
+        Income(
+            day=each.booked_on,
+            kind=each.kind.value,
+            currency=each.currency,
+            amount=each.amount,
+            base=told.rules.base,
+            fx_rate=each.fx_rate,
+        )
+        for each in told.transactions
+        if isinstance(each, Paid)
+        and each.kind in _INCOME
+        and (since is None or since <= each.booked_on)
+        and each.booked_on <= until
+    ]
+
+
+def _realized(told: ToldLedger, since: date | None, until: date) -> list[DatedAmount]:
+    ledger = fold_ledger(told.account_id, told.transactions, opening=told.opening, rules=told.rules)
+    return [amount for _, amount in realized_amounts(ledger, since, until)]
+
+
+async def dated_rates(
+    days: SqlDays,
+    ledgers: SqlLedgers,
+    portfolio: Portfolio,
+    since: date | None = None,
+    until: date | None = None,
+) -> DatedRates:
+    """All that were told of these days, and of those before that may stand for the first."""
+    told: list[Rates] = []
+    for account in portfolio.accounts:
+        told += rates_told(await ledgers.statements(portfolio.user_id, portfolio.portfolio_id, account.name))
+    worths = await days.worths(portfolio.user_id, portfolio.portfolio_id, _earlier(since), until or date.max)
+    return DatedRates.of([*told, *_tables(worths)])
+
+
+def _since(worths: Sequence[Worth], since: date | None) -> Sequence[Worth]:
+    return worths if since is None else tuple(each for each in worths if each.day >= since)
+
+
+def _tables(worths: Mapping[str, tuple[Sequence[Worth], Flows]]) -> list[Rates]:
+    return [worth.table for of_account, _ in worths.values() for worth in of_account if worth.currency]
+
+
+def _earlier(since: date | None) -> date:
+    return date.min if since is None or since.toordinal() <= LONGEST_CARRY else since - timedelta(LONGEST_CARRY)
 
 
 def _account(account: PortfolioAccount, kept: AccountDay | None, *, past: bool) -> AccountNow:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 import anyio.to_thread
 
+from ibkit.bootstrap.portfolio_figures import dated_rates
 from ibkit.bootstrap.portfolio_ledgers import ledgers_of
+from ibkit.bootstrap.reconciliation import inbox_shown
 from ibkit.errors import ConfigError
 from ibkit.portfolio.report.making import report_of
 from ibkit.portfolio.report.material import Material
@@ -46,9 +48,8 @@ async def report_now(
     ledgers, without = await ledgers_of(desk, user_id, portfolio)
     differences = {}
     for name in ledgers:
-        items = await desk.inbox.items(user_id, portfolio_id, name)
-        if items:  # reconciled once: what was accepted since is no difference
-            differences[name] = [each.difference for each in items if each.state is InboxState.OPEN]
+        items = await inbox_shown(desk, user_id, portfolio_id, name)
+        differences[name] = [each.difference for each in items if each.state is InboxState.OPEN]
     material = Material(
         portfolio=portfolio,
         figures=figures,
@@ -60,6 +61,7 @@ async def report_now(
         ledgers=ledgers,
         without_ledger=without,
         open_differences=differences,
+        dated=await dated_rates(desk.days, desk.ledgers, portfolio, since, until),
     )
     return await anyio.to_thread.run_sync(partial(report_of, material))
 

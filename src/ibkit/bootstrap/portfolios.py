@@ -24,6 +24,7 @@ from ibkit.clock import Clock
 from ibkit.errors import ConfigError, IbkitError, InvalidRequest, NotFound
 from ibkit.model import Account, AccountId
 from ibkit.portfolio.analytics.figures import Analytics
+from ibkit.portfolio.analytics.options import Greeks
 from ibkit.portfolio.book import Link, Portfolio, PortfolioAccount, SyncError
 from ibkit.portfolio.days import NEW_YORK
 from ibkit.portfolio.ledger import Ledger, fold_ledger
@@ -128,6 +129,7 @@ class PortfolioDesk:
         until: date | None = None,
         currency: str | None = None,
         benchmark: Mapping[date, float] | None = None,
+        greeks: Mapping[int, Greeks] | None = None,
     ) -> Analytics:
         """See `figures_now`."""
         return await figures_now(
@@ -142,6 +144,7 @@ class PortfolioDesk:
             until=until,
             currency=currency,
             benchmark=benchmark,
+            greeks=greeks,
         )
 
     async def ledger_of(
@@ -287,7 +290,7 @@ async def open_portfolios(
         )
         days = SqlDays(database, clock)
         ledgers = SqlLedgers(database, clock)
-        inbox = SqlInbox(database, clock, _new_id)
+        inbox = SqlInbox(database, clock)
         yield PortfolioDesk(
             books=books, syncs=syncs, days=days, ledgers=ledgers, inbox=inbox, syncer=syncer, clock=clock
         )

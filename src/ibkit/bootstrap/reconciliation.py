@@ -7,14 +7,17 @@ Source: requirement FUT-08.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
+import anyio.to_thread
+
 from ibkit.errors import InvalidRequest
 from ibkit.portfolio.picture import RawPayload
-from ibkit.portfolio.reconciling import Difference, Fix, live_of, reconcile
+from ibkit.portfolio.reconciling import Difference, Figure, Fix, live_of, reconcile
+from ibkit.portfolio.reconciling_costs import reconcile_costs
 from ibkit.portfolio.transactions import Origin, RowSource, Transferred
 from ibkit.store.inbox import InboxItem
 from ibkit.store.ledgers import ToldLedger
@@ -23,7 +26,7 @@ from ibkit.store.portfolio_rows import conflict
 if TYPE_CHECKING:
     from ibkit.bootstrap.portfolios import PortfolioDesk
 
-__all__ = ["ADJUSTMENT", "Fetch", "accept_difference", "fix_difference", "inbox_of"]
+__all__ = ["ADJUSTMENT", "Fetch", "accept_difference", "fix_difference", "inbox_of", "inbox_shown"]
 
 ADJUSTMENT: Final = "adjustment"
 """`what` of a payload that a person booked, and the section of its row."""
@@ -39,10 +42,23 @@ async def inbox_of(desk: PortfolioDesk, user_id: str, portfolio_id: str, account
     return (await _looked(desk, user_id, portfolio_id, account_name))[1]
 
 
+async def inbox_shown(desk: PortfolioDesk, user_id: str, portfolio_id: str, account_name: str) -> tuple[InboxItem, ...]:
+    """The same without writing anything: for whoever only looks. NotFound."""
+    _, differences = await _differing(desk, user_id, portfolio_id, account_name)
+    return await desk.inbox.shown(user_id, portfolio_id, account_name, differences)
+
+
 async def _looked(
     desk: PortfolioDesk, user_id: str, portfolio_id: str, account_name: str
 ) -> tuple[ToldLedger, tuple[InboxItem, ...]]:
     """The ledger that was looked at, and what of it differs."""
+    told, differences = await _differing(desk, user_id, portfolio_id, account_name)
+    return told, await desk.inbox.bring_up(user_id, portfolio_id, account_name, differences)
+
+
+async def _differing(
+    desk: PortfolioDesk, user_id: str, portfolio_id: str, account_name: str
+) -> tuple[ToldLedger, tuple[Difference, ...]]:
     account = await desk.books.account(user_id, portfolio_id, account_name)
     told = await desk.ledgers.told(user_id, portfolio_id, account_name)
     statements = await desk.ledgers.statements(user_id, portfolio_id, account_name)
@@ -50,11 +66,14 @@ async def _looked(
     link = account.link
     if link is not None and link.last_sync is not None and not desk.is_without_session(link):
         live = live_of(account.holdings, link.last_sync, with_cash=desk.with_cash)
-    nothing = not told.transactions and not statements and live is None
-    differences: Sequence[Difference] = ()
-    if not nothing:
-        differences = reconcile(statements, told.transactions, told.opening, live)
-    return told, await desk.inbox.bring_up(user_id, portfolio_id, account_name, differences)
+    if not told.transactions and not statements and live is None:
+        return told, ()
+
+    def differences() -> tuple[Difference, ...]:
+        found = reconcile(statements, told.transactions, told.opening, live)
+        return found + reconcile_costs(statements, told.transactions, told.opening, told.rules, known=found)
+
+    return told, await anyio.to_thread.run_sync(differences)
 
 
 async def accept_difference(
@@ -90,6 +109,8 @@ async def fix_difference(
     if item_id not in there:
         raise conflict("that difference is none any more", "Nothing was changed.")
     found = item.difference
+    if found.fix is Fix.ACCEPT:
+        raise conflict(f"{found.why}: nothing can be booked for it", "Accept the difference.")
     if adjust or found.fix is Fix.BOOK:
         await _book(desk, user_id, portfolio_id, account_name, told, found, by=by, note=note, cost=cost)
     elif found.fix is Fix.FETCH and fetch is not None:
@@ -112,6 +133,7 @@ _REMEDIES: Final = {
     Fix.FETCH: "Import the statement of these days as a file, or set FLEX_TOKEN and FLEX_QUERY_ID.",
     Fix.BOOK: "",
     Fix.ADJUST: "",
+    Fix.ACCEPT: "",
 }
 
 
@@ -128,7 +150,8 @@ async def _book(
     cost: Decimal | None,
 ) -> None:
     """What the ledger lacks, as of the difference's own day; of the ledger as it was when it was looked at."""
-    worth = _worth(found, cost)
+    recosts = found.figure is Figure.COST
+    worth = found.amount if recosts else _worth(found, cost)
     said = {
         "account": told.account_id,
         "booked_by": by,
@@ -139,6 +162,7 @@ async def _book(
         "told": f"{found.told:f}",
         "ours": f"{found.ours:f}",
         "amount": f"{found.amount:f}",
+        "figure": found.figure.value,
         "currency": found.currency,
         "conid": None if found.listed is None else found.listed.conid,
         "cost": None if worth is None else f"{worth:f}",
@@ -157,7 +181,7 @@ async def _book(
                 origin=Origin.PERSON,
                 source=RowSource(digest=digest, section=ADJUSTMENT),
                 listed=found.listed,
-                quantity=found.amount if found.listed is not None else Decimal(0),
+                quantity=found.amount if found.listed is not None and not recosts else Decimal(0),
                 cost=worth or Decimal(0) if found.listed is not None else Decimal(0),
                 currency=found.currency,
                 cash=Decimal(0) if found.listed is not None else found.amount,

@@ -1,13 +1,12 @@
-"""`ibkit portfolio flex|transactions|lots|income|ledger|raw|lot-order|inbox`: the ledger of an account. FUT-08."""
+"""`ibkit portfolio flex|transactions|lots|income|ledger|raw|inbox`: the ledger of an account. FUT-08."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import date, datetime
-from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import cyclopts
 
@@ -15,7 +14,8 @@ from ibkit.cli import context, output
 from ibkit.cli.asking import number, wrong
 from ibkit.cli.auditing import audited
 from ibkit.cli.flags import Json, flag, option
-from ibkit.cli.portfolio_desk import account_in, at_desk, day_given, named
+from ibkit.cli.portfolio_desk import account_in, account_where, at_desk, day_given, named
+from ibkit.cli.portfolio_rules import add_rule_commands
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -53,17 +53,6 @@ def _moment(text: str | None) -> datetime | date | None:
     return found
 
 
-async def _where(desk: PortfolioDesk, owner: str, portfolio: str, account: str | None) -> tuple[str, str]:
-    """The portfolio's id and the account's name: the one named, or the only one there is."""
-    there = await named(desk, owner, portfolio)
-    if account is not None:
-        return there.portfolio_id, account_in(there, account).name
-    if len(there.accounts) != 1:
-        names = ", ".join(each.name for each in there.accounts) or "none"
-        raise wrong("--account", f"name one of: {names}")
-    return there.portfolio_id, there.accounts[0].name
-
-
 # -- statements -------------------------------------------------------------------------------------------------------
 
 
@@ -87,7 +76,7 @@ def _take(
     from ibkit.service.ledger_documents import flex_import_info
 
     async def work(desk: PortfolioDesk, owner: str) -> FlexImportInfo:
-        portfolio_id, name = await _where(desk, owner, portfolio, account)
+        portfolio_id, name = await account_where(desk, owner, portfolio, account)
         async with _flex(desk) as flex:
             return flex_import_info(name, await got(flex, owner, portfolio_id))
 
@@ -157,7 +146,7 @@ def statements(*, portfolio: _Portfolio, account: _Account, user: _User = None, 
     from ibkit.service.ledger_documents import statements_info
 
     async def work(desk: PortfolioDesk, owner: str) -> Any:
-        portfolio_id, name = await _where(desk, owner, portfolio, account)
+        portfolio_id, name = await account_where(desk, owner, portfolio, account)
         there = await desk.ledgers.statements(owner, portfolio_id, name)
         return statements_info(name, there, gaps(there))
 
@@ -178,7 +167,7 @@ def _ledger(portfolio: str, account: str | None, as_of: str | None, user: str | 
     until = _moment(as_of)
 
     async def work(desk: PortfolioDesk, owner: str) -> tuple[str, Ledger]:
-        portfolio_id, name = await _where(desk, owner, portfolio, account)
+        portfolio_id, name = await account_where(desk, owner, portfolio, account)
         return name, await desk.ledger_of(owner, portfolio_id, name, as_of=until)
 
     return at_desk(work, user)
@@ -321,57 +310,19 @@ def raw(
     output.emit(raw_row(found, statement=statement, section=section, row=row))
 
 
-def lot_order(
-    portfolio: str,
-    order: Annotated[Literal["fifo", "lifo", "specific"], option("Which lots a trade closes first.")],
-    /,
-    *picks: str,
-    account: _Which = None,
-    premium_into_stock: Annotated[bool | None, flag("An exercised option's premium goes into the stock.")] = None,
-    user: _User = None,
-    json: Json = False,
-) -> None:
-    """Choose which lots are closed first. A pick names the closing trade, the lot's and how much of it.
-
-    ibkit portfolio lot-order Savings specific exec:9.01=exec:3.01:50
-    """
-    from ibkit.portfolio.lots import LotOrder
-
-    chosen: dict[str, list[tuple[str, Decimal]]] = {}
-    for each in picks:
-        closing, _, rest = each.partition("=")
-        opening, _, size = rest.rpartition(":")
-        if not closing or not opening:
-            raise wrong("PICKS", f"{each}: write it as CLOSING=OPENING:QUANTITY")
-        chosen.setdefault(closing, []).append((opening, number("PICKS", size)))
-
-    async def work(desk: PortfolioDesk, owner: str) -> Any:
-        portfolio_id, name = await _where(desk, owner, portfolio, account)
-        return await desk.ledgers.set_rules(
-            owner, portfolio_id, name, order=LotOrder(order), premium_into_stock=premium_into_stock, picks=chosen
-        )
-
-    with audited("portfolios.change", portfolio):
-        rules = at_desk(work, user)
-    if json:
-        output.emit({"lot_order": rules.order.value, "premium_into_stock": rules.premium_into_stock})
-    else:
-        output.say(f"Lots are closed {rules.order.value} now.")
-
-
 # -- differences ------------------------------------------------------------------------------------------------------
 
 
 @inbox_app.command(name="list")
 def list_(portfolio: str, /, *, account: _Which = None, user: _User = None, json: Json = False) -> None:
     """What differs now, with its cause and what is proposed."""
-    from ibkit.bootstrap.reconciliation import inbox_of
+    from ibkit.bootstrap.reconciliation import inbox_shown
     from ibkit.service.ledger_documents import inbox_info
 
     async def work(desk: PortfolioDesk, owner: str) -> InboxInfo:
         there = await named(desk, owner, portfolio)
         names = [each.name for each in there.accounts] if account is None else [account_in(there, account).name]
-        return inbox_info({name: await inbox_of(desk, owner, there.portfolio_id, name) for name in names})
+        return inbox_info({name: await inbox_shown(desk, owner, there.portfolio_id, name) for name in names})
 
     _tell(at_desk(work, user), json)
 
@@ -384,6 +335,7 @@ def _tell(told: InboxInfo, json: bool) -> None:
         output.say("Nothing differs.")
     for each in told.differences:
         what = each.symbol or f"cash {each.currency}"
+        what += "" if each.figure == "size" else f", {each.figure} in {each.currency}"
         output.say(f"{each.account}: {what}: {_amount(each)} ({each.against}: {each.told:f}, ledger: {each.ours:f})")
         days = f" {each.first} to {each.last}" if each.first and each.last else ""
         output.say(f"  {each.cause}: {each.why}")
@@ -391,7 +343,7 @@ def _tell(told: InboxInfo, json: bool) -> None:
 
 
 def _amount(told: DifferenceInfo) -> str:
-    return f"{told.amount:+,.2f}" if told.conid is None else f"{told.amount.normalize():+f}"
+    return f"{told.amount:+,.2f}" if told.conid is None or told.figure != "size" else f"{told.amount.normalize():+f}"
 
 
 _Note = Annotated[str, option("Why, kept beside it.")]
@@ -406,7 +358,7 @@ def accept(
     from ibkit.service.ledger_documents import difference_info
 
     async def work(desk: PortfolioDesk, owner: str) -> DifferenceInfo:
-        portfolio_id, name = await _where(desk, owner, portfolio, account)
+        portfolio_id, name = await account_where(desk, owner, portfolio, account)
         done = await accept_difference(desk, owner, portfolio_id, name, item, by=_person(user, owner), note=note)
         return difference_info(name, done)
 
@@ -438,7 +390,7 @@ def fix(
     worth = None if cost is None else number("--cost", cost)
 
     async def work(desk: PortfolioDesk, owner: str) -> InboxInfo:
-        portfolio_id, name = await _where(desk, owner, portfolio, account)
+        portfolio_id, name = await account_where(desk, owner, portfolio, account)
         async with _flex(desk) as flex:
 
             async def got(first: date, last: date) -> object:
@@ -473,5 +425,6 @@ def _person(user: str | None, owner: str) -> str:
 def add_ledger_commands(app: cyclopts.App) -> None:
     app.command(flex_app)
     app.command(inbox_app)
-    for command in (transactions, lots, income, ledger, raw, lot_order):
+    for command in (transactions, lots, income, ledger, raw):
         app.command(command)
+    add_rule_commands(app)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "account_document",
     "account_in",
+    "account_where",
     "at_desk",
     "day_given",
     "edit_portfolio",
@@ -190,3 +191,14 @@ def holdings_table(holdings: tuple[Holding, ...]) -> str:
     ]
     head = ("Holding", "Units", "Type", "Cost", "Price", "Value", "Unrealised", "")
     return output.table(head, rows, right={1, 3, 4, 5, 6})
+
+
+async def account_where(desk: PortfolioDesk, owner: str, portfolio: str, account: str | None) -> tuple[str, str]:
+    """The portfolio's id and the account's name: the one named, or the only one there is."""
+    there = await named(desk, owner, portfolio)
+    if account is not None:
+        return there.portfolio_id, account_in(there, account).name
+    if len(there.accounts) != 1:
+        names = ", ".join(each.name for each in there.accounts) or "none"
+        raise wrong("--account", f"name one of: {names}")
+    return there.portfolio_id, there.accounts[0].name

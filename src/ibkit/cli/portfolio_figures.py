@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import math
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ibkit.cli import output
 from ibkit.cli.asking import wrong
+from ibkit.portfolio.analytics.levels import LARGEST_TABLE, levels_of
 
 if TYPE_CHECKING:
     from ibkit.portfolio.analytics.figures import Analytics
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
     from ibkit.portfolio.analytics.shares import Slice
 
 __all__ = ["figures_text", "levels_in", "money", "percent"]
-
-LARGEST_BENCHMARK: Final = 5_000_000
-"""Bytes of a file of levels: more than a hundred years of days."""
 
 
 def money(amount: Decimal | None) -> str:
@@ -135,24 +131,10 @@ def _performance(how: Performance) -> str:
 
 
 def levels_in(file: Path) -> Mapping[date, float]:
-    """The levels of a benchmark by day: a table of two columns, the first line may be a head. ConfigError."""
+    """The levels of a benchmark by day, see `levels_of`. ConfigError."""
     try:
-        if file.stat().st_size > LARGEST_BENCHMARK:
-            raise wrong("--benchmark", f"{file}: it is larger than {LARGEST_BENCHMARK} bytes")
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        if file.stat().st_size > LARGEST_TABLE:
+            raise wrong("--benchmark", f"{file}: it is larger than {LARGEST_TABLE} bytes")
+        return levels_of(file.read_bytes())
+    except (OSError, ValueError) as error:
         raise wrong("--benchmark", f"{file}: {getattr(error, 'strerror', None) or error}") from error
-    found: dict[date, float] = {}
-    for line, row in enumerate(csv.reader(text.splitlines()), start=1):
-        if not row:
-            continue
-        try:
-            day, level = date.fromisoformat(row[0].strip()), float(row[1])
-        except (ValueError, IndexError) as error:
-            if line == 1:
-                continue
-            raise wrong("--benchmark", f"{file}: line {line}: a day and a level, as 2026-11-20,5012.5") from error
-        if not (math.isfinite(level) and level > 0) or day in found:
-            raise wrong("--benchmark", f"{file}: line {line}: a positive level, and each day once")
-        found[day] = level
-    return found

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
+from ibkit.client.execution_turns import ExecutionTurns
 from ibkit.model import Account, Conid, Contract, Greeks, Increments, Position, Quote
 from ibkit.wire.contracts import SearchRow, Strikes, TrsrvSecdef
 from ibkit.wire.session import BrokerageStatus
@@ -75,6 +76,7 @@ class Caches:
     lines:    contracts whose stream this brokerage session has opened: an order for another one raises o354. Source:
               docs/facts/orders.md §1.8.
     known:    contracts by conid, so that a quote knows whether to wait for two sides.
+    execution_turns: whose executions a sync has read, and when.
     """
 
     def __init__(self, *, keep: bool = True) -> None:
@@ -92,6 +94,7 @@ class Caches:
         self.searched: set[str] = set()
         self.lines: set[Conid] = set()
         self.known: OrderedDict[Conid, Contract] = OrderedDict()
+        self.execution_turns = ExecutionTurns()
 
     def learn(self, contract: Contract) -> Contract:
         self.known[contract.conid] = contract

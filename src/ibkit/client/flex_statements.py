@@ -21,13 +21,15 @@ from ibkit.client.flex_words import (
     EXERCISES,
     OPTIONS,
     PAYMENTS,
-    SETTLED_DAILY,
+    cancelled_ids,
+    cost_of,
     ending_of,
     execution_of,
     takes_back,
 )
 from ibkit.errors import Effect, UnexpectedAnswer
 from ibkit.portfolio.fills import execution_key
+from ibkit.portfolio.kinds import IN_PERCENT, PAIRS, SETTLED_DAILY
 from ibkit.portfolio.statements import CashTold, PositionTold, StatementTold
 from ibkit.portfolio.transactions import (
     ActionKind,
@@ -227,7 +229,12 @@ class _Reading:
         at, day, booked = self._when(row.dateTime, row.tradeDate, row.reportDate, source)
         is_cancellation = takes_back(row)
         listed = self._listed(row)
-        proceeds = row.proceeds if row.proceeds is not None else -quantity * price * listed.multiplier
+        proceeds = row.proceeds
+        if proceeds is None and kind in IN_PERCENT:
+            money = row.tradeMoney if isinstance(row, Trade) else None
+            proceeds = -self._figure(money, "proceeds", source)
+        elif proceeds is None:
+            proceeds = -quantity * price * listed.multiplier
         head: dict[str, Any] = {
             "account_id": self._account,
             "ids": self._trade_ids(row, is_cancellation, source),
@@ -242,9 +249,9 @@ class _Reading:
             "commission": commission or _ZERO,
             "commission_currency": currency or "",
             "is_cancellation": is_cancellation,
-            "cancels": _cancelled_ids(row) if is_cancellation else (),
+            "cancels": cancelled_ids(row) if is_cancellation else (),
         }
-        if kind == "CASH":
+        if kind == PAIRS:
             return Converted(
                 **head,
                 pair=row.symbol or "",
@@ -381,7 +388,7 @@ class _Reading:
             raise _unreadable(f"{_place(source)} has no transactionID to know it again by")
         holds = row.assetCategory not in (None, "CASH")
         quantity = self._figure(row.quantity, "quantity", source) if holds else _ZERO
-        cost = (row.positionAmount or _ZERO) if holds else _ZERO
+        cost = cost_of(row) if holds else _ZERO
         sign = -1 if row.direction == "OUT" and quantity > 0 else 1
         return Transferred(
             account_id=self._account,
@@ -474,11 +481,6 @@ def _end_of(day: date) -> datetime:
 def _sequence(number: str | None) -> int:
     """IBKR's numbers grow: of two things at one moment the higher is the later."""
     return int(number) if number and number.isdecimal() and len(number) < 19 else 0
-
-
-def _cancelled_ids(row: Trade | TradeConfirm) -> tuple[str, ...]:
-    names = (("trade-tx", "origTransactionID"), ("trade", "origTradeID"))
-    return tuple(f"{prefix}:{row.raw[name]}" for prefix, name in names if row.raw.get(name) not in (None, "", "0"))
 
 
 def _end_of_option(this: Traded) -> tuple[int, Decimal, date, Decimal]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Final
 
 from ibkit.portfolio.transactions import ActionKind, Ending, PaymentKind
-from ibkit.wire.flex import Trade, TradeConfirm
+from ibkit.wire.flex import Trade, TradeConfirm, Transfer
 
 __all__ = [
     "ACTIONS",
@@ -14,7 +15,8 @@ __all__ = [
     "EXERCISES",
     "OPTIONS",
     "PAYMENTS",
-    "SETTLED_DAILY",
+    "cancelled_ids",
+    "cost_of",
     "ending_of",
     "execution_of",
     "takes_back",
@@ -48,7 +50,6 @@ EAE: Final = {
     "Cash Settlement": Ending.CASH_SETTLEMENT,
 }
 OPTIONS: Final = ("OPT", "FOP", "WAR")
-SETTLED_DAILY: Final = ("FUT", "CFD")
 CANCELLATIONS: Final = ("TradeCancel", "FracShareCancel")
 
 
@@ -70,3 +71,19 @@ def execution_of(row: Trade | TradeConfirm) -> str | None:
 def takes_back(row: Trade | TradeConfirm) -> bool:
     """It cancels a trade, whose execution it may name."""
     return row.transactionType in CANCELLATIONS or "(Ca.)" in (row.buySell or "")
+
+
+def cancelled_ids(row: Trade | TradeConfirm) -> tuple[str, ...]:
+    """Of the trade that it takes back."""
+    names = (("trade-tx", "origTransactionID"), ("trade", "origTradeID"))
+    return tuple(f"{prefix}:{row.raw[name]}" for prefix, name in names if row.raw.get(name) not in (None, "", "0"))
+
+
+def cost_of(row: Transfer) -> Decimal:
+    """What a transferred holding cost, as far as its row tells.
+
+    Source: assumed; no source that we have names the columns of Transfers. What stands in `positionAmount` may as well
+    be what it was worth on that day. The inbox compares the cost with that of the next statement's position, and books
+    what differs (`reconciling_costs`); a recorded transfer would tell.
+    """
+    return row.positionAmount or Decimal(0)

@@ -8,6 +8,7 @@ Source: docs/facts/accounts-and-portfolio.md §2.3, §2.4, §3; docs/facts/order
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
@@ -15,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 from ibkit.client.api.accounts import accounts
 from ibkit.client.api.portfolio import POSITIONS_SORT, all_pages, read_positions
 from ibkit.errors import IbkitError, NotPermitted
-from ibkit.model import Account, AccountId, Fill
+from ibkit.model import Account, AccountId, CashBalance, Fill
 from ibkit.portfolio.mapping import DERIVED
-from ibkit.portfolio.picture import Execution, Picture, RawPayload, told_alike, torn
+from ibkit.portfolio.picture import Execution, Picture, RawPayload, sizes_of, told_alike, torn
 from ibkit.wire.accounts import (
     INVALIDATE_POSITIONS,
     LEDGER,
@@ -86,7 +87,7 @@ class IbkrSource:
         rows = await self._agreed(account_id, raw)
         ledger = ledger_from_wire(await self._read(LEDGER, account_id, raw))
         positions = read_positions(rows, account_id, zero=False)
-        executions, told_by = await self._executions(account_id)
+        executions, told_by = await self._executions(account_id, (sizes_of(positions), _cash_in(ledger)))
         return Picture(
             account_id=account_id,
             currency=summary.currency or next((each.currency for each in seen if each.account_id == account_id), ""),
@@ -102,13 +103,19 @@ class IbkrSource:
             told_by=told_by,
         )
 
-    async def _executions(self, account_id: AccountId) -> tuple[tuple[Execution, ...], RawPayload | None]:
+    async def _executions(
+        self, account_id: AccountId, state: object
+    ) -> tuple[tuple[Execution, ...], RawPayload | None]:
         """Of the last week, where the brokerage session is there anyway: for them alone none is opened.
 
-        They are told beside the picture: without them it is as whole. Rows that cannot be read are left to a statement.
+        They are told beside the picture: without them it is as whole, so it waits for no turn of theirs. Rows that
+        cannot be read are left to a statement. state: what the account holds.
         """
+        turns, clock = self._ib.caches.execution_turns, self._ib.clock
         if self._ib.keeper.level < _EXECUTIONS.needs.value:
             return (), None
+        if not turns.take(account_id, state, clock.monotonic()):
+            return turns.kept(account_id) or ((), None)
         try:
             query = {"days": LONGEST_DAYS, "accountId": account_id}
             response = await self._ib.exchange(_EXECUTIONS, query=query)
@@ -133,7 +140,10 @@ class IbkrSource:
                         multiplier=_multiplier(fill, figure(row.net_amount)),
                     )
                 )
-        return tuple(found), RawPayload(what=TRADES.path, body=response.body)
+        answer = tuple(found), RawPayload(what=TRADES.path, body=response.body)
+        whole = len(found) == len(rows) and all(each.fill.fee is not None for each in found)
+        turns.told(account_id, state, clock.monotonic(), answer, complete=whole)
+        return answer
 
     async def _agreed(self, account_id: AccountId, raw: list[RawPayload]) -> list[PositionRow]:
         """The rows of every page, as soon as IBKR's uncached list tells the same, and each says what it is a row of."""
@@ -166,6 +176,10 @@ class IbkrSource:
         response = await self._ib.exchange(endpoint, path=path, query=POSITIONS_SORT if paged else None)
         raw.append(RawPayload(what=endpoint.path, part=page, body=response.body))
         return decode(endpoint, response)
+
+
+def _cash_in(ledger: Iterable[CashBalance]) -> Mapping[str, Decimal]:
+    return {each.currency: each.cash for each in ledger}
 
 
 def _multiplier(fill: Fill, amount: Decimal | None) -> Decimal | None:

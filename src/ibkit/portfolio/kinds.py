@@ -6,7 +6,22 @@ import enum
 import logging
 from typing import Final
 
-__all__ = ["SecurityKind", "kind_of"]
+__all__ = ["IN_PERCENT", "PAIRS", "SETTLED_DAILY", "SecurityKind", "kind_of"]
+
+SETTLED_DAILY: Final = frozenset({"FUT", "CFD"})
+"""IBKR's classes of what is not paid for when it is bought: its gains and losses come and go as cash. Not in ledgers.
+
+How their rows of a statement, and that cash, look is told by no source that we have: §3.1 of
+docs/facts/accounts-and-portfolio.md has no capture of one, §6.4 no row of theirs.
+"""
+IN_PERCENT: Final = frozenset({"BOND", "BILL"})
+"""IBKR's classes of what is priced in per cent of its face: quantity, price and multiplier do not make what was paid.
+
+Source: docs/facts/accounts-and-portfolio.md §3.1, of a bond's `mktPrice` [sim]; assumed of bills and of executions. A
+recorded execution of one would tell.
+"""
+PAIRS: Final = "CASH"
+"""IBKR's class of a pair of currencies: an execution of it is a conversion, no holding. Source: §3.1, §6.6."""
 
 log = logging.getLogger(__name__)
 

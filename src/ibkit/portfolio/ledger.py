@@ -12,6 +12,7 @@ exercised option goes into the cost of the stock (as United States tax rules hav
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -33,6 +34,7 @@ from ibkit.portfolio.transactions import (
     Transaction,
     Transferred,
     cash_of,
+    costs_of,
     quantities_of,
 )
 
@@ -122,13 +124,8 @@ class Ledger:
         for each in self.transactions:
             if not isinstance(each, Traded | Converted) or not _within(each.booked_on, first, last):
                 continue
-            own = each.listed.currency if isinstance(each, Traded) else each.other_currency
-            amounts = [(each.commission_currency or own, each.commission or _ZERO)]
-            if isinstance(each, Traded):
-                amounts.append((own, each.taxes))
-            for currency, amount in amounts:
-                if amount:
-                    sums[currency] = sums.get(currency, _ZERO) + amount
+            for currency, amount in costs_of(each).items():
+                sums[currency] = sums.get(currency, _ZERO) + amount
         return sums
 
     def gains_of_currencies(self, first: date | None = None, last: date | None = None) -> dict[str, Decimal | None]:
@@ -201,13 +198,20 @@ def movements(ledger: Ledger) -> tuple[Movement, ...]:
     )
     found = []
     for group in _groups(ledger.transactions, fold.pairs):
-        conids = dict.fromkeys(conid for this in group for conid in quantities_of(this))
+        conids = dict.fromkeys(conid for this in group for conid in _touched(this))
         before = {conid: tuple(fold.lots.get(conid, ())) for conid in conids}
         closed = len(fold.closed)
         fold.add(group)
         lots = tuple((fold.listed[conid], before[conid], tuple(fold.lots[conid])) for conid in conids)
         found.append(Movement(transactions=tuple(group), lots=lots, closed=tuple(fold.closed[closed:])))
     return tuple(found)
+
+
+def _touched(this: Transaction) -> Iterable[int]:
+    """Of which listings it may change lots, by conid."""
+    if isinstance(this, Transferred) and this.listed is not None and this.cost:
+        return (this.listed.conid,)
+    return quantities_of(this)
 
 
 def _without_cancelled(ordered: Sequence[Transaction]) -> tuple[list[Transaction], list[Transaction]]:
@@ -217,15 +221,18 @@ def _without_cancelled(ordered: Sequence[Transaction]) -> tuple[list[Transaction
     whose trade is not known is counted as it stands.
     """
     gone: set[str] = set()
+    numbers: dict[str, list[int]] = {}
     for index, each in enumerate(ordered):
-        if not isinstance(each, Traded | Converted) or not each.is_cancellation:
-            continue
-        before = [e for e in ordered[:index] if e.key not in gone]
-        target = next((e for e in before if set(e.ids) & set(each.cancels)), None)
-        if target is None:
-            target = next((e for e in reversed(before) if _mirrors(each, e)), None)
-        if target is not None:
-            gone |= {each.key, target.key}
+        if isinstance(each, Traded | Converted) and each.is_cancellation:
+            named = sorted(number for each_id in each.cancels for number in numbers.get(each_id, ()))
+            target = next((ordered[number] for number in named if ordered[number].key not in gone), None)
+            if target is None:
+                earlier = (ordered[number] for number in range(index - 1, -1, -1))
+                target = next((e for e in earlier if e.key not in gone and _mirrors(each, e)), None)
+            if target is not None:
+                gone |= {each.key, target.key}
+        for each_id in each.ids:
+            numbers.setdefault(each_id, []).append(index)
     return [e for e in ordered if e.key not in gone], [e for e in ordered if e.key in gone]
 
 
@@ -244,19 +251,46 @@ def _mirrors(cancelling: Traded | Converted, other: Transaction) -> bool:
 
 
 def _deliveries(ordered: Sequence[Transaction]) -> dict[str, str]:
-    """By the key of a stock's side, that of the option whose end it is: told by its id, else found by its size."""
-    endings = [e for e in ordered if isinstance(e, Traded) and e.ending in (Ending.ASSIGNMENT, Ending.EXERCISE)]
+    """By the key of a stock's side, that of the option whose end it is: told by its id, else found by its size.
+
+    By size it is one of the same underlying and day, for as many shares as the contracts are for, at its strike.
+    """
+    endings = [
+        (number, each)
+        for number, each in enumerate(ordered)
+        if isinstance(each, Traded) and each.ending in (Ending.ASSIGNMENT, Ending.EXERCISE)
+    ]
+    by_id: dict[object, deque[tuple[int, Traded]]] = {}
+    by_size: dict[object, deque[tuple[int, Traded]]] = {}
+    for number, option in endings:
+        for each_id in option.ids:
+            by_id.setdefault(each_id, deque()).append((number, option))
+        listed = option.listed
+        size = (listed.underlying_conid, option.day, abs(option.quantity) * listed.multiplier, listed.strike)
+        by_size.setdefault(size, deque()).append((number, option))
     pairs: dict[str, str] = {}
+    taken: set[str] = set()
+
+    def first_of(*queues: deque[tuple[int, Traded]] | None) -> Traded | None:
+        heads = []
+        for queue in queues:
+            while queue and queue[0][1].key in taken:
+                queue.popleft()
+            if queue:
+                heads.append(queue[0])
+        return min(heads, key=lambda head: head[0])[1] if heads else None
+
     for stock in ordered:
         if not isinstance(stock, Traded) or not stock.delivery:
             continue
-        free = [option for option in endings if option.key not in pairs.values()]
         if stock.related:
-            found = next((option for option in free if stock.related in option.ids), None)
+            found = first_of(by_id.get(stock.related))
         else:
-            found = next((option for option in free if _delivers(option, stock)), None)
+            alike = (stock.listed.conid, stock.day, abs(stock.quantity))
+            found = first_of(by_size.get((*alike, stock.price)), by_size.get((*alike, None)))
         if found is not None:
             pairs[stock.key] = found.key
+            taken.add(found.key)
     return pairs
 
 
@@ -283,17 +317,6 @@ def _groups(ordered: Sequence[Transaction], pairs: Mapping[str, str]) -> list[li
     return groups
 
 
-def _delivers(option: Traded, stock: Traded) -> bool:
-    """Whether the stock's side fits the option's: one underlying, one day, as many shares as the contracts are for."""
-    shares = abs(option.quantity) * option.listed.multiplier
-    return (
-        option.listed.underlying_conid == stock.listed.conid
-        and option.day == stock.day
-        and abs(stock.quantity) == shares
-        and option.listed.strike in (None, stock.price)
-    )
-
-
 @dataclass(slots=True)
 class _Fold:
     """pairs: see `_deliveries`. premiums: of options that ended, by their keys, until the stock takes them."""
@@ -308,8 +331,10 @@ class _Fold:
     transferred: dict[str, Decimal] = field(default_factory=dict)
     premiums: dict[str, Decimal] = field(default_factory=dict)
     currencies: CurrencyBook = field(init=False)
+    going_over: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.going_over = frozenset(self.pairs.values())
         self.cash = dict(self.opening.cash)
         self.currencies = CurrencyBook(self.rules.base)
         for currency, amount in self.opening.cash.items():
@@ -325,6 +350,8 @@ class _Fold:
                 self._trade(trade)
             case Transferred(listed=Listed() as listed) as transfer if transfer.quantity:
                 self._transfer(transfer, listed)
+            case Transferred(listed=Listed() as listed) as transfer if transfer.cost:
+                self._recost(transfer, listed)
             case CorporateAction():
                 self._act([each for each in group if isinstance(each, CorporateAction)])
             case _:
@@ -341,35 +368,44 @@ class _Fold:
         lots = self._lots(this.listed)
         own = (this.commission_currency or this.listed.currency) == this.listed.currency
         # A commission in another currency cannot be inside of the cost; it stands among the commissions.
-        extra = -(this.taxes + ((this.commission or _ZERO) if own else _ZERO))
-        extra += self.premiums.pop(self.pairs.get(this.key, ""), _ZERO)
+        paid = -(this.proceeds + this.taxes + ((this.commission or _ZERO) if own else _ZERO))
+        paid += self.premiums.pop(self.pairs.get(this.key, ""), _ZERO)
         closing = closed_by(
             lots,
             quantity=this.quantity,
-            price_value=this.price * this.listed.multiplier,
-            extra=extra,
+            paid=paid,
             order=self.rules.order,
             picks=self.rules.picks.get(this.key, ()),
         )
-        goes_over = this.key in self.pairs.values()
+        goes_over = this.key in self.going_over
         if goes_over:
             self.premiums[this.key] = sum((cost - proceeds for _, _, cost, proceeds in closing.parts), _ZERO)
         for lot, quantity, cost, proceeds in closing.parts:
             self._close(this, this.listed, lot, quantity, cost, cost if goes_over else proceeds)
         if closing.left:
-            cost = closing.left * this.price * this.listed.multiplier + closing.value_left
-            self._open(lots, this, closing.left, cost)
+            self._open(lots, this, closing.left, closing.cost_left)
 
     def _transfer(self, this: Transferred, listed: Listed) -> None:
         """What leaves realizes nothing: its own cost leaves with it."""
         lots = self._lots(listed)
-        closing = closed_by(lots, quantity=this.quantity, price_value=_ZERO, extra=_ZERO, order=self.rules.order)
+        closing = closed_by(lots, quantity=this.quantity, paid=_ZERO, order=self.rules.order)
         moved = -sum((cost for _, _, cost, _ in closing.parts), _ZERO)
         if closing.left:
             cost = portion(this.cost, closing.left, this.quantity)
             moved += cost
             self._open(lots, this, closing.left, cost)
         self._came(listed, moved)
+
+    def _recost(self, this: Transferred, listed: Listed) -> None:
+        """What is held cost so much more (negative: less) than was known, each lot by its size."""
+        lots, whole, left = self._lots(listed), self._quantity(listed), this.cost
+        if not whole:
+            return
+        for index, lot in enumerate(lots):
+            more = left if index == len(lots) - 1 else portion(this.cost, lot.quantity, whole)
+            left -= more
+            lots[index] = replace(lot, cost=lot.cost + more)
+        self._came(listed, this.cost)
 
     def _came(self, listed: Listed, cost: Decimal) -> None:
         self.transferred[listed.currency] = self.transferred.get(listed.currency, _ZERO) + cost
@@ -400,7 +436,7 @@ class _Fold:
     def _leave(self, this: CorporateAction, *, goes_over: bool) -> list[Lot]:
         """The lots that go, where their cost goes over to something else; without that they are sold for the cash."""
         lots = self._lots(this.listed)
-        closing = closed_by(lots, quantity=this.quantity, price_value=_ZERO, extra=_ZERO, order=self.rules.order)
+        closing = closed_by(lots, quantity=this.quantity, paid=_ZERO, order=self.rules.order)
         if closing.left:
             self._open(lots, this, closing.left, _ZERO)
         whole = sum((quantity for _, quantity, _, _ in closing.parts), _ZERO)

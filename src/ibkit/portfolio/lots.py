@@ -64,10 +64,10 @@ class Closed:
 
 @dataclass(slots=True)
 class Closing:
-    """What a trade closed of the lots, and what is left of it to open."""
+    """What a trade closed of the lots, and what is left of it to open, with what that costs."""
 
     left: Decimal
-    value_left: Decimal
+    cost_left: Decimal
     parts: list[tuple[Lot, Decimal, Decimal, Decimal]] = field(default_factory=list)
     """The lot as it was, and of its closed part: quantity, cost, proceeds."""
 
@@ -76,42 +76,39 @@ def closed_by(
     lots: list[Lot],
     *,
     quantity: Decimal,
-    price_value: Decimal,
-    extra: Decimal,
+    paid: Decimal,
     order: LotOrder,
     picks: Sequence[tuple[str, Decimal]] = (),
 ) -> Closing:
     """Close what `quantity` closes, changing `lots`.
 
-    price_value: of one unit (price x multiplier). extra: commission and the like, what it costs positive; shared by
-    size, and what of it belongs to the part that opens is left in `value_left`.
+    paid: for all of it with commission and the like, negative where it brought more than that; shared by size. Never
+    from a price: what is paid for one unit at a price differs by the listing (a bond's is in per cent of its face).
     """
-    closing = Closing(left=quantity, value_left=extra)
+    closing = Closing(left=quantity, cost_left=paid)
     for key, size in picks if order is LotOrder.SPECIFIC else ():
         picked = next((lot for lot in lots if lot.key == key), None)
         if picked is not None and picked.quantity * closing.left < 0:
-            _close(lots, picked, closing, price_value, at_most=size)
+            _close(lots, picked, closing, at_most=size)
     while closing.left and lots:
         lot = lots[-1] if order is LotOrder.LIFO else lots[0]
         if lot.quantity * closing.left >= 0:
             break
-        _close(lots, lot, closing, price_value)
+        _close(lots, lot, closing)
     return closing
 
 
-def _close(
-    lots: list[Lot], lot: Lot, closing: Closing, price_value: Decimal, *, at_most: Decimal | None = None
-) -> None:
+def _close(lots: list[Lot], lot: Lot, closing: Closing, *, at_most: Decimal | None = None) -> None:
     size = min(abs(closing.left), abs(lot.quantity))
     if at_most is not None:
         size = min(size, at_most)
     if size <= 0:
         return
     part = size if lot.quantity > 0 else -size
-    share = closing.value_left if size == abs(closing.left) else portion(closing.value_left, size, abs(closing.left))
+    share = portion(closing.cost_left, size, abs(closing.left))
     cost = lot.cost if part == lot.quantity else portion(lot.cost, size, abs(lot.quantity))
-    closing.parts.append((lot, part, cost, part * price_value - share))
-    closing.value_left -= share
+    closing.parts.append((lot, part, cost, -share))
+    closing.cost_left -= share
     closing.left += part
     place = lots.index(lot)
     if part == lot.quantity:

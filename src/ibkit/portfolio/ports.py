@@ -30,7 +30,10 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncOutcome:
-    """Counts of what a sync changed. total_value: of the account in `currency`, None where IBKR did not say."""
+    """Counts of what a sync changed. total_value: of the account in `currency`, None where IBKR did not say.
+
+    unbooked: live executions that the ledger does not have, in words.
+    """
 
     holdings_count: int
     added: int
@@ -41,6 +44,7 @@ class SyncOutcome:
     currency: str
     last_sync: datetime
     incomplete: tuple[int, ...] = ()
+    unbooked: tuple[str, ...] = ()
     run_id: str = ""
 
 

@@ -17,13 +17,14 @@ from typing import Any, Final
 
 from ibkit.portfolio.book import Holding
 from ibkit.portfolio.days import NEW_YORK
+from ibkit.portfolio.kinds import SETTLED_DAILY
 from ibkit.portfolio.ledger import Opening
 from ibkit.portfolio.mapping import CASH_CLASS
 from ibkit.portfolio.statements import StatementTold, covered, gaps
 from ibkit.portfolio.told_holdings import newest_told
 from ibkit.portfolio.transactions import Listed, Origin, Traded, Transaction, cash_of, quantities_of
 
-__all__ = ["Against", "Cause", "Difference", "Fix", "Live", "live_of", "reconcile"]
+__all__ = ["Against", "Cause", "Difference", "Figure", "Fix", "Live", "end_of", "live_of", "reconcile"]
 
 _ZERO = Decimal(0)
 _CENT: Final = Decimal("0.005")
@@ -44,6 +45,14 @@ class Against(enum.Enum):
     LIVE = "live"
 
 
+class Figure(enum.Enum):
+    """SIZE: of a position, or of cash. COST: of what is held. REALIZED: by the trades of a listing."""
+
+    SIZE = "size"
+    COST = "cost"
+    REALIZED = "realized"
+
+
 class Cause(enum.Enum):
     TIMING = "after the newest statement"
     MISSING_SECTION = "a section is missing"
@@ -53,13 +62,14 @@ class Cause(enum.Enum):
     UNKNOWN_OPENING = "an opening that is not known"
     CONVERSION = "a conversion that is not told"
     COMMISSION = "a commission that is not told yet"
+    LOTS = "other lots or costs"
     UNKNOWN = "not known"
 
 
 class Fix(enum.Enum):
     """FETCH: the statement of the days named. BOOK: what is missing, as of the opening. ADJUST: by hand, as of now.
 
-    SWITCH_ON: in the query's template, then fetch. WAIT: it ends by itself.
+    SWITCH_ON: in the query's template, then fetch. WAIT: it ends by itself. ACCEPT: nothing can be booked for it.
     """
 
     FETCH = "fetch"
@@ -67,6 +77,7 @@ class Fix(enum.Enum):
     ADJUST = "adjust"
     SWITCH_ON = "switch on"
     WAIT = "wait"
+    ACCEPT = "accept"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +92,7 @@ class Live:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """told: by the statement or live; ours: by the ledger. listed: None for cash in `currency`.
+    """told: by the statement or live; ours: by the ledger. listed: None for cash in `currency`. figure: what differs.
 
     first, last: days of a statement to fetch. cost: of what would be booked, None where nobody said. at: as of when.
     digest: of the payload that tells otherwise, "" where it is live.
@@ -101,11 +112,13 @@ class Difference:
     last: date | None = None
     cost: Decimal | None = None
     digest: str = ""
+    figure: Figure = Figure.SIZE
 
     @property
     def subject(self) -> str:
         """The same as long as it differs, whatever by how much."""
-        what = f"cash {self.currency}" if self.listed is None else f"position {self.listed.conid}"
+        named = "position" if self.figure is Figure.SIZE else self.figure.value
+        what = f"cash {self.currency}" if self.listed is None else f"{named} {self.listed.conid}"
         return f"{self.against.value} {what}"
 
     @property
@@ -207,7 +220,7 @@ class _Reconciling:
         head: dict[str, Any] = {
             "against": Against.STATEMENT,
             "day": told.last,
-            "at": _end_of(told.last),
+            "at": end_of(told.last),
             "digest": told.digest,
         }
         for conid in sorted(ours.keys() | theirs.keys()):
@@ -217,7 +230,7 @@ class _Reconciling:
             row = rows.get(conid)
             listed = row.listed if row is not None else self._listed[conid]
             cost = row.cost if row is not None and not mine else None
-            cause = self._of_position(conid, other - mine, mine, other, told)
+            cause = _settled_daily(listed) or self._of_position(conid, other - mine, mine, other, told)
             found.append(
                 _made(cause, listed=listed, currency=listed.currency, told=other, ours=mine, cost=cost, **head)
             )
@@ -295,7 +308,7 @@ class _Reconciling:
             if mine == other:
                 continue
             listed = live.listed.get(conid) or self._listed[conid]
-            cause = self._live_position(explained.get(conid), mine, other, day)
+            cause = _settled_daily(listed) or self._live_position(explained.get(conid), mine, other, day)
             found.append(
                 _made(cause, listed=listed, currency=listed.currency, told=other, ours=mine, cost=None, **head)
             )
@@ -377,9 +390,16 @@ def _made(cause: _Cause, *, day: date, at: datetime, **given: Any) -> Difference
         first=cause.first,
         last=cause.last,
         day=as_of,
-        at=at if as_of == day else _end_of(as_of),
+        at=at if as_of == day else end_of(as_of),
         **given,
     )
+
+
+def _settled_daily(listed: Listed) -> _Cause | None:
+    """It ends with the position. Booked by hand it would be worth its whole price, which nobody paid."""
+    if listed.asset_class not in SETTLED_DAILY:
+        return None
+    return _Cause(Cause.UNBOOKED, f"{listed.asset_class} settle daily, which no ledger keeps yet", Fix.ACCEPT)
 
 
 def _split(mine: Decimal, other: Decimal) -> _Cause | None:
@@ -397,5 +417,6 @@ def _positions(told: StatementTold) -> dict[int, Decimal]:
     return sums
 
 
-def _end_of(day: date) -> datetime:
+def end_of(day: date) -> datetime:
+    """In New York."""
     return datetime(day.year, day.month, day.day, 23, 59, 59, tzinfo=NEW_YORK)

@@ -28,6 +28,8 @@ __all__ = [
     "Transaction",
     "Transferred",
     "cash_of",
+    "costs_of",
+    "currency_of",
     "differences",
     "kind_of_transaction",
     "quantities_of",
@@ -205,7 +207,10 @@ class Converted(_Booked):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transferred(_Booked):
-    """A holding, or cash, that came in or went out without a trade. cost: of the holding, signed as its quantity."""
+    """A holding, or cash, that came in or went out without a trade. cost: of the holding, signed as its quantity.
+
+    Without a quantity the cost is one that was not known of what is held already.
+    """
 
     listed: Listed | None = None
     quantity: Decimal = _ZERO
@@ -277,6 +282,24 @@ def cash_of(this: Transaction) -> Mapping[str, Decimal]:
         case CorporateAction():
             add(this.listed.currency, this.proceeds)
     return moved
+
+
+def currency_of(this: Traded | Converted) -> str:
+    """In which its proceeds are told."""
+    return this.listed.currency if isinstance(this, Traded) else this.other_currency
+
+
+def costs_of(this: Traded | Converted) -> Mapping[str, Decimal]:
+    """Its commission and taxes by currency, negative for what was paid."""
+    sums: dict[str, Decimal] = {}
+    own = currency_of(this)
+    amounts = [(this.commission_currency or own, this.commission or _ZERO)]
+    if isinstance(this, Traded):
+        amounts.append((own, this.taxes))
+    for currency, amount in amounts:
+        if amount:
+            sums[currency] = sums.get(currency, _ZERO) + amount
+    return sums
 
 
 def quantities_of(this: Transaction) -> Mapping[int, Decimal]:

@@ -132,7 +132,8 @@ class AnalyticsInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Money in `currency`, to the cent. A figure that is not known is null, and named in `missing` with the reason.
 
     value: of all holdings; gross: without signs. hhi: concentration, from 0 to 1. left_out: holdings that are worth
-    nothing by themselves (futures, CFDs, pairs of currencies). realized_pnl: of what is still held, as IBKR tells it.
+    nothing by themselves (futures, CFDs, pairs of currencies). realized_pnl, income: by the ledgers, of
+    the days asked for, each amount by the rate of its own day.
     """
 
     currency: str

@@ -35,6 +35,7 @@ from ibkit.service.http_figures import HttpFigures
 from ibkit.service.idempotency_key import HEADER, read_key
 from ibkit.service.key_making import KeyMaking
 from ibkit.service.ledger_routes import ledger_routes
+from ibkit.service.ledger_rule_routes import ledger_rule_routes
 from ibkit.service.logins import Logins
 from ibkit.service.market_routes import market_routes
 from ibkit.service.metric_routes import metric_routes
@@ -184,6 +185,7 @@ def make_app(service: Service) -> App:
             *analytics_routes(service),
             *report_routes(service),
             *ledger_routes(service),
+            *ledger_rule_routes(service),
             *pages_of(site),
             *_plain_routes(service),
         ],

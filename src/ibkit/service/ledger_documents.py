@@ -44,6 +44,7 @@ __all__ = [
     "ledger_info",
     "lots_info",
     "statements_info",
+    "transaction_info",
     "transactions_info",
 ]
 
@@ -219,6 +220,8 @@ class FlexImportInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class DifferenceInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """told: by the statement, or live; ours: by the ledger. amount: told less ours. currency: of cash, or of a listing.
 
+    figure: size (of a position, or of cash), cost (of what is held), realized (by a listing's trades).
+
     first, last: days of the statement to fetch, null where none is.
     """
 
@@ -245,6 +248,7 @@ class DifferenceInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     settled_at: datetime | None
     settled_by: str
     note: str
+    figure: str = "size"
 
 
 class InboxInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -284,7 +288,7 @@ def transactions_info(
     return TransactionsInfo(
         account=account,
         as_of=ledger.until,
-        transactions=[_transaction(each, struck=each.key in struck) for each in page],
+        transactions=[transaction_info(each, struck=each.key in struck) for each in page],
         next=ends if ends < len(these) else None,
     )
 
@@ -293,7 +297,7 @@ def _within(day: date, since: date | None, until: date | None) -> bool:
     return (since is None or since <= day) and (until is None or day <= until)
 
 
-def _transaction(this: Transaction, *, struck: bool) -> TransactionInfo:
+def transaction_info(this: Transaction, *, struck: bool = False) -> TransactionInfo:
     listed = getattr(this, "listed", None)
     quantity = next(iter(quantities_of(this).values()), _ZERO)
     if isinstance(this, Converted):
@@ -482,6 +486,7 @@ def difference_info(account: str, item: InboxItem) -> DifferenceInfo:
         settled_at=item.settled_at,
         settled_by=item.settled_by,
         note=item.note,
+        figure=found.figure.value,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ibkit.service import ledger_documents as documents
 from ibkit.service import ledger_forms as forms
+from ibkit.service import ledger_rule_documents as rule_documents
 from ibkit.service.operation import Operation, query
 
 __all__ = ["LEDGERS"]
@@ -135,6 +136,49 @@ LEDGERS: tuple[Operation, ...] = (
         answers={200: documents.LedgerInfo},
         errors=_READ,
         parameters=(_PORTFOLIO, _ACCOUNT, _AS_OF),
+        also_under_api=True,
+    ),
+    Operation(
+        path=f"{_ONE}/corrections",
+        method="get",
+        name="portfolioCorrections",
+        summary="What was told of an account's transactions before, and what a newer payload told otherwise",
+        answers={200: rule_documents.CorrectionsInfo},
+        errors=_READ,
+        parameters=(
+            _PORTFOLIO,
+            _ACCOUNT,
+            query("limit", {**_COUNT, "maximum": 1000}, "At most so many [default: 1000]."),
+            query("offset", _COUNT, "Leave out so many at the beginning."),
+        ),
+        also_under_api=True,
+    ),
+    Operation(
+        path=f"{_ONE}/accounts/{{name}}/ledger-rules",
+        method="get",
+        name="ledgerRules",
+        summary="Which lots of an account are closed first, and where an option's premium goes",
+        answers={200: rule_documents.LedgerRulesInfo},
+        errors=_READ,
+        parameters=(_PORTFOLIO, _NAME),
+        also_under_api=True,
+    ),
+    Operation(
+        path=f"{_ONE}/accounts/{{name}}/ledger-rules",
+        method="put",
+        name="changeLedgerRules",
+        summary="Choose which lots are closed first; what is left out stays as it is",
+        answers={200: rule_documents.LedgerRulesInfo},
+        errors=_WRITE,
+        takes=rule_documents.LedgerRulesForm,
+        examples={
+            "last in, first out": {"lot_order": "lifo"},
+            "chosen": {
+                "lot_order": "specific",
+                "picks": [{"closed_by": "exec:9.01", "lots": [{"opened_by": "exec:3.01", "quantity": 50}]}],
+            },
+        },
+        parameters=(_PORTFOLIO, _NAME),
         also_under_api=True,
     ),
     Operation(

@@ -15,7 +15,7 @@ from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
 
 from ibkit.bootstrap.raw_rows import raw_row
-from ibkit.bootstrap.reconciliation import accept_difference, fix_difference, inbox_of
+from ibkit.bootstrap.reconciliation import accept_difference, fix_difference, inbox_shown
 from ibkit.portfolio.statements import gaps
 from ibkit.service import ledger_documents as documents
 from ibkit.service import ledger_forms as forms
@@ -31,7 +31,7 @@ from ibkit.users.principal import Principal
 if TYPE_CHECKING:
     from ibkit.service.app import Service
 
-__all__ = ["LARGEST_UPLOAD", "ledger_routes"]
+__all__ = ["LARGEST_UPLOAD", "MOST_AT_ONCE", "ledger_routes", "number_in", "only_account"]
 
 LARGEST_UPLOAD = 32 * 1024 * 1024
 """Bytes of a file of statements over HTTP. Our own bound: a year of a busy account has some MB."""
@@ -103,10 +103,10 @@ def _ledger(service: Service) -> list[HTTPRouteHandler]:
         found: dict[str, Any] = {name: _day(given, name, problems) for name in ("from", "to") if name in names}
         for name in ("limit", "offset"):
             if name in names:
-                found[name] = _number(given, name, problems)
+                found[name] = number_in(given, name, problems)
         if problems:
             raise invalid(*problems)
-        name = await _only_account(room, who, portfolio_id, given.get("account"))
+        name = await only_account(room, who, portfolio_id, given.get("account"))
         return await room.desk.ledger_of(who.user_id, portfolio_id, name, as_of=as_of), name, found
 
     @get(_at("transactions"))
@@ -140,7 +140,7 @@ def _ledger(service: Service) -> list[HTTPRouteHandler]:
     return [transactions, lots, income, whole]
 
 
-async def _only_account(room: Room, who: Principal, portfolio_id: str, named: str | None) -> str:
+async def only_account(room: Room, who: Principal, portfolio_id: str, named: str | None) -> str:
     """The one named, or the only one there is. NotFound; ConfigError (E-VALIDATION) where there are several."""
     if named is not None:
         return (await room.desk.books.account(who.user_id, portfolio_id, named)).name
@@ -169,7 +169,7 @@ def _raw(service: Service) -> list[HTTPRouteHandler]:
     async def row(request: AnyRequest) -> Response[bytes]:
         who = await room.reader(request)
         given, problems = once(request.query_params.multi_items(), ("statement", "section", "row"))
-        numbers = {name: _number(given, name, problems) or 0 for name in ("statement", "row")}
+        numbers = {name: number_in(given, name, problems) or 0 for name in ("statement", "row")}
         if problems:
             raise invalid(*problems)
         digest = str(request.path_params["digest"])
@@ -201,14 +201,14 @@ def _inbox(service: Service) -> list[HTTPRouteHandler]:
         names = [each.name for each in (await room.desk.books.get(who.user_id, portfolio_id)).accounts]
         if "account" in given:
             names = [(await room.desk.books.account(who.user_id, portfolio_id, given["account"])).name]
-        found = {name: await inbox_of(room.desk, who.user_id, portfolio_id, name) for name in names}
+        found = {name: await inbox_shown(room.desk, who.user_id, portfolio_id, name) for name in names}
         return response(Answer(200, documents.inbox_info(found)))
 
     async def account_in(request: AnyRequest, who: Principal) -> str:
         given, problems = once(request.query_params.multi_items(), ("account",))
         if problems:
             raise invalid(*problems)
-        return await _only_account(room, who, portfolio_id_of(request), given.get("account"))
+        return await only_account(room, who, portfolio_id_of(request), given.get("account"))
 
     @post(_at("inbox/{item_id:str}/accept"), status_code=200)
     async def accept(request: AnyRequest) -> Response[bytes]:
@@ -280,7 +280,8 @@ def _day(given: Any, name: str, problems: list[tuple[str, str]]) -> date | None:
     return None
 
 
-def _number(given: Any, name: str, problems: list[tuple[str, str]]) -> int | None:
+def number_in(given: Any, name: str, problems: list[tuple[str, str]]) -> int | None:
+    """A count among the filters; what is none goes into `problems`."""
     text = given.get(name)
     if text is None:
         return None

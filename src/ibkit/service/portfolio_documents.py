@@ -152,7 +152,10 @@ class SyncStatusInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class SyncAnswer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """incomplete: conids of positions of which IBKR told the size but not all else."""
+    """incomplete: conids of positions of which IBKR told the size but not all else.
+
+    unbooked: executions of the last days that the ledger does not have, and why.
+    """
 
     success: bool
     message: str
@@ -165,6 +168,7 @@ class SyncAnswer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     currency: str
     last_sync: datetime
     incomplete: list[int]
+    unbooked: list[str] = []
 
 
 class ConnectionTestResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -315,6 +319,8 @@ def summary_of(there: book.PortfolioSummary) -> PortfolioSummary:
 def sync_answer(outcome: SyncOutcome) -> SyncAnswer:
     changes = (("added", outcome.added), ("changed", outcome.changed), ("removed", outcome.removed))
     told = ", ".join(f"{count} {word}" for word, count in changes if count) or "nothing changed"
+    if outcome.unbooked:
+        told += f". Not in the ledger: {'; '.join(outcome.unbooked)}"
     return SyncAnswer(
         success=True,
         message=f"{outcome.holdings_count} holdings: {told}",
@@ -327,6 +333,7 @@ def sync_answer(outcome: SyncOutcome) -> SyncAnswer:
         currency=outcome.currency,
         last_sync=outcome.last_sync,
         incomplete=list(outcome.incomplete),
+        unbooked=list(outcome.unbooked),
     )
 
 

@@ -49,6 +49,8 @@ _FILE: Mapping[str, Any] = {
     "currency": "USD",
     "accounts": [{"name": "My IRA/1", "holdings": [{"symbol": "AAPL", "units": "1.5"}]}],
 }
+_COMPARED = (400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 503)
+_LEVELS: Mapping[str, Any] = {"levels": "day,level\n2026-11-19,5000\n2026-11-20,5012.5\n"}
 _FORM = query("format", {"enum": list(EXPORTS), "default": "json"}, "Of the file.")
 _REPORT_FORM = query("format", {"enum": ["pdf", "html"], "default": "pdf"}, "Of the file.")
 _OF_TABLE = (
@@ -62,6 +64,11 @@ _OF_FIGURES = (
     {**query("from", _DAY, "First day of the performance [default: all there are]."), "example": "2026-01-02"},
     {**query("to", _DAY, "Its last day [default: `as_of`, or today]."), "example": "2026-11-20"},
     {**query("currency", _CODE, "Of all money [default: the portfolio's]."), "example": "USD"},
+)
+_GREEKS = query(
+    "greeks",
+    {"type": "boolean", "default": False},
+    "With delta and theta of the options held now, asked of logins that are open; it takes some seconds.",
 )
 _ONE = "/portfolio/{portfolio_id}"
 _ACCOUNT = f"{_ONE}/accounts/{{name}}"
@@ -125,8 +132,20 @@ PORTFOLIOS: tuple[Operation, ...] = (
         name="portfolioAnalytics",
         summary="Allocation, concentration, results, returns and options, now or as of a day",
         answers={200: AnalyticsInfo},
-        errors=_READ,
-        parameters=(_PORTFOLIO, *_OF_FIGURES),
+        errors=(*_READ, 429),
+        parameters=(_PORTFOLIO, *_OF_FIGURES, _GREEKS),
+        also_under_api=True,
+    ),
+    Operation(
+        path=f"{_ONE}/analytics",
+        method="post",
+        name="portfolioBesideBenchmark",
+        summary="The same figures, with the performance beside a benchmark: a table of days and levels",
+        answers={200: AnalyticsInfo},
+        errors=_COMPARED,
+        examples=_LEVELS,
+        parameters=(_PORTFOLIO, *_OF_FIGURES, _GREEKS),
+        takes_file=("text/csv",),
         also_under_api=True,
     ),
     Operation(
@@ -137,6 +156,26 @@ PORTFOLIOS: tuple[Operation, ...] = (
         answers={200: None},
         errors=(*_READ, 429),
         parameters=(_PORTFOLIO, _REPORT_FORM, *_OF_FIGURES[1:]),
+        gives_file=("application/pdf", "text/html"),
+        also_under_api=True,
+    ),
+    Operation(
+        path=f"{_ONE}/report",
+        method="post",
+        name="reportBesideBenchmark",
+        summary="The same report, with the performance beside a benchmark: a table of days and levels",
+        answers={200: None},
+        errors=_COMPARED,
+        examples=_LEVELS,
+        parameters=(
+            _PORTFOLIO,
+            _REPORT_FORM,
+            query(
+                "name", {"type": "string", "minLength": 1, "maxLength": 60, "default": "Benchmark"}, "Of the benchmark."
+            ),
+            *_OF_FIGURES[1:],
+        ),
+        takes_file=("text/csv",),
         gives_file=("application/pdf", "text/html"),
         also_under_api=True,
     ),

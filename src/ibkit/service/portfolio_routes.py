@@ -47,7 +47,7 @@ from ibkit.service.reading import read_struct
 from ibkit.service.refusals import invalid
 from ibkit.service.requests import AnyRequest, address_of, once
 from ibkit.service.responses import response
-from ibkit.users.principal import Principal, Role
+from ibkit.users.principal import Principal
 
 if TYPE_CHECKING:
     from ibkit.service.app import Service
@@ -127,8 +127,6 @@ def _books(service: Service) -> list[HTTPRouteHandler]:
     @get(["/portfolio", "/api/portfolio"])
     async def listed(request: AnyRequest) -> Response[bytes]:
         who = await room.reader(request)
-        if who.role is Role.OWNER:  # what was kept by commands before there was a user
-            await room.desk.books.adopt(who.user_id)
         found = await room.desk.books.summaries(who.user_id)
         return response(Answer(200, PortfolioList(portfolios=[summary_of(each) for each in found])))
 

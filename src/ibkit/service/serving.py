@@ -66,7 +66,7 @@ from ibkit.service.rates import Rates, rates_of_reads
 from ibkit.service.sales import Sales
 from ibkit.service.waiting_questions import WaitingQuestions
 from ibkit.settings import Settings
-from ibkit.users.principal import Authenticator
+from ibkit.users.principal import Authenticator, Role
 
 __all__ = ["Running", "open_service", "serve"]
 
@@ -177,6 +177,9 @@ async def _checked(settings: Settings) -> tuple[Settings, str]:
 
 async def _begin(service: Service, findings: Findings, tasks: TaskGroup, *, watch: bool) -> None:
     """What runs beside the requests."""
+    owners = [each for each in await service.people.users.store.users() if each.role is Role.OWNER]
+    if owners:  # of whoever becomes the first one later their sign-in does it
+        await service.portfolios.books.adopt(min(owners, key=lambda each: each.created_at).user_id)
     await _open_logins(service, tasks)
     _back_up(service.settings, findings, tasks, watch=watch)
     _sync(service, tasks)

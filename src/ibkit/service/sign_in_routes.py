@@ -41,6 +41,7 @@ from ibkit.users import (
     CodeNeeded,
     Issued,
     Principal,
+    Role,
     Scope,
     SignedIn,
     User,
@@ -81,7 +82,7 @@ def _entrance(service: Service) -> list[HTTPRouteHandler]:
             step = await sign_ins.sign_in(form.name, Secret(form.password), address=address)
             noted.skipped = isinstance(step, CodeNeeded)
             noted.actor = object_
-            return await _stepped(desk, request, step, form)
+            return await _stepped(service, request, step, form)
 
     @post("/api/sign-in/code", status_code=200)
     async def enter_code(request: AnyRequest) -> Response[bytes]:
@@ -89,7 +90,7 @@ def _entrance(service: Service) -> list[HTTPRouteHandler]:
         with desk.noting("auth.code", actor=ANONYMOUS, address=address, object_="second step") as noted:
             signed_in = await sign_ins.enter_code(Secret(form.challenge), form.code, address=address)
             noted.actor = noted.object = signed_in.user.user_id
-            return await _stepped(desk, request, signed_in, form)
+            return await _stepped(service, request, signed_in, form)
 
     @post("/api/sign-in/link", status_code=200)
     async def use_link(request: AnyRequest) -> Response[bytes]:
@@ -99,7 +100,7 @@ def _entrance(service: Service) -> list[HTTPRouteHandler]:
             noted.skipped = isinstance(step, CodeNeeded)
             if isinstance(step, SignedIn):
                 noted.actor = noted.object = step.user.user_id
-            return await _stepped(desk, request, step, form)
+            return await _stepped(service, request, step, form)
 
     @post("/api/sign-in/refresh", status_code=200)
     async def refresh(request: AnyRequest) -> Response[bytes]:
@@ -118,8 +119,11 @@ def _let_in(desk: PeopleDesk, request: AnyRequest) -> str:
     return address
 
 
-async def _stepped(desk: PeopleDesk, request: AnyRequest, step: Step, form: _Wishes) -> Response[bytes]:
-    sign_ins = desk.users.sign_ins
+async def _stepped(service: Service, request: AnyRequest, step: Step, form: _Wishes) -> Response[bytes]:
+    sign_ins = service.people.users.sign_ins
+    if isinstance(step, SignedIn) and step.user.role is Role.OWNER:
+        # What was kept by commands before there was a user: here, as no read may write.
+        await service.portfolios.books.adopt(step.user.user_id)
     match step:
         case CodeNeeded(challenge=challenge, expires_at=expires_at):
             needed = CodeNeededInfo(challenge=challenge.reveal(), expires_at=expires_at)

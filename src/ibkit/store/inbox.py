@@ -9,13 +9,14 @@ Source: requirement FUT-08.
 from __future__ import annotations
 
 import enum
+import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from ibkit.clock import Clock
 from ibkit.errors import StorageError
@@ -62,12 +63,15 @@ class InboxItem:
 
 
 class SqlInbox:
-    """database: with the part `portfolio`. new_id: as of `SqlPortfolios`. What is another's is NotFound."""
+    """database: with the part `portfolio`. What is another's is NotFound.
 
-    def __init__(self, database: Database, clock: Clock, new_id: Callable[[], str]) -> None:
+    A difference has the same id before and after it is written down: made of its account, its subject, and how many of
+    that subject there were before. So it can be shown without writing, and settled by the id that was shown.
+    """
+
+    def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        self._new_id = new_id
 
     async def bring_up(
         self, user_id: str, portfolio_id: str, account_name: str, differences: Sequence[Difference]
@@ -82,7 +86,7 @@ class SqlInbox:
             for each in differences:
                 there = standing.pop(each.subject, None)
                 if there is None:
-                    self._found(connection, row, each, now)
+                    _found(connection, row, _new_item(connection, row, each, now, now))
                 else:
                     _seen(connection, row, there, each, now)
             for gone in standing.values():
@@ -90,6 +94,29 @@ class SqlInbox:
             return _items(connection, row, resolved=False)
 
         return await self._write(work)
+
+    async def shown(
+        self, user_id: str, portfolio_id: str, account_name: str, differences: Sequence[Difference]
+    ) -> tuple[InboxItem, ...]:
+        """What `bring_up` would make of them, without writing anything. One that is new was found when it differed."""
+
+        def work(connection: Connection) -> tuple[InboxItem, ...]:
+            row = self._account(connection, user_id, portfolio_id, account_name)
+            now = now_of(connection, self._clock)
+            standing = {each.difference.subject: each for each in _items(connection, row, resolved=False)}
+            found = []
+            for each in differences:
+                there = standing.get(each.subject)
+                if there is None:
+                    found.append(_new_item(connection, row, each, min(each.at, now), now))
+                    continue
+                item = replace(there, seen_at=now, difference=each)
+                if _reopens(there, each):
+                    item = replace(item, state=InboxState.OPEN, settled_at=None, settled_by="")
+                found.append(item)
+            return tuple(sorted(found, key=lambda item: (item.found_at, item.difference.subject, item.item_id)))
+
+        return await self._database.read(lambda connection: work(for_engine(connection)))
 
     async def items(
         self, user_id: str, portfolio_id: str, account_name: str, *, resolved: bool = False
@@ -130,20 +157,6 @@ class SqlInbox:
 
         return await self._database.read(lambda connection: work(for_engine(connection)))
 
-    def _found(self, connection: Connection, row: AccountRow, difference: Difference, now: datetime) -> None:
-        values = {
-            "account_key": row.account_key,
-            "item_id": self._new_id(),
-            "subject": difference.subject,
-            "state": InboxState.OPEN.value,
-            "found_at": now,
-            "seen_at": now,
-            "settled_by": "",
-            "note": "",
-            "body": _packed(difference),
-        }
-        connection.execute(insert(DIFFERENCES).values(values))
-
     def _account(self, connection: Connection, user_id: str, portfolio_id: str, name: str) -> AccountRow:
         owner = select(PORTFOLIOS.c.user_id).where(PORTFOLIOS.c.portfolio_id == portfolio_id)
         if connection.execute(owner).scalar() != user_id:
@@ -154,9 +167,46 @@ class SqlInbox:
         return await self._database.write(lambda connection: work(for_engine(connection)))
 
 
+def _new_item(
+    connection: Connection, row: AccountRow, difference: Difference, found_at: datetime, now: datetime
+) -> InboxItem:
+    subject = difference.subject
+    these = (DIFFERENCES.c.account_key == row.account_key, DIFFERENCES.c.subject == subject)
+    before = connection.execute(select(func.count()).select_from(DIFFERENCES).where(*these)).scalar()
+    return InboxItem(
+        item_id=hashlib.sha256(f"{row.account_key}\n{subject}\n{before}".encode()).hexdigest()[:32],
+        state=InboxState.OPEN,
+        found_at=found_at,
+        seen_at=now,
+        settled_at=None,
+        settled_by="",
+        note="",
+        difference=difference,
+    )
+
+
+def _found(connection: Connection, row: AccountRow, new: InboxItem) -> None:
+    values = {
+        "account_key": row.account_key,
+        "item_id": new.item_id,
+        "subject": new.difference.subject,
+        "state": new.state.value,
+        "found_at": new.found_at,
+        "seen_at": new.seen_at,
+        "settled_by": new.settled_by,
+        "note": new.note,
+        "body": _packed(new.difference),
+    }
+    connection.execute(insert(DIFFERENCES).values(values))
+
+
+def _reopens(there: InboxItem, new: Difference) -> bool:
+    return there.state is InboxState.ACCEPTED and there.difference.amount != new.amount
+
+
 def _seen(connection: Connection, row: AccountRow, there: InboxItem, new: Difference, now: datetime) -> None:
     values: dict[str, Any] = {"seen_at": now, "body": _packed(new)}
-    if there.state is InboxState.ACCEPTED and there.difference.amount != new.amount:
+    if _reopens(there, new):
         values |= {"state": InboxState.OPEN.value, "settled_at": None, "settled_by": ""}
     _settle(connection, row, there.item_id, values)
 

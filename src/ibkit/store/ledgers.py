@@ -19,11 +19,12 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from ibkit.clock import Clock
-from ibkit.errors import ConfigError
+from ibkit.portfolio.book import Link
 from ibkit.portfolio.fills import trades_of
 from ibkit.portfolio.ledger import Opening, Rules
 from ibkit.portfolio.lots import LotOrder
 from ibkit.portfolio.merging import Correction, merge
+from ibkit.portfolio.picking import check_picks
 from ibkit.portfolio.picture import Picture, RawPayload
 from ibkit.portfolio.statements import StatementTold, flow_span, flows_of, opening_of
 from ibkit.portfolio.transactions import Listed, Origin, Transaction
@@ -42,6 +43,7 @@ from ibkit.store.ledger_rows import (
 from ibkit.store.migrating import for_engine
 from ibkit.store.payloads import payload_of, points_to, put_payload
 from ibkit.store.portfolio_days import put_flows
+from ibkit.store.portfolio_links import connect_account
 from ibkit.store.portfolio_rows import (
     PORTFOLIOS,
     AccountRow,
@@ -133,16 +135,27 @@ class SqlLedgers:
         self._memory = _Memory()
 
     async def keep(
-        self, user_id: str, portfolio_id: str, account_name: str, body: bytes, statements: Sequence[StatementTold]
+        self,
+        user_id: str,
+        portfolio_id: str,
+        account_name: str,
+        body: bytes,
+        statements: Sequence[StatementTold],
+        *,
+        link: Link | None = None,
     ) -> Kept:
         """A file of statements, as it came, and what it tells, merged with what is there; payments in and out as well.
 
-        statements: read from `body`, all of the IBKR account that ours is connected to. ConfigError (E-CONFLICT) where
-        it was connected to another one meanwhile.
+        statements: read from `body`, all of the IBKR account that ours is connected to. link: connects one that is by
+        hand, in the same transaction. ConfigError (E-CONFLICT) where it was connected otherwise meanwhile.
         """
 
         def work(connection: Connection) -> Kept:
             row = self._locked(connection, user_id, portfolio_id, account_name)
+            if link is not None:
+                now = now_of(connection, self._clock)
+                connect_account(connection, row, link, at=self._clock.now(), now=now)
+                row = self._account(connection, user_id, portfolio_id, account_name)
             told = {each.account_id for each in statements}
             if row.link is None or told != {row.link.account_id}:
                 raise conflict(f"account {account_name} is connected otherwise now", "Import it again.")
@@ -292,7 +305,7 @@ class SqlLedgers:
             _touch(connection, row.account_key)
             _, rules = _rules(connection, row, account_id)
             if picks:
-                _check_picks(picks, _transactions(connection, row.account_key, account_id))
+                check_picks(picks, _transactions(connection, row.account_key, account_id))
             picked = {key: parts for key, parts in {**rules.picks, **(picks or {})}.items() if parts}
             values = {
                 "lot_order": (order or rules.order).value,
@@ -388,8 +401,8 @@ def _put_flows(connection: Connection, account_key: str, account_id: str, new: S
 
 def put_executions(
     connection: Connection, account_key: str, picture: Picture, listings: Mapping[int, Listed]
-) -> tuple[int, ...]:
-    """What a sync was told of live executions; the conids of those of which not enough is known.
+) -> tuple[str, ...]:
+    """What a sync was told of live executions; in words what of them is not booked.
 
     listings: by conid, of what is or was held. A listing that the ledger knows already counts as well.
     """
@@ -410,13 +423,13 @@ def put_executions(
             listed = getattr(transaction_of(kind, body), "listed", None)
             if listed is not None and listed.currency:
                 known[listed.conid] = listed
-    trades, unknown = trades_of(picture.executions, known, digest=digest)
+    told = trades_of(picture.executions, known, digest=digest)
     added, corrected, _ = put_transactions(
-        connection, account_key, account_id, trades, digest=digest, at=picture.taken_at
+        connection, account_key, account_id, told.trades, digest=digest, at=picture.taken_at
     )
     if added or corrected:
         put_payload(connection, picture.told_by, picture.taken_at)
-    return tuple(unknown)
+    return told.unbooked
 
 
 def _touch(connection: Connection, account_key: str) -> None:
@@ -453,28 +466,6 @@ def _rules(connection: Connection, row: AccountRow, account_id: str) -> tuple[in
     picks = {key: [(each, Decimal(size)) for each, size in parts] for key, parts in there.picks.items()}
     order = LotOrder(there.lot_order)
     return there.revision, Rules(order=order, picks=picks, premium_into_stock=there.premium_into_stock, base=base)
-
-
-def _check_picks(picks: Mapping[str, Sequence[tuple[str, Decimal]]], there: Sequence[Transaction]) -> None:
-    """An unknown lot would be passed over, and another one closed in its place."""
-    listings = {each.key: getattr(getattr(each, "listed", None), "conid", None) for each in there}
-    for closing, parts in picks.items():
-        for key in (closing, *(key for key, _ in parts)):
-            if listings.get(key) is None:
-                raise _no_pick(f"{key} is no transaction of this ledger")
-            if listings[key] != listings[closing]:
-                raise _no_pick(f"{key} is of another listing than {closing}")
-        if any(size <= 0 for _, size in parts):
-            raise _no_pick(f"of {closing}: a size is not above 0")
-
-
-def _no_pick(why: str) -> ConfigError:
-    return ConfigError(
-        f"Invalid request: lots: {why}",
-        code="E-VALIDATION",
-        remedy="Take the ids that `ibkit portfolio lots` and `transactions` show; nothing was changed.",
-        details={"errors": [{"field": "lots", "message": why}]},
-    )
 
 
 def _transactions(

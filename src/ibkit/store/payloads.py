@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, delete, insert, select
@@ -12,11 +12,11 @@ from sqlalchemy import Connection, delete, insert, select
 from ibkit.errors import StorageError
 from ibkit.portfolio.picture import RawPayload
 from ibkit.store.ledger_rows import CORRECTIONS, STATEMENTS, TRANSACTIONS
-from ibkit.store.portfolio_rows import RAW, RUNS, no_such
+from ibkit.store.portfolio_rows import RAW, USES, no_such
 
-__all__ = ["digests_of", "drop_unused", "payload_of", "points_to", "put_payload"]
+__all__ = ["digests_of", "drop_unused", "payload_of", "points_to", "put_payload", "put_uses"]
 
-_TOLD = (STATEMENTS, TRANSACTIONS, CORRECTIONS)
+_TOLD = (USES, STATEMENTS, TRANSACTIONS, CORRECTIONS)
 _AT_ONCE = 500
 """Parameters of one question."""
 
@@ -41,14 +41,20 @@ def payload_of(connection: Connection, digest: str) -> RawPayload:
     return RawPayload(what=row.what, body=body)
 
 
+def put_uses(connection: Connection, account_key: str, run_id: str, digests: Iterable[str]) -> None:
+    """A sync was read from these."""
+    rows = [{"run_id": run_id, "digest": each, "account_key": account_key} for each in sorted(set(digests))]
+    if rows:
+        connection.execute(insert(USES), rows)
+
+
 def points_to(connection: Connection, account_keys: Sequence[str], digest: str) -> bool:
     """Whether something of these accounts was read from it."""
     for table in _TOLD:
         query = select(table.c.digest).where(table.c.account_key.in_(account_keys), table.c.digest == digest)
         if connection.execute(query.limit(1)).scalar() is not None:
             return True
-    runs = select(RUNS.c.raw).where(RUNS.c.account_key.in_(account_keys))
-    return any(digest == each for raw in connection.execute(runs).scalars() for _, _, each in raw)
+    return False
 
 
 def digests_of(connection: Connection, account_keys: Sequence[str]) -> set[str]:
@@ -57,12 +63,14 @@ def digests_of(connection: Connection, account_keys: Sequence[str]) -> set[str]:
     for table in _TOLD:
         query = select(table.c.digest).where(table.c.account_key.in_(account_keys)).distinct()
         found |= set(connection.execute(query).scalars())
-    runs = select(RUNS.c.raw).where(RUNS.c.account_key.in_(account_keys))
-    return found | {digest for raw in connection.execute(runs).scalars() for _, _, digest in raw}
+    return found
 
 
 def drop_unused(connection: Connection, digests: Collection[str]) -> None:
-    """Those of them from which nothing of anybody is read any more: two accounts may have had the same answer."""
+    """Those of them from which nothing of anybody is read any more: two accounts may have had the same answer.
+
+    Each table finds them by an index of its own: it costs what these digests cost, whatever others keep.
+    """
     left = sorted(digests)
     for table in _TOLD:
         used: set[str] = set()
@@ -70,10 +78,5 @@ def drop_unused(connection: Connection, digests: Collection[str]) -> None:
             query = select(table.c.digest).where(table.c.digest.in_(left[at : at + _AT_ONCE])).distinct()
             used |= set(connection.execute(query).scalars())
         left = [each for each in left if each not in used]
-    unused = set(left)
-    if unused:
-        for raw in connection.execute(select(RUNS.c.raw)).scalars():
-            unused.difference_update(digest for _, _, digest in raw)
-    gone = sorted(unused)
-    for at in range(0, len(gone), _AT_ONCE):
-        connection.execute(delete(RAW).where(RAW.c.digest.in_(gone[at : at + _AT_ONCE])))
+    for at in range(0, len(left), _AT_ONCE):
+        connection.execute(delete(RAW).where(RAW.c.digest.in_(left[at : at + _AT_ONCE])))

@@ -53,6 +53,7 @@ __all__ = [
     "RAW",
     "RUNS",
     "SECURITIES",
+    "USES",
     "AccountRow",
     "account_of",
     "account_rows",
@@ -144,6 +145,12 @@ RUNS = Table(
     Column("code", String),
     *(Column(name, Integer) for name in ("added", "changed", "removed", "new_securities")),
     Column("raw", JSON),
+)
+USES = Table(
+    "portfolio_payload_uses",
+    _METADATA,
+    *(Column(name, String, primary_key=True) for name in ("run_id", "digest")),
+    Column("account_key", String),
 )
 RAW = Table(
     "raw_payloads",

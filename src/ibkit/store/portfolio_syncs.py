@@ -25,7 +25,7 @@ from ibkit.portfolio.transactions import Listed
 from ibkit.store.database import Database
 from ibkit.store.ledgers import put_executions
 from ibkit.store.migrating import for_engine
-from ibkit.store.payloads import drop_unused, payload_of, put_payload
+from ibkit.store.payloads import drop_unused, payload_of, put_payload, put_uses
 from ibkit.store.portfolio_days import put_day
 from ibkit.store.portfolio_rows import (
     ACCOUNTS,
@@ -33,6 +33,7 @@ from ibkit.store.portfolio_rows import (
     LONGEST_TEXT,
     PORTFOLIOS,
     RUNS,
+    USES,
     AccountRow,
     account_of,
     account_rows,
@@ -170,9 +171,9 @@ class SqlSyncs:
             securities, new = securities_with(known, picture.positions, picture.cash, with_cash=with_cash)
             put_securities(connection, row.portfolio_id, securities)
             put_day(connection, row.account_key, account_day(picture, changes.after))
-            unknown = put_executions(connection, row.account_key, picture, _listings(before, picture))
-            if unknown:
-                log.info("executions are left to a statement", extra={"conids": len(unknown)})
+            unbooked = put_executions(connection, row.account_key, picture, _listings(before, picture))
+            if unbooked:
+                log.info("executions are not booked", extra={"listings": len(unbooked)})
             at = picture.taken_at
             update_account(
                 connection,
@@ -199,6 +200,7 @@ class SqlSyncs:
                 currency=picture.currency,
                 last_sync=at,
                 incomplete=picture.incomplete,
+                unbooked=unbooked,
                 run_id=run_id,
             )
 
@@ -216,9 +218,9 @@ class SqlSyncs:
         """A run that changed nothing leaves no row, but for the first one."""
         if not changes.put and not changes.gone and row.link is not None and row.link.last_sync is not None:
             return
-        raw = [
-            [payload.what, payload.part, put_payload(connection, payload, picture.taken_at)] for payload in picture.raw
-        ]
+        digests = [put_payload(connection, payload, picture.taken_at) for payload in picture.raw]
+        raw = [[each.what, each.part, digest] for each, digest in zip(picture.raw, digests, strict=True)]
+        put_uses(connection, row.account_key, run_id, digests)
         purge_some(connection, row.account_key, picture.taken_at - self._keep)
         connection.execute(
             insert(RUNS).values(
@@ -326,7 +328,8 @@ def purge_some(connection: Connection, account_key: str, before: datetime) -> in
         return 0
     query = select(RUNS.c.run_id, RUNS.c.raw).where(*old, RUNS.c.ended_at < before)
     gone = connection.execute(query.order_by(RUNS.c.ended_at).limit(AT_ONCE)).all()
-    connection.execute(delete(RUNS).where(RUNS.c.run_id.in_([each.run_id for each in gone])))
+    for table in (RUNS, USES):
+        connection.execute(delete(table).where(table.c.run_id.in_([each.run_id for each in gone])))
     drop_unused(connection, {digest for each in gone for _, _, digest in each.raw})
     return len(gone)
 

@@ -27,6 +27,7 @@ from ibkit.store.ledger_rows import LEDGER_TABLES
 from ibkit.store.migrating import for_engine
 from ibkit.store.payloads import digests_of, drop_unused
 from ibkit.store.portfolio_days import DAY_TABLES
+from ibkit.store.portfolio_links import connect_account, touch_portfolio
 from ibkit.store.portfolio_rows import (
     ACCOUNTS,
     HOLDINGS,
@@ -34,6 +35,7 @@ from ibkit.store.portfolio_rows import (
     PORTFOLIOS,
     RUNS,
     SECURITIES,
+    USES,
     AccountRow,
     account_rows,
     accounts_of,
@@ -42,7 +44,6 @@ from ibkit.store.portfolio_rows import (
     found_in,
     holdings_by_account,
     holdings_from_json,
-    holdings_to_json,
     link_of,
     link_values,
     lock_portfolio,
@@ -216,23 +217,7 @@ class SqlPortfolios:
         def work(connection: Connection) -> PortfolioAccount:
             lock_portfolio(connection, portfolio_id)
             row = self._account(connection, user_id, portfolio_id, account_name)
-            if row.link is not None:
-                raise conflict(
-                    f"account {account_name} is connected to {row.link.account_id} already", "Disconnect it first."
-                )
-            for other in accounts_of(connection, portfolio_id, now_of(connection, self._clock)):
-                if other.link is not None and other.link.account_id == link.account_id:
-                    raise conflict(
-                        f"IBKR account {link.account_id} is linked to account {other.name} of this portfolio already",
-                        "Disconnect that one first.",
-                    )
-            held = holdings_by_account(connection, [row.account_key]).get(row.account_key, [])
-            # The user's own: what no sync told, and what was put aside once and never brought back.
-            own = {each.key: each for each in holdings_from_json(row.set_aside or ())}
-            own |= {each.key: each for each in held if each.synced_at is None}
-            values = link_values(link) | {"set_aside": holdings_to_json(own.values()) or None}
-            update_account(connection, row, values)
-            self._touch(connection, portfolio_id, at)
+            connect_account(connection, row, link, at=at, now=now_of(connection, self._clock))
             return self._one(connection, user_id, portfolio_id, account_name)
 
         return await self._write(work)
@@ -354,11 +339,7 @@ class SqlPortfolios:
         return PortfolioAccount(name=row.name, holdings=tuple(held), link=row.link, set_aside=bool(row.set_aside))
 
     def _touch(self, connection: Connection, portfolio_id: str, at: datetime | None = None) -> None:
-        connection.execute(
-            update(PORTFOLIOS)
-            .where(PORTFOLIOS.c.portfolio_id == portfolio_id)
-            .values(version=PORTFOLIOS.c.version + 1, updated_at=at or self._clock.now())
-        )
+        touch_portfolio(connection, portfolio_id, at or self._clock.now())
 
     def _touched(self, connection: Connection, user_id: str, portfolio_id: str) -> Portfolio:
         self._touch(connection, portfolio_id)
@@ -443,7 +424,7 @@ class SqlPortfolios:
 
     def _remove_account(self, connection: Connection, row: AccountRow) -> None:
         read_from = digests_of(connection, [row.account_key])
-        for table in (HOLDINGS, *DAY_TABLES, *LEDGER_TABLES, RUNS, ACCOUNTS):
+        for table in (HOLDINGS, *DAY_TABLES, *LEDGER_TABLES, USES, RUNS, ACCOUNTS):
             connection.execute(delete(table).where(table.c.account_key == row.account_key))
         drop_unused(connection, read_from)
 
@@ -452,7 +433,7 @@ def _delete(connection: Connection, portfolio_id: str) -> None:
     query = select(ACCOUNTS.c.account_key).where(ACCOUNTS.c.portfolio_id == portfolio_id)
     keys = connection.execute(query).scalars().all()
     read_from = digests_of(connection, keys)
-    for table in (HOLDINGS, *DAY_TABLES, *LEDGER_TABLES):
+    for table in (HOLDINGS, *DAY_TABLES, *LEDGER_TABLES, USES):
         connection.execute(delete(table).where(table.c.account_key.in_(keys)))
     for table in (RUNS, ACCOUNTS, SECURITIES, PORTFOLIOS):
         connection.execute(delete(table).where(table.c.portfolio_id == portfolio_id))

@@ -13,6 +13,7 @@ from ibkit.portfolio.analytics.figures import AccountNow, Analytics, Income, ana
 from ibkit.portfolio.analytics.history import steps_of
 from ibkit.portfolio.analytics.options import Greeks
 from ibkit.portfolio.book import Holding, HoldingSource, Security
+from ibkit.portfolio.dated_rates import DatedAmount, DatedRates
 from ibkit.portfolio.days import Flows, Worth
 from ibkit.portfolio.kinds import SecurityKind
 from ibkit.portfolio.rates import Rates
@@ -101,7 +102,6 @@ def test_concentration_and_results_by_hand() -> None:
     ]
     assert found.hhi == pytest.approx((1250**2 + 1102.5**2 + 302.5**2) / 2655**2)
     assert found.unrealized_pnl == D("97.50") + D(25) - D("2.50")
-    assert found.realized_pnl == D(12)
     assert found.net_liquidation == D(2800)
     assert [(each.currency, each.rate, each.day) for each in found.rates] == [("EUR", D("1.25"), DAY)]
 
@@ -148,17 +148,40 @@ def test_what_is_worth_nothing_by_itself_is_left_out_and_named() -> None:
     assert found.unrealized_pnl == D(170)
 
 
+DATED = DatedRates.of([Rates(day=DAY - timedelta(days=30), base="USD", of={"EUR": D("1.30"), "SEK": D("0.10")})])
+"""What was told a month before, when the newest of `IRA` was another."""
+BEFORE = DAY - timedelta(days=28)
+
+
 def test_income_is_summed_by_kind_and_none_where_nobody_keeps_it() -> None:
     assert (of(IRA).income, why(of(IRA), "income")) == (None, ["no transactions are kept of these days"])
     paid = [
-        Income(day=DAY, kind="dividend", currency="USD", amount=D("10.10")),
-        Income(day=DAY, kind="dividend", currency="EUR", amount=D(4)),
-        Income(day=DAY, kind="tax", currency="USD", amount=D("-1.50")),
+        Income(day=BEFORE, kind="dividend", currency="USD", amount=D("10.10")),
+        Income(day=BEFORE, kind="dividend", currency="EUR", amount=D(4)),
+        Income(day=BEFORE, kind="tax", currency="USD", amount=D("-1.50")),
     ]
-    assert of(IRA, income=paid).income == {"dividend": D("15.10"), "tax": D("-1.50")}
+    assert of(IRA, income=paid, dated=DATED).income == {"dividend": D("15.30"), "tax": D("-1.50")}
     assert of(IRA, income=[]).income == {}
-    strange = of(IRA, income=[replace(paid[0], currency="SEK")])
-    assert (strange.income, why(strange, "income")) == (None, ["no rate from SEK to USD is known"])
+    today = of(IRA, income=[replace(paid[1], day=DAY)], dated=DATED)
+    assert today.income is None, "neither a rate of a month ago nor one of another day is taken for it"
+    assert why(today, "income") == [f"no rate from EUR to USD is known of {DAY}"]
+
+
+def test_what_its_own_row_tells_of_a_rate_goes_first() -> None:
+    coupon = Income(day=BEFORE, kind="interest", currency="SEK", amount=D(1000), base="USD", fx_rate=D("0.11"))
+    assert of(IRA, income=[coupon], dated=DATED).income == {"interest": D("110.00")}
+    assert of(IRA, income=[replace(coupon, fx_rate=None)], dated=DATED).income == {"interest": D("100.00")}
+    told = DATED.convert(coupon, "EUR")
+    assert told == D("84.61538462"), "by the row's rate to dollars, from there by the day's"
+
+
+def test_what_was_realized_is_the_ledgers_also_of_what_is_held_no_more() -> None:
+    assert (of(IRA).realized_pnl, why(of(IRA), "realized_pnl")) == (None, ["no transactions are kept of these days"])
+    sold = [
+        DatedAmount(day=BEFORE, currency="USD", amount=D("120.55")),
+        DatedAmount(day=BEFORE, currency="EUR", amount=D(-10)),
+    ]
+    assert of(replace(IRA, holdings=()), realized=sold, dated=DATED).realized_pnl == D("107.55")
 
 
 def test_options_and_their_greeks() -> None:

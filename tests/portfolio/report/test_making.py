@@ -15,7 +15,19 @@ from ibkit.portfolio.report.making import report_of
 from ibkit.portfolio.report.material import Material
 from ibkit.portfolio.report.parts import Block, Fact, Facts, Notes, Plot, Report, Table
 from ibkit.portfolio.report.words import DASH
-from sample_portfolios import NOW, SAMPLES, TODAY, european, hard_names, long_term, material_of, option_seller
+from ibkit.portfolio.transactions import PaymentKind
+from sample_portfolios import (
+    NOW,
+    SAMPLES,
+    TODAY,
+    Books,
+    european,
+    hard_names,
+    long_term,
+    material_of,
+    option_seller,
+    stock,
+)
 
 pytestmark = pytest.mark.requirement("FUT-05")
 
@@ -84,6 +96,30 @@ def test_an_amount_without_a_rate_is_told_in_its_own_currency_and_the_sum_is_not
     assert income.total == ("all together", "", "", DASH)
 
 
+def test_what_was_paid_and_realised_is_worth_what_the_rate_of_its_day_says() -> None:
+    """Whatever the newest rate is."""
+    sample = european()
+    books = Books("U9", base="EUR")
+    books.pay(date(2026, 1, 5), PaymentKind.DIVIDEND, "100", "CHF")
+    books.trade(date(2026, 1, 6), stock("NESN", 7, "CHF"), "1", "10", "0")
+    books.trade(date(2026, 1, 7), stock("NESN", 7, "CHF"), "-1", "30", "0")
+    books.told = [replace(each, fx_rate=Decimal(rate)) for each, rate in zip(books.told, "234", strict=True)]
+    material = material_of(replace(sample, ledgers={"Depot": books.ledger()}))
+    assert material.figures.currency == "EUR"
+    report = report_of(material)
+    (paid,) = tables(report, "Income")["All that the ledger tells"].rows
+    assert paid == ("dividend", "CHF", "+100.00", "+200.00")
+    (sold,) = tables(report, "Realised results")["All that the ledger tells"].rows
+    assert sold[3:] == ("+20.00", "CHF", "+80.00")
+    sums = dict(tables(report, "Realised results")["Sums"].rows)
+    assert sums["securities, in EUR by the rates of their days"] == "+80.00"
+    untold = Books("U9", base="EUR")
+    untold.told = [replace(books.told[0], fx_rate=None)]
+    report = report_of(material_of(replace(sample, ledgers={"Depot": untold.ledger()})))
+    (paid,) = tables(report, "Income")["All that the ledger tells"].rows
+    assert paid == ("dividend", "CHF", "+100.00", DASH)
+
+
 def test_only_the_days_asked_for_count_in_income_and_results() -> None:
     report = report_of(replace(material_of(european()), since=date(2026, 1, 1), until=date(2026, 6, 30)))
     income = tables(report, "Income")["From 2026-01-01 to 2026-06-30"]
@@ -92,7 +128,7 @@ def test_only_the_days_asked_for_count_in_income_and_results() -> None:
     all_year = report_of(replace(material_of(european()), since=date(2026, 1, 1)))
     (sold,) = tables(all_year, "Realised results")["From 2026-01-01 to 2026-11-20"].rows
     # 8 of 25 at 705.1 less 4, against 8 of 25 parts of 20,314
-    assert sold == ("ASML", "8", "2026-08-14", "−863.68", "EUR")
+    assert sold == ("ASML", "8", "2026-08-14", "−863.68", "EUR", "−863.68")
 
 
 def test_options_stand_by_expiry_and_a_naked_call_can_lose_without_bound() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from desks import Desk
 from ibkit.portfolio.analytics.figures import Missing
-from ibkit.portfolio.reconciling import Against, Cause, Fix
+from ibkit.portfolio.reconciling import Against, Cause, Figure, Fix
 from ibkit.portfolio.transactions import ActionKind, Ending, Origin, PaymentKind
 from ibkit.service.web.catalogue import catalogue
 from ibkit.service.web.formats import money
@@ -201,6 +201,13 @@ def test_each_transaction_leads_to_its_row_and_differences_can_be_accepted(brows
     assert 'data-testid="open-lots"' in page(browser, f"{path}/lots")
     assert 'data-testid="inbox-empty"' in page(browser, f"{path}/inbox")
     assert browser.ask("GET", f"{path}/raw/{'0' * 64}").status == 404
+    costly = re.sub(rb'costBasisMoney="[^"]*"', b'costBasisMoney="12345.5"', body)
+    assert browser.ask("POST", inside, raw=costly, headers={"Content-Type": "application/xml"}).status == 200
+    differing = page(browser, f"{path}/inbox")
+    assert differing.count('data-testid="difference"') == 1
+    assert f'<span class="tag">{catalogue()["portfolio.figure_is.cost"]}</span>' in differing
+    assert 'data-testid="fix-difference"' in differing
+    assert 'name="cost"' not in differing, "the statement tells it"
 
 
 @pytest.mark.requirement("UI-16")
@@ -211,6 +218,7 @@ def test_every_word_of_the_books_has_its_text() -> None:
     ]
     words += [f"cause_is.{each.value}" for each in Cause] + [f"fix_is.{each.value}" for each in Fix]
     words += [f"fix_hint.{each.value}" for each in Fix] + [f"against.{each.value}" for each in Against]
+    words += [f"figure_is.{each.value}" for each in Figure if each is not Figure.SIZE]
     words += [f"told_by.{each.name.lower()}" for each in Origin]
     words += [f"state_is.{each.value}" for each in InboxState if each is not InboxState.OPEN]
     assert [each for each in words if f"portfolio.{each}" not in catalogue()] == []

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -19,7 +17,6 @@ from ibkit.cli.portfolio_desk import (
     account_document,
     account_in,
     at_desk,
-    day_given,
     edit_portfolio,
     holdings_table,
     link_in,
@@ -27,23 +24,22 @@ from ibkit.cli.portfolio_desk import (
     login_given,
     named,
     portfolio_document,
-    required_day,
     standing,
     tell,
     tell_account,
 )
+from ibkit.cli.portfolio_measures import add_figure_commands
 from ibkit.errors import TradingError
 
 if TYPE_CHECKING:
     from ibkit.bootstrap.portfolios import PortfolioDesk
-    from ibkit.portfolio.analytics.figures import Analytics
     from ibkit.portfolio.book import LinkedAccount, Portfolio, PortfolioAccount, PortfolioSummary
-    from ibkit.portfolio.days import Flows
 
 __all__ = ["app"]
 
 app = cyclopts.App(name="portfolio", help="Holdings of your own: kept by hand, or synced from IBKR.")
 add_ledger_commands(app)
+add_figure_commands(app)
 
 T = TypeVar("T")
 _User = Annotated[str | None, option("Whose portfolio, where there are several users.")]
@@ -291,85 +287,6 @@ def read_in(
         made = at_desk(work, user)
     held = sum(len(account.holdings) for account in made.accounts)
     tell(made, f"Made {made.name} with {len(made.accounts)} accounts and {held} holdings ({made.portfolio_id}).", json)
-
-
-# -- figures ----------------------------------------------------------------------------------------------------------
-
-
-@app.command
-def analytics(
-    portfolio: str,
-    /,
-    *,
-    as_of: Annotated[str | None, option("What was held at the end of this day, in place of now.")] = None,
-    since: Annotated[str | None, option("First day of the performance [default: all there are].", "--from")] = None,
-    until: Annotated[str | None, option("Its last day [default: that of --as-of, or today].", "--to")] = None,
-    currency: Annotated[str | None, option("Of all money [default: the portfolio's].")] = None,
-    benchmark: Annotated[Path | None, option("A .csv file of days and levels, to compare with.")] = None,
-    user: _User = None,
-    json: Json = False,
-) -> None:
-    """How a portfolio is spread, what it won and lost, and how it did. What is not known is named, never guessed.
-
-    ibkit portfolio analytics Savings --from 2026-01-02 --currency EUR
-    """
-    from ibkit.cli.portfolio_figures import figures_text, levels_in
-    from ibkit.service.analytics_documents import analytics_info
-
-    of_day, first, last = day_given("--as-of", as_of), day_given("--from", since), day_given("--to", until)
-    levels = None if benchmark is None else levels_in(benchmark)
-
-    async def work(desk: PortfolioDesk, owner: str) -> Analytics:
-        there = await named(desk, owner, portfolio)
-        return await desk.figures(
-            owner, there.portfolio_id, as_of=of_day, since=first, until=last, currency=currency, benchmark=levels
-        )
-
-    found = at_desk(work, user)
-    if json:
-        output.emit(analytics_info(found))
-    else:
-        output.say(figures_text(found))
-
-
-@app.command
-def flows(
-    portfolio: str,
-    account: str,
-    /,
-    *amounts: str,
-    since: Annotated[str, option("First day that you tell of.", "--from")],
-    until: Annotated[str, option("Last day that you tell of.", "--to")],
-    user: _User = None,
-    json: Json = False,
-) -> None:
-    """Say what was paid into an account and taken out, in its base currency: these, and between the two days no others.
-
-    Returns are told of days whose payments are known, and of no others; name none where none was made.
-
-    ibkit portfolio flows Savings "My IRA" 2026-03-02=5000 2026-06-15=-750.50 --from 2026-01-01 --to 2026-11-20
-    """
-    first, last = required_day("--from", since), required_day("--to", until)
-    told: dict[date, Decimal] = {}
-    for each in amounts:
-        day_text, _, amount = each.partition("=")
-        day = required_day("DAY=AMOUNT", day_text)
-        if day in told:
-            raise wrong("DAY=AMOUNT", f"{day} stands twice; give its sum")
-        told[day] = number("DAY=AMOUNT", amount)
-
-    async def work(desk: PortfolioDesk, owner: str) -> Flows:
-        there = await named(desk, owner, portfolio)
-        account_in(there, account)
-        return await desk.days.put_flows(owner, there.portfolio_id, account, since=first, until=last, amounts=told)
-
-    with audited("portfolios.change", portfolio):
-        known = at_desk(work, user)
-    if json:
-        output.emit({"known": known.known, "amounts": {str(day): amount for day, amount in known.amounts.items()}})
-        return
-    spans = ", ".join(f"{begin} to {end}" for begin, end in known.known)
-    output.say(f"{account}: payments are known from {spans}; {len(known.amounts)} in all.")
 
 
 # -- IBKR -------------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from ibkit.wire.numbers import whole
 if TYPE_CHECKING:
     from ibkit.client.core import Core
 
-__all__ = ["ChainRow", "Found", "OptionChain", "OptionSide", "chain", "find"]
+__all__ = ["ChainRow", "Found", "OptionChain", "OptionSide", "chain", "find", "option_looks"]
 
 EXPIRIES_TOLD: Final = 12
 """At the least, where so many are listed."""
@@ -100,7 +100,7 @@ async def chain(ib: Core, symbol: str, *, expiry: date | None = None, strikes: i
         raise NotPermitted(f"No market data available: no price of {symbol}", code="E-MD-NONE")
     puts = await option_strikes(ib, symbol, expiry=chosen, right=Right.PUT, near=price.best, at_most=strikes)
     calls = await option_strikes(ib, symbol, expiry=chosen, right=Right.CALL, near=price.best, at_most=strikes)
-    looks = await _looks(ib, [option.conid for option in (*puts, *calls)])
+    looks = await option_looks(ib, [option.conid for option in (*puts, *calls)])
     sides = {
         (option.strike, option.right): OptionSide(contract=option, quote=look[0], greeks=look[1])
         for option in (*puts, *calls)
@@ -119,7 +119,7 @@ async def chain(ib: Core, symbol: str, *, expiry: date | None = None, strikes: i
     )
 
 
-async def _looks(ib: Core, conids: Sequence[Conid]) -> Mapping[Conid, OptionLook]:
+async def option_looks(ib: Core, conids: Sequence[Conid]) -> Mapping[Conid, OptionLook]:
     """Quote and greeks of each, of the last second or new; waited for, but not for ever: greeks come last, or never."""
     shelf, now = ib.caches.option_looks, ib.clock.monotonic()
     known = {conid: held for conid in conids if (held := shelf.get(conid, now)) is not None}

@@ -13,10 +13,11 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Final
 
+from ibkit.model import portion
 from ibkit.portfolio.accountants.names import Names, account_part, commodity
 from ibkit.portfolio.book import Holding, Portfolio, PortfolioAccount, seen_of
 from ibkit.portfolio.days import trading_day
-from ibkit.portfolio.kinds import SecurityKind
+from ibkit.portfolio.kinds import IN_PERCENT, SecurityKind
 from ibkit.portfolio.ledger import Ledger, Movement, movements
 from ibkit.portfolio.lots import Lot
 from ibkit.portfolio.transactions import (
@@ -314,6 +315,10 @@ def _price(text: _Text, holding: Holding, today: date) -> None:
         return
     day = today if holding.synced_at is None else trading_day(holding.synced_at)
     price = holding.market_price * holding.multiplier
+    if holding.asset_class in IN_PERCENT:
+        if holding.market_value is None or not holding.units:
+            return
+        price = portion(holding.market_value, Decimal(1), holding.units)
     text.put(day, f"{day} price {unit} {price:f} {text.cash(holding.currency, day)}", rank=2)
 
 

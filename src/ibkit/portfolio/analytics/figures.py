@@ -18,6 +18,7 @@ from ibkit.portfolio.analytics.history import Performance, performance_of, steps
 from ibkit.portfolio.analytics.options import Exposure, Greeks, exposures_of
 from ibkit.portfolio.analytics.shares import Slice, herfindahl, shares_of, slices_of
 from ibkit.portfolio.book import Holding, Security
+from ibkit.portfolio.dated_rates import DatedAmount, DatedRates
 from ibkit.portfolio.days import Flows, Worth
 from ibkit.portfolio.kinds import SecurityKind
 from ibkit.portfolio.rates import Rates, RateTables
@@ -36,13 +37,15 @@ __all__ = [
 ]
 
 NO_SECTOR: Final = "not told"
+NOT_KEPT: Final = "no transactions are kept of these days"
+NO_RATES: Final = DatedRates()
 MOST_NAMED: Final = 20
 """Reasons named of one figure; of more the number is told."""
 _LARGEST: Final = 10
 _UNFUNDED: Final = frozenset({SecurityKind.FUTURE, SecurityKind.CFD, SecurityKind.FOREX})
 _NOTHING: Final = Decimal(0)
 _DIMENSIONS: Final = ("type", "currency", "sector", "account")
-_RESULTS: Final = ("unrealized_pnl", "realized_pnl")
+_UNREALIZED: Final = "unrealized_pnl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,13 +66,10 @@ class AccountNow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Income:
+class Income(DatedAmount):
     """One dividend, coupon or interest. kind: as the ledger calls it."""
 
-    day: date
     kind: str
-    currency: str
-    amount: Decimal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +118,8 @@ class Analytics:
     """Money in `currency`, to the cent. net_liquidation: of all accounts, as IBKR told it.
 
     value: of all holdings, short positions negative; gross: without signs. hhi: from 0 to 1, of positions without cash.
-    income: by kind, from `since` to `until` of the performance asked for.
+    income, realized_pnl: by the ledgers, from `since` to `until` of the performance asked for, each amount by the rate
+    of its day; income by kind.
     """
 
     currency: str
@@ -152,7 +153,7 @@ class _Found:
     tables: RateTables
     slices: dict[str, dict[str, list[Decimal]]] = field(default_factory=lambda: {name: {} for name in _DIMENSIONS})
     positions: dict[tuple[str, int], Decimal] = field(default_factory=dict)
-    results: dict[str, Decimal] = field(default_factory=lambda: dict.fromkeys(_RESULTS, _NOTHING))
+    unrealized: Decimal = _NOTHING
     left_out: list[str] = field(default_factory=list)
     used: dict[str, UsedRate] = field(default_factory=dict)
     missing: list[tuple[str, str]] = field(default_factory=list)
@@ -177,12 +178,14 @@ def analyse(
     history: Mapping[str, tuple[Sequence[Worth], Flows]],
     greeks: Mapping[int, Greeks] | None = None,
     income: Sequence[Income] | None = None,
+    realized: Sequence[DatedAmount] | None = None,
+    dated: DatedRates = NO_RATES,
     benchmark: Mapping[date, float] | None = None,
 ) -> Analytics:
     """The figures of these accounts in the currency `into`.
 
     history: by account's name, the days of the performance. greeks: by conid; None where no quote was asked for.
-    income: of these days; None where nobody keeps it.
+    income, realized: of these days; None where nobody keeps them. dated: the rates of their days.
     """
     known = {security.key: security for security in securities}
     newest = sorted((each.rates for each in accounts if each.rates is not None), key=lambda rates: rates.day)
@@ -190,7 +193,7 @@ def analyse(
     for account in accounts:
         if not account.known:
             why = f"{account.name}: there is no snapshot of {as_of} or before"
-            found.missing += [(figure, why) for figure in ("value", *_RESULTS)]
+            found.missing += [(figure, why) for figure in ("value", _UNREALIZED)]
         for holding in account.holdings:
             _take(found, account, holding, known.get((holding.symbol, holding.conid or 0)))
     worths, net_liquidation = _worth(found, accounts)
@@ -217,10 +220,10 @@ def analyse(
         left_out=tuple(found.left_out),
         largest=_largest(found.positions),
         hhi=herfindahl({f"{symbol} {conid}": value for (symbol, conid), value in found.positions.items()}),
-        unrealized_pnl=_result(found, "unrealized_pnl"),
-        realized_pnl=_result(found, "realized_pnl"),
+        unrealized_pnl=None if _UNREALIZED in unknown else to_cents(found.unrealized),
+        realized_pnl=_realized(found, realized, dated),
         day_pnl=_day_result(found, performance),
-        income=_income(found, income),
+        income=_income(found, income, dated),
         options=options,
         performance=performance,
         rates=tuple(found.used[currency] for currency in sorted(found.used)),
@@ -234,8 +237,7 @@ def _take(found: _Found, account: AccountNow, holding: Holding, security: Securi
     kind = security.kind if security is not None else holding.kind or SecurityKind.OTHER
     currency = holding.currency or ("" if security is None else security.currency)
     if kind is not SecurityKind.CASH:
-        for figure in _RESULTS:
-            _take_result(found, account, holding, currency, figure, named)
+        _take_result(found, account, holding, currency, named)
     if kind in _UNFUNDED:
         found.left_out.append(f"{named}: a {kind.value} is worth nothing by itself")
         return
@@ -256,16 +258,16 @@ def _take(found: _Found, account: AccountNow, holding: Holding, security: Securi
         found.positions[key] = found.positions.get(key, _NOTHING) + value
 
 
-def _take_result(found: _Found, account: AccountNow, holding: Holding, currency: str, figure: str, named: str) -> None:
-    told = getattr(holding, figure)
-    if told is None:
-        found.missing.append((figure, f"{named}: nobody told it"))
+def _take_result(found: _Found, account: AccountNow, holding: Holding, currency: str, named: str) -> None:
+    if holding.unrealized_pnl is None:
+        found.missing.append((_UNREALIZED, f"{named}: nobody told it"))
         return
-    amount = found.convert(told, currency, account.rates)
+    amount = found.convert(holding.unrealized_pnl, currency, account.rates)
     if amount is None:
-        found.missing.append((figure, f"{named}: no rate from {currency or 'its currency'} to {found.into} is known"))
+        why = f"{named}: no rate from {currency or 'its currency'} to {found.into} is known"
+        found.missing.append((_UNREALIZED, why))
         return
-    found.results[figure] += amount
+    found.unrealized += amount
 
 
 def value_of(holding: Holding, security: Security | None, kind: SecurityKind) -> Decimal | None:
@@ -317,10 +319,6 @@ def _largest(positions: Mapping[tuple[str, int], Decimal]) -> tuple[Largest, ...
     )
 
 
-def _result(found: _Found, figure: str) -> Decimal | None:
-    return None if any(name == figure for name, _ in found.missing) else to_cents(found.results[figure])
-
-
 def _day_result(found: _Found, performance: Performance | None) -> DayResult | None:
     """Of the last two days of the performance."""
     if performance is None:
@@ -334,18 +332,37 @@ def _day_result(found: _Found, performance: Performance | None) -> DayResult | N
     return DayResult(since=before.day, day=last.day, amount=to_cents(last.value - before.value - last.flow))
 
 
-def _income(found: _Found, income: Sequence[Income] | None) -> Mapping[str, Decimal] | None:
+def _income(found: _Found, income: Sequence[Income] | None, dated: DatedRates) -> Mapping[str, Decimal] | None:
     if income is None:
-        found.missing.append(("income", "no transactions are kept of these days"))
+        found.missing.append(("income", NOT_KEPT))
         return None
     sums: dict[str, Decimal] = {}
     for each in income:
-        amount = found.convert(each.amount, each.currency, None)
+        amount = _on_its_day(found, each, dated, "income")
         if amount is None:
-            found.missing.append(("income", f"no rate from {each.currency} to {found.into} is known"))
             return None
         sums[each.kind] = sums.get(each.kind, _NOTHING) + amount
     return {kind: to_cents(sums[kind]) for kind in sorted(sums)}
+
+
+def _realized(found: _Found, realized: Sequence[DatedAmount] | None, dated: DatedRates) -> Decimal | None:
+    if realized is None:
+        found.missing.append(("realized_pnl", NOT_KEPT))
+        return None
+    whole = _NOTHING
+    for each in realized:
+        amount = _on_its_day(found, each, dated, "realized_pnl")
+        if amount is None:
+            return None
+        whole += amount
+    return to_cents(whole)
+
+
+def _on_its_day(found: _Found, this: DatedAmount, dated: DatedRates, figure: str) -> Decimal | None:
+    amount = dated.convert(this, found.into)
+    if amount is None:
+        found.missing.append((figure, f"no rate from {this.currency} to {found.into} is known of {this.day}"))
+    return amount
 
 
 def _told(missing: Iterable[tuple[str, str]]) -> tuple[Missing, ...]:

@@ -24,13 +24,12 @@ from ibkit.portfolio.analytics.returns import (
     xirr,
     yearly,
 )
+from ibkit.portfolio.dated_rates import LONGEST_CARRY
 from ibkit.portfolio.days import Flows, Worth
 from ibkit.portfolio.rates import Rates, RateTables
 
-__all__ = ["LONGEST_CARRY", "Performance", "Step", "performance_of", "steps_of"]
+__all__ = ["Performance", "Step", "performance_of", "steps_of"]
 
-LONGEST_CARRY: Final = 7
-"""Days for which an account's last worth stands for it where it has no snapshot of its own."""
 _NOTHING: Final = Decimal(0)
 
 

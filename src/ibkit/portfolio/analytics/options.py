@@ -16,7 +16,7 @@ from typing import Final
 from ibkit.portfolio.book import Holding
 from ibkit.portfolio.kinds import SecurityKind
 
-__all__ = ["OPTIONS", "Exposure", "Greeks", "exposures_of"]
+__all__ = ["OPTIONS", "Exposure", "Greeks", "exposures_of", "underlying_of"]
 
 OPTIONS: Final = frozenset({SecurityKind.OPTION, SecurityKind.FUTURE_OPTION})
 _NOTHING: Final = Decimal(0)
@@ -65,7 +65,7 @@ def exposures_of(
         if holding.expiry is None or holding.strike is None or holding.right not in ("P", "C"):
             missing.append(("options", f"{holding.symbol}: its expiry, strike or right is not known"))
             continue
-        groups.setdefault((holding.expiry, _underlying(holding), holding.currency), []).append(holding)
+        groups.setdefault((holding.expiry, underlying_of(holding), holding.currency), []).append(holding)
     found = []
     for (expiry, underlying, currency), legs in sorted(groups.items()):
         named = f"{underlying} {expiry}"
@@ -99,7 +99,7 @@ def exposures_of(
     return tuple(found), tuple(missing)
 
 
-def _underlying(holding: Holding) -> str:
+def underlying_of(holding: Holding) -> str:
     """The first word of the local description, as `SPY    AUG2026 540 P`."""
     return holding.symbol.split()[0] if holding.symbol.split() else holding.symbol
 

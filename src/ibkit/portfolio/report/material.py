@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from ibkit.portfolio.analytics.figures import Analytics
 from ibkit.portfolio.book import Portfolio
+from ibkit.portfolio.dated_rates import DatedRates
 from ibkit.portfolio.ledger import Ledger
 from ibkit.portfolio.reconciling import Difference
 
@@ -20,7 +21,7 @@ class Material:
     """ledgers: by account's name. without_ledger: the other accounts, and why there is none.
 
     since, until: the days asked for, None for all there are. open_differences: by account's name, what nobody has
-    settled; of an account that is not in it, the ledger is compared with what is held.
+    settled; of an account that is not in it, the ledger is compared with what is held. dated: rates of these days.
     """
 
     portfolio: Portfolio
@@ -33,6 +34,7 @@ class Material:
     ledgers: Mapping[str, Ledger] = field(default_factory=dict)
     without_ledger: Mapping[str, str] = field(default_factory=dict)
     open_differences: Mapping[str, Sequence[Difference]] = field(default_factory=dict)
+    dated: DatedRates = field(default_factory=DatedRates)
 
     @property
     def rates(self) -> Mapping[str, Decimal]:

@@ -9,7 +9,7 @@ from typing import Final
 
 from ibkit.portfolio.book import PortfolioAccount, SyncStatus
 from ibkit.portfolio.ledger import Ledger
-from ibkit.portfolio.reconciling import Against
+from ibkit.portfolio.reconciling import Against, Figure
 from ibkit.portfolio.report.material import Material
 from ibkit.portfolio.report.parts import Block, Column, Notes, Table
 from ibkit.portfolio.report.words import DASH, units
@@ -23,7 +23,7 @@ _WORDS: Final = {
     "value": "Value",
     "net_liquidation": "Net liquidation value",
     "unrealized_pnl": "Unrealised",
-    "realized_pnl": "Realised, as the broker tells it",
+    "realized_pnl": "Realised",
     "day_pnl": "Result of the day",
     "income": "Income, whole",
     "options": "Options",
@@ -92,6 +92,7 @@ def _differences(material: Material) -> Iterator[str]:
     for name, found in material.open_differences.items():
         for each in found:
             what = f"cash in {each.currency}" if each.listed is None else each.listed.symbol
+            what += "" if each.figure is Figure.SIZE else f", {each.figure.value} in {each.currency}"
             told = f"the ledger says {units(each.ours)}, {_TELLERS[each.against]} {units(each.told)}"
             yield f"{name}: {what}: {told} ({each.day}). Cause: {each.cause.value}: {each.why}"
     for name, ledger in material.ledgers.items():

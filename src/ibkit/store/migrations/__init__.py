@@ -15,6 +15,7 @@ from ibkit.store.migrations import (
     portfolio_0001,
     portfolio_0002,
     portfolio_0003,
+    portfolio_0004,
     trades_0001,
     trades_0002,
     users_0001,
@@ -53,6 +54,7 @@ PORTFOLIO = (
     Migration(1, "portfolios, holdings, securities, syncs, answers as they came", portfolio_0001.upgrade),
     Migration(2, "daily snapshots of accounts, flows between them", portfolio_0002.upgrade),
     Migration(3, "ledgers: statements, transactions, corrections, differences", portfolio_0003.upgrade),
+    Migration(4, "answers by what was read from them", portfolio_0004.upgrade),
 )
 RECORDS = {
     "trades": TRADES,
