@@ -15,6 +15,7 @@ from ibkit.model import Secret
 from ibkit.store.records import open_records
 from ibkit.store.users import SqlUsers
 from ibkit.users import Cost, Finding, Hasher, Role, SignedIn, SignIns, TokenSigner, User, UserKeeper
+from ibkit.users.attempts import NewPlace
 from ibkit.users.totp import STEP_S, code_at
 from ibkit.vault import KeyRing
 from vaults import sealer
@@ -45,7 +46,7 @@ class Users:
     keeper: UserKeeper
     sign_ins: SignIns
     signer: TokenSigner
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Finding | NewPlace] = field(default_factory=list)
 
     async def add(self, name: str = "anna", role: Role = Role.TRADER) -> User:
         return await self.keeper.add(name, role, PASSWORD)
@@ -91,7 +92,7 @@ def users_over(store: SqlUsers, *, cost: Cost = CHEAP, seed: str = "users") -> U
     hasher, sealing = Hasher(chance, cost), VaultSealing(sealer(KeyRing(Secret(b"v" * 32)), random=chance))
     signer = TokenSigner(KEY)
 
-    async def tell(finding: Finding) -> None:
+    async def tell(finding: Finding | NewPlace) -> None:
         findings.append(finding)
 
     return Users(

@@ -13,6 +13,9 @@ from argon2 import PasswordHasher
 from ibkit.bootstrap.users import VaultSealing
 from ibkit.errors import AuthError, ConfigError, NotFound, RateLimited, StorageError
 from ibkit.model import AccountId, Secret
+from ibkit.service.findings import happening_of_finding
+from ibkit.trading.alert import Severity
+from ibkit.trading.alerting import EventKind
 from ibkit.users import (
     FRESH,
     CodeNeeded,
@@ -33,6 +36,7 @@ from ibkit.users import (
     may_manage,
     parse_scopes,
 )
+from ibkit.users.attempts import NewPlace
 from ibkit.users.browser import ABSOLUTE, IDLE
 from ibkit.vault import KeyRing
 from user_desks import CHEAP, ELSEWHERE, HERE, PASSWORD, START, Chance, Users, opened, sqlite
@@ -271,6 +275,17 @@ async def test_a_refreshed_token_replaces_the_old_one_and_the_sign_in_grows_olde
     users.advance(hours=4)
     with pytest.raises(AuthError):
         await users.sign_ins.refresh(token, address=HERE)
+
+
+@pytest.mark.requirement("MON-12")
+async def test_a_sign_in_from_a_new_place_is_told_once_and_the_first_one_is_none(users: Users) -> None:
+    anna = await users.add()
+    for address in (HERE, HERE, ELSEWHERE, HERE, ELSEWHERE):
+        await users.sign_ins.sign_in("anna", PASSWORD, address=address)
+    assert users.findings == [NewPlace(user_id=anna.user_id, address=ELSEWHERE, at=START)]
+    with pytest.raises(AuthError):
+        await users.sign_ins.sign_in("anna", Secret("wrong"), address="192.0.2.77")
+    assert len(users.findings) == 1, "a failure is no use of it"
 
 
 @pytest.mark.requirement("GWY-02")
@@ -908,3 +923,11 @@ async def test_one_who_may_not_connect_is_in_the_list_of_failures_and_ten_are_a_
         (ELSEWHERE, "address")
     }
     assert [(each.about, each.subject, each.count) for each in users.findings] == [("address", ELSEWHERE, 10)]
+
+
+@pytest.mark.requirement("MON-12")
+def test_what_is_told_of_a_new_place_is_light_and_says_what_to_do() -> None:
+    told = happening_of_finding(NewPlace(user_id="u1", address="192.0.2.7", at=START))
+    assert (told.event, told.severity, told.user) == (EventKind.SECURITY_FINDING, Severity.INFO, "u1")
+    assert "192.0.2.7" in told.message
+    assert "another password" in told.remedy

@@ -6,10 +6,10 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["ENDS_WITHIN_S", "ending_by_force", "is_alive", "lives", "owner_name"]
+__all__ = ["ENDS_WITHIN_S", "ending_by_force", "is_alive", "leave_no_core", "lives", "owner_name"]
 
 ENDS_WITHIN_S = 10.0
 
@@ -17,6 +17,16 @@ ENDS_WITHIN_S = 10.0
 def owner_name() -> str:
     """`host:pid`, as intents name their owner."""
     return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def leave_no_core() -> None:
+    """A crash writes no image of this process' memory, which holds keys and tokens. Of no effect on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def is_alive(owner: str) -> bool:

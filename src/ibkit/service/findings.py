@@ -11,17 +11,29 @@ from collections.abc import Callable
 from ibkit.bootstrap.alerting import Alerting, open_alerting
 from ibkit.errors import IbkitError
 from ibkit.settings import Settings
+from ibkit.trading.alert import Severity
 from ibkit.trading.alerting import EventKind
 from ibkit.trading.alerting.incident import Happening
-from ibkit.users.attempts import Finding
+from ibkit.users.attempts import Finding, NewPlace
 
 __all__ = ["Findings", "happening_of_finding"]
 
 log = logging.getLogger(__name__)
 
 
-def happening_of_finding(finding: Finding) -> Happening:
+def happening_of_finding(finding: Finding | NewPlace) -> Happening:
     """What is told: the address, or the user's id; never what was typed."""
+    if isinstance(finding, NewPlace):
+        return Happening(
+            event=EventKind.SECURITY_FINDING,
+            severity=Severity.INFO,
+            subject=f"new place of {finding.user_id}",
+            message=f"User {finding.user_id} signed in from {finding.address}, where they never did before",
+            remedy="If that was not them: end their sessions (Settings, Users), and have them choose another password.",
+            at=finding.at,
+            user=finding.user_id,
+            details={"user": finding.user_id, "address": finding.address},
+        )
     return Happening(
         event=EventKind.SECURITY_FINDING,
         subject=f"{finding.about} {finding.subject}",
@@ -38,10 +50,10 @@ class Findings:
         self._settings = settings
         self._alerting = alerting
 
-    async def tell(self, finding: Finding) -> None:
+    async def tell(self, finding: Finding | NewPlace) -> None:
         """Fits `users.ports.TellFinding`. Nobody's sign-in fails because an alert cannot be told."""
         happening = happening_of_finding(finding)
-        log.warning("security finding", extra={"subject": happening.subject, "count": finding.count})
+        log.warning("security finding", extra={"subject": happening.subject, **happening.details})
         await self.tell_of(happening)
 
     async def tell_of(self, happening: Happening) -> None:

@@ -34,16 +34,20 @@ def begin(connection: Connection, attempt: Attempt) -> Begun:
     )
 
 
-def withdraw(connection: Connection, attempt: Attempt, *, succeeded: bool) -> None:
+def withdraw(connection: Connection, attempt: Attempt, *, succeeded: bool) -> bool:
+    """Whether the account has signed in before, and from this network for the first time."""
     connection.execute(delete(FAILURES).where(FAILURES.c.attempt_id == attempt.attempt_id))
     if not succeeded:
-        return
+        return False
     here = (FAILURES.c.account == attempt.account, FAILURES.c.network == attempt.network)
     connection.execute(update(FAILURES).where(*here).values(forgiven=True))
     place = (NETWORKS.c.account == attempt.account, NETWORKS.c.network == attempt.network)
-    if connection.execute(update(NETWORKS).where(*place).values(seen_at=attempt.at)).rowcount == 0:
-        row = {"account": attempt.account, "network": attempt.network, "seen_at": attempt.at}
-        connection.execute(insert(NETWORKS).values(row))
+    if connection.execute(update(NETWORKS).where(*place).values(seen_at=attempt.at)).rowcount:
+        return False
+    others = connection.execute(select(NETWORKS.c.network).where(NETWORKS.c.account == attempt.account)).first()
+    row = {"account": attempt.account, "network": attempt.network, "seen_at": attempt.at}
+    connection.execute(insert(NETWORKS).values(row))
+    return others is not None
 
 
 def failures(connection: Connection, *, since: datetime, most: int) -> Sequence[Attempt]:

@@ -217,8 +217,8 @@ class SqlUsers:
     async def begin(self, attempt: Attempt) -> Begun:
         return await self._write(lambda connection: begin(connection, attempt))
 
-    async def withdraw(self, attempt: Attempt, *, succeeded: bool) -> None:
-        await self._write(lambda connection: withdraw(connection, attempt, succeeded=succeeded))
+    async def withdraw(self, attempt: Attempt, *, succeeded: bool) -> bool:
+        return await self._write(lambda connection: withdraw(connection, attempt, succeeded=succeeded))
 
     async def failures(self, *, since: datetime, most: int = 500) -> Sequence[Attempt]:
         return await self._read(lambda connection: failures(connection, since=since, most=most))

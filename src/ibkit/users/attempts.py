@@ -29,6 +29,7 @@ __all__ = [
     "Finding",
     "History",
     "Kind",
+    "NewPlace",
     "account_key",
     "network_of",
     "waits_until",
@@ -124,6 +125,15 @@ class Finding:
     about: str
     subject: str
     count: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPlace:
+    """A user signed in from a network in which they never did before (MON-12)."""
+
+    user_id: str
+    address: str
     at: datetime
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from ibkit.model import Secret
 from ibkit.users.api_keys import ApiKey
-from ibkit.users.attempts import Attempt, Begun, Finding
+from ibkit.users.attempts import Attempt, Begun, Finding, NewPlace
 from ibkit.users.browser import BrowserSession
 from ibkit.users.user import User
 
@@ -16,10 +16,10 @@ __all__ = ["Change", "Sealing", "TellFinding", "UserStore", "untold"]
 
 Change = Callable[[User], User]
 """From a record to the next one. It may be called a second time, and what it raises leaves everything as it was."""
-TellFinding = Callable[[Finding], Awaitable[None]]
+TellFinding = Callable[[Finding | NewPlace], Awaitable[None]]
 
 
-async def untold(finding: Finding) -> None:
+async def untold(finding: Finding | NewPlace) -> None:
     """For those who watch over nothing: the failures stand in the list all the same."""
 
 
@@ -111,8 +111,11 @@ class UserStore(Protocol):
         """Writes the attempt down as a failure, and says whether it has to wait (`attempts.waits_until`)."""
         ...
 
-    async def withdraw(self, attempt: Attempt, *, succeeded: bool) -> None:
-        """It was no failure. succeeded: the sign-in is whole, so those before it are forgiven and the network known."""
+    async def withdraw(self, attempt: Attempt, *, succeeded: bool) -> bool:
+        """It was no failure. succeeded: the sign-in is whole, so those before it are forgiven and the network known.
+
+        Whether the account has signed in before, and from this network for the first time.
+        """
         ...
 
     async def requested(self, user_id: str, *, at: datetime, most: int, within: timedelta) -> datetime | None:

@@ -23,7 +23,7 @@ from ibkit.clock import Clock
 from ibkit.errors import AuthError, ConfigError, IbkitError, NotFound, RateLimited
 from ibkit.model import AccountId, Secret
 from ibkit.users.api_keys import is_api_key, key_id_of
-from ibkit.users.attempts import FINDING_AT, Attempt, Begun, Finding, Kind, account_key
+from ibkit.users.attempts import FINDING_AT, Attempt, Begun, Finding, Kind, NewPlace, account_key
 from ibkit.users.browser import IDLE, BrowserSession, new_session
 from ibkit.users.digests import Random, digest, new_id
 from ibkit.users.passwords import Hasher, check_password
@@ -129,8 +129,13 @@ class SignIns:
         if self._hasher.is_outdated(user.password_hash):
             user = await self._rehashed(user, password)
         now = self._clock.now()
-        await self._store.withdraw(pending.attempt, succeeded=not user.needs_code)
+        await self._succeeded(pending.attempt, user, whole=not user.needs_code)
         return self._step(user, now)
+
+    async def _succeeded(self, attempt: Attempt, user: User, *, whole: bool = True) -> None:
+        """It was no failure; whole: nothing more is asked for. A place that is new is told, and stops nobody."""
+        if await self._store.withdraw(attempt, succeeded=whole):
+            await self._tell(NewPlace(user_id=user.user_id, address=attempt.address, at=attempt.at))
 
     def _step(self, user: User, now: datetime) -> Step:
         if not user.needs_code:
@@ -159,7 +164,7 @@ class SignIns:
         )
         if not once or not _current(user, claims.generation):
             raise await self._failed(pending)
-        await self._store.withdraw(pending.attempt, succeeded=True)
+        await self._succeeded(pending.attempt, user)
         return SignedIn(user=user, at=now)
 
     async def use_link(self, link: Secret[str], password: Secret[str], *, address: str) -> Step:
@@ -188,7 +193,7 @@ class SignIns:
         except (AuthError, NotFound):
             raise await self._failed(pending) from None
         theirs = replace(pending.attempt, user_id=user.user_id, account=account_key(user.name))
-        await self._store.withdraw(theirs, succeeded=not user.needs_code)
+        await self._succeeded(theirs, user, whole=not user.needs_code)
         return self._step(user, now)
 
     def issue(

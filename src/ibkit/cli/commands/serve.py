@@ -41,6 +41,7 @@ def serve(
             remedy="Install them with `pip install 'ibkit[service]'`.",
         ) from error
     from ibkit.bootstrap import edges
+    from ibkit.bootstrap.processes import leave_no_core
 
     settings = context.load_settings(require_method=False)
     refuse_unready(settings, host=host)
@@ -82,4 +83,5 @@ def serve(
         output.say("The service has ended." if not left else f"The service has ended; {left} left to the journal.")
         return 0
 
+    leave_no_core()
     return go(run)

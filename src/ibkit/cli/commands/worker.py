@@ -51,6 +51,7 @@ def worker(
 
     It looks at once when IBKR's stream tells of something, and every minute without. One runs for each login.
     """
+    from ibkit.bootstrap.processes import leave_no_core
     from ibkit.bootstrap.worker import open_worker
 
     if not 15 <= poll <= 600:
@@ -85,6 +86,7 @@ def worker(
             log.say("ended", "the worker has ended")
             return 0
 
+    leave_no_core()
     return go(run)
 
 
