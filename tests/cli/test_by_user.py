@@ -292,3 +292,44 @@ def test_the_doctor_looks_at_a_users_connection(firm: Firm) -> None:
     for arguments in (("--user", "bob"), ("--user", "anna", "--connection", "other"), ("--user", "nobody")):
         assert told(*arguments)["connection"][0] == "FAIL"
     assert told("--user", "anna", "--offline")["IBKR"][0] != "OK"
+
+
+@pytest.mark.requirement("OPS-10")
+def test_a_worker_watches_over_the_login_of_one_user(firm: Firm) -> None:
+    """What anna sold is watched by a worker of hers, and bob's login is none of its business."""
+    anna, bob = firm.user("anna"), firm.user("bob")
+    firm.connection(anna, "main", 0)
+    firm.connection(bob, "first", 1, pinned=True)
+    sold = firm.run("sell-option", "--side", "put", "--user", "anna", "--key", KEY, "--json")
+    assert sold.code == 0, sold.err
+    world = firm.simulator.world
+    world.exchange.end(world.exchange.orders[int(sold.json["legs"][0]["stop_order_id"])], "cancelled", world.now)
+    firm.simulator.advance(120)
+    bobs = firm.run("worker", "--once", "--user", "bob", "--json")
+    assert (bobs.code, bobs.json["unprotected"]) == (0, []), bobs.err
+    annas = firm.run("worker", "--once", "--user", "anna", "--json")
+    assert annas.code == 7, annas.err
+    assert annas.json["unprotected"][0].startswith("CRITICAL: SPY 20261120 629 P has no working stop")
+    for command in (("worker", "status"), ("worker", "stop")):
+        none = firm.run(*command, "--user", "anna")
+        assert none.code in (2, 5), none.err
+    nobody = firm.run("worker", "--once", "--user", "carl", "--json")
+    assert (nobody.code, firm.ordered().count(firm.account(1))) == (2, 0), nobody.err
+
+
+@pytest.mark.requirement("TRD-18")
+def test_the_orders_of_one_users_login_are_cancelled_and_an_account_is_stopped_where_it_is(firm: Firm) -> None:
+    anna, bob = firm.user("anna"), firm.user("bob")
+    firm.connection(anna, "main", 0)
+    firm.connection(bob, "first", 1, pinned=True)
+    for user in ("anna", "bob"):
+        placed = firm.run(*ORDER, "--limit-price", "100", "--user", user)
+        assert placed.code == 0, placed.err
+    done = firm.run("kill", "--cancel-all", "--account", firm.account(0), "--user", "anna", "--json")
+    assert done.code == 0, done.err
+    (halt,) = done.json["halts"]
+    assert (halt["account_id"], halt["environment"]) == (firm.account(0), "paper")
+    working = [order.account for order in firm.simulator.world.exchange.orders.values() if order.state == "live"]
+    assert working == [firm.account(1)]
+    (elsewhere,) = firm.run("kill", "--account", "U7654321", "--json").json
+    assert elsewhere["environment"] == "live"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ibkit.bootstrap.connection_opening import owner_of
+from ibkit.bootstrap.alerting import whose_connection
 from ibkit.errors import ConfigError, NotFound, Unreachable
 from ibkit.model import Secret
 from ibkit.store.connection_rows import ConnectionRow
@@ -47,7 +47,7 @@ def row(connection_id: str = "default", user_id: str = "ada", **changes: Any) ->
 
 @pytest.mark.requirement("MON-07")
 async def test_an_alert_is_whose_connection_alone_has_its_account(connections: SqlConnections) -> None:
-    whose = owner_of(connections)
+    whose = whose_connection(connections)
 
     async def told(**details: str) -> str:
         fields = {"kind": AlertKind.UNPROTECTED, "severity": Severity.CRITICAL, "subject": "s", "message": "m"}

@@ -21,10 +21,11 @@ from ibkit.notify import Dispatcher, Guard, Services, Webhook
 from ibkit.notify.dispatcher import JournalAlerts, Whose, installations
 from ibkit.settings import Settings
 from ibkit.store.alert_channels import FixedChannel, SqlChannels
+from ibkit.store.connections import SqlConnections
 from ibkit.store.database import Database
 from ibkit.store.incidents import SqlIncidents
 from ibkit.store.records import open_records
-from ibkit.trading.alert import Severity
+from ibkit.trading.alert import Alert, Severity
 from ibkit.trading.alerting import Channel, ChannelKind
 from ibkit.trading.alerting.incident import Happening
 
@@ -87,6 +88,22 @@ def alerting_of(
     return Alerting(
         incidents=incidents, channels=channels, dispatcher=dispatcher, services=services, guard=guard, clock=clock
     )
+
+
+def whose_of(settings: Settings, database: Database) -> Whose:
+    """database: with the part `connections`. Everything is the installation's where users have no connections."""
+    return whose_connection(SqlConnections(database)) if settings.general.multi_user else installations
+
+
+def whose_connection(connections: SqlConnections) -> Whose:
+    """Who alone has a connection to an alert's account. What several share, or nobody has, is the installation's."""
+
+    async def whose(alert: Alert) -> str:
+        account = alert.details.get("account", "")
+        owners = {row.user_id for row in await connections.all() if account in row.accounts}
+        return owners.pop() if len(owners) == 1 else ""
+
+    return whose
 
 
 async def reseal_channels(settings: Settings, *, clock: Clock) -> tuple[int, tuple[str, ...]]:

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ibkit.bootstrap.alerting import PARTS, alerting_of, beside, connection_of
+from ibkit.bootstrap.alerting import PARTS, alerting_of, beside, connection_of, whose_of
 from ibkit.bootstrap.clients import client_of
 from ibkit.bootstrap.connections import Confirm, Connection, nobody_asked
 from ibkit.bootstrap.desks import open_books
@@ -18,18 +18,15 @@ from ibkit.bootstrap.measuring import Measuring
 from ibkit.bootstrap.pauses import waiting_in
 from ibkit.bootstrap.session_book import PART, open_session_book
 from ibkit.model import Environment
-from ibkit.notify.dispatcher import Whose, installations
 from ibkit.settings import Settings
 from ibkit.store.connection_rows import ConnectionRow
-from ibkit.store.connections import SqlConnections
 from ibkit.trading import Observer
-from ibkit.trading.alert import Alert
 from ibkit.trading.timeline import unobserved
 
 if TYPE_CHECKING:
     from ibkit.bootstrap.trading_client import TradingClient
 
-__all__ = ["open_connection", "owner_of"]
+__all__ = ["open_connection"]
 
 
 @asynccontextmanager
@@ -51,7 +48,7 @@ async def open_connection(
         measuring.signed_in_at = lambda: client.keeper.signed_in_at
         books = await stack.enter_async_context(open_books(settings, clock=client.clock, also=(*PARTS, PART)))
         assert books.records is not None, "the service keeps its records in the database"
-        whose = owner_of(SqlConnections(books.records)) if settings.general.multi_user else installations
+        whose = whose_of(settings, books.records)
         alerting = alerting_of(settings, books.records, alerts=books.alerts, clock=client.clock, whose=whose)
         if edges().keep_alive:
             await stack.enter_async_context(beside(alerting.dispatcher.run))
@@ -88,14 +85,3 @@ async def _clients(
     settings = dataclasses.replace(settings, general=general)
     world = await stack.enter_async_context(running_world())
     return settings, lambda lasting: mock_client(settings, upto=None, world=world)
-
-
-def owner_of(connections: SqlConnections) -> Whose:
-    """Who alone has a connection to an alert's account. What several share, or nobody has, is the installation's."""
-
-    async def whose(alert: Alert) -> str:
-        account = alert.details.get("account", "")
-        owners = {row.user_id for row in await connections.all() if account in row.accounts}
-        return owners.pop() if len(owners) == 1 else ""
-
-    return whose

@@ -23,7 +23,7 @@ from typing import Any
 
 import anyio
 
-from ibkit.bootstrap.alerting import PARTS, Alerting, alerting_of, beside, connection_of
+from ibkit.bootstrap.alerting import PARTS, Alerting, alerting_of, beside, connection_of, whose_of
 from ibkit.bootstrap.audit_heads import AuditHeads
 from ibkit.bootstrap.auditing import note_read_only, note_settings
 from ibkit.bootstrap.automatic_syncs import AutomaticSyncs, KeptLogin
@@ -41,9 +41,11 @@ from ibkit.bootstrap.session_look import DataLook, login_of, look
 from ibkit.bootstrap.worker_loop import Outage, WorkerLoop
 from ibkit.client import Client
 from ibkit.clock import SystemClock
-from ibkit.errors import ConfigError, IbkitError, StorageError, TradingError
+from ibkit.errors import ConfigError, IbkitError, NotFound, StorageError, TradingError
 from ibkit.model import AccountId, Environment
 from ibkit.settings import Settings, load
+from ibkit.store.connection_rows import ConnectionRow
+from ibkit.store.connections import SqlConnections
 from ibkit.store.lease import Lease
 from ibkit.trading import Observer
 from ibkit.trading.connection import retry_after
@@ -133,6 +135,7 @@ def _spawn(settings: Settings) -> subprocess.Popen[bytes]:
     flags = {name: found.value.reveal() for name, found in settings.sources.items() if found.source == "flag"}
     if load(env_file=settings.file, require_method=False).account_id is None:
         flags.pop("IBKR_ACCOUNT_ID", None)  # one worker for the login: the next sale may be of another account
+    of_user = [] if settings.of_user is None else ["--user", settings.of_user[0], "--connection", settings.of_user[1]]
     folder = settings.state_dir / "worker"
     # `parents` alone would leave the state directory open to others
     folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -140,7 +143,7 @@ def _spawn(settings: Settings) -> subprocess.Popen[bytes]:
     log = os.open(folder / "worker.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
     try:
         return subprocess.Popen(  # noqa: S603  - our own program, its words are ours
-            [*words, "worker"],
+            [*words, "worker", *of_user],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -293,14 +296,17 @@ async def open_worker(
         lease = worker_lease(settings)
         what = "the watch over this login"
         await stack.enter_async_context(lease.hold(clock=clock, what=what))
-        await note_read_only(settings)
-        await note_settings(settings)
+        if settings.of_user is None:
+            await note_read_only(settings)
+            await note_settings(settings)
         since = clock.now()
         lease.write({"pid": os.getpid(), "since": since.isoformat(), "state": "signing in"})
         books = await stack.enter_async_context(open_books(settings, clock=clock, also=(*PARTS, PART)))
         assert books.records is not None, "the worker keeps its records in the database"
-        alerting = alerting_of(settings, books.records, alerts=books.alerts, clock=clock)
-        book = await stack.enter_async_context(open_session_book(settings, books.records, alerting, clock))
+        whose = whose_of(settings, books.records)
+        alerting = alerting_of(settings, books.records, alerts=books.alerts, clock=clock, whose=whose)
+        row = await _row_of_user(settings, SqlConnections(books.records))
+        book = await stack.enter_async_context(open_session_book(settings, books.records, alerting, clock, row=row))
         await book.want(True)  # who starts a worker wants the connection, whatever was before
         await book.trying()
         if patient and edges().keep_alive:
@@ -334,16 +340,28 @@ async def open_worker(
         yield worker
 
 
+async def _row_of_user(settings: Settings, rows: SqlConnections) -> ConnectionRow | None:
+    """As which a user's connection is kept; None for that of the settings. NotFound where it was deleted."""
+    if settings.of_user is None:
+        return None
+    row = await rows.get(*settings.of_user)
+    if row is None:
+        raise NotFound(code="E-NOT-FOUND", details={"thing": "connection"})
+    return row
+
+
 @asynccontextmanager
 async def _syncing(
     settings: Settings, client: Client, book: SessionBook, alerting: Alerting, measuring: Measuring
 ) -> AsyncIterator[None]:
     """By the clock, the accounts of this login, while the block runs."""
 
+    user_id, connection_id = settings.of_user or ("", OF_SETTINGS)
+
     def logins() -> tuple[KeptLogin, ...]:
         kept = KeptLogin(
-            user_id="",
-            connection_id=OF_SETTINGS,
+            user_id=user_id,
+            connection_id=connection_id,
             client=client,
             up=book.standing.state.is_up,
             metrics=measuring.metrics,
@@ -353,7 +371,7 @@ async def _syncing(
 
     async with open_portfolios(settings, client.clock, tell=alerting.tell) as desk:
         engine = JobEngine(settings, machine_clock())
-        syncs = AutomaticSyncs(settings, desk, client.clock, logins, of_users=False, engine=engine)
+        syncs = AutomaticSyncs(settings, desk, client.clock, logins, of_users=bool(user_id), engine=engine)
         async with open_flex(settings, desk, tell=alerting.tell) as flex:
             flex.register(engine)
             async with beside(syncs.run):

@@ -12,10 +12,10 @@ from ibkit.cli import output
 from ibkit.cli.asking import confirmed, wrong
 from ibkit.cli.auditing import audited
 from ibkit.cli.commands.risk import person, with_book
-from ibkit.cli.flags import Compete, Json, Live, Yes, YesLive, flag, option
+from ibkit.cli.flags import ByUser, Compete, Json, Live, Yes, YesLive, flag, option
 from ibkit.cli.journal import with_journal
 from ibkit.errors import IbkitError
-from ibkit.model import Environment
+from ibkit.model import AccountId, Environment, environment_of
 from ibkit.vault import Result
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def kill(
     yes_live: YesLive = None,
     yes: Yes = False,
     compete: Compete = False,
+    whose: ByUser = None,
     json: Json = False,
 ) -> int:
     """Stop trading, for everything or for one account or symbol. It is on disk before this returns."""
@@ -69,7 +70,7 @@ def kill(
                 output.emit(halts)
             return 0
         try:
-            return _cancel_all(account, halts, live=live, yes_live=yes_live, compete=compete, json=json)
+            return _cancel_all(account, halts, live=live, yes_live=yes_live, compete=compete, json=json, whose=whose)
         except IbkitError:
             if json:
                 output.emit({"halts": halts})
@@ -96,7 +97,7 @@ def _press(names: tuple[str, str], mode: str, *, by: str, note: str, json: bool)
 
         account_id, symbol = names
         # Everything means everything: where no account is named, paper and live are stopped alike.
-        where = (environment,) if account_id else tuple(Environment)
+        where = (_of(account_id, environment),) if account_id else tuple(Environment)
         pressed = Halt(
             environment=environment,
             mode=HaltMode(mode),
@@ -178,7 +179,12 @@ def _release(names: tuple[str, str], *, by: str, note: str, yes: bool, json: boo
 
 def _named(halt: Halt, environment: Environment, names: tuple[str, str]) -> bool:
     """The halts of exactly this scope: a wider one is not ended by naming a part of it."""
-    return halt.environment is environment and (halt.account_id, halt.symbol) == names
+    return halt.environment is _of(names[0], environment) and (halt.account_id, halt.symbol) == names
+
+
+def _of(account_id: str, environment: Environment) -> Environment:
+    """An account is stopped where it is, whatever the settings say: users have connections of both kinds."""
+    return environment_of(AccountId(account_id)) if account_id else environment
 
 
 def _tell(ended: tuple[Halt, ...], waiting: tuple[Halt, ...]) -> None:
@@ -191,7 +197,14 @@ def _tell(ended: tuple[Halt, ...], waiting: tuple[Halt, ...]) -> None:
 
 
 def _cancel_all(
-    account: str | None, halts: tuple[Halt, ...], *, live: bool, yes_live: str | None, compete: bool, json: bool
+    account: str | None,
+    halts: tuple[Halt, ...],
+    *,
+    live: bool,
+    yes_live: str | None,
+    compete: bool,
+    json: bool,
+    whose: ByUser,
 ) -> int:
     """Every working order of the account; protective stops are among them."""
 
@@ -207,4 +220,4 @@ def _cancel_all(
 
     from ibkit.cli.desk import at_desk
 
-    return at_desk(work, account=account, live=live, yes_live=yes_live, compete=compete, json=json)
+    return at_desk(work, account=account, live=live, yes_live=yes_live, compete=compete, json=json, by=whose)

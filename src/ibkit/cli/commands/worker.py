@@ -14,7 +14,7 @@ import cyclopts
 from ibkit.bootstrap.live_locks import refuse_before_connecting
 from ibkit.bootstrap.processes import ending_by_force
 from ibkit.cli import context, output
-from ibkit.cli.flags import Account, Compete, Json, Live, YesLiveOf, flag, option
+from ibkit.cli.flags import Account, ByUser, Compete, Json, Live, YesLiveOf, flag, option
 from ibkit.cli.live import accounts_said, confirm_live, confirmed_of
 from ibkit.cli.running import go
 from ibkit.cli.watching import Log
@@ -45,6 +45,7 @@ def worker(
     live: Live = False,
     yes_live: YesLiveOf = (),
     compete: Compete = False,
+    by: ByUser = None,
     json: Json = False,
 ) -> int:
     """Keep every sold option protected, follow orders to their end, until a signal ends it.
@@ -56,7 +57,7 @@ def worker(
 
     if not 15 <= poll <= 600:
         raise ConfigError(f"Invalid request: --poll: {poll:g}: 15 to 600 seconds", code="E-VALIDATION")
-    settings = context.load_settings({"IBKR_ACCOUNT_ID": account})
+    settings = context.load_settings({"IBKR_ACCOUNT_ID": account}, by=by)
     refuse_before_connecting(settings, live=live)
     context.log_lines(settings)
     log = Log(json=json, quiet=once and json)
@@ -91,12 +92,12 @@ def worker(
 
 
 @app.command
-def status(*, json: Json = False) -> int:
+def status(*, by: ByUser = None, json: Json = False) -> int:
     """Whether a worker runs, and how it is doing; exit code 2 where none does."""
     from ibkit.bootstrap.backups import last_backup
     from ibkit.bootstrap.worker import worker_status
 
-    settings = context.load_settings()
+    settings = context.load_settings(by=by)
     said = worker_status(settings)
     last = last_backup(settings)
     if json:
@@ -111,11 +112,11 @@ def status(*, json: Json = False) -> int:
 
 
 @app.command
-def stop() -> int:
+def stop(*, by: ByUser = None) -> int:
     """End the worker of this login and wait for it, at most 10 seconds."""
     from ibkit.bootstrap.worker import stop_worker
 
-    if not stop_worker(context.load_settings()):
+    if not stop_worker(context.load_settings(by=by)):
         raise NotFound("No worker runs for this login", code="E-NOT-FOUND", remedy="`ibkit worker` starts one.")
     output.say("The worker has ended.")
     return 0
