@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -310,12 +310,9 @@ async def open_worker(
         await book.want(True)  # who starts a worker wants the connection, whatever was before
         await book.trying()
         if patient and edges().keep_alive:
-            await stack.enter_async_context(beside(alerting.dispatcher.run))
-            await stack.enter_async_context(beside(measuring.recorder(settings, books, clock).run))
-            daily = DailyBackups(settings=settings, clock=machine_clock(), tell=alerting.tell)
-            await stack.enter_async_context(beside(daily.run))
-            heads = AuditHeads(settings=settings, clock=machine_clock())
-            await stack.enter_async_context(beside(heads.run))
+            recorder = measuring.recorder(settings, books, clock)
+            for each in (alerting.dispatcher.run, recorder.run, *_daily(settings, alerting)):
+                await stack.enter_async_context(beside(each))
         book.waiting = waiting_in(books.trades, books.alerts)
         client.keeper.beaten = book.beaten
         client.keeper.beats = lambda: book.keeps
@@ -338,6 +335,12 @@ async def open_worker(
         if patient and edges().keep_alive:
             await stack.enter_async_context(_syncing(settings, client, book, alerting, measuring))
         yield worker
+
+
+def _daily(settings: Settings, alerting: Alerting) -> Iterator[Callable[[], Coroutine[Any, Any, None]]]:
+    """What a trading process does for the installation besides."""
+    yield DailyBackups(settings=settings, clock=machine_clock(), tell=alerting.tell).run
+    yield AuditHeads(settings=settings, clock=machine_clock()).run
 
 
 async def _row_of_user(settings: Settings, rows: SqlConnections) -> ConnectionRow | None:
