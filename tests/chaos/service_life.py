@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -47,6 +48,6 @@ if __name__ == "__main__":
     start, begun, speed, bug = sys.argv[1:5]
     BUGS[bug]()
     clock = FastClock(datetime.fromisoformat(start), float(speed), begun=float(begun))
-    serving.Rates = lambda monotonic: Rates(monotonic, limit=MOST_PER_MINUTE)  # type: ignore[assignment, misc]
+    serving.Rates = partial(Rates, limit=MOST_PER_MINUTE)  # type: ignore[assignment, misc]
     with using(Edges(authenticator=lambda _: Traders(), clock=clock)):
         sys.exit(run(sys.argv[5:]))
