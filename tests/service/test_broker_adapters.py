@@ -13,7 +13,7 @@ import pytest
 
 from broker_contract import obeys
 from fakes import ACCOUNT, FakeBroker
-from ibkit.errors import NotFound
+from ibkit.errors import IbkitError, NotFound
 from ibkit.model import AccountId, Environment
 from ibkit.service.brokers import Capability, MockAdapter
 from ibkit.store import open_journal
@@ -97,6 +97,46 @@ def test_after_31_days_a_key_is_no_ones_order_any_more_and_still_places_none(tmp
             assert adapter.broker.sent("place") == 1
 
     anyio.run(run)
+
+
+@pytest.mark.requirement("GWY-08")
+def test_a_login_that_breaks_takes_no_other_one_with_it(tmp_path: Path) -> None:
+    from fakes import START
+    from ibkit.service.serving import open_service
+    from people import People
+
+    class Breaking(Elsewhere):
+        fault: Exception
+
+        async def keep(self, stop: anyio.Event, *, watch: bool) -> None:
+            raise self.fault
+
+    class Unopened(Elsewhere):
+        name = "unopened"
+
+        @asynccontextmanager
+        async def open(self) -> AsyncIterator[Any]:
+            raise ValueError("not ours")
+            yield self
+
+    async def run(fault: Exception) -> None:
+        broken = Breaking(tmp_path, FastClock(START))
+        broken.fault = fault
+        unopened = Unopened(tmp_path, FastClock(START))
+        settings = settings_of(tmp_path, BROKER_PROVIDER="ibkr", IBKR_AUTH_METHOD="oauth2")
+        async with open_service(settings, People(), adapters=[broken, unopened]) as running:
+            brokers = running.service.brokers
+            assert await brokers.login("elsewhere") is broken
+            with anyio.fail_after(10):
+                while "elsewhere" in brokers.opened:  # noqa: ASYNC110  - nothing tells of it
+                    await anyio.sleep(0.01)
+            assert await brokers.login("elsewhere") is broken, "it is opened again"
+            with pytest.raises(IbkitError) as refused:
+                await brokers.login("unopened")
+            assert refused.value.code == "E-INTERNAL"
+
+    for fault in (NotFound("gone"), ValueError("a fault of the adapter's")):
+        anyio.run(run, fault)
 
 
 @pytest.mark.requirement("GWY-08")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import logging
 from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -41,6 +42,9 @@ __all__ = [
     "OrderDesk",
     "broker_of",
 ]
+
+
+log = logging.getLogger(__name__)
 
 
 class Capability(enum.StrEnum):
@@ -232,7 +236,7 @@ class Brokers:
                 opened: Login | None = await self._tasks.start(self._hold, key, opener, failed)
                 if opened is None:
                     raise failed[0]
-                self.opened[key] = opened
+                return opened
             return self.opened[key]
 
     async def close(self, key: str) -> None:
@@ -254,19 +258,25 @@ class Brokers:
         *,
         task_status: TaskStatus[Login | None],
     ) -> None:
-        ended = anyio.Event()
+        ended, told = anyio.Event(), False
         with anyio.CancelScope() as scope:
             self._held[key] = scope, ended
             try:
                 async with opener() as login:
+                    self.opened[key], told = login, True
                     task_status.started(login)
                     try:
                         await login.keep(self._stop, watch=self._watch)
                         await anyio.sleep_forever()  # open until the service ends: orders under way still need it
                     finally:
                         self.opened.pop(key, None)
-            except IbkitError as error:
-                failed.append(error)
+            except Exception as error:
+                if told:  # one login that breaks, or cannot be left in good order, takes no other one with it
+                    log.exception("a login ended by a fault; it is opened again when somebody needs it")
+                    return
+                failed.append(error if isinstance(error, IbkitError) else IbkitError(code="E-INTERNAL"))
+                if failed[0] is not error:
+                    log.exception("a login could not be opened")
                 task_status.started(None)
             finally:
                 self._held.pop(key, None)
