@@ -212,3 +212,54 @@ def test_a_transport_for_long_answers_takes_them_and_cuts_off_the_rest(serving, 
     with pytest.raises(OutcomeUnknown) as caught:
         anyio.run(run, 1024 * 1024)
     assert caught.value.details["cause"] == "cut"
+
+
+@pytest.mark.requirement("LIM-07")
+def test_five_hundred_calls_share_the_connections_of_the_pool(serving, connect) -> None:
+    """Fifty at a time: ten are on the line, the others wait for one of these. IBKR counts connections, too."""
+
+    async def run() -> None:
+        async with serving() as server:
+            transport = connect(server.url)
+            slots = anyio.Semaphore(50)
+
+            async def call() -> None:
+                async with slots:
+                    answer = await transport.send(Request("GET", server.url + "/fine"), timeout_s=20)
+                    assert answer.status == 200
+
+            async with anyio.create_task_group() as group:
+                for _ in range(500):
+                    group.start_soon(call)
+            assert server.copies["GET /fine"] == 500
+            assert server.connections <= 10
+            await transport.aclose()
+
+    anyio.run(run)
+
+
+@pytest.mark.requirement("LIM-07", "TRD-22")
+def test_an_order_waits_for_no_read_that_is_slow(serving, connect) -> None:
+    async def run() -> None:
+        async with serving() as server:
+            transport = connect(server.url)
+
+            async def slow() -> None:
+                with contextlib.suppress(OutcomeUnknown, Unreachable):
+                    await transport.send(Request("GET", server.url + "/stall"), timeout_s=2)
+
+            async with anyio.create_task_group() as group:
+                for _ in range(20):
+                    group.start_soon(slow)
+                await anyio.sleep(0.3)
+                began = time.monotonic()
+                assert (await transport.send(order(server.url, "/fine"), timeout_s=5)).status == 200
+                assert time.monotonic() - began < 1
+                with pytest.raises((OutcomeUnknown, Unreachable)):
+                    await transport.send(Request("GET", server.url + "/fine"), timeout_s=0.2)
+            assert server.copies["POST /fine"] == 1
+            assert server.copies["GET /fine"] == 0
+            assert (await transport.send(Request("GET", server.url + "/fine"), timeout_s=5)).status == 200
+            await transport.aclose()
+
+    anyio.run(run)
