@@ -130,6 +130,12 @@ def test_each_order_goes_by_the_connection_it_names_and_one_that_is_down_touches
         listed = service.ask("GET", "/api/ibkr/connections").data
         assert [each["state"] for each in listed] == ["error", "connected"]
         assert listed[0]["last_error"]["code"] == "E-GW-DOWN"
+        listed = {
+            name: [each["account_id"] for each in service.ask("GET", f"/broker-order?broker=ibkr{more}").data]
+            for name, more in (("all", ""), ("one", "&connection_id=one"), ("two", "&connection_id=two"))
+        }
+        assert (set(listed["one"]), set(listed["two"])) == ({"DU1000001"}, {"DU2000001"})
+        assert len(listed["all"]) == len(listed["one"]) + len(listed["two"])
         # A cancel goes by the login that the order was sent by.
         resting = order(service, connection_id="two", order_type="limit", limit_price=1)
         assert resting.status == 201, resting.raw

@@ -11,9 +11,10 @@ from ibkit.errors import ConfigError, NotFound, SessionUnavailable
 from ibkit.model import AccountId
 from ibkit.service.brokers import Brokers, Capability, Login, broker_of
 from ibkit.service.own_connections import IBKR, OwnConnections, key_of
+from ibkit.trading.intent import Intent
 from ibkit.users.principal import Principal
 
-__all__ = ["Logins", "full_desk", "need_open"]
+__all__ = ["Logins", "full_desk", "need_open", "sent_by"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,16 @@ async def full_desk(login: Login, account_id: AccountId | None) -> Desk:
             remedy="Choose another broker; GET /api/brokers lists what each can do.",
         )
     return await login.desk(account_id)
+
+
+def sent_by(login: Login, intent: Intent) -> bool:
+    """Whether the order is of this login: by its name at IBKR, before that is known by the accounts it had last."""
+    if not isinstance(login, Connection):
+        return False
+    planned = intent.planned
+    if login.environment is not planned.environment:
+        return False
+    return login.is_of(planned.username) if login.desks else planned.account_id in login.book.row.accounts
 
 
 def need_open(login: Login) -> None:

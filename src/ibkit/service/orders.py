@@ -21,7 +21,7 @@ from ibkit.errors import IbkitError, InFlight, KeyReused, NotFound, TradingError
 from ibkit.model import AccountId, Key, OrderTicket
 from ibkit.service.brokers import Capability, Login, OrderDesk, broker_of
 from ibkit.service.carrying import Carrying, Run
-from ibkit.service.logins import Logins
+from ibkit.service.logins import Logins, sent_by
 from ibkit.service.open_orders import OpenOrders, age_of
 from ibkit.service.order_answer import OrderAnswer, OrderData, OrderList, order_data, status_of
 from ibkit.service.order_listing import LONGEST_PAGE, OPEN, Page, wanted
@@ -201,9 +201,8 @@ class Orders:
     async def _home(self, who: Principal, name: str, login: Login, intent: Intent) -> _Home:
         """The connections of an installation share a journal: of theirs it is the one whose login the order was of."""
         if broker_of(name) != name:
-            for _, each in await self._logins.visible(who):
-                if isinstance(each, Connection) and each.is_of(intent.planned.username):
-                    login = each
+            there = [each for _, each in await self._logins.visible(who)]
+            login = next((each for each in there if sent_by(each, intent)), login)
         if isinstance(login, Connection):
             login.used()
         return _Home(broker_of(name), login)
@@ -258,7 +257,8 @@ class Orders:
                 read, before = read + 1, intent.intent_id
                 if page.since is not None and intent.planned.at < page.since:
                     return Answer(200, OrderList(data=found, next=None))
-                if wanted(intent, page) and self.may_see(who, intent):
+                of_this = page.connection_id is None or sent_by(login, intent)
+                if of_this and wanted(intent, page) and self.may_see(who, intent):
                     found.append(order_data(intent, broker=home.broker, changes=changes))
                 if len(found) >= page.limit:
                     break
