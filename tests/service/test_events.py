@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import socket as sockets
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -34,6 +36,7 @@ class Listener:
         where = urlsplit(service.address)
         self.call = http.client.HTTPConnection(where.hostname or "", where.port, timeout=30)
         self.call.request("GET", f"{path}{query}", headers={"Authorization": f"Bearer {token}", **headers})
+        self._line = self.call.sock
         self.answer = self.call.getresponse()
         self.told: list[dict[str, Any]] = []
         self.ids: list[str] = []
@@ -61,6 +64,8 @@ class Listener:
             return self.came.wait_for(lambda: any(wanted(each) for each in self.told), timeout=15)
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):  # else closing waits for the reader, and that for the next heartbeat
+            self._line.shutdown(sockets.SHUT_RDWR)
         self.call.close()
 
 
