@@ -255,6 +255,7 @@ WORKS_ON = {
     "notify/dispatcher.py": 2,
     "notify/minutes.py": 1,
     "notify/services.py": 1,
+    "service/brokers.py": 1,
     "service/cancelling.py": 1,
     "service/carrying.py": 1,
     "service/key_making.py": 1,

@@ -117,7 +117,7 @@ async def open_service(
     settings, earlier_owner = await _checked(settings)
     known: list[Adapter] = [IbkrAdapter(settings=settings, confirm=confirm), MockAdapter(settings=settings), *adapters]
     stop = anyio.Event()
-    clock = SystemClock() if settings.mock else clock_of(settings)
+    clock = _TimeOfMarket() if settings.mock else clock_of(settings)
     findings = Findings(settings, lambda: service.alerting)
     monotonic = SystemClock().monotonic
     async with (
@@ -177,12 +177,27 @@ async def _checked(settings: Settings) -> tuple[Settings, str]:
 
 async def _begin(service: Service, findings: Findings, tasks: TaskGroup, *, watch: bool) -> None:
     """What runs beside the requests."""
+    if isinstance(service.clock, _TimeOfMarket):
+        service.clock.login = lambda: service.connection
     owners = [each for each in await service.people.users.store.users() if each.role is Role.OWNER]
     if owners:  # of whoever becomes the first one later their sign-in does it
         await service.portfolios.books.adopt(min(owners, key=lambda each: each.created_at).user_id)
     await _open_logins(service, tasks)
     _back_up(service.settings, findings, tasks, watch=watch)
     _sync(service, tasks)
+
+
+class _TimeOfMarket(SystemClock):
+    """What time it is for the simulated market, once it is there: figures carry its time, and their age is told by it.
+
+    Waiting is the machine's own.
+    """
+
+    login: Callable[[], Connection | None] | None = None
+
+    def now(self) -> datetime:
+        login = None if self.login is None else self.login()
+        return super().now() if login is None else login.clock.now()
 
 
 class _Rates(TypedDict):
