@@ -11,7 +11,6 @@ import sys
 from datetime import timedelta
 from typing import Final
 
-import anyio
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import BuilderError, RequestError, RequestTimeoutError
 
@@ -24,17 +23,13 @@ __all__ = ["PyreqwestTransport"]
 
 IDLE: Final = timedelta(seconds=50)
 """Less than the peer's minute, so that a connection is not reused while it is being closed. LIM-07."""
-_KEPT_FREE: Final = 2
 UNACKNOWLEDGED: Final = timedelta(seconds=10)
 DRAIN_S: Final = 0.05
 """On stock asyncio the interpreter may abort at exit right after a close; this pause prevents it."""
 
 
 class PyreqwestTransport:
-    """ca: PEM of the only authority to trust, or None for the system's. direct: never through a proxy.
-
-    pool_size: so many connections; two of them are left to what is no read, so that an order waits for no slow one.
-    """
+    """ca: PEM of the only authority to trust, or None for the system's. direct: never through a proxy."""
 
     def __init__(
         self,
@@ -50,32 +45,10 @@ class PyreqwestTransport:
         self._pool_size = pool_size
         self._body_limit = body_limit
         self._direct = direct
-        self._reads = anyio.Semaphore(max(1, pool_size - _KEPT_FREE))
         self._client: Client | None = None
         self._timeouts: dict[float, timedelta] = {}
 
     async def send(self, request: Request, *, timeout_s: float) -> Response:
-        if request.method != "GET":
-            return await self._sent(request, timeout_s=timeout_s)
-        await self._connection(timeout_s)
-        try:
-            return await self._sent(request, timeout_s=timeout_s)
-        finally:
-            self._reads.release()
-
-    async def _connection(self, within_s: float) -> None:
-        """One of the pool that is free, or becomes so. Unreachable: nothing was sent."""
-        try:
-            self._reads.acquire_nowait()
-        except anyio.WouldBlock:
-            with anyio.move_on_after(within_s) as limit:
-                await self._reads.acquire()
-            if limit.cancelled_caught:
-                raise Unreachable(
-                    f"each of the {self._pool_size} connections was busy for {within_s:g} s", details={"cause": "other"}
-                ) from None
-
-    async def _sent(self, request: Request, *, timeout_s: float) -> Response:
         client = self._client or self._open()
         limit = self._timeouts.get(timeout_s)
         if limit is None:
