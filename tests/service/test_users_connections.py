@@ -140,6 +140,9 @@ def test_each_order_goes_by_the_connection_it_names_and_one_that_is_down_touches
         resting = order(service, connection_id="two", order_type="limit", limit_price=1)
         assert resting.status == 201, resting.raw
         assert resting.data["account_id"] == "DU2000001"
+        for name, shown in (("one", False), ("two", True)):
+            left = service.ask("GET", f"/broker-order?broker=ibkr&status=open&connection_id={name}").data
+            assert (resting.data["id"] in [each["id"] for each in left]) is shown
         gone = service.ask("DELETE", f"/broker-order/{resting.data['id']}")
         assert gone.status == 200, gone.raw
         assert gone.data["status"] == "cancelled"

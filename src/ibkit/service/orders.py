@@ -257,8 +257,7 @@ class Orders:
                 read, before = read + 1, intent.intent_id
                 if page.since is not None and intent.planned.at < page.since:
                     return Answer(200, OrderList(data=found, next=None))
-                of_this = page.connection_id is None or sent_by(login, intent)
-                if of_this and wanted(intent, page) and self.may_see(who, intent):
+                if self._shows(who, page, login, intent):
                     found.append(order_data(intent, broker=home.broker, changes=changes))
                 if len(found) >= page.limit:
                     break
@@ -273,12 +272,16 @@ class Orders:
         found = [
             each
             for each in intents
-            if (after is None or age_of(each) < age_of(after)) and wanted(each, page) and self.may_see(who, each)
+            if (after is None or age_of(each) < age_of(after)) and self._shows(who, page, home.login, each)
         ]
         shown = found[: page.limit]
         changes = await home.login.journal.changes_of(tuple(shown))
         data = [order_data(each, broker=home.broker, changes=changes) for each in shown]
         return Answer(200, OrderList(data=data, next=data[-1].id if len(found) > page.limit else None))
+
+    def _shows(self, who: Principal, page: Page, login: Login, intent: Intent) -> bool:
+        of_this = page.connection_id is None or sent_by(login, intent)
+        return of_this and wanted(intent, page) and self.may_see(who, intent)
 
     async def _cursor(self, who: Principal, cursor: str | None) -> IntentId | None:
         if cursor is None:
