@@ -381,6 +381,8 @@ def test_the_terms_of_an_order_are_those_that_ibkr_shows() -> None:
     assert (found.quantity, found.limit_price, found.stop_price, found.tif) == (5, 95, 96, TimeInForce.GTC)
     kept = ticket_at_broker(_RESTING, _shown(limit_price=None, stop_price=None, tif=""))
     assert (kept.limit_price, kept.stop_price, kept.tif) == (100, 101, TimeInForce.DAY)
+    free = ticket_at_broker(_RESTING, _shown(limit_price=Decimal(0)))
+    assert (free.limit_price, free.stop_price) == (0, 96)
     trailing = OrderTicket(
         account_id=AccountId("DU1"),
         contract=_RESTING.contract,

@@ -282,7 +282,7 @@ def ticket_at_broker(ticket: OrderTicket, there: Order) -> OrderTicket:
     """`ticket` with the terms that IBKR shows. TradingError where somebody made another kind of order of it."""
     if (kind := _KINDS.get(there.order_type)) is not None and kind is not ticket.order_type:
         raise TradingError(
-            f"Order {there.order_id} was made a {there.order_type} order elsewhere and can not be changed here",
+            f"Order {there.order_id} was made a {there.order_type} order elsewhere and cannot be changed here",
             code="E-ORD-REJECT",
             remedy="Change it in IBKR's own order window, or cancel it and place a new one.",
         )
@@ -290,10 +290,15 @@ def ticket_at_broker(ticket: OrderTicket, there: Order) -> OrderTicket:
     return dataclasses.replace(
         ticket,
         quantity=there.total,
-        limit_price=None if ticket.limit_price is None else there.limit_price or ticket.limit_price,
-        stop_price=ticket.stop_price if trails or ticket.stop_price is None else there.stop_price or ticket.stop_price,
+        limit_price=_price_there(ticket.limit_price, there.limit_price),
+        stop_price=ticket.stop_price if trails else _price_there(ticket.stop_price, there.stop_price),
         tif=_TIFS.get(there.tif.upper(), ticket.tif),
     )
+
+
+def _price_there(ours: Decimal | None, shown: Decimal | None) -> Decimal | None:
+    """As shown, where our order has such a price; 0 is one: a combination may cost nothing."""
+    return ours if ours is None or shown is None else shown
 
 
 _HARMLESS = {"broker": "mock", "action": "buy", "symbol": "SPY", "qty": 1}
