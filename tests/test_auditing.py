@@ -106,6 +106,7 @@ async def test_what_was_told_can_be_waited_for_until_it_is_on_disk(settings):
         queue.note("users.role", str(number))
     assert await queue.kept(30)
     assert len(await listed(settings)) == 300
+    assert await queue.kept(0)  # nothing is left: nobody waits
 
     other = sqlite3.connect(settings.state_dir / "ibkit.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

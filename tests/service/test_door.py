@@ -23,7 +23,9 @@ async def inner(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": scope["state"]["address"].encode()})
 
 
-def through(door: Door, *, peer: str = "127.0.0.1", method: str = "GET", **headers: str) -> tuple[int, dict, bytes]:
+def through(
+    door: Door, *, peer: str = "127.0.0.1", method: str = "GET", path: str = "/x", **headers: str
+) -> tuple[int, dict, bytes]:
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -31,7 +33,7 @@ def through(door: Door, *, peer: str = "127.0.0.1", method: str = "GET", **heade
 
     async def run() -> None:
         given = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-        scope = {"type": "http", "method": method, "path": "/x", "headers": given, "client": (peer, 5)}
+        scope = {"type": "http", "method": method, "path": path, "headers": given, "client": (peer, 5)}
         await door(scope, None, send)  # type: ignore[arg-type]
 
     anyio.run(run)
@@ -223,3 +225,31 @@ def test_reads_are_counted_for_each_user_and_the_status_is_not(tmp_path: Path, m
         assert {service.ask("GET", "/api/ibkr/status").status for _ in range(20)} == {200}
         assert service.order().status in (201, 202)  # orders have a rate of their own
         assert service.ask("GET", "/health", token=None).status == 200
+
+
+@pytest.mark.requirement("MON-09")
+@pytest.mark.parametrize(
+    ("method", "path", "waits"),
+    [
+        ("POST", "/orders/kill", True),
+        ("POST", "/orders/release", True),
+        ("POST", "/orders/questions/1", True),
+        ("DELETE", "/api/users/1", True),
+        ("POST", "/api/broker-order", False),
+        ("POST", "/broker-order", False),
+        ("POST", "/api/option-sale", False),
+        ("GET", "/orders", False),
+    ],
+)
+def test_what_changes_something_is_answered_once_the_audit_log_has_it_and_orders_at_once(
+    method: str, path: str, waits: bool
+) -> None:
+    waited: list[str] = []
+
+    async def noted() -> None:
+        waited.append(path)
+
+    ours = door()
+    ours.noted = noted
+    assert through(ours, method=method, path=path)[0] == 200
+    assert waited == [path] * waits

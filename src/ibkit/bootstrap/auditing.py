@@ -196,6 +196,9 @@ class AuditQueue:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._waiting: list[Act] = []
+        self._told = 0
+        self._settled = 0
+        """Of what was told: on disk, or lost."""
         self._lost = 0
         self._here = ""
         self._problem = ""
@@ -210,6 +213,7 @@ class AuditQueue:
                 # A daemon: a process that ends without closing does not wait. The journal knows its orders anyway.
                 self._thread = threading.Thread(target=anyio.run, args=(self._work,), name="audit log", daemon=True)
                 self._thread.start()
+            self._told += 1
         self._acts.put(make)
 
     def note(
@@ -261,9 +265,9 @@ class AuditQueue:
 
         For what an answer says is done, and nothing else writes down: a process that is killed after it has told of it.
         """
-        if self._thread is None:
+        if self._settled == self._told:
             return True
-        if self._failing:
+        if self._failing or self._thread is None:
             return False
         written = threading.Event()
         self._acts.put(written)
@@ -319,20 +323,26 @@ class AuditQueue:
                 self._asked.append(make)
                 continue
             if len(self._waiting) >= _MOST_KEPT:
-                self._lost += 1
+                self._lose()
                 continue
             try:
                 self._waiting.append(make())
             except (IbkitError, AssertionError) as error:  # a mistake of ours must not end the log of all others
-                self._lost += 1
+                self._lose()
                 self._problem = str(error)
         return True
+
+    def _lose(self) -> None:
+        self._lost += 1
+        self._settled += 1
 
     async def _write(self, log: AuditLog) -> None:
         """All that waits, and once a day of a process what retention asks for."""
         while self._waiting:
-            await log.record(*self._waiting[:_AT_ONCE])
-            del self._waiting[:_AT_ONCE]
+            some = self._waiting[:_AT_ONCE]
+            await log.record(*some)
+            del self._waiting[: len(some)]
+            self._settled += len(some)
         self._failing = False
         while self._asked:
             self._asked.pop().set()

@@ -113,7 +113,6 @@ class Service:
     stopping: bool = False
     tests: dict[str, SignInTest] = field(default_factory=dict)
     http: HttpFigures = field(default_factory=HttpFigures)
-    monotonic: Callable[[], float] = field(default_factory=lambda: SystemClock().monotonic)
     order_rates: OrderRates = field(init=False)
     addresses: Addresses = field(init=False)
     origins: frozenset[str] = field(init=False)
@@ -204,7 +203,7 @@ def make_app(service: Service) -> App:
         tell=lambda address: service.people.users.sign_ins.turned_away(address=address),
         noted=service.noted,
         answered=service.http.answered,
-        monotonic=service.monotonic,
+        monotonic=SystemClock().monotonic,
     )
 
 

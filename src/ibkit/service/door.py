@@ -30,7 +30,7 @@ App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 METHODS = "GET, POST, DELETE, PATCH"
 HEADERS = "Authorization, Idempotency-Key, Content-Type"
 _EXPOSED = "Location, Retry-After, X-Trace-Id"
-_ORDERS = ("/broker-order", "/api/broker-order", "/api/option-sale", "/orders", "/options")
+_ORDERS = ("/broker-order", "/api/broker-order", "/api/option-sale")
 _ALWAYS = (
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
@@ -114,7 +114,7 @@ class Door:
     """An ASGI application around another. trace_id: makes one. refused: how many were turned away, by address.
 
     tell: told of each of them. answered: of each request that was let in: method, route, status, seconds.
-    noted: waits until what was changed stands in the audit log; an order's answer does not, the journal has it.
+    noted: waits until what was changed stands in the audit log; orders by the API do not wait: the journal has them.
     """
 
     app: App
