@@ -271,8 +271,8 @@ class Brokers:
                     finally:
                         self.opened.pop(key, None)
             except Exception as error:
-                if told:  # one login that breaks, or cannot be left in good order, takes no other one with it
-                    log.exception("a login ended by a fault; it is opened again when somebody needs it")
+                if told:
+                    self._broke(key, error, closed=scope.cancel_called)
                     return
                 failed.append(error if isinstance(error, IbkitError) else IbkitError(code="E-INTERNAL"))
                 if failed[0] is not error:
@@ -281,3 +281,12 @@ class Brokers:
             finally:
                 self._held.pop(key, None)
                 ended.set()
+
+    def _broke(self, key: str, error: Exception, *, closed: bool) -> None:
+        """A login that breaks, or cannot be left in good order, takes no other one with it.
+
+        `error` again for that of the settings: nothing opens it anew, with its watch, but a new start of the service.
+        """
+        if key == self.default and not closed and not self._stop.is_set():
+            raise error
+        log.error("a login ended by a fault; it is opened again when somebody needs it", exc_info=error)
