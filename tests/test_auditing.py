@@ -21,7 +21,6 @@ from ibkit.bootstrap.auditing import (
     AuditQueue,
     audit_log,
     local_actor,
-    note_read_only,
     note_settings,
     order_act,
     trusted_keys,
@@ -335,7 +334,7 @@ async def test_a_change_of_read_only_is_told_once_by_whoever_begins_next(setting
         return dataclasses.replace(settings, general=dataclasses.replace(settings.general, read_only=value))
 
     for value in (False, True, True, False, False, True):
-        await note_read_only(given(value))
+        await note_settings(given(value))
 
     found = await listed(settings, action="settings.read_only")
     assert [each.details["value"] for each in reversed(found)] == ["true", "false", "true"]
@@ -369,5 +368,5 @@ async def test_a_database_that_is_away_keeps_nobody_from_beginning(settings, mon
         raise StorageError("away")
 
     monkeypatch.setattr(AuditLog, "entries", away)
-    await note_read_only(settings)
-    assert "does not know of IBKR_READ_ONLY" in caplog.text
+    await note_settings(settings)
+    assert "does not know of the settings" in caplog.text

@@ -44,7 +44,6 @@ __all__ = [
     "audit_log",
     "audit_path",
     "local_actor",
-    "note_read_only",
     "note_settings",
     "record_now",
     "result_of",
@@ -52,7 +51,7 @@ __all__ = [
 ]
 
 _LOG = logging.getLogger(__name__)
-_SETTING = "settings.changed"
+_READ_ONLY, _SETTING = "settings.read_only", "settings.changed"
 _OWN = ("IBKR_READ_ONLY", "HOST", "PORT", "APP_ENV_FILE")
 """The first has an action of its own; the others are of one process."""
 _MOST_KEPT = 10_000
@@ -119,21 +118,6 @@ async def record_now(settings: Settings, *acts: Act) -> None:
         await log.record(*acts)
 
 
-async def note_read_only(settings: Settings) -> None:
-    """An entry where IBKR_READ_ONLY is not as it was when a service or worker of this database last began."""
-    action, value = "settings.read_only", "true" if settings.general.read_only else "false"
-    try:
-        async with audit_log(settings) as log:
-            last = await log.entries(action=action, limit=1)
-            before = last[0].details.get("value") if last else "false"
-            if before != value:
-                at, actor = audit_clock().now(), local_actor()
-                details = {"value": value, "before": before}
-                await log.record(Act(at=at, actor=actor, action=action, object="IBKR_READ_ONLY", details=details))
-    except IbkitError as error:  # what begins tells of its database by itself
-        _LOG.warning("the audit log does not know of IBKR_READ_ONLY", extra={"code": error.code})
-
-
 async def note_settings(settings: Settings) -> None:
     """An entry for each setting that is not as it was when a service or worker of this database last began.
 
@@ -143,20 +127,21 @@ async def note_settings(settings: Settings) -> None:
     try:
         async with audit_log(settings) as log:
             signer = await anyio.to_thread.run_sync(signer_of, settings)
+            last = await log.entries(action=_READ_ONLY, limit=1)
+            was = str(last[0].details.get("value")) if last else "false"
             told = await log.entries(action=_SETTING, limit=1000)
             before = {each.object: str(each.details.get("value", "")) for each in reversed(told)}
             now = {name: _shown(name, found, signer) for name, found in settings.sources.items() if name not in _OWN}
-            changed = [name for name in sorted({*before, *now}) if before.get(name, "") != now.get(name, "")]
+            is_now = "true" if settings.general.read_only else "false"
+            changed = [
+                (_READ_ONLY, "IBKR_READ_ONLY", was, is_now),
+                *((_SETTING, name, before.get(name, ""), now.get(name, "")) for name in sorted({*before, *now})),
+            ]
             at, actor = audit_clock().now(), local_actor()
             acts = [
-                Act(
-                    at=at,
-                    actor=actor,
-                    action=_SETTING,
-                    object=name,
-                    details={"value": now.get(name, ""), "before": before.get(name, "")},
-                )
-                for name in changed
+                Act(at=at, actor=actor, action=action, object=name, details={"value": value, "before": earlier})
+                for action, name, earlier, value in changed
+                if earlier != value
             ]
             if acts:
                 await log.record(*acts)

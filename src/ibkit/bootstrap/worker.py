@@ -25,7 +25,7 @@ import anyio
 
 from ibkit.bootstrap.alerting import PARTS, Alerting, alerting_of, beside, connection_of, whose_of
 from ibkit.bootstrap.audit_heads import AuditHeads
-from ibkit.bootstrap.auditing import note_read_only, note_settings
+from ibkit.bootstrap.auditing import note_settings
 from ibkit.bootstrap.automatic_syncs import AutomaticSyncs, KeptLogin
 from ibkit.bootstrap.clients import client_of
 from ibkit.bootstrap.daily_backups import DailyBackups
@@ -297,7 +297,6 @@ async def open_worker(
         what = "the watch over this login"
         await stack.enter_async_context(lease.hold(clock=clock, what=what))
         if settings.of_user is None:
-            await note_read_only(settings)
             await note_settings(settings)
         since = clock.now()
         lease.write({"pid": os.getpid(), "since": since.isoformat(), "state": "signing in"})
@@ -311,7 +310,7 @@ async def open_worker(
         await book.trying()
         if patient and edges().keep_alive:
             recorder = measuring.recorder(settings, books, clock)
-            for each in (alerting.dispatcher.run, recorder.run, *_daily(settings, alerting)):
+            for each in (alerting.dispatcher.run, recorder.run, *_upkeep(settings, alerting)):
                 await stack.enter_async_context(beside(each))
         book.waiting = waiting_in(books.trades, books.alerts)
         client.keeper.beaten = book.beaten
@@ -337,7 +336,7 @@ async def open_worker(
         yield worker
 
 
-def _daily(settings: Settings, alerting: Alerting) -> Iterator[Callable[[], Coroutine[Any, Any, None]]]:
+def _upkeep(settings: Settings, alerting: Alerting) -> Iterator[Callable[[], Coroutine[Any, Any, None]]]:
     """What a trading process does for the installation besides."""
     yield DailyBackups(settings=settings, clock=machine_clock(), tell=alerting.tell).run
     yield AuditHeads(settings=settings, clock=machine_clock()).run

@@ -25,7 +25,7 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from ibkit.bootstrap.alerting import beside, connection_of, open_alerting
 from ibkit.bootstrap.audit_heads import AuditHeads
-from ibkit.bootstrap.auditing import AuditQueue, note_read_only, note_settings
+from ibkit.bootstrap.auditing import AuditQueue, note_settings
 from ibkit.bootstrap.automatic_syncs import AutomaticSyncs, KeptLogin
 from ibkit.bootstrap.clients import clock_of
 from ibkit.bootstrap.connections import Confirm, Connection
@@ -183,7 +183,7 @@ async def _begin(service: Service, findings: Findings, tasks: TaskGroup, *, watc
     if owners:  # of whoever becomes the first one later their sign-in does it
         await service.portfolios.books.adopt(min(owners, key=lambda each: each.created_at).user_id)
     await _open_logins(service, tasks)
-    _back_up(service.settings, findings, tasks, watch=watch)
+    _look_after(service.settings, findings, tasks, watch=watch)
     _sync(service, tasks)
 
 
@@ -282,8 +282,8 @@ def _sync(service: Service, tasks: TaskGroup) -> None:
     tasks.start_soon(syncs.run)
 
 
-def _back_up(settings: Settings, findings: Findings, tasks: TaskGroup, *, watch: bool) -> None:
-    """Every day, unless a worker beside the service does; and every minute how far the audit log has come."""
+def _look_after(settings: Settings, findings: Findings, tasks: TaskGroup, *, watch: bool) -> None:
+    """Backups every day, unless a worker beside the service makes them; every minute how far the audit log has come."""
     if edges().keep_alive:
         tasks.start_soon(AuditHeads(settings=settings, clock=machine_clock()).run)
     if watch and edges().keep_alive:
@@ -293,7 +293,6 @@ def _back_up(settings: Settings, findings: Findings, tasks: TaskGroup, *, watch:
 @asynccontextmanager
 async def _audit(settings: Settings) -> AsyncIterator[AuditQueue]:
     """For what is done to no open connection; opened at its first act."""
-    await note_read_only(settings)
     await note_settings(settings)
     queue = AuditQueue(settings)
     try:
