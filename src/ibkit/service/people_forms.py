@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from ibkit.errors import discreet
+from ibkit.model import AccountId
 from ibkit.service.reading import read_struct
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "UserForm",
     "UserInfo",
     "UserList",
+    "accounts_of",
     "read_form",
 ]
 
@@ -73,6 +75,11 @@ class _Discreet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 @discreet
+def accounts_of(given: list[str] | None) -> frozenset[AccountId] | None:
+    """To which a token or key is confined; None for all of the user's."""
+    return None if given is None else frozenset(AccountId(each.upper()) for each in given)
+
+
 def read_form(kind: type[S], value: Any) -> S:
     """As `read_struct`; an error of it holds nothing of `value`."""
     return read_struct(kind, value)

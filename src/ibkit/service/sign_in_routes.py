@@ -32,6 +32,7 @@ from ibkit.service.people_forms import (
     SignedInAnswer,
     SignedInInfo,
     SignInForm,
+    accounts_of,
     read_form,
 )
 from ibkit.service.refusals import invalid
@@ -137,7 +138,7 @@ async def _stepped(service: Service, request: AnyRequest, step: Step, form: _Wis
             return response(Answer(200, SignedInAnswer(data=info), {"Set-Cookie": cookie_with(cookie)}))
         case SignedIn():
             scopes = None if form.scopes is None else parse_scopes(form.scopes)
-            accounts = None if form.accounts is None else frozenset(AccountId(each.upper()) for each in form.accounts)
+            accounts = accounts_of(form.accounts)
             life = timedelta(hours=form.hours)
             return _with_token(step.user, sign_ins.issue(step, scopes=scopes, accounts=accounts, life=life))
         case _:

@@ -19,7 +19,7 @@ from ibkit.bootstrap.auditing import audit_log
 from ibkit.bootstrap.credential_desk import Asker
 from ibkit.bootstrap.user_removal import Removal, desk_of_vault
 from ibkit.errors import NotFound, NotPermitted
-from ibkit.model import AccountId, Secret
+from ibkit.model import Secret
 from ibkit.service.orders import Answer
 from ibkit.service.people import may_administer, may_read, must_be_fresh
 from ibkit.service.people_desk import PeopleDesk
@@ -41,6 +41,7 @@ from ibkit.service.people_forms import (
     UserForm,
     UserInfo,
     UserList,
+    accounts_of,
     read_form,
 )
 from ibkit.service.refusals import invalid
@@ -248,7 +249,7 @@ def _keys(service: Service) -> list[HTTPRouteHandler]:
         desk.changes.take(who.user_id)
         form = read_form(ApiKeyForm, await asked.body(request))
         user = await _subject(desk, who, form.user_id)
-        accounts = None if form.accounts is None else frozenset(AccountId(each.upper()) for each in form.accounts)
+        accounts = accounts_of(form.accounts)
         told = {"label": form.label, "scopes": " ".join(form.scopes), "days": form.days, "user": user.user_id}
         confined = "all" if accounts is None else ", ".join(sorted(accounts))
         with desk.by(who, address_of(request))("api_keys.add", "none", **told, accounts=confined) as noted:

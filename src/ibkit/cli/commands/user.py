@@ -18,6 +18,7 @@ from ibkit.cli.running import go
 if TYPE_CHECKING:
     from ibkit.bootstrap.user_removal import Ties
     from ibkit.bootstrap.users import UserDesk
+    from ibkit.model import AccountId
     from ibkit.users import ApiKey, Attempt, FirstLink, Issued, User
 
 __all__ = ["app"]
@@ -29,6 +30,7 @@ app.command(key_app)
 T = TypeVar("T")
 _Role = Literal["owner", "admin", "trader", "viewer"]
 _Scope = Literal["read", "orders:paper", "orders:live", "credentials", "admin"]
+_Accounts = Annotated[tuple[str, ...], option("Only this account; may be repeated [default: all of the user's].")]
 
 
 @app.command
@@ -185,9 +187,7 @@ def token(
     /,
     *,
     scope: Annotated[tuple[_Scope, ...], option("Only this; may be repeated [default: all of the role].")] = (),
-    account: Annotated[
-        tuple[str, ...], option("Only this account; may be repeated [default: all of the user's].")
-    ] = (),
+    account: _Accounts = (),
     hours: Annotated[float, option("How long it is good.")] = 24,
     sign_in: Annotated[bool, flag("Ask for the password (and code): only then with orders:live.")] = False,
     json: Json = False,
@@ -196,12 +196,11 @@ def token(
 
     Without --sign-in nobody proves who they are, so it never has the scope orders:live.
     """
-    from ibkit.model import AccountId
     from ibkit.users import parse_scopes
     from ibkit.users.tokens import LONGEST_LIFE
 
     scopes = parse_scopes(scope) if scope else None
-    accounts = frozenset(AccountId(each.strip().upper()) for each in account) or None
+    accounts = _confined(account)
     life = _span("--hours", hours, timedelta(hours=1), LONGEST_LIFE)
     if "orders:live" in scope and not sign_in:
         raise wrong("--scope", "orders:live needs --sign-in; for a program use `ibkit user key add`")
@@ -308,18 +307,15 @@ def key_add(
     label: Annotated[str, option("What it is for.")],
     scope: Annotated[tuple[_Scope, ...], option("What it may do; may be repeated.")],
     days: Annotated[int, option("How long it is good, at most 366.")] = 90,
-    account: Annotated[
-        tuple[str, ...], option("Only this account; may be repeated [default: all of the user's].")
-    ] = (),
+    account: _Accounts = (),
     json: Json = False,
 ) -> None:
     """Make a key for a program of a user's. It is printed once; only its hash is kept."""
-    from ibkit.model import AccountId
     from ibkit.users import parse_scopes
     from ibkit.users.api_keys import LONGEST_KEY_LIFE
 
     scopes, life = parse_scopes(scope), _span("--days", days, timedelta(days=1), LONGEST_KEY_LIFE)
-    accounts = frozenset(AccountId(each.strip().upper()) for each in account) or None
+    accounts = _confined(account)
     with audited("api_keys.add", "none", name=name, label=label, scopes=" ".join(sorted(scopes)), days=days) as entry:
         made = _with_users(
             lambda desk: desk.keeper.add_key(name, label=label, scopes=scopes, life=life, accounts=accounts)
@@ -391,6 +387,13 @@ def _changed(action: str, name: str, work: Callable[[UserDesk], Awaitable[User]]
         user = _with_users(work)
         entry.object = user.user_id
     return user
+
+
+def _confined(accounts: tuple[str, ...]) -> frozenset[AccountId] | None:
+    """To those that were named; None for all of the user's."""
+    from ibkit.model import AccountId
+
+    return frozenset(AccountId(each.strip().upper()) for each in accounts) or None
 
 
 def _span(name: str, amount: float, unit: timedelta, most: timedelta) -> timedelta:
