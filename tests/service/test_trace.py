@@ -77,9 +77,10 @@ def test_the_span_of_an_order_has_its_number_and_nothing_of_its_terms(
         def orders() -> list[Any]:
             return [each for each in spans.get_finished_spans() if each.name == "order.place"]
 
-        until(lambda: bool(orders()))
-        [span] = orders()
-        assert span.attributes["ibkit.order.id"] == placed.data["id"]
+        # A turn behind another talk with IBKR ends without a state and is taken again: a span of its own.
+        until(lambda: any("ibkit.order.state" in each.attributes for each in orders()))
+        [_] = [each for each in orders() if "ibkit.order.state" in each.attributes]
+        assert {each.attributes["ibkit.order.id"] for each in orders()} == {placed.data["id"]}
         told = " ".join(each.to_json() for each in spans.get_finished_spans())
         for hidden in ("AAPL", "DU1000001", placed.data["idempotency_key"], "Bearer", '"ada"'):
             assert hidden not in told
