@@ -17,8 +17,8 @@ from chaos.schedule import run
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="file locks and signals of POSIX")
 
-SCHEDULES = int(os.environ.get("CHAOS_SCHEDULES", "2000"))
-KILLS = int(os.environ.get("CHAOS_KILLS", "50"))
+SCHEDULES = int(os.environ.get("CHAOS_SCHEDULES", "300"))
+KILLS = int(os.environ.get("CHAOS_KILLS", "28"))
 ROOT = Path(__file__).resolve().parents[2]
 
 
