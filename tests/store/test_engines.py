@@ -6,12 +6,17 @@ import os
 import sys
 from types import SimpleNamespace
 
+import anyio
 import pytest
+from sqlalchemy import text
 
 from ibkit.errors import ConfigError, StorageError
+from ibkit.model.secret import Secret
 from ibkit.store import migrating
 from ibkit.store.database import sqlite_file, to_engine
 from ibkit.store.migrating import Migration, migrate
+from ibkit.store.records import open_records
+from service_desks import until
 
 pytestmark = pytest.mark.requirement("OPT-07")
 
@@ -86,3 +91,38 @@ def test_two_processes_that_start_at_once_on_postgresql_do_the_work_once(monkeyp
         "CREATE SCHEMA IF NOT EXISTS trading",
         "version",
     ]
+
+
+@pytest.mark.requirement("OPS-08")
+def test_the_logins_of_many_users_share_the_connections_to_a_server(postgres_database):
+    """PostgreSQL has a hundred by default: ten logins, each reading by three threads at once, take eight at most."""
+    looking = to_engine(postgres_database)
+
+    def ours() -> int:
+        counted = text(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        with looking.connect() as connection:
+            return int(connection.execute(counted).scalar_one())
+
+    async def scenario() -> None:
+        opened = [open_records(Secret(postgres_database), parts=("metrics",)) for _ in range(10)]
+        most = 0
+        async with anyio.create_task_group() as reads:
+            for each in opened * 3:
+                reads.start_soon(each.read, lambda connection: connection.execute(text("SELECT pg_sleep(0.05)")))
+            for _ in range(10):
+                most = max(most, ours())
+                await anyio.sleep(0.01)
+        assert 1 < most <= 8
+        for each in opened:
+            await each.close()
+            await each.close()  # twice gives nothing back twice
+            if each is not opened[-1]:
+                assert await opened[-1].read(lambda connection: connection.execute(text("SELECT 1")).scalar_one()) == 1
+        until(lambda: ours() == 0)
+
+    try:
+        anyio.run(scenario)
+    finally:
+        looking.dispose()

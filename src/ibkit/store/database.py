@@ -28,13 +28,15 @@ from ibkit.store.failures import failures_of
 from ibkit.store.group_commit import Committer, Unit, WriterThread
 from ibkit.store.transactions import READ, WRITE, Held, driver_of, is_held
 
-__all__ = ["SCHEMA", "Database", "sqlite_file", "sqlite_path", "to_engine"]
+__all__ = ["SCHEMA", "Database", "give_back", "shared_engine", "sqlite_file", "sqlite_path", "to_engine"]
 
 SCHEMA = "trading"
 """Where our tables live on PostgreSQL; SQLite has no schemas."""
 _BUSY_TIMEOUT_MS = 5_000
 _READERS = 3
 """Reads at a time in threads, each on a connection of its own beside the writer's and that of the quick ones."""
+_SERVER_CONNECTIONS = (4, 8)
+"""Connections to one server that a process keeps, and has at most, however many users' logins are open in it."""
 _STATEMENTS = 256
 """How many prepared statements each SQLite connection keeps."""
 _PRIVATE = 0o600
@@ -55,11 +57,12 @@ def to_engine(url: str) -> Engine:
             f"Setting invalid: DATABASE_URL: {parsed.get_backend_name()} is not supported",
             remedy="Use sqlite:///… or postgresql://….",
         )
+    kept, most = _SERVER_CONNECTIONS
     try:
         return create_engine(
             parsed.set(drivername="postgresql+psycopg"),
-            pool_size=1 + _READERS,
-            max_overflow=0,
+            pool_size=kept,
+            max_overflow=most - kept,
             pool_pre_ping=True,
             connect_args={"connect_timeout": 5, "application_name": "ibkit"},
         )
@@ -68,6 +71,50 @@ def to_engine(url: str) -> Engine:
             "Database problem: PostgreSQL needs the driver psycopg",
             remedy="Install it with `pip install 'ibkit[postgres]'`.",
         ) from error
+
+
+class _Shared:
+    """The engine of each server that is in use in this process, with how many users it has."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._of: dict[URL, tuple[Engine, int]] = {}
+
+    def take(self, url: str) -> Engine:
+        at = _parsed(url)
+        with self._lock:
+            engine, users = self._of.get(at) or (to_engine(url), 0)
+            self._of[at] = (engine, users + 1)
+        return engine
+
+    def give_back(self, engine: Engine) -> None:
+        with self._lock:
+            for at, (kept, users) in self._of.items():
+                if kept is engine:
+                    if users > 1:
+                        self._of[at] = (kept, users - 1)
+                        return
+                    del self._of[at]
+                    break
+        engine.dispose()
+
+
+_SHARED = _Shared()
+
+
+@discreet
+def shared_engine(url: str) -> Engine:
+    """As `to_engine`, for `Database`: those of one server share its connections, the last one closed ends them.
+
+    A server has a hundred by default, and each user's login opens its records by itself. A SQLite file's are cheap, and
+    each writer's own.
+    """
+    return to_engine(url) if _parsed(url).get_backend_name() == "sqlite" else _SHARED.take(url)
+
+
+def give_back(engine: Engine) -> None:
+    """What came from `shared_engine` is used no more by whoever calls; any other engine is closed."""
+    _SHARED.give_back(engine)
 
 
 @discreet
@@ -198,6 +245,7 @@ class Database:
         self._writer = WriterThread(self._committer, name=f"writer of {name}")
         self._readers = anyio.CapacityLimiter(_READERS)
         self._loop_thread = 0
+        self._closed = False
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """The result of `work`, in a transaction that is on disk when this returns.
@@ -246,10 +294,13 @@ class Database:
             await anyio.to_thread.run_sync(self._dispose)
 
     def _dispose(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
         for held in (self._for_writes, self._for_reads):
             if held is not None:
                 held.close()
-        self._engine.dispose()
+        give_back(self._engine)
 
     def _is_here(self) -> bool:
         """Whether this is the thread whose loop reads quickly; another loop's thread does not share its connection."""

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from ibkit.errors import StorageError, discreet
 from ibkit.model import Secret
-from ibkit.store.database import Database, sqlite_file, to_engine
+from ibkit.store.database import Database, give_back, shared_engine, sqlite_file, to_engine
 from ibkit.store.failures import failures_of
 from ibkit.store.migrating import follow, migrate
 from ibkit.store.migrations import RECORDS
@@ -26,13 +26,13 @@ _NAME = "database"
 @discreet
 def open_records(url: Secret[str], *, parts: Collection[str] = tuple(RECORDS), name: str = _NAME) -> Database:
     """The database with the tables of `parts`, which are made where there are none. Blocks. StorageError."""
-    engine = to_engine(url.reveal())
+    engine = shared_engine(url.reveal())
     try:
         with failures_of(name), engine.begin() as connection:
             for part in parts:
                 follow(connection, part, RECORDS[part])
-    except StorageError:
-        engine.dispose()
+    except BaseException:
+        give_back(engine)
         raise
     return Database(engine, name=name)
 
