@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from ibkit.errors import StorageError, discreet
+from ibkit.errors import discreet
 from ibkit.model import Secret
 from ibkit.store.database import Database, give_back, shared_engine, sqlite_file, to_engine
 from ibkit.store.failures import failures_of
