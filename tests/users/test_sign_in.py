@@ -692,6 +692,7 @@ async def test_a_code_and_a_recovery_code_are_good_once(users: Users) -> None:
     await users.add()
     secret, codes = await users.with_totp()
     assert len({code.reveal() for code in codes}) == 10
+    assert {len(code.reveal().replace("-", "")) * 5 for code in codes} == {130}, "128 bits, in letters of five"
 
     async def enter(code: str) -> bool:
         step = await users.sign_ins.sign_in("anna", PASSWORD, address=HERE)

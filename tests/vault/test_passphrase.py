@@ -33,7 +33,8 @@ def test_another_program_opens_it_by_the_documented_format() -> None:
     head, rest = whole[:36], whole[36:]
     assert head[:5] == b"IBKS1"
     log2_n, r, p = head[5:8]
-    key = hashlib.scrypt(PASSPHRASE.reveal().encode(), salt=head[8:24], n=2**log2_n, r=r, p=p, dklen=32, maxmem=2**27)
+    assert (log2_n, r, p) == (17, 8, 1), "OWASP ASVS 5.0, appendix C"
+    key = hashlib.scrypt(PASSPHRASE.reveal().encode(), salt=head[8:24], n=2**log2_n, r=r, p=p, dklen=32, maxmem=2**29)
     assert AESGCM(key).decrypt(head[24:36], rest, head + b"here") == TEXT.reveal()
 
 

@@ -34,7 +34,7 @@ __all__ = [
 SECRET_BYTES = 20
 """Of SHA-1's own length. Source: RFC 4226 §4 R6, at least 128 bits, 160 recommended."""
 STEP_S, DIGITS, DRIFT = 30, 6, 1
-_RECOVERY_CODES, _RECOVERY_BYTES = 10, 10
+_RECOVERY_CODES, _RECOVERY_BYTES = 10, 16
 
 
 def code_at(secret: Secret[bytes], step: int, *, digits: int = DIGITS, algorithm: str = "sha1") -> str:
@@ -90,10 +90,13 @@ def with_code_used(user: User, code: str, sealing: Sealing, now: datetime) -> Us
 
 
 def new_recovery_codes(random: Random) -> tuple[Secret[str], ...]:
-    """Ten of them, 80 bits each: `abcd-efgh-ijkl-mnop`. Shown once."""
+    """Ten of them, 128 bits each: `abcd-efgh-ijkl-mnop-qrst-uvwx-yz`. Shown once.
+
+    So many that their plain digest can be kept. Source: OWASP ASVS 5.0 V6.5.2 (112 bits), V11.5.1 (128).
+    """
     codes = []
     for _ in range(_RECOVERY_CODES):
-        text = base64.b32encode(random(_RECOVERY_BYTES)).decode().lower()
+        text = base64.b32encode(random(_RECOVERY_BYTES)).decode().rstrip("=").lower()
         codes.append(Secret("-".join(text[i : i + 4] for i in range(0, len(text), 4))))
     return tuple(codes)
 
