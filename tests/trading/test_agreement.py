@@ -323,7 +323,7 @@ async def test_a_denied_order_is_looked_for_over_a_long_weekend(desk, ago, reads
     await desk.agree()
 
     assert desk.asked.count((ACCOUNT, 5)) == reads
-    assert await desk.recovery.open_accounts() == (ACCOUNT,) * reads
+    assert await desk.recovery.open_accounts(()) == (ACCOUNT,) * reads
 
 
 async def test_of_another_account_or_operation_nothing_is_adopted(desk):
@@ -359,7 +359,20 @@ async def test_the_accounts_with_something_open_or_denied_are_named_once(desk):
     desk.put(denied(plan=planned(intent_id="ib-3", ref=Ref("ib-3"))))
     desk.put(acknowledged(planned(intent_id="ib-4", ref=Ref("ib-4"), username=COLLEAGUE, account_id="DU3")))
 
-    assert await desk.recovery.open_accounts() == (ACCOUNT, ELSEWHERE)
+    assert await desk.recovery.open_accounts(()) == (ACCOUNT, ELSEWHERE)
+
+
+async def test_what_another_name_of_the_login_has_open_in_its_accounts_is_its_own(desk):
+    """And nothing of a colleague's in accounts that this login does not have."""
+    elsewhere = acknowledged(planned(intent_id="ib-3", ref=Ref("ib-3"), username=COLLEAGUE, account_id="DU3"))
+    desk.put(acknowledged(planned(intent_id="ib-2", ref=Ref("ib-2"), username=COLLEAGUE)))
+    desk.put(denied(plan=planned(intent_id="ib-4", ref=Ref("ib-4"), username=COLLEAGUE, account_id=ELSEWHERE)))
+    desk.put(elsewhere)
+    ours = (ACCOUNT, ELSEWHERE)
+
+    assert [each.intent_id for each in await desk.recovery.unfinished(ours)] == ["ib-2"]
+    assert await desk.recovery.open_accounts(ours) == ours
+    assert await desk.recovery.unfinished(()) == ()
 
 
 # -- following ----------------------------------------------------------------------------------------------------

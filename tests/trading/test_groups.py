@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from fakes import Plan, stock_ticket
+from fakes import ACCOUNT, Plan, stock_ticket
 from ibkit.errors import ConfigError, KeyReused, LimitExceeded, OutcomeUnknown
 from ibkit.model import GroupKind, Key, OrderStatus, OrderType, Side, TimeInForce, Trail
 from ibkit.trading.alert import AlertKind
@@ -443,6 +443,26 @@ async def test_a_sibling_that_still_works_after_a_fill_is_cancelled(room):
 
     assert second.status is OrderStatus.CANCELLED
     assert outcome.order_id == first.order_id
+
+
+@pytest.mark.requirement("TRD-14", "TRD-22")
+@pytest.mark.parametrize("named", [False, True])
+async def test_a_sibling_is_looked_after_by_a_later_start_that_knows_the_logins_name(room, named):
+    """IBKR did not tell it when the group was sent: it was planned under the name of the settings."""
+    room.broker.username = "consumer"
+    await oca(room)
+    first, second = room.broker.accepted
+    room.broker._wake_and_end_others = lambda held: None
+    room.broker.fill(first.order_id, Decimal(10), Decimal("640.00"))
+    room.restart()
+    room.broker.username = "edge1234"
+    accounts = [ACCOUNT] if named else []
+    await room.gateway.recover(*accounts)
+    room.clock.advance(6)
+
+    await room.gateway.recover(*accounts)
+
+    assert second.status is OrderStatus.CANCELLED
 
 
 @pytest.mark.requirement("TRD-14")

@@ -174,7 +174,7 @@ class Orders:
         desk = await login.desk()
         left = [
             intent
-            for intent in await login.journal.unfinished(desk.broker.username)
+            for intent in await desk.gateway.unfinished()
             if intent.state is IntentState.INTENT
             and "@" in intent.key
             and intent.planned.at < before

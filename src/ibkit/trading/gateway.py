@@ -308,18 +308,19 @@ class OrderGateway:
 
         accounts: those to look at besides the ones that have something open.
         """
+        ours = accounts or await self._accounts()
         async with self._conversation_of((self._broker.username,), CONVERSATION_WAIT_S) as talk:
             settled = [*await self._recovery.settle_left_overs(talk)]
             adopted: list[Intent] = []
-            for account_id in dict.fromkeys((*await self._recovery.open_accounts(), *accounts)):
+            for account_id in dict.fromkeys((*await self._recovery.open_accounts(ours), *accounts)):
                 try:
                     adopted.extend(await self._recovery.agree(account_id))
                 except IbkitError as error:
                     self._tell(StepKind.RECOVERY, f"orders of {account_id} could not be compared: {error.message}")
-        settled += await self._settle_other_lanes(accounts)
+        settled += await self._settle_other_lanes(ours)
         self._tell_all((*settled, *adopted))
         await self._forget()
-        await self.look_after_groups()
+        await self.look_after_groups(*ours)
         return (*settled, *adopted)
 
     async def _forget(self) -> None:
@@ -333,7 +334,7 @@ class OrderGateway:
         """What was left of cancels, and under other names of the same login, unless somebody who lives is at it."""
         settled: list[Intent] = []
         ours = self._broker.username
-        names = await self._journal.usernames(accounts or await self._accounts())
+        names = await self._journal.usernames(accounts)
         orders = [name for name in names if name != ours]
         for lane in (*orders, *(cancel_lane(name) for name in (ours, *orders))):
             try:
@@ -349,12 +350,20 @@ class OrderGateway:
         except IbkitError:
             return ()  # the next start looks again
 
-    async def look_after_groups(self) -> None:
-        """Finish what is open about brackets and OCA groups: find their orders, undo broken ones, end siblings."""
-        for intent in await self._journal.unfinished(self._broker.username):
+    async def unfinished(self, *accounts: AccountId) -> tuple[Intent, ...]:
+        """What is not at its end of this login, under whichever of its names it was planned in these accounts."""
+        return await self._recovery.unfinished(accounts or await self._accounts())
+
+    async def look_after_groups(self, *accounts: AccountId) -> None:
+        """Finish what is open about brackets and OCA groups: find their orders, undo broken ones, end siblings.
+
+        accounts: those of the login; none given, all of them.
+        """
+        accounts = accounts or await self._accounts()
+        for intent in await self.unfinished(*accounts):
             if intent.group_open or intent.mend_due:
                 await self._groups.settle(intent)
-        open_ = await self._journal.unfinished(self._broker.username)
+        open_ = await self.unfinished(*accounts)
         # An order of an OCA group may be the last that works of it, and be the one that the group was sent with.
         parents = {each.planned.leg_of or (each.planned.group and each.intent_id) for each in open_} - {None}
         for parent_id in sorted(str(parent) for parent in parents):

@@ -13,7 +13,7 @@ Source: reliability rules §4.1 to §4.4, S6, S7; requirement TRD-20.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -105,11 +105,29 @@ class Recovery:
         self._agreed[account_id] = orders.mark.session
         return adopted
 
-    async def open_accounts(self) -> tuple[AccountId, ...]:
-        """The accounts of which something is open or was denied lately."""
-        open_ = await self.journal.unfinished(self._username)
-        denied = await self._denied((self._username,))
-        return tuple(dict.fromkeys(intent.planned.account_id for intent in (*open_, *denied)))
+    async def unfinished(self, accounts: Collection[AccountId]) -> tuple[Intent, ...]:
+        """What is not at its end of this login, and what was planned in `accounts` under other names of it.
+
+        A start to which IBKR does not tell the user name plans under the one of the settings.
+        """
+        ours = self._username
+        others = [name for name in await self.journal.usernames(accounts) if name != ours]
+        theirs = [intent for name in others for intent in await self.journal.unfinished(name)]
+        found = await self.journal.unfinished(ours)
+        return (*found, *(intent for intent in theirs if intent.planned.account_id in accounts))
+
+    async def open_accounts(self, accounts: Collection[AccountId]) -> tuple[AccountId, ...]:
+        """The accounts of which something is open or was denied lately; other names of the login as above."""
+        ours = self._username
+        denied = await self._denied(dict.fromkeys((ours, *await self.journal.usernames(accounts))))
+        found = (*await self.unfinished(accounts), *denied)
+        return tuple(
+            dict.fromkeys(
+                each.planned.account_id
+                for each in found
+                if each.planned.username == ours or each.planned.account_id in accounts
+            )
+        )
 
     # -- reads ------------------------------------------------------------------------------------------------------
 

@@ -216,7 +216,7 @@ class ExitOrders:
         """The other order of the group; None where it was refused, or nobody knows of it."""
         try:
             if stop.group_open:
-                await self.gateway.look_after_groups()
+                await self.gateway.look_after_groups(stop.planned.account_id)
             legs = await self.gateway.journal.legs(stop.intent_id)
         except IbkitError as error:
             self.tell(StepKind.STOP, f"the order beside stop {stop.order_id} is not known: {error.message}")
