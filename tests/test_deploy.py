@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import os
 import re
 import shutil
 import subprocess
@@ -184,7 +185,7 @@ def test_what_a_compose_file_refers_to_is_in_it(path: Path) -> None:
         assert set(each.get("depends_on", [])) <= set(services)
         for volume in each.get("volumes", []):
             source = str(volume).split(":")[0]
-            assert source.startswith("./") or source in document["volumes"]
+            assert source.startswith("./") or source in document["volumes"] or (path.parent / source).is_file()
         assert set(each.get("networks", [])) <= set(document.get("networks", {}))
         assert set(each.get("secrets", [])) <= set(document.get("secrets", {}))
         if "build" in each:
@@ -213,7 +214,18 @@ def test_the_log_s_rotation_reads_as_logrotate_reads_it() -> None:
 def test_the_proxy_points_at_the_service() -> None:
     text = (DEPLOY / "proxy/Caddyfile").read_text()
     assert text.count("{") == text.count("}")
-    assert "reverse_proxy 127.0.0.1:8000" in text
+    assert "reverse_proxy {$IBKIT_UPSTREAM:127.0.0.1:8000}" in text
+    proxy = _compose(DEPLOY / "container/compose.yaml")["services"]["proxy"]
+    assert "../proxy/Caddyfile:/etc/caddy/Caddyfile:ro" in proxy["volumes"], "one file for both"
+    assert set(proxy["environment"]) == set(re.findall(r"\{\$(\w+)", text))
+
+
+@pytest.mark.skipif(shutil.which("caddy") is None, reason="caddy is not installed")
+def test_caddy_takes_its_file(tmp_path: Path) -> None:
+    words = ["caddy", "validate", "--adapter", "caddyfile", "--config", str(DEPLOY / "proxy/Caddyfile")]
+    environ = {**os.environ, "HOME": str(tmp_path), "IBKIT_SITE": "https://localhost:8443"}
+    ran = subprocess.run(words, capture_output=True, text=True, check=False, env=environ)
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_the_page_names_only_files_and_commands_that_are_there() -> None:

@@ -88,6 +88,21 @@ def test_only_the_trusted_proxy_may_say_whose_request_it_is() -> None:
 
 
 @pytest.mark.requirement("SEC-03")
+def test_a_browser_is_told_to_keep_to_tls_where_the_trusted_proxy_ends_it() -> None:
+    behind = door(("127.0.0.0/8", "10.0.0.0/8"), proxy="127.0.0.1")
+    for peer, proto, told in (
+        ("127.0.0.1", "https", True),
+        ("127.0.0.1", "http, https", True),
+        ("127.0.0.1", "https, http", False),
+        ("10.0.0.7", "https", False),
+    ):
+        named = {"x_forwarded_for": "10.0.0.9"} if peer == "127.0.0.1" else {}
+        status, headers, _ = through(behind, peer=peer, x_forwarded_proto=proto, **named)
+        assert (status, "strict-transport-security" in headers) == (200, told), (peer, proto)
+    assert "strict-transport-security" not in through(door(), peer="127.0.0.1", x_forwarded_proto="https")[1]
+
+
+@pytest.mark.requirement("SEC-03")
 def test_production_does_not_listen_to_others_without_saying_to_whom() -> None:
     loopback = ("127.0.0.1", "::1")
     with pytest.raises(ConfigError, match="ALLOWED_CLIENT_IPS names none"):

@@ -98,6 +98,26 @@ def test_a_head_beyond_its_measure_is_431_and_the_end_of_the_connection(parser: 
     assert said.startswith(b"HTTP/1.1 431 "), said[:200]
     assert b'"code":"E-VALIDATION"' in said
     assert said.count(b"HTTP/1.1") == 1
+    check_heads(said)
+
+
+def check_heads(said: bytes) -> None:
+    head = said.partition(b"\r\n\r\n")[0].lower()
+    assert b"x-content-type-options: nosniff" in head
+    assert b"frame-ancestors 'none'" in head
+    assert b"application/problem+json" in head
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+@pytest.mark.parametrize(
+    "words", [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", b"GET / HTTP/1.1\r\nno header\r\n\r\n"]
+)
+def test_what_is_no_http_has_the_headers_of_every_answer(parser: Any, words: bytes) -> None:
+    said = run(parser, lambda port: say(port, words))
+    assert said.startswith(b"HTTP/1.1 400 "), said[:200]
+    assert b"it is no HTTP" in said
+    assert said.count(b"HTTP/1.1 ") == 1
+    check_heads(said)
 
 
 @pytest.mark.parametrize("parser", PARSERS)

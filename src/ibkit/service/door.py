@@ -31,11 +31,12 @@ METHODS = "GET, POST, DELETE, PATCH"
 HEADERS = "Authorization, Idempotency-Key, Content-Type"
 _EXPOSED = "Location, Retry-After, X-Trace-Id"
 _ORDERS = ("/broker-order", "/api/broker-order", "/api/option-sale")
-_ALWAYS = (
+ALWAYS = (
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 )
+_HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 _LOOPBACK = ("127.0.0.1", "::1")
 
 
@@ -57,6 +58,11 @@ class Addresses:
         if self.proxy is None or not _within(peer, (self.proxy,)) or not forwarded:
             return peer
         return forwarded[-1].rpartition(",")[2].strip()
+
+    def over_tls(self, peer: str, told: list[str]) -> bool:
+        """Whether the trusted proxy says (X-Forwarded-Proto) that TLS ends at it."""
+        believed = self.proxy is not None and _within(peer, (self.proxy,))
+        return believed and told != [] and told[-1].rpartition(",")[2].strip().lower() == "https"
 
     def allows(self, address: str) -> bool:
         return _within(address, self.networks)
@@ -139,6 +145,8 @@ class Door:
         scope["state"]["address"] = address
         origin = next((value for name, value in given if name == b"origin"), "")
         added = self._cors(origin)
+        if self.addresses.over_tls(peer, [value for name, value in given if name == b"x-forwarded-proto"]):
+            added.append(_HSTS)
         if not self.addresses.allows(address):
             await self._turn_away(scope, send, address, trace_id)
             return
@@ -152,7 +160,7 @@ class Door:
             return
         asked_method = next((value for name, value in given if name == b"access-control-request-method"), "")
         if scope["method"] == "OPTIONS" and origin and asked_method:
-            await _answer(send, 204, [*_ALWAYS, *added])
+            await _answer(send, 204, [*ALWAYS, *added])
             return
 
         began = self.monotonic()
@@ -163,7 +171,7 @@ class Door:
                 if changes:
                     await self.noted()
                 present = {name.lower() for name, _ in message["headers"]}
-                always = (*_ALWAYS, *added, (b"x-trace-id", trace_id.encode()))
+                always = (*ALWAYS, *added, (b"x-trace-id", trace_id.encode()))
                 more = [pair for pair in always if pair[0] not in present]
                 message = {**message, "headers": [*message["headers"], *more]}
                 route = str(scope.get("path_template", ""))  # as Litestar has found it
@@ -207,7 +215,7 @@ class Door:
 async def _refuse(send: Send, error: IbkitError, *, trace_id: str, path: str) -> None:
     reply = problem_of(error, trace_id=trace_id, path=path)
     headers = [(name.lower().encode(), value.encode()) for name, value in reply.headers.items()]
-    await _answer(send, reply.status, [*_ALWAYS, *headers], reply.body)
+    await _answer(send, reply.status, [*ALWAYS, *headers], reply.body)
 
 
 def _with_its_slashes(scope: Scope) -> str:

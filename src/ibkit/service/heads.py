@@ -2,6 +2,7 @@
 
     bytes, lines   431 with a problem, and the connection ends: a parser keeps what it was given
     time           closed without an answer: who sends a head byte by byte holds a connection that others need
+    no HTTP        400 with a problem and the headers of every other answer, which uvicorn's own has not
 
 uvicorn bounds neither with its quick parser, and the time with none. Source: reliability rules §6.1.
 """
@@ -13,6 +14,7 @@ import uuid
 from typing import Any, Final
 
 from ibkit.errors import ConfigError
+from ibkit.service.door import ALWAYS
 from ibkit.service.problems import problem_of
 from ibkit.service.refusals import Refusal
 
@@ -76,14 +78,28 @@ def bounded(protocol: Any, *, within_s: float = WITHIN_S) -> Any:
             if self.cycle is not None and not self.cycle.response_complete:
                 self.transport.close()  # an answer before this one is under way
                 return
-            reply = problem_of(_too_large(), trace_id=uuid.uuid4().hex, path="")
-            lines = [b"HTTP/1.1 431 Request Header Fields Too Large", b"Connection: close"]
+            self._reply(b"431 Request Header Fields Too Large", _too_large())
+
+        def send_400_response(self, msg: str) -> None:
+            """In uvicorn's place. msg: its own words, which say nothing of what was wrong."""
+            self._done()
+            self._reply(b"400 Bad Request", _no_http())
+
+        def _reply(self, status: bytes, refusal: Refusal) -> None:
+            reply = problem_of(refusal, trace_id=uuid.uuid4().hex, path="")
+            lines = [b"HTTP/1.1 " + status, b"Connection: close"]
+            lines += [b"%s: %s" % pair for pair in ALWAYS]
             lines += [f"{name}: {value}".encode("latin-1") for name, value in reply.headers.items()]
             lines.append(b"Content-Length: %d" % len(reply.body))
             self.transport.write(b"\r\n".join(lines) + _END + reply.body)
             self.transport.close()
 
     return Bounded
+
+
+def _no_http() -> Refusal:
+    remedy = "Send HTTP/1.1; a client that speaks TLS has to go through the proxy that ends it."
+    return Refusal(400, ConfigError("Invalid request: it is no HTTP", code="E-VALIDATION", remedy=remedy))
 
 
 def _too_large() -> Refusal:
