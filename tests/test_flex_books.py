@@ -6,7 +6,7 @@ import re
 import sqlite3
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
@@ -19,10 +19,13 @@ import pytest
 from desks import Desk
 from ibkit.bootstrap import Edges, using
 from ibkit.bootstrap.flex_books import FlexDesk
+from ibkit.bootstrap.flex_tokens import FlexAccess, FlexTokens
 from ibkit.bootstrap.portfolios import STATEMENTS_ONLY, PortfolioDesk, open_portfolios
+from ibkit.bootstrap.vaults import open_vault
 from ibkit.client.flex import FlexPending
 from ibkit.client.flex_statements import statements_of
 from ibkit.errors import IbkitError, StorageError
+from ibkit.model import Secret
 from ibkit.portfolio.book import HoldingSource, Link, PortfolioAccount, SyncStatus
 from ibkit.portfolio.statements import flows_of
 from ibkit.portfolio.transactions import Origin, Transferred
@@ -34,6 +37,7 @@ from ledger_lives import ACTIVITY, body_of, event, put, trade
 from portfolio_room import make_portfolio
 from service_desks import settings_of
 from sim.test_flex import Moving
+from vaults import OLD
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requirement("FUT-08")]
 NAME = "IRA"
@@ -47,6 +51,10 @@ class Room:
     folder: Path
     portfolio_id: str
     told: list[Happening]
+    tokens: FlexTokens | None = None
+
+    def access(self, username: str, query_id: str, **given: Any) -> FlexAccess:
+        return FlexAccess(token=Secret(self.sim.world.flex.token_of(username)), query_id=query_id, **given)
 
     async def take(self, body: bytes) -> Any:
         return await self.flex.take("ada", self.portfolio_id, NAME, body)
@@ -76,10 +84,14 @@ async def room(folder: Path, **flags: str) -> AsyncIterator[Room]:
         told.append(happening)
 
     with using(Edges(flex=lambda _: sim.simulator.transport("cloud"))):
-        async with open_portfolios(settings, clock) as desk:
+        async with open_portfolios(settings, clock) as desk, AsyncExitStack() as stack:
             portfolio_id = uuid.uuid4().hex
             await desk.books.add(make_portfolio(PortfolioAccount(name=NAME), portfolio_id=portfolio_id))
-            yield Room(desk, FlexDesk(settings, desk, clock, tell=tell), sim, folder, portfolio_id, told)
+            tokens = None
+            if settings.general.multi_user:
+                tokens = FlexTokens(await stack.enter_async_context(open_vault(settings)))
+            flex = FlexDesk(settings, desk, clock, tell=tell, tokens=tokens)
+            yield Room(desk, flex, sim, folder, portfolio_id, told, tokens)
 
 
 async def test_an_account_without_a_session_holds_what_its_statements_tell(tmp_path: Path) -> None:
@@ -284,11 +296,11 @@ async def test_what_a_statement_takes_too_long_for_is_said_and_what_came_is_take
         trade(found.sim, 100)
         body = body_of(found.sim)
 
-        async def slow(first: object, last: object) -> bytes:
+        async def slow(user_id: str, first: object, last: object) -> bytes:
             await anyio.sleep_forever()
             raise AssertionError
 
-        async def just_in_time(first: object, last: object) -> bytes:
+        async def just_in_time(user_id: str, first: object, last: object) -> bytes:
             return body
 
         monkeypatch.setattr(found.flex, "_fetched", slow)
@@ -324,6 +336,67 @@ async def test_without_a_token_or_a_query_it_says_what_to_set(tmp_path: Path) ->
                 await found.flex.fetch("ada", found.portfolio_id, NAME)
             assert caught.value.code == code
             await found.flex.daily(found.sim.now)  # nothing to do, and no error
+
+
+SEVERAL = {"ENABLE_MULTI_USER": "true", "ENCRYPTION_KEY": OLD}
+BOBS = "10000000201"
+
+
+@pytest.mark.requirement("VLT-07")
+async def test_each_of_several_users_has_a_token_of_their_own(tmp_path: Path) -> None:
+    """That of the settings is nobody's then; what fails of one is told to them and stops nobody else's day."""
+    async with room(tmp_path, **SEVERAL) as found:
+        sim, flex, tokens = found.sim, found.flex, found.tokens
+        assert tokens is not None
+        bobs = uuid.uuid4().hex
+        await found.desk.books.add(make_portfolio(PortfolioAccount(name=NAME), portfolio_id=bobs, user_id="bob"))
+        queries = sim.world.flex.queries
+        queries[BOBS] = replace(queries[BOBS], accounts=queries[BOBS].accounts[:1])
+        assert not await flex.can_fetch("ada")
+        with pytest.raises(IbkitError, match="none of yours is kept") as caught:
+            await flex.fetch("ada", found.portfolio_id, NAME)
+        assert caught.value.code == "E-FLEX-TOKEN"
+        await tokens.put("ada", found.access("simpaper1", ACTIVITY))
+        await tokens.put("bob", found.access("simpaper2", BOBS))
+        assert await flex.can_fetch("ada")
+        trade(sim, 100)
+        sim.simulator.advance(timedelta(days=1).total_seconds())
+        mine = await flex.fetch("ada", found.portfolio_id, NAME)
+        theirs = await flex.fetch("bob", bobs, NAME)
+        assert mine.account_id == sim.account != theirs.account_id
+        assert (mine.kept.added != (), theirs.kept.added) == (True, ())
+
+        sim.simulator.advance(timedelta(days=2).total_seconds())
+        trade(sim, -100, "610.00")
+        sim.simulator.advance(timedelta(days=1).total_seconds())
+        await tokens.put("bob", FlexAccess(token=Secret("1234567890123456789012"), query_id=BOBS))
+        expires = (sim.now + timedelta(days=3)).date()
+        await tokens.put("ada", found.access("simpaper1", ACTIVITY, expires_on=expires))
+        await flex.daily(sim.now)
+        assert {each.quantity for each in (await found.ledger()).transactions} == {Decimal(100), Decimal(-100)}
+        assert {(each.event, each.user) for each in found.told} == {
+            (EventKind.CREDENTIAL_OLD, "ada"),
+            (EventKind.SYNC_RESTORED, "ada"),
+            (EventKind.CREDENTIAL_OLD, "bob"),
+        }
+        assert len({each.subject for each in found.told}) == 3
+        assert all("/api/settings/flex" in each.remedy for each in found.told if each.remedy)
+        await flex.aclose()
+        assert sim.world.flex.token_of("simpaper1") not in "".join(found.dump())
+        assert await tokens.forget("ada")
+        assert not await tokens.forget("ada")
+        assert not await flex.can_fetch("ada")
+        await flex.daily(sim.now)
+
+
+async def test_without_a_key_no_users_token_is_kept_and_a_file_is_taken(tmp_path: Path) -> None:
+    async with room(tmp_path) as found:
+        settings = settings_of(tmp_path, ENABLE_MULTI_USER="true", FLEX_TOKEN="1234567890", FLEX_QUERY_ID=ACTIVITY)
+        flex = FlexDesk(settings, found.desk, Moving(found.sim.simulator))
+        assert not await flex.can_fetch("ada")
+        with pytest.raises(IbkitError, match="nobody's, and without ENCRYPTION_KEY none is kept"):
+            await flex.fetch("ada", found.portfolio_id, NAME)
+        assert (await flex.take("ada", found.portfolio_id, NAME, body_of(found.sim))).outcome is not None
 
 
 @pytest.mark.requirement("FUT-05")

@@ -132,6 +132,31 @@ def test_credentials_are_added_tested_activated_and_deleted_and_a_key_is_never_s
     assert [each for each in pages.said if "422" not in each] == []  # that of the wrong key
 
 
+@pytest.mark.requirement("UI-07", "FUT-08")
+def test_a_flex_token_is_kept_corrected_and_forgotten_and_never_seen_again(pages: Pages) -> None:
+    ada, token = pages.owner(), "918273645546372819009876"
+    page = pages.visit(ada, "/settings/credentials")
+    element(page, "flex-token").fill(token)
+    element(page, "flex-query").fill("my query")
+    element(page, "flex-keep").click()
+    fault = element(page, "flex").locator("#fault-query_id")
+    expect(fault).to_be_visible()
+    expect(element(page, "flex-query")).to_have_value("my query")
+    assert token not in page.content()
+    element(page, "flex-token").fill(token)
+    element(page, "flex-query").fill("998877")
+    element(page, "flex-expires").fill("2099-05-01")
+    element(page, "flex-keep").click()
+    expect(element(page, "done")).to_be_visible()
+    expect(element(page, "flex-kept")).to_be_visible()
+    expect(element(page, "flex")).to_contain_text("2099-05-01")
+    assert token not in page.content()
+    element(page, "flex-delete").click()
+    expect(element(page, "done")).to_be_visible()
+    expect(element(page, "flex-kept")).to_have_count(0)
+    assert ada.ask("GET", "/api/settings/flex").json["token"] is None
+
+
 @pytest.mark.requirement("UI-07")
 def test_a_file_that_is_too_large_for_a_key_is_told_beside_its_field_and_a_key_is_read(pages: Pages) -> None:
     page = pages.visit(pages.owner(), "/settings/credentials")

@@ -18,6 +18,7 @@ from litestar import Litestar
 
 from credential_desks import fields_for
 from ibkit.bootstrap.credential_desk import open_credential_desk
+from ibkit.bootstrap.flex_tokens import FlexTokens
 from ibkit.model import AuthMethod
 from ibkit.service.door import Door
 from ibkit.service.openapi import document
@@ -174,6 +175,9 @@ ROUTES: dict[str, Rule] = {
     "GET /portfolio/{portfolio_id}/accounts/{name}/flex": Rule(SIGNED, "portfolio"),
     "POST /portfolio/{portfolio_id}/accounts/{name}/flex": Rule(TRADERS, "portfolio"),
     "POST /portfolio/{portfolio_id}/accounts/{name}/flex/fetch": Rule(TRADERS, "portfolio"),
+    "GET /api/settings/flex": Rule(SIGNED),
+    "POST /api/settings/flex": Rule(TRADERS),
+    "DELETE /api/settings/flex": Rule(TRADERS),
     "POST /portfolio/import": Rule(TRADERS),
     "GET /portfolio/{portfolio_id}/accounts/{name}": Rule(SIGNED, "portfolio"),
     "PUT /portfolio/{portfolio_id}/accounts/{name}": Rule(TRADERS, "portfolio"),
@@ -348,6 +352,7 @@ def camel(name: str) -> str:
 
 
 CONNECTION = "a-connection-of-theirs"
+FLEX = {"token": "776655443322110099887766", "query_id": "31415926"}
 
 
 @dataclass
@@ -376,7 +381,10 @@ class Property:
         me = self.look("/api/me")["data"]
         portfolio = self.look(f"/portfolio/{self.portfolio_id}")
         sale = self.look(f"/api/option-sale/{self.sale_key}")
-        return [order, [{**each, "used_at": None} for each in keys], me, credentials, connections, portfolio, sale]
+        flex = self.look("/api/settings/flex")
+        assert flex["query_id"] == FLEX["query_id"]
+        keys = [{**each, "used_at": None} for each in keys]
+        return [order, keys, me, credentials, connections, portfolio, sale, flex]
 
     def look(self, path: str) -> Any:
         """Again where they have read too often within the second."""
@@ -414,6 +422,7 @@ def theirs(people: ServedPeople) -> Property:
     assert placed.status == 201, placed.raw
     made = holder.ask("POST", "/api/keys", {"label": "theirs", "scopes": ["read"]})
     give_credentials(holder)
+    assert holder.ask("POST", "/api/settings/flex", FLEX).status == 200
     connection = {"connection_id": CONNECTION, "method": "oauth1a"}
     assert holder.ask("POST", "/api/ibkr/connections", connection).status == 201
     book = {"name": "Theirs", "accounts": [{"name": "Savings", "holdings": [{"symbol": "AAPL", "units": 1}]}]}
@@ -453,13 +462,34 @@ def test_what_is_anothers_answers_as_what_is_not_there(people: ServedPeople, the
 def test_the_credentials_of_who_is_removed_go_with_them(people: ServedPeople) -> None:
     ada, owner = people.person(), people.person(Role.OWNER)
     give_credentials(ada)
+    assert ada.ask("POST", "/api/settings/flex", FLEX).status == 200
     assert owner.ask("DELETE", f"/api/users/{ada.user.user_id}").status == 200
 
-    async def left() -> int:
+    async def left() -> tuple[int, object]:
         async with open_credential_desk(people.settings) as desk:
-            return len(await desk.of_user(ada.user.user_id))
+            flex = await FlexTokens(desk.vault).of(ada.user.user_id)
+            return len(await desk.of_user(ada.user.user_id)), flex
 
-    assert anyio.run(left) == 0
+    assert anyio.run(left) == (0, None)
+
+
+@pytest.mark.requirement("FUT-08", "VLT-07")
+def test_a_flex_token_is_kept_shown_as_a_mask_and_forgotten(people: ServedPeople) -> None:
+    ada, at = people.person(), "/api/settings/flex"
+    nothing = {"token": None, "query_id": None, "expires_on": None, "changed_at": None}
+    assert ada.ask("GET", at).json == nothing
+    kept = ada.ask("POST", at, {**FLEX, "expires_on": "2099-05-01"})
+    assert kept.status == 200, kept.raw
+    assert FLEX["token"].encode() not in kept.raw
+    assert (kept.json["query_id"], kept.json["expires_on"]) == (FLEX["query_id"], "2099-05-01")
+    assert ada.ask("GET", at).json == kept.json
+    for wrong, field in (({}, "token"), ({**FLEX, "token": "a b"}, "token"), ({**FLEX, "query_id": "x"}, "query_id")):
+        refused = ada.ask("POST", at, wrong)
+        assert (refused.status, refused.code) == (422, "E-VALIDATION")
+        assert field in {each["field"] for each in refused.json["error"]["details"]["errors"]}
+    assert ada.ask("GET", at).json == kept.json
+    assert ada.ask("DELETE", at).json == nothing
+    assert ada.ask("GET", at).json == nothing
 
 
 @pytest.mark.parametrize("name", [name for name in ROUTES if name.startswith("GET ") and "{" not in name])

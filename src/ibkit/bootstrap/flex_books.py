@@ -1,4 +1,5 @@
-"""Flex statements into the books: from a file, or fetched with the token of the settings; by the clock once a day.
+"""Flex statements into the books: from a file, or fetched with the settings' token, or with the user's own where there
+are several; by the clock once a day.
 
     read whole → the account's own? → kept as it came → merged into its ledger → holdings, where no session tells them
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -21,14 +22,16 @@ import anyio
 import anyio.to_thread
 
 from ibkit.bootstrap.edge import edges, machine_clock
+from ibkit.bootstrap.flex_tokens import FlexAccess, FlexTokens
 from ibkit.bootstrap.reconciliation import inbox_of
 from ibkit.bootstrap.tls import authority
+from ibkit.bootstrap.vaults import open_vault, ring_of
 from ibkit.client.flex import FlexClient, FlexPending, open_flex_transport
 from ibkit.client.flex_statements import statements_of
 from ibkit.clock import Clock
 from ibkit.errors import ConfigError, CredentialsRejected, Effect, IbkitError, UnexpectedAnswer
 from ibkit.model import Account, AccountId
-from ibkit.portfolio.book import Link, PortfolioAccount
+from ibkit.portfolio.book import Link, LinkedAccount, PortfolioAccount
 from ibkit.portfolio.picture import Picture, torn
 from ibkit.portfolio.ports import SyncOutcome
 from ibkit.portfolio.statements import StatementTold, gaps
@@ -37,11 +40,14 @@ from ibkit.settings import Settings
 from ibkit.settings.addresses import is_loopback, parse_address
 from ibkit.store.ledgers import Kept
 from ibkit.store.portfolio_rows import conflict
+from ibkit.store.vault import SqlVault
 from ibkit.trading.alerting.events import EventKind
 from ibkit.trading.alerting.incident import Happening
+from ibkit.users.digests import digest
 from ibkit.wire.flex.answers import FLEX_URL
 
 if TYPE_CHECKING:
+    from ibkit.bootstrap.credential_desk import CredentialDesk
     from ibkit.bootstrap.jobs import JobEngine
     from ibkit.bootstrap.portfolios import PortfolioDesk
     from ibkit.client.transport import Transport
@@ -54,6 +60,7 @@ LARGEST_STATEMENT: Final = 64 * 1024 * 1024
 """Bytes of a file that is handed in. Our own bound; IBKR's longest period is a year."""
 REMIND_DAYS: Final = 30
 """So long before FLEX_TOKEN ends people are told. A token lives a year at most (§6)."""
+_GIVE: Final = "Give it in the place of the old one: the account's page of your portfolio, or POST /api/settings/flex."
 _AT: Final = timedelta(hours=11)
 """After midnight UTC, when the day before is fetched: early in the morning in New York. Our own choice."""
 
@@ -99,7 +106,10 @@ class StatementSource:
 
 
 class FlexDesk:
-    """clock: of the machine. tell: how people hear of a token that ends. Opens its connection when it first fetches."""
+    """clock: of the machine. tell: how people hear of a token that ends. Opens a connection when it first fetches.
+
+    tokens: users' own; None: the settings' token is everybody's, and with ENABLE_MULTI_USER nobody's.
+    """
 
     def __init__(
         self,
@@ -108,17 +118,19 @@ class FlexDesk:
         clock: Clock,
         *,
         tell: Callable[[Happening], Awaitable[None]] | None = None,
-        client: FlexClient | None = None,
+        tokens: FlexTokens | None = None,
     ) -> None:
         self._settings = settings
         self._desk = desk
         self._clock = clock
         self._tell = tell
-        self._client = client
+        self._tokens = tokens
+        self._clients: dict[str, FlexClient] = {}
+        """By the digest of the token: each has IBKR's pace of its own."""
 
     async def aclose(self) -> None:
-        if self._client is not None:
-            await self._client.__aexit__(None, None, None)
+        while self._clients:
+            await self._clients.popitem()[1].__aexit__(None, None, None)
 
     # -- importing ----------------------------------------------------------------------------------------------------
 
@@ -184,7 +196,7 @@ class FlexDesk:
         last: date | None = None,
         within_s: float = math.inf,
     ) -> FlexImport:
-        """The statement of the query of the settings, asked of IBKR, taken as a file is.
+        """The statement of the query of the settings, or of the user's own, asked of IBKR, taken as a file is.
 
         within_s: so long IBKR may take for it, else FlexPending; what it has told is taken to its end.
         ConfigError (E-FLEX-TOKEN, E-CONFIG) where none is set; the errors of `FlexClient.fetch`, and of `take`.
@@ -192,71 +204,97 @@ class FlexDesk:
         await self._desk.books.account(user_id, portfolio_id, account_name)
         body = None
         with anyio.move_on_after(within_s):
-            body = await self._fetched(first, last)
+            body = await self._fetched(user_id, first, last)
         if body is None:
             raise FlexPending(ticket=None, retry_at=self._clock.now(), said="it is still being made")
         return await self.take(user_id, portfolio_id, account_name, body)
 
-    async def _fetched(self, first: date | None, last: date | None) -> bytes:
-        query_id = self._settings.sync.flex_query_id
-        if query_id is None:
+    async def can_fetch(self, user_id: str) -> bool:
+        """Whether there is a token, and a query, for this user's statements. StorageError (E-ENC)."""
+        return self.is_set if self._tokens is None else await self._tokens.of(user_id) is not None
+
+    async def _fetched(self, user_id: str, first: date | None, last: date | None) -> bytes:
+        access = await self._access(user_id)
+        try:
+            return (await self._client(access).fetch(access.query_id, first=first, last=last)).body
+        except CredentialsRejected as error:
+            reason = str(error.details.get("reason", ""))
+            await self._told_of_token(user_id, f"IBKR refuses the Flex token: {reason}".strip())
+            raise
+
+    async def _access(self, user_id: str) -> FlexAccess:
+        if self._tokens is not None:
+            own = await self._tokens.of(user_id)
+            if own is None:
+                raise _no_token("none of yours is kept", "Give yours with its query, or import a statement as a file.")
+            return own
+        if self._settings.general.multi_user:
+            raise _no_token(
+                "with ENABLE_MULTI_USER a token of the settings is nobody's, and without ENCRYPTION_KEY none is kept",
+                "Set ENCRYPTION_KEY, or import the statement as a file.",
+            )
+        sync = self._settings.sync
+        if sync.flex_query_id is None:
             raise ConfigError(
                 "Setting missing: FLEX_QUERY_ID",
                 code="E-CONFIG",
                 remedy="Client Portal, Performance & Reports, Flex Queries: the number beside the query.",
             )
-        try:
-            return (await self._flex().fetch(query_id, first=first, last=last)).body
-        except CredentialsRejected as error:
-            await self._told_of_token(f"IBKR refuses the Flex token: {error.details.get('reason', '')}".strip())
-            raise
+        if sync.flex_token is None:
+            raise _no_token("none is set", "Set FLEX_TOKEN and FLEX_QUERY_ID, or import the statement as a file.")
+        return FlexAccess(token=sync.flex_token, query_id=sync.flex_query_id, expires_on=sync.flex_token_expires)
 
-    def _flex(self) -> FlexClient:
-        if self._client is None:
-            token = self._settings.sync.flex_token
-            if token is None or self._settings.general.multi_user:
-                reason = (
-                    "none is set" if token is None else "with ENABLE_MULTI_USER a token of the settings is nobody's"
-                )
-                raise ConfigError(
-                    f"No Flex token can be used: {reason}",
-                    code="E-FLEX-TOKEN",
-                    remedy="Set FLEX_TOKEN and FLEX_QUERY_ID, or import the statement as a file.",
-                    details={"reason": reason},
-                )
+    def _client(self, access: FlexAccess) -> FlexClient:
+        known = self._clients.get(digest(access.token))
+        if known is None:
             address = self._settings.sync.flex_url or FLEX_URL
-            self._client = FlexClient(
-                token=token, transport=_transport(self._settings, address), base_url=address, clock=self._clock
+            known = self._clients[digest(access.token)] = FlexClient(
+                token=access.token, transport=_transport(self._settings, address), base_url=address, clock=self._clock
             )
-        return self._client
+        return known
 
     # -- by the clock -------------------------------------------------------------------------------------------------
 
     @property
     def is_set(self) -> bool:
+        """Whether the settings say with what to fetch."""
         sync = self._settings.sync
         return sync.flex_token is not None and sync.flex_query_id is not None and not self._settings.general.multi_user
 
     def register(self, engine: JobEngine) -> None:
-        """Once a day, in one process of all. Nothing where it is not set, or FLEX_DAILY=false."""
-        if self.is_set and self._settings.sync.flex_daily:
+        """Once a day, in one process of all. Nothing where none can be fetched, or FLEX_DAILY=false."""
+        if (self.is_set or self._tokens is not None) and self._settings.sync.flex_daily:
             engine.every("flex-statements", timedelta(days=1), self.daily, offset=_AT)
 
     async def daily(self, at: datetime) -> None:
-        """The statement once, into every linked account that it tells of. What fails people are told.
+        """The statement once, into every linked account that it tells of; of each user who keeps a token.
 
-        at: the beginning of the day's stretch.
+        What fails people are told. at: the beginning of the day's stretch.
         """
-        await self.remind()
         linked = await self._desk.books.linked()
-        if not linked:
+        if self._tokens is None:
+            await self.remind()
+            if linked:
+                await self._daily_of("", linked)
             return
+        for user_id in dict.fromkeys(each.user_id for each in linked):
+            theirs = [each for each in linked if each.user_id == user_id]
+            try:
+                access = await self._tokens.of(user_id)
+            except IbkitError as error:  # a key of the vault that is gone; another user's may be there
+                await self._told_of_day(user_id, error)
+                continue
+            if access is not None:
+                await self._remind_of(user_id, access.expires_on)
+                await self._daily_of(user_id, theirs)
+
+    async def _daily_of(self, user_id: str, linked: Sequence[LinkedAccount]) -> None:
         try:
-            body = await self._fetched(None, None)
+            body = await self._fetched(user_id, None, None)
             told = _by_account(await anyio.to_thread.run_sync(statements_of, body))
         except IbkitError as error:
             log.warning("the daily Flex statement could not be fetched", extra={"code": error.code})
-            await self._told_of_day(error)
+            await self._told_of_day(user_id, error)
             return
         failure: IbkitError | None = None
         for each in linked:
@@ -273,47 +311,52 @@ class FlexDesk:
             log.info("a Flex statement was taken", extra={"added": len(taken.kept.added)})
         if not any(each.link.account_id in told for each in linked):
             failure = _of_another(next(iter(told)))
-        await self._told_of_day(failure)
+        await self._told_of_day(user_id, failure)
 
-    async def _told_of_day(self, failure: IbkitError | None) -> None:
+    async def _told_of_day(self, user_id: str, failure: IbkitError | None) -> None:
         """failure: None for a day that worked, which ends the alert of one before. Without the error's own text, which
         may name an account at IBKR."""
         if self._tell is None or isinstance(failure, CredentialsRejected):  # of the token people are told apart
             return
         happening = Happening(
             event=EventKind.SYNC_RESTORED if failure is None else EventKind.SYNC_FAILED,
-            subject="flex statements",
+            subject=_subject("flex statements", user_id),
             message="The daily Flex statement is taken again"
             if failure is None
             else f"The daily Flex statement was not taken: {failure.code}",
             remedy="" if failure is None else failure.remedy,
             at=self._clock.now(),
+            user=user_id,
             only_ends=failure is None,
         )
         await self._told(happening)
 
     async def remind(self) -> bool:
         """Whether people were told that the token of the settings ends soon, or has ended."""
-        ends_on = self._settings.sync.flex_token_expires
-        if ends_on is None or not self.is_set:
+        return self.is_set and await self._remind_of("", self._settings.sync.flex_token_expires)
+
+    async def _remind_of(self, user_id: str, ends_on: date | None) -> bool:
+        if ends_on is None:
             return False
         left = (ends_on - self._clock.now().date()).days
         if left > REMIND_DAYS:
             return False
         when = f"ends on {ends_on}" if left >= 0 else f"ended on {ends_on}"
-        await self._told_of_token(f"The Flex token of FLEX_TOKEN {when}")
+        await self._told_of_token(user_id, f"The Flex token {when}")
         return True
 
-    async def _told_of_token(self, message: str) -> None:
+    async def _told_of_token(self, user_id: str, message: str) -> None:
         if self._tell is None:
             return
+        own = self._tokens is not None
         happening = Happening(
             event=EventKind.CREDENTIAL_OLD,
-            subject="flex token",
+            subject=_subject("flex token", user_id if own else ""),
             message=message,
             remedy="Make a new one: Client Portal, Performance & Reports, Flex Queries, Flex Web Service "
-            "Configuration. It ends the old one. Set FLEX_TOKEN and FLEX_TOKEN_EXPIRES.",
+            f"Configuration. It ends the old one. {_GIVE if own else 'Set FLEX_TOKEN and FLEX_TOKEN_EXPIRES.'}",
             at=self._clock.now(),
+            user=user_id if own else "",
         )
         await self._told(happening)
 
@@ -327,15 +370,38 @@ class FlexDesk:
 
 @asynccontextmanager
 async def open_flex(
-    settings: Settings, desk: PortfolioDesk, *, tell: Callable[[Happening], Awaitable[None]]
+    settings: Settings,
+    desk: PortfolioDesk,
+    *,
+    tell: Callable[[Happening], Awaitable[None]],
+    credentials: CredentialDesk | None = None,
 ) -> AsyncIterator[FlexDesk]:
-    """By the machine's clock, which is that of tokens."""
-    flex = FlexDesk(settings, desk, machine_clock(), tell=tell)
-    try:
-        yield flex
-    finally:
-        with anyio.CancelScope(shield=True):
-            await flex.aclose()
+    """By the machine's clock, which is that of tokens.
+
+    credentials: whose vault has users' own tokens, where it is open already.
+    ConfigError (E-ENC-KEY), StorageError (E-ENC, E-DB).
+    """
+    vault: SqlVault | None = None if credentials is None else credentials.vault
+    async with AsyncExitStack() as stack:
+        if settings.general.multi_user and vault is None and ring_of(settings) is not None:
+            vault = await stack.enter_async_context(open_vault(settings))
+        flex = FlexDesk(settings, desk, machine_clock(), tell=tell, tokens=None if vault is None else FlexTokens(vault))
+        try:
+            yield flex
+        finally:
+            with anyio.CancelScope(shield=True):
+                await flex.aclose()
+
+
+def _no_token(reason: str, remedy: str) -> ConfigError:
+    return ConfigError(
+        f"No Flex token can be used: {reason}", code="E-FLEX-TOKEN", remedy=remedy, details={"reason": reason}
+    )
+
+
+def _subject(what: str, user_id: str) -> str:
+    """Equal event and subject are one alert: each user's is one of its own."""
+    return f"{what} of {user_id}" if user_id else what
 
 
 def _transport(settings: Settings, address: str) -> Transport:

@@ -2,7 +2,7 @@
 
     disabled      tokens, sessions and keys are over: nothing new comes while the rest goes
     looked again  an order that was on its way counts, too
-    vault         credentials of every connection destroyed; whoever has one open logs it out
+    vault         credentials of every connection destroyed; whoever has one open logs it out; the Flex token
     connections   with their history of sessions
     portfolios    theirs; the orders of before there were users, where they were theirs, are nobody's
     the user      last, so that what broke off in between is done by removing them again
@@ -21,6 +21,7 @@ import anyio.to_thread
 
 from ibkit.bootstrap.credential_desk import Asker, CredentialDesk, open_credential_desk
 from ibkit.bootstrap.desks import journal_path
+from ibkit.bootstrap.flex_tokens import FlexTokens
 from ibkit.bootstrap.multi_user import let_go_of_earlier_orders, owns_earlier_orders, sealed_sets_of
 from ibkit.bootstrap.portfolios import open_portfolios
 from ibkit.bootstrap.session_book import open_connection_rows
@@ -104,6 +105,7 @@ class Removal:
         if self.credentials is not None:
             for each in await self.credentials.of_user(user.user_id):
                 await self.credentials.delete(asker, each.connection_id)
+            await FlexTokens(self.credentials.vault).forget(user.user_id)
         for row in await self.rows.of_user(user.user_id):
             await self.rows.delete(user.user_id, row.connection_id)
         await self.books.delete_of_user(user.user_id)

@@ -127,7 +127,8 @@ def fetch(
 ) -> None:
     """Fetch the statement of FLEX_QUERY_ID with FLEX_TOKEN, without a session, and take it.
 
-    The token is read from the settings alone: never from the command line.
+    The token is read from the settings (with ENABLE_MULTI_USER it is the user's own, from the vault): never from the
+    command line.
     """
     first, last = day_given("--from", since), day_given("--to", until)
     _take(
@@ -406,7 +407,7 @@ def fix(
                 note=note,
                 adjust=adjust,
                 cost=worth,
-                fetch=got if flex.is_set else None,
+                fetch=got if await flex.can_fetch(owner) else None,
             )
         return inbox_info({name: left})
 

@@ -30,6 +30,7 @@ from ibkit.service.credentials import credential_routes
 from ibkit.service.door import Addresses, App, Door, origins_of
 from ibkit.service.event_routes import Listening, event_routes
 from ibkit.service.events import Seats
+from ibkit.service.flex_token import flex_token_routes
 from ibkit.service.health import Health, Layers, Liveness, Readiness
 from ibkit.service.http_figures import HttpFigures
 from ibkit.service.idempotency_key import HEADER, read_key
@@ -184,6 +185,7 @@ def make_app(service: Service) -> App:
             *analytics_routes(service),
             *report_routes(service),
             *ledger_routes(service),
+            *flex_token_routes(service),
             *ledger_rule_routes(service),
             *pages_of(site),
             *_plain_routes(service),

@@ -78,23 +78,26 @@ def bounded(protocol: Any, *, within_s: float = WITHIN_S) -> Any:
             if self.cycle is not None and not self.cycle.response_complete:
                 self.transport.close()  # an answer before this one is under way
                 return
-            self._reply(b"431 Request Header Fields Too Large", _too_large())
+            self._end(b"431 Request Header Fields Too Large", _too_large())
 
         def send_400_response(self, msg: str) -> None:
             """In uvicorn's place. msg: its own words, which say nothing of what was wrong."""
             self._done()
-            self._reply(b"400 Bad Request", _no_http())
+            self._end(b"400 Bad Request", _no_http())
 
-        def _reply(self, status: bytes, refusal: Refusal) -> None:
-            reply = problem_of(refusal, trace_id=uuid.uuid4().hex, path="")
-            lines = [b"HTTP/1.1 " + status, b"Connection: close"]
-            lines += [b"%s: %s" % pair for pair in ALWAYS]
-            lines += [f"{name}: {value}".encode("latin-1") for name, value in reply.headers.items()]
-            lines.append(b"Content-Length: %d" % len(reply.body))
-            self.transport.write(b"\r\n".join(lines) + _END + reply.body)
+        def _end(self, status: bytes, refusal: Refusal) -> None:
+            self.transport.write(_answer(status, refusal))
             self.transport.close()
 
     return Bounded
+
+
+def _answer(status: bytes, refusal: Refusal) -> bytes:
+    reply = problem_of(refusal, trace_id=uuid.uuid4().hex, path="")
+    lines = [b"HTTP/1.1 " + status, b"Connection: close", *(b"%s: %s" % pair for pair in ALWAYS)]
+    lines += [f"{name}: {value}".encode("latin-1") for name, value in reply.headers.items()]
+    lines.append(b"Content-Length: %d" % len(reply.body))
+    return b"\r\n".join(lines) + _END + reply.body
 
 
 def _no_http() -> Refusal:

@@ -8,6 +8,7 @@ from typing import Any
 from ibkit.service import ledger_documents as documents
 from ibkit.service import ledger_forms as forms
 from ibkit.service import ledger_rule_documents as rule_documents
+from ibkit.service.flex_token import FlexTokenForm, FlexTokenInfo
 from ibkit.service.operation import Operation, query
 
 __all__ = ["LEDGERS"]
@@ -57,7 +58,36 @@ _FETCH = (400, 401, 403, 404, 409, 422, 424, 429, 502, 503, 504, 507)
 _ONE = "/portfolio/{portfolio_id}"
 _FLEX = f"{_ONE}/accounts/{{name}}/flex"
 
+_OWN = "/api/settings/flex"
+_OWN_WRITE = (400, 401, 403, 404, 429, 503)
+
 LEDGERS: tuple[Operation, ...] = (
+    Operation(
+        path=_OWN,
+        method="get",
+        name="showFlexToken",
+        summary="Your Flex token as a mask, and its query (with ENABLE_MULTI_USER)",
+        answers={200: FlexTokenInfo},
+        errors=(400, 401, 403, 404, 503),
+    ),
+    Operation(
+        path=_OWN,
+        method="post",
+        name="putFlexToken",
+        summary="Keep your Flex token with its query: statements are fetched with it, once a day by themselves",
+        answers={200: FlexTokenInfo},
+        errors=(*_OWN_WRITE, 408, 413, 415, 422),
+        takes=FlexTokenForm,
+        examples={"token": {"token": "123456789012345678901234", "query_id": "998877", "expires_on": "2027-05-01"}},
+    ),
+    Operation(
+        path=_OWN,
+        method="delete",
+        name="deleteFlexToken",
+        summary="Forget your Flex token",
+        answers={200: FlexTokenInfo},
+        errors=_OWN_WRITE,
+    ),
     Operation(
         path=_FLEX,
         method="get",
@@ -84,7 +114,7 @@ LEDGERS: tuple[Operation, ...] = (
         path=f"{_FLEX}/fetch",
         method="post",
         name="fetchStatement",
-        summary="Fetch the statement of FLEX_QUERY_ID from IBKR, without a session, and take it",
+        summary="Fetch the statement of your Flex query (or FLEX_QUERY_ID) from IBKR, without a session, and take it",
         answers={200: documents.FlexImportInfo},
         errors=_FETCH,
         parameters=(_PORTFOLIO, _NAME, {**_FROM, "description": "First day, in place of the query's period."}, _TO),

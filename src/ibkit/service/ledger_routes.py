@@ -244,7 +244,7 @@ def _inbox(service: Service) -> list[HTTPRouteHandler]:
                 note=form.note,
                 adjust=form.adjust,
                 cost=form.cost,
-                fetch=fetch if service.flex.is_set else None,
+                fetch=fetch if await service.flex.can_fetch(who.user_id) else None,
             )
         return response(Answer(200, documents.inbox_info({name: left})))
 

@@ -127,7 +127,7 @@ async def open_service(
         _credentials(settings) as credentials,
         _audit(settings) as audit,
         open_portfolios(settings, clock, tell=findings.tell_of) as portfolios,
-        open_flex(settings, portfolios, tell=findings.tell_of) as flex,
+        open_flex(settings, portfolios, tell=findings.tell_of, credentials=credentials) as flex,
         anyio.create_task_group() as tasks,
     ):
         brokers = Brokers(known, default=settings.general.provider, tasks=tasks, stop=stop, watch=watch)

@@ -17,8 +17,9 @@ from ibkit.service.web.site import Made, Site, Visit
 
 __all__ = ["FIELDS", "credential_pages"]
 
-_DONE = ("stored", "activated", "deleted", "default", "added")
+_DONE = ("stored", "activated", "deleted", "default", "added", "flex_kept", "flex_gone")
 LARGEST_KEY = 64 * 1024
+_FLEX = "/api/settings/flex"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ _SECRETS = tuple(
 def credential_pages(site: Site) -> None:
     _keeping(site)
     _using(site)
+    _flex(site)
 
 
 def _keeping(site: Site) -> None:
@@ -95,6 +97,22 @@ def _wish(form: Form) -> dict[str, Any]:
         if value:
             body[each.name] = value
     return body
+
+
+def _flex(site: Site) -> None:
+    @site.post("/settings/credentials/flex")
+    async def keep(visit: Visit) -> Made:
+        form = await visit.form()
+        body = {name: form.text(name) for name in ("token", "query_id", "expires_on") if form.text(name)}
+        told = await visit.send("POST", _FLEX, body)
+        if told.ok:
+            return visit.go("/settings/credentials?done=flex_kept")
+        return await _shown(visit, failed=told, of="flex", kept=form.kept(but=("token",)))
+
+    @site.post("/settings/credentials/flex/delete")
+    async def forget(visit: Visit) -> Made:
+        told = await visit.send("DELETE", _FLEX)
+        return visit.go("/settings/credentials?done=flex_gone") if told.ok else await _shown(visit, failed=told)
 
 
 def _using(site: Site) -> None:
@@ -130,10 +148,12 @@ async def _shown(
     visit: Visit,
     *,
     failed: Told | None = None,
+    of: str = "sign-in",
     kept: Mapping[str, str] | None = None,
     tested: str = "",
     test: Mapping[str, Any] | None = None,
 ) -> Made:
+    """of: the form that failed, beside whose fields it is told."""
     overview = await visit.need("/api/settings/ibkr")
     connections = await visit.need("/api/ibkr/connections")
     steps: list[ShownStep] = steps_of_test(test["steps"]) if test is not None else []
@@ -150,7 +170,9 @@ async def _shown(
         test=test,
         steps=steps,
         problem=failed.problem if failed else {},
-        errors=failed.field_errors if failed else {},
+        errors=failed.field_errors if failed and of != "flex" else {},
+        flex=await visit.need(_FLEX),
+        flex_errors=failed.field_errors if failed and of == "flex" else {},
         kept=kept or {},
         done=done if done in _DONE else "",
     )
