@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert
 
+from fakes import START
+from ibkit.bootstrap.alerting import open_alerting
 from ibkit.bootstrap.credential_desk import Asker
 from ibkit.bootstrap.multi_user import owns_earlier_orders
 from ibkit.bootstrap.user_removal import Removal, Ties, open_removal
@@ -22,10 +24,12 @@ from ibkit.store.earlier_owner import SqlEarlierOwner
 from ibkit.store.journal_look import open_orders_of_user
 from ibkit.store.migrating import for_engine
 from ibkit.store.records import open_records
-from ibkit.store.vault_tables import CREDENTIALS
+from ibkit.store.vault_tables import CREDENTIALS, SEALED
+from ibkit.trading.alerting import Channel, ChannelKind
 from ibkit.trading.ref import child_key, key_of_user
 from ibkit.users import Role, User
 from service_desks import settings_of
+from vaults import OLD
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requirement("VLT-10")]
 
@@ -77,6 +81,25 @@ async def test_credentials_that_no_key_can_destroy_keep_their_user(settings: Set
             await removal.remove(ada, Asker.here(ada.user_id), force=True)
         assert caught.value.code == "E-ENC-KEY"
         assert (await removal.keeper.named("ada")).enabled
+
+
+async def test_nobody_who_is_gone_is_told_of_anything_any_more(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, ENCRYPTION_KEY=OLD)
+    async with removal_of(settings, "ada") as (removal, ada), open_alerting(settings) as alerting:
+        for name in (ada.user_id, "somebody-else"):
+            hook = Channel(name="phone", user=name, kind=ChannelKind.WEBHOOK, created_at=START)
+            await alerting.channels.put(hook, Secret(f"https://{name}.example/hook"), None)
+        await removal.remove(ada, Asker.here(ada.user_id), force=False)
+        assert [each.user for each in await alerting.channels.all() if not each.by_operator] == ["somebody-else"]
+
+
+async def test_a_sealed_text_that_no_key_can_destroy_keeps_its_user(settings: Settings) -> None:
+    async with removal_of(settings, "ada") as (removal, ada), vault_of(settings) as database:
+        row = {"user_id": ada.user_id, "record": "flex", "field": "access", "text": "v1:sealed"}
+        await database.write(lambda c: for_engine(c).execute(insert(SEALED).values(row)))
+        with pytest.raises(ConfigError) as caught:
+            await removal.remove(ada, Asker.here(ada.user_id), force=True)
+        assert caught.value.code == "E-ENC-KEY"
 
 
 async def test_an_order_that_came_in_at_that_very_moment_counts(

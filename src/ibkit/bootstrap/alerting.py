@@ -115,6 +115,15 @@ async def reseal_channels(settings: Settings, *, clock: Clock) -> tuple[int, tup
         await database.close()
 
 
+async def forget_channels(settings: Settings, user_id: str, *, clock: Clock) -> int:
+    """Delete a user's channels, addresses and all: how many there were. No key is needed. StorageError."""
+    database = await anyio.to_thread.run_sync(lambda: open_records(settings.database_url, parts=("alerts",)))
+    try:
+        return await _channels_of(settings, database, clock=clock).remove_of(user_id)
+    finally:
+        await database.close()
+
+
 async def channels_by_key(settings: Settings, *, clock: Clock) -> Counter[str]:
     """Key id of the vault → how many users' channels need it. StorageError."""
     database = await anyio.to_thread.run_sync(lambda: open_records(settings.database_url, parts=("alerts",)))

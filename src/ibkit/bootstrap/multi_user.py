@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import anyio.to_thread
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 from ibkit.bootstrap.credential_desk import Asker, ConnectionCredentials, CredentialDesk
 from ibkit.bootstrap.vault_logins import fields_of
@@ -25,7 +25,7 @@ from ibkit.store.earlier_owner import SqlEarlierOwner
 from ibkit.store.licences import Licence, SqlLicences
 from ibkit.store.migrating import for_engine
 from ibkit.store.records import open_records
-from ibkit.store.vault_tables import CREDENTIALS
+from ibkit.store.vault_tables import CREDENTIALS, SEALED
 
 __all__ = [
     "Moved",
@@ -44,6 +44,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 DEFAULT = "default"
+_USERS = (CREDENTIALS, SEALED)
 _LABEL = "from the settings"
 """Of credentials that were copied, so that undoing it takes away nothing else."""
 
@@ -99,10 +100,15 @@ async def let_go_of_earlier_orders(settings: Settings, *, by: str, at: datetime)
 
 
 async def sealed_sets_of(settings: Settings, user_id: str) -> int:
-    """How many sets of credentials are kept of a user; no key is needed to know."""
-    query = select(func.count()).select_from(CREDENTIALS).where(CREDENTIALS.c.user_id == user_id)
+    """How many sets of credentials, and sealed texts, are kept of a user; no key is needed to know."""
+
+    def work(connection: Connection) -> int:
+        connection = for_engine(connection)
+        counts = [select(func.count()).select_from(each).where(each.c.user_id == user_id) for each in _USERS]
+        return sum(int(connection.execute(count).scalar_one()) for count in counts)
+
     async with _database(settings) as database:
-        return await database.read(lambda connection: int(for_engine(connection).execute(query).scalar_one()))
+        return await database.read(work)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@
     looked again  an order that was on its way counts, too
     vault         credentials of every connection destroyed; whoever has one open logs it out; the Flex token
     connections   with their history of sessions
+    channels      their alerts' addresses: what their orders still do is the installation's to hear
     portfolios    theirs; the orders of before there were users, where they were theirs, are nobody's
     the user      last, so that what broke off in between is done by removing them again
 
@@ -19,6 +20,7 @@ from functools import partial
 
 import anyio.to_thread
 
+from ibkit.bootstrap.alerting import forget_channels
 from ibkit.bootstrap.credential_desk import Asker, CredentialDesk, open_credential_desk
 from ibkit.bootstrap.desks import journal_path
 from ibkit.bootstrap.flex_tokens import FlexTokens
@@ -109,6 +111,7 @@ class Removal:
         for row in await self.rows.of_user(user.user_id):
             await self.rows.delete(user.user_id, row.connection_id)
         await self.books.delete_of_user(user.user_id)
+        await forget_channels(self.settings, user.user_id, clock=self.clock)
         if await owns_earlier_orders(self.settings, user.user_id):
             await let_go_of_earlier_orders(self.settings, by=asker.actor, at=self.clock.now())
         await self._the_same(user)

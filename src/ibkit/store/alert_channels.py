@@ -104,6 +104,11 @@ class SqlChannels:
         if await self._database.write(lambda c: for_engine(c).execute(statement).rowcount) == 0:
             raise _missing(name)
 
+    async def remove_of(self, user: str) -> int:
+        """Every stored one of that user: how many there were."""
+        statement = delete(CHANNELS).where(CHANNELS.c.user_id == user)
+        return await self._database.write(lambda c: for_engine(c).execute(statement).rowcount)
+
     async def reseal(self) -> tuple[int, tuple[str, ...]]:
         """Seal everything with the vault's present key: how many channels were, and what opens with no key.
 
