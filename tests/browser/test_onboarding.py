@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import pytest
@@ -31,6 +32,23 @@ def test_axe_finds_nothing_serious(pages: Pages, step: int, size: tuple[int, int
     assert troubles(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
     assert pages.said == []
+
+
+@pytest.mark.requirement("UI-16")
+@pytest.mark.parametrize("width", [390, 320])
+def test_nothing_of_the_head_lies_under_something_else_on_a_phone(pages: Pages, width: int) -> None:
+    """The state is a long one here."""
+    page = pages.visit(pages.owner(), "/settings", size=(width, 700))
+    boxes = page.evaluate(
+        "['.brand svg', '[data-testid=environment-pill]', '[data-testid=connection-pill]', '[data-testid=kill-link]',"
+        " '[data-testid=user-menu]'].map(name => document.querySelector('header.top ' + name).getBoundingClientRect())"
+        ".map(box => [box.left, box.top, box.right, box.bottom])"
+    )
+    for one, other in itertools.combinations(boxes, 2):
+        beside = one[2] <= other[0] or other[2] <= one[0]
+        above = one[3] <= other[1] or other[3] <= one[1]
+        assert beside or above, (one, other)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 @pytest.mark.requirement("UI-05", "UI-06")
