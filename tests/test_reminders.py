@@ -7,10 +7,18 @@ from pathlib import Path
 import pytest
 
 from credential_desks import ADA, fields_for, opened_desk, put, settings_of_vault
+from ibkit.bootstrap.access import REVIEW
 from ibkit.bootstrap.alerting import open_alerting
+from ibkit.bootstrap.auditing import audit_log
 from ibkit.bootstrap.reminders import Reminders
+from ibkit.bootstrap.users import open_users
+from ibkit.trading.alert import Severity
 from ibkit.trading.alerting.events import EventKind
+from ibkit.trading.alerting.incident import Incident
+from ibkit.users import Role
+from ibkit.vault import Act
 from simulators import make_simulator
+from user_desks import CHEAP, PASSWORD
 
 pytestmark = pytest.mark.anyio
 DAY = 86_400.0
@@ -43,3 +51,37 @@ async def test_old_credentials_and_keys_are_told_once_a_month_until_they_are_ren
         await desk.activate(ADA, "main")
         simulator.clock.advance(31 * DAY)
         assert await reminders.look() == 1, "new credentials are young; the key is not"
+
+
+@pytest.mark.requirement("SEC-09", "OPS-09")
+async def test_who_has_access_is_to_be_looked_at_every_quarter_until_somebody_signs_off(tmp_path: Path) -> None:
+    simulator = make_simulator()
+    settings = settings_of_vault(tmp_path)
+    async with (
+        opened_desk(settings, simulator) as desk,
+        open_alerting(settings) as alerting,
+        open_users(settings, clock=simulator.clock, cost=CHEAP) as users,
+    ):
+        reminders = Reminders(settings=settings, vault=desk.vault, alerting=alerting)
+
+        async def told() -> list[Incident]:
+            await reminders.look()
+            return [each for each in await alerting.incidents.incidents() if each.subject == "access review"]
+
+        await users.keeper.add("anna", Role.OWNER, PASSWORD)
+        simulator.clock.advance(91 * DAY)
+        assert await told() == [], "one user alone has nobody to look at"
+        await users.keeper.add("bob", Role.TRADER, PASSWORD)
+        (first,) = await told()
+        assert (first.event, first.severity, first.count) == (EventKind.SECURITY_FINDING, Severity.WARNING, 1)
+        assert "never signed off" in first.message
+        assert (await told())[0].count == 1, "another look on the same day says nothing"
+        simulator.clock.advance(31 * DAY)
+        assert sum(each.count for each in await told()) == 2
+        async with audit_log(settings) as log:
+            act = Act(at=simulator.clock.now(), actor="cli:anna", action=REVIEW, object="users", details={"by": "Anna"})
+            await log.record(act)
+        simulator.clock.advance(89 * DAY)
+        assert sum(each.count for each in await told()) == 2
+        simulator.clock.advance(2 * DAY)
+        assert "last signed off on" in (await told())[0].message

@@ -1,6 +1,7 @@
-"""What grows old and has to be told: users' credentials, and the vault's key. Once a month each, until it is renewed.
+"""What grows old and has to be told: users' credentials, the vault's key, and the look at who has access.
 
-Source: requirements VLT-05 (KEY_ROTATION_DAYS), VLT-14 (CREDENTIAL_MAX_AGE_DAYS).
+Once a month each, until it is renewed.
+Source: requirements VLT-05 (KEY_ROTATION_DAYS), VLT-14 (CREDENTIAL_MAX_AGE_DAYS), SEC-09 (a quarter).
 """
 
 from __future__ import annotations
@@ -9,20 +10,25 @@ import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from ibkit.bootstrap.access import EVERY, access_now
 from ibkit.bootstrap.alerting import Alerting
+from ibkit.bootstrap.auditing import audit_log
 from ibkit.clock import Clock
 from ibkit.errors import IbkitError
 from ibkit.settings import Settings
 from ibkit.store.credentials import SqlCredentials
 from ibkit.store.vault import SqlVault
+from ibkit.trading.alert import Severity
 from ibkit.trading.alerting.events import EventKind
 from ibkit.trading.alerting.incident import Happening
+from ibkit.vault import Act
 
 __all__ = ["AGAIN_AFTER", "Reminders"]
 
 log = logging.getLogger(__name__)
 
 AGAIN_AFTER = timedelta(days=30)
+_REMINDED = "access.remind"
 _LOOK_EVERY_S = 6 * 3600.0
 
 
@@ -41,7 +47,7 @@ class Reminders:
     async def look(self) -> int:
         """Tell what is due: how many. It is noted as told only once its alert is on disk."""
         now = self._clock.now()
-        return await self._credentials(now) + await self._keys(now)
+        return await self._credentials(now) + await self._keys(now) + await self._access(now)
 
     async def run(self) -> None:
         """Until it is cancelled; a database that is away is asked again."""
@@ -90,6 +96,29 @@ class Reminders:
             )
             await self.vault.key_reminded(key_id, now)
         return len(due)
+
+    async def _access(self, now: datetime) -> int:
+        """One who serves several users looks every quarter at who may do what. Told is noted in the audit log."""
+        access = await access_now(self.settings, clock=self._clock)
+        if len(access.holders) < 2 or access.due_at is None or now < access.due_at:
+            return 0
+        async with audit_log(self.settings) as log:
+            if await log.entries(action=_REMINDED, since=now - AGAIN_AFTER, limit=1):
+                return 0
+            last = f"last signed off on {access.last.at:%Y-%m-%d}" if access.last else "never signed off"
+            await self._tell(
+                Happening(
+                    event=EventKind.SECURITY_FINDING,
+                    severity=Severity.WARNING,
+                    subject="access review",
+                    message=f"Who may do what here is to be looked at, as every {EVERY.days} days: {last}",
+                    remedy="`ibkit access-review`; at IBKR the permissions of each user name and its addresses, too. "
+                    "Then sign off with --sign-off.",
+                    at=now,
+                )
+            )
+            await log.record(Act(at=now, actor="ibkit", action=_REMINDED, object="users"))
+        return 1
 
     async def _tell(self, happening: Happening) -> None:
         await self.alerting.incidents.note(happening, channels=await self.alerting.channels.all())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ibkit.upkeep.audit import Severity, Weakness
@@ -13,10 +13,7 @@ if TYPE_CHECKING:
     from ibkit.store.connection_rows import ConnectionRow
     from ibkit.users import User
 
-__all__ = ["UNUSED_FOR", "audit_users"]
-
-UNUSED_FOR = timedelta(days=90)
-"""Access is reviewed every quarter. Source: requirement OPS-09."""
+__all__ = ["audit_users"]
 
 
 async def audit_users(settings: Settings, *, now: datetime) -> list[Weakness]:
@@ -43,25 +40,22 @@ async def audit_users(settings: Settings, *, now: datetime) -> list[Weakness]:
 
 
 async def _last_uses(settings: Settings, users: Sequence[User]) -> dict[str, datetime]:
-    """What each did last: any act in the audit log, any call with a key, any page looked at."""
+    """When each did something last."""
+    from ibkit.bootstrap.access import last_use
     from ibkit.bootstrap.auditing import audit_log
     from ibkit.bootstrap.users import user_store
 
-    found: dict[str, datetime] = {}
     async with audit_log(settings) as log, user_store(settings) as store:
-        for user in users:
-            moments = [datetime.fromisoformat(each.at) for each in await log.entries(actor=user.user_id, limit=1)]
-            moments += [key.used_at for key in await store.keys(user.user_id) if key.used_at is not None]
-            moments += [session.seen_at for session in await store.sessions(user.user_id)]
-            if moments:
-                found[user.user_id] = max(moments)
-    return found
+        found = {user.user_id: await last_use(user.user_id, store, log) for user in users}
+    return {user_id: at for user_id, at in found.items() if at is not None}
 
 
 def _unused(users: Sequence[User], used: Mapping[str, datetime], now: datetime) -> Iterator[Weakness]:
+    from ibkit.bootstrap.access import EVERY
+
     for user in users:
         last = used.get(user.user_id)
-        if now - (last or user.created_at) <= UNUSED_FOR:
+        if now - (last or user.created_at) <= EVERY:
             continue
         since = "has never used it" if last is None else f"used it last on {last:%Y-%m-%d}"
         said = f"{user.name} ({user.role.value}) may sign in and {since}"

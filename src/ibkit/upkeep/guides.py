@@ -4,8 +4,8 @@
     fail     it was looked at and is not done
     manual   it cannot be seen from here, and nobody has said so
 
-Ticks stand in the audit log, as those of `ibkit checklist production`. Source: requirements SET-07 to SET-09, SET-14 to
-SET-16; docs/facts/auth-and-sessions.md §1.1 and §3.1.
+Ticks stand in the audit log, as those of `ibkit checklist production`. Source: requirements SEC-09, SET-07 to SET-09,
+SET-14 to SET-16; docs/facts/auth-and-sessions.md §1.1 and §3.1.
 """
 
 from __future__ import annotations
@@ -298,6 +298,34 @@ GUIDES: tuple[Guide, ...] = (
             Step("permissions", "Permissions", "Trading, and the accounts that it is for; nothing else."),
             Step("notifications", "Notifications", "Its e-mail address, and what is told there."),
             Step("activate", "Activation code", "Comes by e-mail; enter it, then log in once."),
+        ),
+    ),
+    Guide(
+        "ibkr-security",
+        "Security at IBKR",
+        "What protects the account where ibkit cannot. Look at it each quarter; with several users you are reminded.",
+        (
+            Step("own-user", "A user name for the program", "Not the one that you log in with: see the guide above."),
+            Step(
+                "password",
+                "A strong password of its own",
+                "Long, made by a password manager, used nowhere else, and new each year.",
+            ),
+            Step(
+                "addresses",
+                "Only from known addresses",
+                "Restrict the user name to this server's address in Client Portal; OAuth 2 asks for it anyway.",
+            ),
+            Step(
+                "minimal",
+                "No more rights than it needs",
+                "No trading for a login that only looks; no transfer of money, no second account, for any program.",
+            ),
+            Step(
+                "review",
+                "Users and rights looked through",
+                "At IBKR every user name with its rights and addresses; here `ibkit access-review`, then sign it off.",
+            ),
         ),
     ),
 )

@@ -31,6 +31,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("auth", "Sign in, authorise, test the sign-in step by step.", "Set up"),
     Command("gateway", "Trust the gateway's certificate, read its logs; a second one.", "Set up"),
     Command("user", "Who may use the service: users, roles, tokens, keys.", "Set up"),
+    Command("access-review", "Who may do what here; the look of each quarter.", "Set up"),
     Command("admin", "What an operator vouches for: IBKR's approval of several users.", "Set up"),
     Command("credentials", "What users' connections sign in with: store, test, delete.", "Set up"),
     Command("migrate", "From one way of running ibkit to another.", "Set up"),
