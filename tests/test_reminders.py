@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,29 @@ async def test_who_has_access_is_to_be_looked_at_every_quarter_until_somebody_si
         assert sum(each.count for each in await told()) == 2
         simulator.clock.advance(2 * DAY)
         assert "last signed off on" in (await told())[0].message
+
+
+@pytest.mark.requirement("OPS-05")
+async def test_a_key_for_ibkr_that_is_a_year_old_is_told_once_a_month(tmp_path: Path) -> None:
+    simulator = make_simulator()
+    key = tmp_path / "signature.pem"
+    key.write_text("a key")
+    began = simulator.clock.now().timestamp()
+    os.utime(key, (began, began))
+    settings = settings_of_vault(tmp_path, IB_SIGNATURE_KEY_PATH=str(key))
+    async with opened_desk(settings, simulator) as desk, open_alerting(settings) as alerting:
+        reminders = Reminders(settings=settings, vault=desk.vault, alerting=alerting)
+
+        async def told() -> list[Incident]:
+            await reminders.look()
+            return [each for each in await alerting.incidents.incidents() if each.subject == "IB_SIGNATURE_KEY_PATH"]
+
+        simulator.clock.advance(364 * DAY)
+        assert await told() == []
+        simulator.clock.advance(2 * DAY)
+        (first,) = await told()
+        assert (first.event, first.count) == (EventKind.KEY_ROTATION_DUE, 1)
+        assert "ibkit rotation status" in first.remedy
+        assert (await told())[0].count == 1
+        simulator.clock.advance(31 * DAY)
+        assert sum(each.count for each in await told()) == 2

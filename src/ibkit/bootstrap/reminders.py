@@ -1,7 +1,7 @@
-"""What grows old and has to be told: users' credentials, the vault's key, and the look at who has access.
+"""What grows old and has to be told: users' credentials, keys and passwords, and the look at who has access.
 
 Once a month each, until it is renewed.
-Source: requirements VLT-05 (KEY_ROTATION_DAYS), VLT-14 (CREDENTIAL_MAX_AGE_DAYS), SEC-09 (a quarter).
+Source: requirements VLT-05 (KEY_ROTATION_DAYS), VLT-14 (CREDENTIAL_MAX_AGE_DAYS), OPS-05, SEC-09.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from ibkit.bootstrap.access import EVERY, access_now
 from ibkit.bootstrap.alerting import Alerting
 from ibkit.bootstrap.auditing import audit_log
+from ibkit.bootstrap.rotation import renewables
 from ibkit.clock import Clock
 from ibkit.errors import IbkitError
 from ibkit.settings import Settings
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 
 AGAIN_AFTER = timedelta(days=30)
 _REMINDED = "access.remind"
+_ROTATION_REMINDED = "rotation.remind"
+_OTHERS = ("OAuth key", "JWT secret", "password")
 _LOOK_EVERY_S = 6 * 3600.0
 
 
@@ -47,7 +50,7 @@ class Reminders:
     async def look(self) -> int:
         """Tell what is due: how many. It is noted as told only once its alert is on disk."""
         now = self._clock.now()
-        return await self._credentials(now) + await self._keys(now) + await self._access(now)
+        return await self._credentials(now) + await self._keys(now) + await self._others(now) + await self._access(now)
 
     async def run(self) -> None:
         """Until it is cancelled; a database that is away is asked again."""
@@ -96,6 +99,29 @@ class Reminders:
             )
             await self.vault.key_reminded(key_id, now)
         return len(due)
+
+    async def _others(self, now: datetime) -> int:
+        """Keys and passwords of the installation of which only files and the audit log know the age."""
+        told = 0
+        for each in await renewables(self.settings):
+            if each.kind not in _OTHERS or not each.is_overdue(now):
+                continue
+            async with audit_log(self.settings) as log:
+                since = now - AGAIN_AFTER
+                if await log.entries(action=_ROTATION_REMINDED, object_=each.name, since=since, limit=1):
+                    continue
+                await self._tell(
+                    Happening(
+                        event=EventKind.KEY_ROTATION_DUE,
+                        subject=each.name,
+                        message=f"{each.name} ({each.kind}) is older than {each.allowed.days} days",
+                        remedy=f"{each.remedy}. `ibkit rotation status` shows all.",
+                        at=now,
+                    )
+                )
+                await log.record(Act(at=now, actor="ibkit", action=_ROTATION_REMINDED, object=each.name))
+            told += 1
+        return told
 
     async def _access(self, now: datetime) -> int:
         """One who serves several users looks every quarter at who may do what. Told is noted in the audit log."""

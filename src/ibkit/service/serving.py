@@ -39,7 +39,7 @@ from ibkit.bootstrap.portfolios import open_portfolios
 from ibkit.bootstrap.processes import ending_by_force
 from ibkit.bootstrap.reminders import Reminders
 from ibkit.bootstrap.session_book import open_connection_rows
-from ibkit.bootstrap.vaults import ring_of
+from ibkit.bootstrap.vaults import open_vault, ring_of
 from ibkit.clock import SystemClock
 from ibkit.errors import ConfigError, IbkitError
 from ibkit.model import Secret
@@ -66,6 +66,7 @@ from ibkit.service.rates import Rates, rates_of_reads
 from ibkit.service.sales import Sales
 from ibkit.service.waiting_questions import WaitingQuestions
 from ibkit.settings import Settings
+from ibkit.store.vault import SqlVault
 from ibkit.users.principal import Authenticator, Role
 
 __all__ = ["Running", "open_service", "serve"]
@@ -303,20 +304,27 @@ async def _audit(settings: Settings) -> AsyncIterator[AuditQueue]:
 
 @asynccontextmanager
 async def _credentials(settings: Settings) -> AsyncIterator[CredentialDesk | None]:
-    """The users' credentials, and reminders of their age; None with ENABLE_MULTI_USER=false.
+    """The users' credentials; None with ENABLE_MULTI_USER=false. Beside it, reminders of what grows old.
 
     ConfigError (E-ENC-KEY), StorageError.
     """
-    if not settings.general.multi_user:
-        yield None
-        return
-    async with open_credential_desk(settings) as desk, open_alerting(settings) as alerting:
-        if not edges().keep_alive:
-            yield desk
-            return
-        reminders = Reminders(settings=settings, vault=desk.vault, alerting=alerting)
-        async with beside(alerting.dispatcher.run), beside(reminders.run):
-            yield desk
+    async with AsyncExitStack() as stack:
+        desk: CredentialDesk | None = None
+        vault: SqlVault | None = None
+        if settings.general.multi_user:
+            desk = await stack.enter_async_context(open_credential_desk(settings))
+            vault = desk.vault
+        elif settings.vault.has_key and edges().keep_alive:
+            try:
+                vault = await stack.enter_async_context(open_vault(settings))
+            except IbkitError as error:  # one user's service stores nothing there: it does not end for want of it
+                log.warning("nothing is reminded of: the vault cannot be opened", extra={"code": error.code})
+        if vault is not None and edges().keep_alive:
+            alerting = await stack.enter_async_context(open_alerting(settings))
+            reminders = Reminders(settings=settings, vault=vault, alerting=alerting)
+            await stack.enter_async_context(beside(alerting.dispatcher.run))
+            await stack.enter_async_context(beside(reminders.run))
+        yield desk
 
 
 @asynccontextmanager

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Severity", "Weakness", "audit", "last_audit_path", "score"]
 
-_KEY_DAYS = 365
 """OAuth keys are renewed yearly. Source: requirement OPS-05."""
 _COMMON = frozenset(
     {"password", "postgres", "admin", "ibkit", "secret", "changeme", "letmein", "qwerty", "trading"}
@@ -177,6 +176,7 @@ def _debug(settings: Settings) -> Iterator[Weakness]:
 
 
 def _keys(settings: Settings, now: datetime) -> Iterator[Weakness]:
+    from ibkit.bootstrap.rotation import OAUTH_KEY_DAYS
     from ibkit.settings import read_private_key
     from ibkit.wire.keys import load_private_key
 
@@ -190,7 +190,7 @@ def _keys(settings: Settings, now: datetime) -> Iterator[Weakness]:
         if path is None or not path.is_file():
             continue
         age = (now.timestamp() - path.stat().st_mtime) / 86_400
-        if age > _KEY_DAYS:
+        if age > OAUTH_KEY_DAYS:
             said = f"{path} is {age:.0f} days old"
             yield Weakness(name, Severity.LOW, said, "docs/runbooks/key-rotation.md")
         try:
