@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from browser_desks import Pages, element, look_until
+from browser_desks import Pages, element, look_until, troubles
 
 STEPS = ("oauth", "sso", "validate", "init")
 
@@ -80,3 +80,33 @@ def test_what_a_page_asks_by_the_clock_asks_ibkr_nothing_of_its_own(pages: Pages
     assert told == [200] * 20
     assert pages.requests("tickle") - before[1] < 15
     assert pages.requests("/portfolio") - before[2] < 20, "one shared reading, however many ask"
+
+
+@pytest.mark.requirement("MON-07", "UI-12")
+@pytest.mark.plants_secrets  # the secret that signs is shown once to who has to give it to the receiver
+def test_a_channel_is_added_corrected_switched_off_and_removed(pages: Pages) -> None:
+    page = pages.visit(pages.owner(), "/settings/alerts")
+    element(page, "add-channel").click()
+    element(page, "channel-name").fill("pager")
+    element(page, "channel-address").fill("http://hooks.example.com/secret-path")
+    element(page, "keep-channel").click()
+    expect(page.locator("#fault-address")).to_contain_text("https")
+    expect(element(page, "channel-name")).to_have_value("pager")
+    assert "secret-path" not in page.content()
+    page.get_by_label("What is merely told").uncheck()
+    element(page, "channel-address").fill("https://hooks.example.com/secret-path")
+    element(page, "keep-channel").click()
+    expect(element(page, "channel-stored")).to_contain_text("whsec_")
+    assert "secret-path" not in page.content()
+    page.goto("/settings/alerts")
+    assert "whsec_" not in page.content(), "shown once"
+    row = page.locator("li", has_text="hooks.example.com, signed")
+    expect(row).to_contain_text("critical, warning")
+    expect(row).not_to_contain_text("info")
+    element(page, "switch-pager").click()
+    expect(element(page, "done")).to_be_visible()
+    expect(element(page, "switch-pager")).to_have_text("Switch on")
+    assert troubles(page) == []
+    element(page, "remove-pager").click()
+    expect(row).to_have_count(0)
+    assert [each for each in pages.said if "422" not in each] == []

@@ -118,6 +118,64 @@ def test_channels_are_told_without_their_addresses(service: Served) -> None:
     assert names("ann") == {"log", "hook"}
 
 
+def test_an_administrator_keeps_a_channel_of_the_installation_and_its_secret_is_shown_once(service: Served) -> None:
+    at, secret_path = "/api/alerts/channels", "https://hooks.example.com/T0/secret-path"
+    form = {"name": "pager", "address": secret_path, "severities": ["critical"], "level": 1, "of_installation": True}
+    kept = service.ask("POST", at, form, token="ann")
+    assert kept.status == 200, kept.raw
+    assert kept.json["secret"].startswith("whsec_")
+    told = kept.data
+    assert (told["where"], told["severities"], told["level"]) == ("hooks.example.com, signed", ["critical"], 1)
+    (there,) = [each for each in service.ask("GET", at, token="ann").data if each["name"] == "pager"]
+    assert there == told | {"last": None}
+    assert b"secret-path" not in kept.raw + service.ask("GET", at, token="ann").raw
+    # The same name again changes it; with a secret of their own none is made.
+    changed = service.ask("POST", at, {**form, "level": 0, "secret": "whsec_c2VjcmV0c2VjcmV0"}, token="ann")
+    assert (changed.data["level"], changed.json["secret"]) == (0, None)
+    off = service.ask("POST", f"{at}/pager/switch", {"enabled": False}, token="ann")
+    assert (off.status, off.data["enabled"]) == (200, False)
+    for token in ("ada", "bob"):
+        assert service.ask("DELETE", f"{at}/pager", token=token).status == 404
+        assert service.ask("POST", f"{at}/pager/switch", {"enabled": True}, token=token).status == 404
+    assert service.ask("DELETE", f"{at}/pager", token="vic").status == 403
+    assert service.ask("DELETE", f"{at}/pager", token="ann").status == 200
+    assert service.ask("DELETE", f"{at}/pager", token="ann").status == 404
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"address": "http://hooks.example.com/x"}, "address"),
+        ({"address": "https://169.254.169.254/latest"}, "address"),
+        ({"address": "https://10.0.0.7/hook"}, "address"),
+        ({"address": "syslog://"}, "address"),
+        ({"address": "nothing at all"}, "address"),
+        ({"name": "a b"}, "name"),
+        ({"severities": []}, "severities"),
+        ({"level": 6}, "level"),
+        ({"of_installation": False}, "of_installation"),
+    ],
+)
+def test_a_channel_that_cannot_be_is_refused_beside_its_field(
+    service: Served, changes: dict[str, Any], field: str
+) -> None:
+    form = {"name": "pager", "address": "https://hooks.example.com/x", "of_installation": True, **changes}
+    refused = service.ask("POST", "/api/alerts/channels", form, token="ann")
+    assert (refused.status, refused.code) == (422, "E-VALIDATION"), refused.raw
+    assert field in " ".join(each["field"] for each in refused.json["error"]["details"]["errors"])
+    assert form["address"] not in refused.raw.decode()
+
+
+def test_a_channel_of_the_settings_is_changed_there_and_one_of_all_by_administrators(service: Served) -> None:
+    for method, tail in (("DELETE", ""), ("POST", "/switch")):
+        body = {"enabled": False} if tail else None
+        assert service.ask(method, f"/api/alerts/channels/log{tail}", body, token="ann").status == 409
+    form = {"name": "log", "address": "https://hooks.example.com/x", "of_installation": True}
+    assert service.ask("POST", "/api/alerts/channels", form, token="ann").status in (409, 422)
+    refused = service.ask("POST", "/api/alerts/channels", {**form, "name": "mine"}, token="ada")
+    assert (refused.status, refused.code) == (403, "E-FORBIDDEN")
+
+
 def test_a_test_goes_by_ones_own_channels_and_tells_each_result(service: Served) -> None:
     tried = service.ask("POST", "/api/alerts/test", {"channel": "log"}, token="ann")
     assert tried.data == [{"channel": "log", "delivered": True, "said": "written to the log"}]

@@ -17,6 +17,7 @@ import pytest
 from litestar import Litestar
 
 from credential_desks import fields_for
+from ibkit.bootstrap.alert_desk import MOST_CHANNELS
 from ibkit.bootstrap.credential_desk import open_credential_desk
 from ibkit.bootstrap.flex_tokens import FlexTokens
 from ibkit.model import AuthMethod
@@ -90,6 +91,9 @@ ROUTES: dict[str, Rule] = {
     "POST /api/alerts/{alert_id}/acknowledge": Rule(TRADERS, "alert"),
     "GET /api/alerts/channels": Rule(SIGNED),
     "POST /api/alerts/test": Rule(TRADERS),
+    "POST /api/alerts/channels": Rule(TRADERS),
+    "DELETE /api/alerts/channels/{name}": Rule(TRADERS, "channel"),
+    "POST /api/alerts/channels/{name}/switch": Rule(TRADERS, "channel"),
     "GET /api/ibkr/status": Rule(SIGNED),
     "POST /api/ibkr/test": Rule(SIGNED),
     "GET /api/ibkr/session": Rule(SIGNED),
@@ -207,11 +211,12 @@ THINGS = {
     "alert": "0a4c2f0e-6f0b-4f6e-9d67-0a8f3c1f5b11",
     "question": "07a13a5a-4a48-44a5-bb25-5ab37b79186c",
     "sale": "00000000-0000-0000-0000-000000000000",
+    "channel": "none-of-theirs",
     "point": "nothing.there",  # of a check-list: the installation's, and nobody's in particular
     "change": "999999",  # of a limit: the installation's, and nobody's in particular
 }
 """kind → an id of its form that is nobody's."""
-ELSEWHERE = {"change", "point", "alert", "question", "public file"}
+ELSEWHERE = {"change", "point", "alert", "question", "public file", "channel"}
 """Kinds that are nobody's in particular, or are tried with somebody's in test_alerts.py and test_questions.py."""
 MANAGED = {"user": KEEPING | LOOKING, "key": KEEPING | LOOKING}
 """kind → who may do it to those of others, by role; everybody else finds nothing."""
@@ -548,3 +553,23 @@ def test_who_was_removed_leaves_their_order_to_nobody(people: ServedPeople) -> N
     heir = people.caller().bearing(token)
     assert heir.ask("GET", f"/broker-order/{order.data['id']}").status == 404
     assert heir.ask("GET", "/broker-order").data == []
+
+
+@pytest.mark.requirement("MON-07", "VLT-09")
+def test_each_keeps_channels_of_their_own_and_finds_nobody_elses(people: ServedPeople) -> None:
+    ada, bob, at = people.person(), people.person(), "/api/alerts/channels"
+    kept = ada.ask("POST", at, {"name": "phone", "address": "https://hooks.example.com/ada"})
+    assert (kept.status, kept.data["of_installation"]) == (200, False), kept.raw
+    assert [each["name"] for each in ada.ask("GET", at).data] == ["phone"]
+    assert bob.ask("GET", at).data == []
+    assert bob.ask("DELETE", f"{at}/phone").status == 404
+    assert bob.ask("POST", f"{at}/phone/switch", {"enabled": False}).status == 404
+    assert bob.ask("POST", at, {"name": "phone", "address": "https://hooks.example.com/bob"}).status == 200
+    assert bob.ask("DELETE", f"{at}/phone").status == 200
+    assert [each["name"] for each in ada.ask("GET", at).data] == ["phone"], "of one name, and another's"
+    for number in range(MOST_CHANNELS - 1):
+        form = {"name": f"n{number}", "address": "https://hooks.example.com/x"}
+        assert ada.ask("POST", at, form).status == 200
+    full = ada.ask("POST", at, {"name": "more", "address": "https://hooks.example.com/x"})
+    assert (full.status, full.code) == (422, "E-VALIDATION"), full.raw
+    assert ada.ask("POST", at, {"name": "phone", "address": "https://hooks.example.com/new"}).status == 200

@@ -17,8 +17,12 @@ from ibkit.trading.alerting.translation import runbook_of
 __all__ = [
     "AcknowledgeForm",
     "AlertAnswer",
+    "AlertChannelAnswer",
+    "AlertChannelForm",
     "AlertChannelInfo",
+    "AlertChannelKept",
     "AlertChannelList",
+    "AlertChannelSwitch",
     "AlertDelivery",
     "AlertInfo",
     "AlertList",
@@ -110,6 +114,43 @@ class AlertChannelInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 class AlertChannelList(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     data: list[AlertChannelInfo]
+
+
+class AlertChannelForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A channel to store, or to change by its name. address and secret are write-only.
+
+    address: `https://…` for a webhook, which is signed; else a service's (`slack://…`, `mailto://…`, `tgram://…`).
+    secret: signs a webhook; one is made without. severities: which it hears of. level: 0 hears at once, 1 and more when
+    nobody acknowledged. of_installation: it hears of what concerns all, and is its administrators'; by default where
+    there is one login, and there it has to be.
+    """
+
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="Of the channel.")]
+    address: Annotated[str, Meta(min_length=1, max_length=2000)]
+    secret: Annotated[str, Meta(min_length=16, max_length=200)] | None = None
+    severities: Annotated[list[_Severity], Meta(min_length=1, max_length=3)] = msgspec.field(
+        default_factory=lambda: ["info", "warning", "critical"]
+    )
+    level: Annotated[int, Meta(ge=0, le=5)] = 0
+    of_installation: bool | None = None
+
+    def __repr__(self) -> str:
+        return f"AlertChannelForm({self.name})"
+
+
+class AlertChannelSwitch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    enabled: bool
+
+
+class AlertChannelKept(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """secret: that was made to sign it, shown this once."""
+
+    data: AlertChannelInfo
+    secret: str | None
+
+
+class AlertChannelAnswer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    data: AlertChannelInfo
 
 
 class AlertTestForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

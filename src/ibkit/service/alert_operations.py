@@ -8,7 +8,11 @@ from typing import Any
 from ibkit.service.alert_documents import (
     AcknowledgeForm,
     AlertAnswer,
+    AlertChannelAnswer,
+    AlertChannelForm,
+    AlertChannelKept,
     AlertChannelList,
+    AlertChannelSwitch,
     AlertList,
     AlertTestForm,
     AlertTests,
@@ -23,6 +27,13 @@ _ID: Mapping[str, Any] = {
     "required": True,
     "schema": {"type": "string", "minLength": 1, "maxLength": 64},
     "example": "0a4c2f0e-6f0b-4f6e-9d67-0a8f3c1f5b11",
+}
+_CHANNEL: Mapping[str, Any] = {
+    "name": "name",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 64},
+    "example": "pager",
 }
 _WRITES = (400, 401, 403, 404, 408, 413, 415, 422, 429, 503)
 
@@ -57,6 +68,39 @@ ALERTS: tuple[Operation, ...] = (
         summary="By which channels people are told, with masked addresses and the last result",
         answers={200: AlertChannelList},
         errors=(400, 401, 403, 503),
+    ),
+    Operation(
+        path="/api/alerts/channels",
+        method="post",
+        name="keepAlertChannel",
+        summary="Store a channel of yours (or, as administrator, of the installation), or change it by its name",
+        answers={200: AlertChannelKept},
+        errors=(*_WRITES, 409, 507),
+        takes=AlertChannelForm,
+        examples={
+            "webhook": {"name": "pager", "address": "https://hooks.example.com/ibkit", "severities": ["critical"]},
+            "chat": {"name": "desk", "address": "slack://TokenA/TokenB/TokenC", "of_installation": True},
+        },
+    ),
+    Operation(
+        path="/api/alerts/channels/{name}",
+        method="delete",
+        name="removeAlertChannel",
+        summary="Forget a stored channel",
+        answers={200: AlertChannelAnswer},
+        errors=(400, 401, 403, 404, 409, 429, 503),
+        parameters=(_CHANNEL,),
+    ),
+    Operation(
+        path="/api/alerts/channels/{name}/switch",
+        method="post",
+        name="switchAlertChannel",
+        summary="Switch a stored channel on or off",
+        answers={200: AlertChannelAnswer},
+        errors=(*_WRITES, 409),
+        takes=AlertChannelSwitch,
+        examples={"off": {"enabled": False}},
+        parameters=(_CHANNEL,),
     ),
     Operation(
         path="/api/alerts/test",

@@ -1,4 +1,4 @@
-"""Alerts over HTTP: what is open and was lately, who looks after it, by which channels people are told, and a trial.
+"""Alerts over HTTP: what is open and was lately, who looks after it, by which channels people are told; kept and tried.
 
 Who sees an alert: whose it is; administrators all; of one that the order journal has open, whoever sees its account.
 With ENABLE_MULTI_USER=false what is of the one login is everybody's who may see all of its accounts. Likewise a channel
@@ -9,21 +9,26 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from litestar import Response, get, post
+from litestar import Response, delete, get, post
 from litestar.handlers import HTTPRouteHandler
 
-from ibkit.bootstrap.alert_desk import channels_with_last, journal_alerts, try_some, untold
+from ibkit.bootstrap.alert_desk import channels_with_last, journal_alerts, keep_channel, try_some, untold
 from ibkit.bootstrap.alerting import Alerting, open_alerting
 from ibkit.bootstrap.connections import Connection
-from ibkit.errors import NotFound
-from ibkit.model import AccountId
+from ibkit.errors import ConfigError, NotFound, NotPermitted
+from ibkit.model import AccountId, Secret
+from ibkit.notify import DeliveryFailed
 from ibkit.service.alert_documents import (
     AcknowledgeForm,
     AlertAnswer,
+    AlertChannelAnswer,
+    AlertChannelForm,
+    AlertChannelKept,
     AlertChannelList,
+    AlertChannelSwitch,
     AlertList,
     AlertTestForm,
     AlertTests,
@@ -37,7 +42,7 @@ from ibkit.service.reading import read_struct
 from ibkit.service.refusals import invalid
 from ibkit.service.requests import AnyRequest, address_of, once
 from ibkit.service.responses import response
-from ibkit.trading.alert import Alert
+from ibkit.trading.alert import Alert, Severity
 from ibkit.trading.alerting import Channel, Delivery, Incident
 from ibkit.trading.alerting.events import Audience
 from ibkit.users import Principal
@@ -53,7 +58,7 @@ _LONGEST_ID = 64
 
 
 def alert_routes(service: Service) -> list[HTTPRouteHandler]:
-    return [*_looks(service), *_acts(service)]
+    return [*_looks(service), *_acts(service), *_channels(service)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +206,80 @@ def _acts(service: Service) -> list[HTTPRouteHandler]:
         return response(Answer(200, results_of(results)))
 
     return [acknowledge, test]
+
+
+def _channels(service: Service) -> list[HTTPRouteHandler]:
+    async def keeper(request: AnyRequest) -> tuple[Principal, _Eyes]:
+        who = await service.asked.who(request)
+        may_acknowledge(who)
+        service.people.changes.take(who.user_id)
+        return who, await _eyes(service, who)
+
+    @post("/api/alerts/channels", status_code=200)
+    async def keep(request: AnyRequest) -> Response[bytes]:
+        who, eyes = await keeper(request)
+        form = read_struct(AlertChannelForm, await service.asked.body(request))
+        of_all = eyes.of_one_login if form.of_installation is None else form.of_installation
+        if of_all and not eyes.everything:
+            raise NotPermitted("Forbidden: a channel of the installation is its administrators'", code="E-FORBIDDEN")
+        if not of_all and eyes.of_one_login:
+            raise invalid(("of_installation", "there is one login here: its alerts go by channels of the installation"))
+        note = service.people.by(who, address_of(request))
+        async with _room(service) as room:
+            with note("alerts.channel_put", form.name, of_installation=of_all):
+                try:
+                    kept = await keep_channel(
+                        room.alerting,
+                        form.name,
+                        Secret(form.address.strip()),
+                        user="" if of_all else who.user_id,
+                        secret=None if form.secret is None else Secret(form.secret),
+                        severities=frozenset(Severity(each) for each in form.severities),
+                        level=form.level,
+                    )
+                except DeliveryFailed as error:
+                    raise invalid(("address", error.reason)) from None
+        secret = None if kept.made is None else kept.made.reveal()
+        return response(Answer(200, AlertChannelKept(data=channel_info(kept.channel, None), secret=secret)))
+
+    @delete("/api/alerts/channels/{name:str}", status_code=200)
+    async def remove(request: AnyRequest) -> Response[bytes]:
+        who, eyes = await keeper(request)
+        async with _room(service) as room:
+            channel = await _theirs(room, eyes, str(request.path_params["name"]))
+            with service.people.by(who, address_of(request))("alerts.channel_remove", channel.name):
+                await room.alerting.channels.remove(channel.user, channel.name)
+        return response(Answer(200, AlertChannelAnswer(data=channel_info(channel, None))))
+
+    @post("/api/alerts/channels/{name:str}/switch", status_code=200)
+    async def switch(request: AnyRequest) -> Response[bytes]:
+        who, eyes = await keeper(request)
+        form = read_struct(AlertChannelSwitch, await service.asked.body(request))
+        async with _room(service) as room:
+            channel = await _theirs(room, eyes, str(request.path_params["name"]))
+            note = service.people.by(who, address_of(request))
+            with note("alerts.channel_switch", channel.name, enabled=form.enabled):
+                await room.alerting.channels.switch(channel.user, channel.name, enabled=form.enabled)
+        return response(
+            Answer(200, AlertChannelAnswer(data=channel_info(replace(channel, enabled=form.enabled), None)))
+        )
+
+    return [keep, remove, switch]
+
+
+async def _theirs(room: _Room, eyes: _Eyes, name: str) -> Channel:
+    """A stored channel that they may change; their own before one of the installation. NotFound; ConfigError."""
+    mine = [each for each in await room.alerting.channels.all() if eyes.have(each) and each.name == name]
+    if not mine:
+        raise NotFound(code="E-NOT-FOUND", details={"thing": "channel"})
+    channel = max(mine, key=lambda each: bool(each.user))
+    if channel.by_operator:
+        raise ConfigError(
+            f"Not possible as it stands: {name} is a channel of the settings",
+            code="E-CONFLICT",
+            remedy="Change the settings that make it, then restart.",
+        )
+    return channel
 
 
 async def _named(room: _Room, eyes: _Eyes, alert_id: str) -> Incident:

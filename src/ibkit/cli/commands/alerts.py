@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -189,33 +188,24 @@ def add(
         raise wrong("--level", f"{level}: 0 to 5")
 
     async def work(alerting: Alerting) -> None:
-        from ibkit.model import Secret
-        from ibkit.trading.alerting import Channel, ChannelKind
+        from ibkit.bootstrap.alert_desk import keep_channel
+        from ibkit.notify import DeliveryFailed
 
-        address = _first_line(address_file)
-        is_webhook = address.reveal().lower().startswith(("https://", "http://"))
-        secret: Secret[str] | None = None
-        made = False
-        if is_webhook:
-            made = secret_file is None
-            secret = Secret(f"whsec_{_new_key()}") if secret_file is None else _first_line(secret_file)
-        shown = _checked(alerting, address, webhook=is_webhook)
-        channel = Channel(
-            name=name,
-            kind=ChannelKind.WEBHOOK if is_webhook else ChannelKind.SERVICE,
-            severities=wanted,
-            level=level,
-            shown=shown,
-            created_at=alerting.clock.now(),
-        )
-        await alerting.channels.put(channel, address, secret)
+        secret = None if secret_file is None else _first_line(secret_file)
+        try:
+            kept = await keep_channel(
+                alerting, name, _first_line(address_file), user="", secret=secret, severities=wanted, level=level
+            )
+        except DeliveryFailed as error:
+            raise wrong("--address-file", error.reason) from None
+        made = kept.made
         if json:
-            told = {"secret": secret.reveal()} if made and secret is not None else {}
-            output.emit({**_channel_document(channel, None), **told})
+            told = {} if made is None else {"secret": made.reveal()}
+            output.emit({**_channel_document(kept.channel, None), **told})
             return
-        output.say(f"Stored: {name}, {shown}. Try it: `ibkit alerts test {name}`.")
-        if made and secret is not None:
-            output.say(f"Its signing secret, shown this once: {secret.reveal()}")
+        output.say(f"Stored: {name}, {kept.channel.shown}. Try it: `ibkit alerts test {name}`.")
+        if made is not None:
+            output.say(f"Its signing secret, shown this once: {made.reveal()}")
 
     _with_alerting(work)
 
@@ -256,19 +246,6 @@ def _with_alerting(work: Callable[[Alerting], Awaitable[T]]) -> T:
     return go(run)
 
 
-def _checked(alerting: Alerting, address: Secret[str], *, webhook: bool) -> str:
-    """How it is shown. ConfigError where it cannot be used."""
-    from ibkit.notify import DeliveryFailed
-
-    try:
-        if not webhook:
-            return alerting.services.check(address, trusted=False)
-        return f"{alerting.guard.check(address.reveal()).host}, signed"
-    except DeliveryFailed as error:
-        why = error.reason
-    raise wrong("--address-file", why)
-
-
 def _first_line(path: Path) -> Secret[str]:
     import sys
 
@@ -281,12 +258,6 @@ def _first_line(path: Path) -> Secret[str]:
     if not text.strip():
         raise wrong(str(path), "its first line is empty")
     return Secret(text.strip())
-
-
-def _new_key() -> str:
-    import base64
-
-    return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def _severities(text: str) -> frozenset[Severity]:

@@ -7,9 +7,14 @@ from typing import Any
 from urllib.parse import quote
 
 from ibkit.service.web.inside import Told
+from ibkit.service.web.reading import Form
 from ibkit.service.web.site import Made, Site, Visit
 
 __all__ = ["alert_pages"]
+
+_CHANNELS = "/api/alerts/channels"
+_DONE = ("acknowledged", "removed", "switched")
+_SEVERITIES = ["info", "warning", "critical"]
 
 
 def alert_pages(site: Site) -> None:
@@ -30,8 +35,48 @@ def alert_pages(site: Site) -> None:
         told = await visit.send("POST", address, {"note": note})
         return visit.go("/settings/alerts?done=acknowledged") if told.ok else await _shown(visit, failed=told)
 
+    _channels(site)
 
-async def _shown(visit: Visit, *, failed: Told | None = None, results: list[Mapping[str, Any]] | None = None) -> Made:
+
+def _channels(site: Site) -> None:
+    @site.post("/settings/alerts/channels")
+    async def keep(visit: Visit) -> Made:
+        form = await visit.form()
+        body: dict[str, Any] = {
+            "name": form.text("name"),
+            "address": form.text("address"),
+            "severities": form.all("severities"),
+            "level": form.whole("level"),
+        }
+        if form.ticked("of_installation"):
+            body["of_installation"] = True
+        told = await visit.send("POST", _CHANNELS, body)
+        if told.ok:
+            return await _shown(visit, stored=told.body)
+        return await _shown(visit, failed=told, typed=form)
+
+    @site.post("/settings/alerts/channels/{name:str}/remove")
+    async def remove(visit: Visit) -> Made:
+        told = await visit.send("DELETE", f"{_CHANNELS}/{quote(visit.part('name'), safe='')}")
+        return visit.go("/settings/alerts?done=removed") if told.ok else await _shown(visit, failed=told)
+
+    @site.post("/settings/alerts/channels/{name:str}/switch")
+    async def switch(visit: Visit) -> Made:
+        enabled = (await visit.form()).text("enabled") == "true"
+        address = f"{_CHANNELS}/{quote(visit.part('name'), safe='')}/switch"
+        told = await visit.send("POST", address, {"enabled": enabled})
+        return visit.go("/settings/alerts?done=switched") if told.ok else await _shown(visit, failed=told)
+
+
+async def _shown(
+    visit: Visit,
+    *,
+    failed: Told | None = None,
+    results: list[Mapping[str, Any]] | None = None,
+    stored: Mapping[str, Any] | None = None,
+    typed: Form | None = None,
+) -> Made:
+    """stored: a channel that was kept, with the secret that is shown this once. typed: of one that was not."""
     alerts = await visit.need("/api/alerts")
     me = await visit.who()
     return await visit.page(
@@ -45,5 +90,9 @@ async def _shown(visit: Visit, *, failed: Told | None = None, results: list[Mapp
         acts=me.trades,
         problem=failed.problem if failed else {},
         errors=failed.field_errors if failed else {},
-        done="acknowledged" if visit.query.get("done") == "acknowledged" else "",
+        done=visit.query.get("done", "") if visit.query.get("done", "") in _DONE else "",
+        stored=stored,
+        kept={} if typed is None else typed.kept(but=("address",)),
+        chosen=_SEVERITIES if typed is None else typed.all("severities"),
+        severities=_SEVERITIES,
     )
