@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from cli.conftest import Bench
 from credential_desks import fields_for, put
@@ -333,3 +334,32 @@ def test_the_orders_of_one_users_login_are_cancelled_and_an_account_is_stopped_w
     assert working == [firm.account(1)]
     (elsewhere,) = firm.run("kill", "--account", "U7654321", "--json").json
     assert elsewhere["environment"] == "live"
+
+
+def test_verify_judges_what_is_kept_of_a_users_connections(firm: Firm) -> None:
+    anna = firm.user("anna")
+    firm.user("bob")
+    firm.connection(anna, "paper", 0)
+    good = firm.run("verify", "--user", "anna", "--json")
+    assert (good.code, good.json["complete"]) == (0, True), good.out + good.err
+    (check,) = good.json["checks"]
+    assert (check["name"], check["mark"]) == ("paper (in use)", "OK")
+    assert "keys and parameters fit" in check["said"]
+    assert firm.run("verify", "--user", "anna", "--connection", "paper").code == 0
+    assert [each["result"] for each in firm.acts("credentials.verify")] == ["ok", "ok"]
+    for words in (("--user", "bob"), ("--user", "anna", "--connection", "other"), ("--user", "nobody")):
+        missing = firm.run("verify", *words, "--json")
+        assert (missing.code, missing.json["complete"]) == (3, False)
+        assert missing.json["checks"][0]["code"] == "E-NOT-FOUND", missing.out
+
+    async def spoil() -> None:  # as a database that somebody has changed by hand
+        database = open_records(firm.settings.database_url, parts=("vault",))
+        query = (
+            "UPDATE sealed SET text = (SELECT text FROM sealed WHERE field = 'client_id') WHERE field = 'private_key'"
+        )
+        await database.write(lambda connection: connection.execute(text(query)))
+        await database.close()
+
+    run(spoil)
+    bad = firm.run("verify", "--user", "anna", "--json")
+    assert (bad.code, bad.json["checks"][0]["code"]) == (3, "E-ENC"), bad.out

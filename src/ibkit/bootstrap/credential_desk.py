@@ -35,7 +35,7 @@ from ibkit.store.vault import SqlVault
 from ibkit.vault import HERE, Act, Draft, MaskedCredential, OpenCredential, Result, Status
 from ibkit.wire.endpoint import Needs
 
-__all__ = ["Asker", "ConnectionCredentials", "CredentialDesk", "Trial", "age_of", "open_credential_desk"]
+__all__ = ["Asker", "ConnectionCredentials", "CredentialDesk", "Trial", "Verified", "age_of", "open_credential_desk"]
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +76,14 @@ class Trial:
     began: datetime
     failure: IbkitError | None
     accounts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """failure: what its keys and parameters are wrong in, or that they cannot be opened; None where they fit."""
+
+    stored: MaskedCredential
+    failure: IbkitError | None
 
 
 @dataclass(kw_only=True)
@@ -183,6 +191,36 @@ class CredentialDesk:
         if method is AuthMethod.GATEWAY:
             check_gateway(self.settings, draft.fields["address"].reveal())
         return draft
+
+    async def verify(self, who: Asker, connection_id: str | None = None) -> tuple[Verified, ...]:
+        """Each stored set judged anew as when it was given, without the network; None: of every connection.
+
+        NotFound where nothing is stored; StorageError.
+        """
+        found = []
+        for each in await self.credentials.of_user(who.user_id):
+            if connection_id not in (None, each.connection_id):
+                continue
+            failure: IbkitError | None = None
+            try:
+                opened = await self.credentials.open_for_test(each.credential_id)
+                await self._draft(
+                    each.user_id,
+                    each.connection_id,
+                    each.method,
+                    each.environment,
+                    opened.fields,
+                    each.label,
+                    lambda name: name,
+                )
+            except IbkitError as error:
+                failure = error
+            result = Result.OK if failure is None else Result.FAILED
+            self._note(who, "credentials.verify", each.connection_id, result, status=each.status.value)
+            found.append(Verified(stored=each, failure=failure))
+        if not found:
+            raise _not_found(connection_id or "default")
+        return tuple(found)
 
     async def test(self, who: Asker, connection_id: str) -> Trial:
         """Try what waits, else what is in use, at IBKR. Passed: it is in use from now on. Failed: kept with the reason.

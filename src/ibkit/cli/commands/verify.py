@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -10,12 +11,14 @@ import cyclopts
 
 from ibkit.bootstrap import keyfiles
 from ibkit.cli import context, output
-from ibkit.cli.flags import Json, flag
+from ibkit.cli.flags import ByUser, Json, UserLogin, flag
+from ibkit.cli.running import go
 from ibkit.clock import SystemClock
-from ibkit.errors import ConfigError
+from ibkit.errors import ConfigError, IbkitError
 from ibkit.model import AuthMethod
 from ibkit.settings import Settings
 from ibkit.upkeep.checks import Check, Mark, check_all, method_shown
+from ibkit.vault import Status
 
 __all__ = ["app"]
 
@@ -23,18 +26,25 @@ app = cyclopts.App(name="verify", help="Check the settings and keys, without the
 
 INCOMPLETE = 3
 _DONE = "ibkit auth test"
+_TEST = "ibkit credentials test, with the user's name"
 
 
 @app.default
 def verify(
     *,
     fix: Annotated[bool, flag("Close files that are open to others, keep keys out of git.")] = False,
+    by: ByUser = None,
     json: Json = False,
 ) -> int:
-    """Check the settings and keys, without the network. Exit code 0: complete; 3: something is missing."""
+    """Check the settings and keys, without the network. Exit code 0: complete; 3: something is missing.
+
+    With --user what is kept of that user's connections is judged, as when it was given, and not the settings' login.
+    """
     fixed: list[str] = []
     settings, unreadable = _load(fixed if fix else None)
-    if settings is None:
+    if settings is not None and by is not None:
+        checks = _of_user(settings, by)
+    elif settings is None:
         assert unreadable is not None
         checks = [Check("settings file", Mark.FAIL, unreadable.message, unreadable.code, unreadable.remedy)]
     else:
@@ -48,6 +58,39 @@ def verify(
     else:
         _print(checks, fixed, steps, complete=complete)
     return 0 if complete else INCOMPLETE
+
+
+def _of_user(settings: Settings, by: UserLogin) -> list[Check]:
+    """A check for each set that is kept, of all their connections or of the one that is named."""
+    from ibkit.bootstrap.credential_desk import Asker, Verified, age_of, open_credential_desk
+    from ibkit.bootstrap.users import user_called
+
+    async def work() -> tuple[tuple[Verified, ...], datetime]:
+        who = Asker.here((await user_called(settings, by.user or "")).user_id)
+        async with open_credential_desk(settings) as desk:
+            return await desk.verify(who, by.connection), desk.vault.clock.now()
+
+    try:
+        found, now = go(work)
+    except IbkitError as error:
+        return [Check("connection", Mark.FAIL, error.message, error.code, error.remedy)]
+    checks, most = [], settings.vault.max_age_days
+    for each in found:
+        stored, failure = each.stored, each.failure
+        name = f"{stored.connection_id} ({'in use' if stored.status is Status.ACTIVE else 'waiting'})"
+        if failure is not None:
+            checks.append(Check(name, Mark.FAIL, failure.message, failure.code, failure.remedy))
+            continue
+        days = age_of(stored, now).days
+        said = f"{stored.method.value}, {stored.environment.value}; keys and parameters fit, {days} days old"
+        if days > most:
+            remedy = f"older than CREDENTIAL_MAX_AGE_DAYS={most}: give new ones"
+            checks.append(Check(name, Mark.WARN, said, remedy=remedy))
+        elif stored.status is Status.ERROR:
+            checks.append(Check(name, Mark.WARN, f"{said}; its last test failed: {stored.last_error}", remedy=_TEST))
+        else:
+            checks.append(Check(name, Mark.OK, said))
+    return checks
 
 
 def _load(fixed: list[str] | None) -> tuple[Settings | None, ConfigError | None]:
