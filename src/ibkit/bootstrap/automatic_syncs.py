@@ -81,6 +81,8 @@ class AutomaticSyncs:
         self._multi_user = settings.general.multi_user
         self._of_users = of_users
         self._engine = engine
+        self.paused: Callable[[], bool] = lambda: False
+        """Whether nothing new is begun just now: while the service is worked on."""
         self._queue = "portfolio-syncs" if of_users else "portfolio-syncs-settings"
         self._was_up: dict[tuple[str, str], bool] = {}
         self._back_at: dict[tuple[str, str], datetime] = {}
@@ -142,6 +144,8 @@ class AutomaticSyncs:
     async def look(self) -> int:
         """Put a job for each account that is due: how many. The engine runs. StorageError."""
         found = 0
+        if self.paused():
+            return 0
         for account, since in await self._due():
             key = f"{account.account_key}/{since:%Y%m%dT%H%M%S}/{self._skipped[account.account_key]}"
             if self._put.get(account.account_key) == key:

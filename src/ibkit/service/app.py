@@ -15,6 +15,7 @@ from ibkit.bootstrap.alerting import Alerting
 from ibkit.bootstrap.connections import Connection
 from ibkit.bootstrap.credential_desk import CredentialDesk
 from ibkit.bootstrap.flex_books import FlexDesk
+from ibkit.bootstrap.maintenance import Maintenance
 from ibkit.bootstrap.portfolios import PortfolioDesk
 from ibkit.clock import Clock, SystemClock
 from ibkit.errors import ConfigError, IbkitError, NotFound
@@ -112,6 +113,7 @@ class Service:
     keys: KeyMaking
     credentials: CredentialDesk | None = None
     stopping: bool = False
+    maintenance: Maintenance | None = None
     tests: dict[str, SignInTest] = field(default_factory=dict)
     http: HttpFigures = field(default_factory=HttpFigures)
     order_rates: OrderRates = field(init=False)
@@ -146,7 +148,12 @@ class Service:
 
     @property
     def traders(self) -> Traders:
-        return Traders(self.asked, self.order_rates, lambda: self.stopping)
+        return Traders(self.asked, self.order_rates, lambda: self.stopping, self.refuse_orders)
+
+    def refuse_orders(self) -> None:
+        """IbkitError (E-MAINT) while a window of maintenance holds."""
+        if self.maintenance is not None:
+            self.maintenance.refuse_orders()
 
     def trace_id(self) -> str:
         return self.random(8).hex()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from litestar import Response, delete, get, post
 from litestar.handlers import HTTPRouteHandler
 
@@ -28,7 +29,7 @@ from ibkit.service.connection_documents import (
     session_document,
     shown_id,
 )
-from ibkit.service.connection_status import LastError, SignInTest, status_document
+from ibkit.service.connection_status import LastError, MaintenanceInfo, SignInTest, status_document
 from ibkit.service.health import of_row
 from ibkit.service.orders import Answer
 from ibkit.service.own_connections import OwnConnections
@@ -71,8 +72,10 @@ def _looks(service: Service) -> list[HTTPRouteHandler]:
         except ConfigError as error:
             if error.code != "E-NOT-CONFIGURED":
                 raise
-            return response(Answer(200, status_document(service.settings, None)))
-        return response(Answer(200, status_document(connection.settings, connection)))
+            connection = None
+        told = status_document(service.settings if connection is None else connection.settings, connection)
+        planned = MaintenanceInfo.of(service.maintenance)
+        return response(Answer(200, msgspec.structs.replace(told, maintenance=planned)))
 
     @post("/api/ibkr/test", status_code=200)
     async def test(request: AnyRequest) -> Response[bytes]:

@@ -10,6 +10,7 @@ import anyio
 import msgspec
 
 from ibkit.bootstrap.connections import Connection, was_refused
+from ibkit.bootstrap.maintenance import Maintenance
 from ibkit.bootstrap.pauses import paused_until
 from ibkit.client.opening import Step
 from ibkit.errors import IbkitError
@@ -47,9 +48,30 @@ class LastError(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     remedy: str
 
 
+class MaintenanceInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """The window that holds, else the next one. now: orders are refused until its end."""
+
+    starts_at: datetime
+    ends_at: datetime
+    text: str
+    now: bool
+
+    @classmethod
+    def of(cls, maintenance: Maintenance | None) -> MaintenanceInfo | None:
+        """Nothing where nothing is planned."""
+        if maintenance is None:
+            return None
+        current = maintenance.current
+        window = current or maintenance.next
+        if window is None:
+            return None
+        return cls(starts_at=window.starts_at, ends_at=window.ends_at, text=window.text, now=window is current)
+
+
 class ConnectionStatus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     """connected: all four steps hold and the last check, at most 90 s old, worked. missing: settings, by name.
 
+    maintenance: of this service, planned by its operators.
     paused_until: when IBKR is asked again: penalty box, nobody answers, its maintenance, failed sign-ins. LIM-03.
     """
 
@@ -72,6 +94,7 @@ class ConnectionStatus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     paused_until: datetime | None
     message: str | None
     missing: list[str]
+    maintenance: MaintenanceInfo | None = None
 
 
 class StepResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

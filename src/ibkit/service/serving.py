@@ -34,6 +34,7 @@ from ibkit.bootstrap.daily_backups import DailyBackups
 from ibkit.bootstrap.edge import edges, machine_clock
 from ibkit.bootstrap.flex_books import open_flex
 from ibkit.bootstrap.jobs import JobEngine
+from ibkit.bootstrap.maintenance import Maintenance
 from ibkit.bootstrap.multi_user import check_licence, earlier_owner_of, without_own_login
 from ibkit.bootstrap.portfolios import open_portfolios
 from ibkit.bootstrap.processes import ending_by_force
@@ -183,6 +184,9 @@ async def _begin(service: Service, findings: Findings, tasks: TaskGroup, *, watc
     owners = [each for each in await service.people.users.store.users() if each.role is Role.OWNER]
     if owners:  # of whoever becomes the first one later their sign-in does it
         await service.portfolios.books.adopt(min(owners, key=lambda each: each.created_at).user_id)
+    service.maintenance = Maintenance(service.settings, machine_clock(), tell=findings.tell_of)
+    await service.maintenance.look()
+    tasks.start_soon(service.maintenance.run)
     await _open_logins(service, tasks)
     _look_after(service.settings, findings, tasks, watch=watch)
     _sync(service, tasks)
@@ -279,6 +283,7 @@ def _sync(service: Service, tasks: TaskGroup) -> None:
     syncs = AutomaticSyncs(
         service.settings, service.portfolios, service.clock, logins, of_users=service.own.of_users, engine=engine
     )
+    syncs.paused = lambda: service.maintenance is not None and service.maintenance.current is not None
     service.flex.register(engine)
     tasks.start_soon(syncs.run)
 

@@ -43,6 +43,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("restore", "Put a backup in the place of what is there.", "Set up"),
     Command("rollback", "Undo the last upgrade of the databases.", "Set up"),
     Command("drill", "Try whether a backup could be put back.", "Set up"),
+    Command("maintenance", "When the service is worked on, told to its users ahead.", "Set up"),
     Command("checklist", "What production needs: checked here, or confirmed by a person.", "Set up"),
     Command("firewall", "The firewall rules this needs, and whether they hold.", "Set up"),
     Command("security", "Look for secrets in git, and for what is left open.", "Set up"),

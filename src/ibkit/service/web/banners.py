@@ -69,6 +69,11 @@ def banners_of(state: Mapping[str, Any]) -> list[Banner]:
     if not state:
         return [Banner("unknown", "bad", "/settings")]
     found: list[Banner] = []
+    if (planned := state.get("maintenance")) is not None:
+        closed = bool(planned.get("now"))
+        kind, at = ("closed", "endsAt") if closed else ("closing", "startsAt")
+        values = {"text": str(planned.get("text", ""))}
+        found.append(Banner(kind, "warn" if closed else "info", "/orders", values, _text(planned, at)))
     word, session = state.get("state"), state.get("clocks") or {}
     error = state.get("lastError") or {}
     simulated = bool(state.get("simulated"))

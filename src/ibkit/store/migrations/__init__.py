@@ -10,6 +10,7 @@ from ibkit.store.migrations import (
     journal_0001,
     journal_0002,
     journal_0003,
+    maintenance_0001,
     metrics_0001,
     metrics_0002,
     portfolio_0001,
@@ -56,6 +57,7 @@ PORTFOLIO = (
     Migration(3, "ledgers: statements, transactions, corrections, differences", portfolio_0003.upgrade),
     Migration(4, "answers by what was read from them", portfolio_0004.upgrade),
 )
+MAINTENANCE = (Migration(1, "windows of maintenance", maintenance_0001.upgrade),)
 RECORDS = {
     "trades": TRADES,
     "users": USERS,
@@ -65,5 +67,6 @@ RECORDS = {
     "audit": AUDIT,
     "connections": CONNECTIONS,
     "portfolio": PORTFOLIO,
+    "maintenance": MAINTENANCE,
 }
 """The parts of the database of DATABASE_URL, in the order in which they are made."""
