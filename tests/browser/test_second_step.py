@@ -74,3 +74,17 @@ def test_a_second_step_is_set_up_asked_for_and_survived_without_the_app(pages: P
     page.goto("/settings/me")
     element(page, "remove-second-step").click()
     expect(element(page, "second-step-state")).to_have_text("Off")
+
+
+@pytest.mark.requirement("UI-01")
+def test_a_browser_that_is_forgotten_elsewhere_is_signed_out_from_here(pages: Pages) -> None:
+    ada = pages.people.person(Role.TRADER)
+    left = pages.visit(ada, "/trades")
+    page = pages.visit(ada, "/settings/me")
+    expect(element(page, "session")).to_have_count(2)
+    expect(element(page, "session").filter(has_text="this one")).to_have_count(1)
+    element(page, "end-session").click()
+    expect(element(page, "done")).to_be_visible()
+    expect(element(page, "session")).to_have_count(1)
+    left.reload()
+    expect(left).to_have_url(re.compile(r"/sign-in"))

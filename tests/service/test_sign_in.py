@@ -399,3 +399,31 @@ def test_what_was_kept_before_there_was_a_user_is_an_owners_from_their_sign_in_o
     assert names() == []
     assert owner.without("Authorization").sign_in(owner.user.name).status == 200
     assert names() == ["early"]
+
+
+@pytest.mark.requirement("UI-01", "SEC-01")
+def test_each_sees_their_browsers_and_signs_one_of_them_out(people: ServedPeople) -> None:
+    ada, bob = people.person(), people.person()
+    agents = ("Firefox at home", "Chromium at work")
+    desk, phone = (
+        people.caller().at_browser(people.caller().with_({"User-Agent": agent}).sign_in(ada.user.name, browser=True))
+        for agent in agents
+    )
+    people.advance(minutes=2)
+    assert phone.ask("GET", "/api/me").status == 200
+    told = desk.ask("GET", "/api/me/sessions").data
+    assert {each["agent"]: each["current"] for each in told} == {agents[0]: True, agents[1]: False}
+    assert all(each["address"].startswith("10.") for each in told)
+    (other,) = [each["session_id"] for each in told if not each["current"]]
+    assert bob.ask("DELETE", f"/api/me/sessions/{other}").status == 404
+    assert phone.ask("GET", "/api/me").status == 200
+    assert desk.ask("DELETE", f"/api/me/sessions/{other}").status == 200
+    assert phone.ask("GET", "/api/me").status == 401
+    assert desk.ask("DELETE", f"/api/me/sessions/{other}").status == 404
+    assert [each["current"] for each in desk.ask("GET", "/api/me/sessions").data] == [True]
+    # By a token there is no browser of one's own among them; one that was left alone too long is none any more.
+    assert [each["current"] for each in ada.ask("GET", "/api/me/sessions").data] == [False]
+    people.advance(hours=1)
+    assert people.person().ask("GET", "/api/me/sessions").data == []
+    again = people.caller().bearing(people.caller().sign_in(ada.user.name).data["token"])
+    assert again.ask("GET", "/api/me/sessions").data == []

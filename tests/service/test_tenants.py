@@ -130,6 +130,8 @@ ROUTES: dict[str, Rule] = {
     "POST /api/sign-out/everywhere": Rule(PERSONS),
     "GET /api/me": Rule(SIGNED),
     "POST /api/me/password": Rule(PERSONS),
+    "GET /api/me/sessions": Rule(PERSONS),
+    "DELETE /api/me/sessions/{session_id}": Rule(PERSONS, "session"),
     "POST /api/me/second-step": Rule(PERSONS),
     "POST /api/me/second-step/confirm": Rule(PERSONS),
     "DELETE /api/me/second-step": Rule(PERSONS),
@@ -212,11 +214,12 @@ THINGS = {
     "question": "07a13a5a-4a48-44a5-bb25-5ab37b79186c",
     "sale": "00000000-0000-0000-0000-000000000000",
     "channel": "none-of-theirs",
+    "session": "0" * 32,
     "point": "nothing.there",  # of a check-list: the installation's, and nobody's in particular
     "change": "999999",  # of a limit: the installation's, and nobody's in particular
 }
 """kind → an id of its form that is nobody's."""
-ELSEWHERE = {"change", "point", "alert", "question", "public file", "channel"}
+ELSEWHERE = {"change", "point", "alert", "question", "public file", "channel", "session"}
 """Kinds that are nobody's in particular, or are tried with somebody's in test_alerts.py and test_questions.py."""
 MANAGED = {"user": KEEPING | LOOKING, "key": KEEPING | LOOKING}
 """kind → who may do it to those of others, by role; everybody else finds nothing."""

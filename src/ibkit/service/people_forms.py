@@ -200,6 +200,22 @@ class SecondStepAnswer(_Discreet, frozen=True, kw_only=True, forbid_unknown_fiel
     data: SecondStepInfo
 
 
+class SessionInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A browser that is signed in. agent: what it calls itself. current: the one that asks. ends_at: if not used."""
+
+    session_id: str
+    signed_in_at: datetime
+    seen_at: datetime
+    ends_at: datetime
+    address: str
+    agent: str
+    current: bool
+
+
+class SessionList(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    data: list[SessionInfo]
+
+
 class SecondStepForm(_Discreet, frozen=True, kw_only=True, forbid_unknown_fields=True):
     code: _Code
 

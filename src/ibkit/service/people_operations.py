@@ -17,6 +17,7 @@ def _in_path(name: str, pattern: str, example: str) -> Mapping[str, Any]:
     return {"name": name, "in": "path", "required": True, "schema": schema, "example": example}
 
 
+_SESSION = _in_path("session_id", "^[0-9a-f]{32}$", "5c1f0c7de2a94f6c8d5e7a9012bc34de")
 _USER = (_in_path("user_id", "^[0-9a-f]{32}$", "3b1f0c7de2a94f6c8d5e7a9012bc34de"),)
 _FORCE = query(
     "force",
@@ -140,6 +141,23 @@ PEOPLE: tuple[Operation, ...] = (
         errors=_WRITE,
         takes=forms.PasswordForm,
         examples={"change": {"old_password": _PASSWORD, "new_password": "violet lamps near the harbour"}},
+    ),
+    Operation(
+        path="/api/me/sessions",
+        method="get",
+        name="listSessions",
+        summary="Your browsers that are signed in, the one used last first",
+        answers={200: forms.SessionList},
+        errors=(*_ASKED, 429),
+    ),
+    Operation(
+        path="/api/me/sessions/{session_id}",
+        method="delete",
+        name="endSession",
+        summary="Sign one of your browsers out",
+        answers={200: forms.DoneAnswer},
+        errors=(*_ASKED, 404, 429),
+        parameters=(_SESSION,),
     ),
     Operation(
         path="/api/me/second-step",

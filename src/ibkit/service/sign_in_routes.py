@@ -29,6 +29,8 @@ from ibkit.service.people_forms import (
     SecondStepAnswer,
     SecondStepForm,
     SecondStepInfo,
+    SessionInfo,
+    SessionList,
     SignedInAnswer,
     SignedInInfo,
     SignInForm,
@@ -52,7 +54,7 @@ from ibkit.users import (
 )
 from ibkit.users.api_keys import is_api_key
 from ibkit.users.attempts import account_key
-from ibkit.users.browser import ABSOLUTE
+from ibkit.users.browser import ABSOLUTE, session_id_of
 from ibkit.users.sign_in import Step
 from ibkit.vault import Result
 
@@ -269,7 +271,36 @@ def _oneself(service: Service) -> list[HTTPRouteHandler]:
             await keeper.remove_totp(user.name, by=who)
         return response(_DONE)
 
-    return [me, password, begin, confirm, remove]
+    @get("/api/me/sessions")
+    async def sessions(request: AnyRequest) -> Response[bytes]:
+        who, _ = await _person(desk, asked, request)
+        found = [
+            SessionInfo(
+                session_id=session_id_of(each),
+                signed_in_at=each.signed_in_at,
+                seen_at=each.seen_at,
+                ends_at=min(each.seen_at + desk.users.sign_ins.idle, each.signed_in_at + ABSOLUTE),
+                address=each.address,
+                agent=each.agent,
+                current=session_id_of(each) == who.token_id,
+            )
+            for each in await desk.users.sign_ins.sessions(who.user_id)
+        ]
+        return response(Answer(200, SessionList(data=found)))
+
+    @delete("/api/me/sessions/{session_id:str}", status_code=200)
+    async def end(request: AnyRequest) -> Response[bytes]:
+        who, _ = await _person(desk, asked, request)
+        session_id = str(request.path_params["session_id"])
+        with desk.by(who, address_of(request))("auth.session_end", who.user_id) as noted:
+            try:
+                await desk.users.sign_ins.end_one(who.user_id, session_id)
+            except NotFound:
+                noted.skipped = True
+                raise
+        return response(_DONE)
+
+    return [me, password, begin, confirm, remove, sessions, end]
 
 
 async def _person(

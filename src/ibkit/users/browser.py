@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from ibkit.model import Secret
 from ibkit.users.digests import Random, digest, new_secret
 
-__all__ = ["ABSOLUTE", "IDLE", "BrowserSession", "csrf_fits", "csrf_token", "new_session"]
+__all__ = ["ABSOLUTE", "IDLE", "BrowserSession", "csrf_fits", "csrf_token", "new_session", "session_id_of"]
 
 IDLE = timedelta(minutes=30)
 ABSOLUTE = timedelta(hours=12)
@@ -38,6 +38,11 @@ class BrowserSession:
 
     def is_alive(self, now: datetime, *, idle: timedelta = IDLE) -> bool:
         return now < self.seen_at + idle and now < self.signed_in_at + ABSOLUTE
+
+
+def session_id_of(session: BrowserSession) -> str:
+    """What a session is called by: the beginning of the digest of its cookie, from which no cookie can be made."""
+    return session.id_hash[:32]
 
 
 def new_session(

@@ -24,7 +24,7 @@ from ibkit.errors import AuthError, ConfigError, IbkitError, NotFound, RateLimit
 from ibkit.model import AccountId, Secret
 from ibkit.users.api_keys import is_api_key, key_id_of
 from ibkit.users.attempts import FINDING_AT, Attempt, Begun, Finding, Kind, NewPlace, account_key
-from ibkit.users.browser import IDLE, BrowserSession, new_session
+from ibkit.users.browser import IDLE, BrowserSession, new_session, session_id_of
 from ibkit.users.digests import Random, digest, new_id
 from ibkit.users.passwords import Hasher, check_password
 from ibkit.users.ports import Sealing, TellFinding, UserStore, untold
@@ -328,12 +328,33 @@ class SignIns:
             name=user.name,
             role=user.role,
             scopes=allowed_scopes(user.role),
-            token_id=session.id_hash[:32],
+            token_id=session_id_of(session),
             signed_in_at=session.signed_in_at,
         )
 
     async def end_session(self, cookie: Secret[str]) -> None:
         await self._store.end_session(digest(cookie))
+
+    @property
+    def idle(self) -> timedelta:
+        """So long a browser may be left alone."""
+        return self._idle
+
+    async def sessions(self, user_id: str) -> tuple[BrowserSession, ...]:
+        """Of the user's browsers those that are good yet, the one seen last first."""
+        user = await self._store.get(user_id)
+        now = self._clock.now()
+        there = await self._store.sessions(user_id) if user is not None else ()
+        alive = [each for each in there if user is not None and self._is_alive(each, user, now)]
+        return tuple(sorted(alive, key=lambda each: each.seen_at, reverse=True))
+
+    async def end_one(self, user_id: str, session_id: str) -> None:
+        """A session of the user's, by the id of `session_id_of`. NotFound, also for one of another user."""
+        for each in await self.sessions(user_id):
+            if session_id_of(each) == session_id:
+                await self._store.end_session(each.id_hash)
+                return
+        raise NotFound("session not found", code="E-NOT-FOUND", details={"thing": "session"})
 
     def _is_alive(self, session: BrowserSession, user: User, now: datetime) -> bool:
         return session.is_alive(now, idle=self._idle) and _current(user, session.generation)

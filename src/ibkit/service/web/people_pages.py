@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import segno
 
@@ -16,7 +17,7 @@ __all__ = ["people_pages", "qr_path"]
 ROLES = ("viewer", "trader", "admin", "owner")
 SCOPES = ("read", "orders:paper", "orders:live", "credentials", "admin")
 _LIVES = (7, 30, 90, 180, 366)
-_DONE = ("role", "disable", "enable", "sign-out", "second-step", "remove", "revoke", "password")
+_DONE = ("role", "disable", "enable", "sign-out", "second-step", "remove", "revoke", "password", "session-over")
 _LONGEST_SECRET = 512
 
 
@@ -214,6 +215,11 @@ def _me(site: Site) -> None:
             return site.go("/sign-in", cookies=told.cookies)
         return await _oneself(visit, failed=told)
 
+    @site.post("/settings/me/sessions/{session_id:str}/end")
+    async def end(visit: Visit) -> Made:
+        told = await visit.send("DELETE", f"/api/me/sessions/{quote(visit.part('session_id'), safe='')}")
+        return visit.go("/settings/me?done=session-over") if told.ok else await _oneself(visit, failed=told)
+
 
 async def _oneself(
     visit: Visit,
@@ -235,6 +241,7 @@ async def _oneself(
         codes=codes or [],
         second_step=bool(codes) or bool((await visit.who()).more["second_step"]),
         shortest=SHORTEST,
+        sessions=await visit.need("/api/me/sessions"),
         done=_done(visit),
     )
 
