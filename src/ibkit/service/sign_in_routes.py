@@ -68,7 +68,7 @@ _Wishes = SignInForm | CodeForm | LinkForm
 
 
 def sign_in_routes(service: Service) -> list[HTTPRouteHandler]:
-    return [*_entrance(service), *_exit(service), *_oneself(service)]
+    return [*_entrance(service), *_exit(service), *_oneself(service), *_sessions(service)]
 
 
 def _entrance(service: Service) -> list[HTTPRouteHandler]:
@@ -271,6 +271,12 @@ def _oneself(service: Service) -> list[HTTPRouteHandler]:
             await keeper.remove_totp(user.name, by=who)
         return response(_DONE)
 
+    return [me, password, begin, confirm, remove]
+
+
+def _sessions(service: Service) -> list[HTTPRouteHandler]:
+    asked, desk = service.asked, service.people
+
     @get("/api/me/sessions")
     async def sessions(request: AnyRequest) -> Response[bytes]:
         who, _ = await _person(desk, asked, request)
@@ -300,7 +306,7 @@ def _oneself(service: Service) -> list[HTTPRouteHandler]:
                 raise
         return response(_DONE)
 
-    return [me, password, begin, confirm, remove, sessions, end]
+    return [sessions, end]
 
 
 async def _person(
