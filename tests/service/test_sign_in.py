@@ -255,6 +255,12 @@ def test_a_session_that_is_not_used_ends_after_half_an_hour_and_any_after_twelve
 
 
 UNSAFE = [
+    ("POST", "/api/alerts/channels"),
+    ("DELETE", "/api/alerts/channels/1-pager"),
+    ("POST", "/api/alerts/channels/1-pager/switch"),
+    ("POST", "/api/settings/flex"),
+    ("DELETE", "/api/settings/flex"),
+    ("DELETE", f"/api/me/sessions/{'0' * 32}"),
     ("POST", "/api/sign-out"),
     ("POST", "/api/sign-out/everywhere"),
     ("POST", "/api/me/password"),
