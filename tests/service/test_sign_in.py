@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,11 +11,13 @@ import anyio
 import pytest
 
 from ibkit.bootstrap.portfolios import open_portfolios
+from ibkit.errors import ConfigError
+from ibkit.service.serving import open_service
 from ibkit.store.portfolios import NOBODY
-from ibkit.users import Role
+from ibkit.users import Role, Scope
 from ibkit.users.totp import STEP_S
 from portfolio_room import make_portfolio
-from service_desks import Answered, until
+from service_desks import Answered, settings_of, until
 from service_people import OTHER, Caller, Person, ServedPeople, secret_of, served_people
 from user_desks import PASSWORD
 
@@ -433,3 +436,41 @@ def test_each_sees_their_browsers_and_signs_one_of_them_out(people: ServedPeople
     assert people.person().ask("GET", "/api/me/sessions").data == []
     again = people.caller().bearing(people.caller().sign_in(ada.user.name).data["token"])
     assert again.ask("GET", "/api/me/sessions").data == []
+
+
+@pytest.mark.requirement("FUT-06")
+def test_where_a_second_step_is_a_duty_nothing_is_answered_before_it_is_there(tmp_path: Path) -> None:
+    with served_people(tmp_path, mock=True, REQUIRE_SECOND_STEP="administrators") as people:
+        anna, bob = people.person(Role.ADMIN), people.person(Role.TRADER)
+        assert bob.ask("GET", "/broker-order").status == 200, "of administrators alone"
+        asked = (("GET", "/broker-order"), ("GET", "/api/users"), ("POST", "/api/kill"), ("GET", "/portfolio"))
+        for method, path in asked:
+            refused = anna.ask(method, path)
+            assert (refused.status, refused.code) == (403, "E-FORBIDDEN"), (path, refused.raw)
+            assert "second step" in refused.json["error"]["message"]
+        me = anna.ask("GET", "/api/me").data
+        assert (me["second_step"], me["second_step_due"]) == (False, True)
+        # A program of theirs goes on: its key was made by somebody who could.
+        assert people.machine(anna.user, Scope.READ).ask("GET", "/broker-order").status == 200
+        page = at_browser(people, anna)
+        for path in ("/", "/orders", "/settings/users"):
+            told = page.ask("GET", path)
+            assert (told.status, told.headers["location"]) == (303, "/settings/me"), path
+        shown = page.ask("GET", "/settings/me")
+        assert shown.status == 200
+        assert b"banner-second-step" in shown.raw
+        secret = secret_of(anna.ask("POST", "/api/me/second-step").data["address"])
+        assert anna.ask("POST", "/api/me/second-step/confirm", {"code": people.code(secret)}).status == 200
+        assert anna.ask("GET", "/api/users").status == 200
+        assert page.ask("GET", "/orders").status == 200
+        assert anna.ask("DELETE", "/api/me/second-step").status == 200
+        assert anna.ask("GET", "/api/users").status == 403
+
+
+def test_a_duty_that_no_key_can_keep_stops_the_start(tmp_path: Path) -> None:
+    async def begin() -> None:
+        async with open_service(settings_of(tmp_path, BROKER_PROVIDER="mock", REQUIRE_SECOND_STEP="everybody")):
+            raise AssertionError("it began")
+
+    with pytest.raises(ConfigError, match="REQUIRE_SECOND_STEP needs it"):
+        anyio.run(begin)

@@ -27,7 +27,7 @@ from ibkit.store.users import SqlUsers
 from ibkit.users import Authenticator, Cost, Hasher, SignIns, TokenSigner, UserKeeper, UserStore
 from ibkit.users.digests import Random
 from ibkit.users.ports import Sealing, TellFinding, untold
-from ibkit.users.principal import Scope
+from ibkit.users.principal import Role, Scope
 from ibkit.users.user import User, allowed_scopes, kept_name
 from ibkit.vault import Place, Sealer
 from ibkit.vault.seal import key_id_of
@@ -48,6 +48,11 @@ __all__ = [
 ]
 
 JWT_FILE = "jwt-secret"
+_MUST_HAVE_CODE = {
+    "none": frozenset[Role](),
+    "administrators": frozenset({Role.OWNER, Role.ADMIN}),
+    "everybody": frozenset(Role),
+}
 _PART = "users"
 _SHORTEST, _LONGEST = 32, 4096
 
@@ -120,6 +125,7 @@ def users_of(
         random=random,
         tell=tell,
         idle=timedelta(minutes=settings.session.app_idle_minutes),
+        must_have_code=_MUST_HAVE_CODE[settings.web.second_step],
     )
     keeper = UserKeeper(store, hasher, sealing, clock=clock, random=random)
     return UserDesk(sign_ins=sign_ins, keeper=keeper, store=store, clock=clock)

@@ -26,7 +26,7 @@ from litestar.exceptions import WebSocketDisconnect
 from ibkit.errors import AuthError, IbkitError, NotPermitted, RateLimited
 from ibkit.model import Secret
 from ibkit.service.browsers import Browsers, check_own_page, cookie_of, from_own_page
-from ibkit.service.people import may_read, who_asks
+from ibkit.service.people import check_second_step, may_read, who_asks
 from ibkit.service.problems import encode
 from ibkit.service.refusals import Refusal
 from ibkit.users.principal import Authenticator, Principal
@@ -99,6 +99,7 @@ class Standing:
             who = await self.browsers.session_of(self.cookie, address=self.address, used=not again)
         else:
             who = await who_asks(self.authenticator, self.headers, address=self.address)
+        check_second_step(who)
         may_read(who)
         return who
 

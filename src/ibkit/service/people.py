@@ -17,6 +17,7 @@ from ibkit.users.principal import Authenticator, Principal, Role, Scope
 __all__ = [
     "administers",
     "bearer_of",
+    "check_second_step",
     "may_acknowledge",
     "may_administer",
     "may_connect",
@@ -56,6 +57,17 @@ def bearer_of(headers: list[str]) -> Secret[str]:
     if len(token) > _MOST_TOKEN:
         raise AuthError(code="E-APP-AUTH")
     return Secret(token.strip())
+
+
+def check_second_step(who: Principal) -> None:
+    """NotPermitted (E-FORBIDDEN) for whoever has to set up a second step before anything else."""
+    if who.second_step_due:
+        raise NotPermitted(
+            "Forbidden: a second step of the sign-in has to be set up first",
+            code="E-FORBIDDEN",
+            remedy="Settings, Your sign-in; or POST /api/me/second-step, then confirm a code of the app.",
+            details={"second_step": True},
+        )
 
 
 def may_read(who: Principal) -> None:

@@ -168,6 +168,7 @@ class Me(_Discreet, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """signed_in_at: when a person proved who they are; null for a machine and for tokens of the command line.
 
     csrf_token: of a browser's session, else null. accounts: null for all of the user's.
+    second_step_due: nothing else is answered before it is set up.
     """
 
     user_id: str
@@ -175,6 +176,7 @@ class Me(_Discreet, frozen=True, kw_only=True, forbid_unknown_fields=True):
     role: str
     scopes: list[str]
     second_step: bool
+    second_step_due: bool
     signed_in_at: datetime | None
     key_id: str | None
     accounts: list[str] | None

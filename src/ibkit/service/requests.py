@@ -18,7 +18,7 @@ from ibkit.service.json_bodies import LARGEST_BODY, read_json
 from ibkit.service.order_answer import STATUSES
 from ibkit.service.order_events import Since, read_position
 from ibkit.service.order_listing import LONGEST_PAGE, OPEN, Page
-from ibkit.service.people import who_asks
+from ibkit.service.people import check_second_step, who_asks
 from ibkit.service.quote_events import QuotesWanted
 from ibkit.service.rates import Rates
 from ibkit.service.refusals import Refusal, invalid
@@ -55,6 +55,10 @@ def address_of(request: AnyRequest) -> str:
     return str(request.scope.get("state", {}).get("address", ""))
 
 
+_BEFORE_THE_SECOND_STEP = ("/api/me", "/api/sign-out")
+"""What somebody may ask for who has to set up a second step first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """authenticator: says who holds a token. browsers: who holds a cookie; None where only tokens are taken.
@@ -69,6 +73,8 @@ class Asked:
     async def who(self, request: AnyRequest, *, counted: bool = True) -> Principal:
         """counted: False for what is told from memory. AuthError; RateLimited (E-RATE) where a user reads too much."""
         found = await self._found(request)
+        if not str(request.scope["path"]).startswith(_BEFORE_THE_SECOND_STEP):
+            check_second_step(found)
         within = bool(request.scope.get("state", {}).get("within_page"))  # a page is one read, whatever it asks for
         if counted and self.reads is not None and request.method in SAFE and not within:
             self.reads.take(found.user_id)

@@ -173,6 +173,11 @@ async def open_service(
 async def _checked(settings: Settings) -> tuple[Settings, str]:
     """The settings as the service uses them, and whose the orders of before there were users are. ConfigError."""
     ring_of(settings)  # a key that is no key stops the start, not the first order
+    if settings.web.second_step != "none" and not settings.vault.has_key:
+        raise ConfigError(
+            "Setting missing: ENCRYPTION_KEY: REQUIRE_SECOND_STEP needs it, to keep the secrets of authenticator apps",
+            code="E-ENC-KEY",
+        )
     await check_licence(settings)
     return without_own_login(settings), await earlier_owner_of(settings)
 

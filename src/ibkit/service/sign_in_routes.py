@@ -225,6 +225,7 @@ def _oneself(service: Service) -> list[HTTPRouteHandler]:
             role=who.role.value,
             scopes=sorted(who.scopes),
             second_step=user.needs_code,
+            second_step_due=who.second_step_due,
             signed_in_at=who.signed_in_at,
             key_id=who.api_key_id or None,
             accounts=None if who.accounts is None else sorted(who.accounts),

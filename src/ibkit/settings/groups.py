@@ -357,6 +357,12 @@ class Web:
     jwt_secret: Secret[str] | None = variable(
         "JWT_SECRET", "", secret, "Signs user tokens, at least 32 characters", hidden=True
     )
+    second_step: str = variable(
+        "REQUIRE_SECOND_STEP",
+        "none",
+        choice("none", "administrators", "everybody"),
+        "Who has to have a second step: none, administrators, everybody",
+    )
     allowed_client_ips: tuple[str, ...] = variable("ALLOWED_CLIENT_IPS", "127.0.0.1,::1", items(), "Who may connect")
     trusted_proxy: str | None = variable("TRUSTED_PROXY", "", text, "Address of a reverse proxy that may be believed")
 

@@ -38,6 +38,7 @@ class Principal:
 
     signed_in_at: when a person proved who they are, None for a machine. api_key_id: "" for a person.
     accounts:     those that the token is confined to, None for all of the user's.
+    second_step_due: a person who has to set one up before anything else (REQUIRE_SECOND_STEP).
     """
 
     user_id: str
@@ -48,6 +49,7 @@ class Principal:
     signed_in_at: datetime | None = None
     api_key_id: str = ""
     accounts: frozenset[AccountId] | None = None
+    second_step_due: bool = False
 
 
 class Authenticator(Protocol):

@@ -28,7 +28,7 @@ from ibkit.users.browser import IDLE, BrowserSession, new_session, session_id_of
 from ibkit.users.digests import Random, digest, new_id
 from ibkit.users.passwords import Hasher, check_password
 from ibkit.users.ports import Sealing, TellFinding, UserStore, untold
-from ibkit.users.principal import Principal, Scope
+from ibkit.users.principal import Principal, Role, Scope
 from ibkit.users.tokens import LONGEST_LIFE, Audience, Claims, TokenSigner
 from ibkit.users.totp import with_code_used
 from ibkit.users.user import User, allowed_scopes, kept_name, unauthorized, with_password, without_link
@@ -88,7 +88,8 @@ def is_fresh(principal: Principal, now: datetime) -> bool:
 class SignIns:
     """Fits `principal.Authenticator`.
 
-    tell: told of ten failures within 15 minutes. idle: of a browser session.
+    tell: told of ten failures within 15 minutes. idle: of a browser session. must_have_code: roles that need a second
+    step: whoever signs in without one may do nothing but set it up.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class SignIns:
         random: Random,
         tell: TellFinding = untold,
         idle: timedelta = IDLE,
+        must_have_code: frozenset[Role] = frozenset(),
     ) -> None:
         self._store = store
         self._signer = signer
@@ -111,6 +113,7 @@ class SignIns:
         self._random = random
         self._tell = tell
         self._idle = idle
+        self._must_have_code = must_have_code
         self._hashing = anyio.CapacityLimiter(_HASHES_AT_ONCE)
         self._at_work = 0
 
@@ -282,7 +285,12 @@ class SignIns:
             token_id=claims.token_id,
             signed_in_at=claims.signed_in_at,
             accounts=claims.accounts,
+            # A token by the word of who runs the machine was made past the sign-in on purpose, as a machine key was.
+            second_step_due=claims.signed_in_at is not None and self._lacks_step(user),
         )
+
+    def _lacks_step(self, user: User) -> bool:
+        return user.role in self._must_have_code and not user.needs_code
 
     async def turned_away(self, *, address: str) -> None:
         """One who may not connect at all is a failure of their address. SEC-03."""
@@ -330,6 +338,7 @@ class SignIns:
             scopes=allowed_scopes(user.role),
             token_id=session_id_of(session),
             signed_in_at=session.signed_in_at,
+            second_step_due=self._lacks_step(user),
         )
 
     async def end_session(self, cookie: Secret[str]) -> None:

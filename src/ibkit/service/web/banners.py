@@ -68,6 +68,8 @@ def banners_of(state: Mapping[str, Any]) -> list[Banner]:
     """The gravest first. Of a state that could not be read, that alone."""
     if not state:
         return [Banner("unknown", "bad", "/settings")]
+    if state.get("secondStepDue"):
+        return [Banner("second-step", "warn", "/settings/me#h-second")]
     found: list[Banner] = []
     if (planned := state.get("maintenance")) is not None:
         closed = bool(planned.get("now"))

@@ -55,6 +55,7 @@ HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=()",
 }
 POLL_S = 30
+_BEFORE_THE_SECOND_STEP = ("/settings/me", "/sign-out", "/_state")
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -78,6 +79,11 @@ class Visitor:
     @property
     def trades(self) -> bool:
         return self.may("orders:paper") or self.may("orders:live")
+
+    @property
+    def must_enrol(self) -> bool:
+        """Nothing is answered to them before they have a second step."""
+        return bool(self.more.get("second_step_due"))
 
     @property
     def administers(self) -> bool:
@@ -213,6 +219,8 @@ class Visit:
 
     async def state(self) -> Mapping[str, Any]:
         """Of /api/ibkr/status: from memory, no call to IBKR. Empty where it cannot be told: then nothing is known."""
+        if self._state is None and (await self.who()).must_enrol:
+            self._state = {"secondStepDue": True}
         if self._state is None:
             told = await self.get("/api/ibkr/status")
             more = {"clocks": told.data["session"], "simulated": self.site.simulated} if told.ok else {}
@@ -315,7 +323,9 @@ class Site:
             if request.method == "POST":
                 await visit.form()
             if signed_in:
-                await visit.who()
+                me = await visit.who()
+                if me.must_enrol and not visit.path.startswith(_BEFORE_THE_SECOND_STEP):
+                    return self.go("/settings/me", by_script=visit.by_script)
             return await work(visit)
         except SignInNeededError:
             return self.go(f"/sign-in?next={quote(visit.wanted)}", by_script=visit.by_script)
