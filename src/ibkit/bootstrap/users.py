@@ -269,7 +269,7 @@ def _place(user_id: str) -> Place:
 
 
 def _check_installed() -> None:
-    missing = [name for name in ("argon2", "joserfc") if find_spec(name) is None]
+    missing = [name for name in ("argon2", "joserfc", "zxcvbn") if find_spec(name) is None]
     if missing:
         raise ConfigError(
             f"Users need {' and '.join(missing)}, which is not installed",
