@@ -516,7 +516,9 @@ class Schedule:
                 places=self.broker.places,
                 hidden=hidden,
                 marks=marks,
-                calm=not self.weather.fired
+                # Of two processes one's look waits for the other's: IBKR lists orders once in five seconds for both.
+                calm=self.mode != "rivals"
+                and not self.weather.fired
                 and not self.mortality.crashes
                 and not self.mortality.left
                 and not self.seen["stopped"],
