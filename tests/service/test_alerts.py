@@ -218,3 +218,32 @@ def test_of_several_users_each_sees_what_the_journal_has_of_their_own_accounts()
     assert sees("DU0000001")
     assert not sees("DU0000002")
     assert not sees("DU0000001", alerts=()), "whose it was is not known any more"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#nuxref?template=/etc/passwd",
+        "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#nuxref?Template=http://169.254.169.254/x",
+        "fcm://project@apikey/device?keyfile=/proc/self/environ",
+        "tgram://123456789:abcdefg_hijklmnop/12315544?image=file%3A%2F%2F%2Fetc%2Fhosts",
+    ],
+)
+def test_an_address_that_would_read_a_file_or_ask_elsewhere_is_refused(service: Served, address: str) -> None:
+    form = {"name": "pager", "address": address, "of_installation": True}
+    refused = service.ask("POST", "/api/alerts/channels", form, token="ann")
+    assert (refused.status, refused.code) == (422, "E-VALIDATION"), refused.raw
+    assert b"/etc/" not in refused.raw
+
+
+def test_a_change_of_a_channel_leaves_its_secret_and_whether_it_is_on(service: Served) -> None:
+    at, form = (
+        "/api/alerts/channels",
+        {"name": "quiet", "address": "https://hooks.example.com/q", "of_installation": True},
+    )
+    assert service.ask("POST", at, form, token="ann").json["secret"]
+    assert service.ask("POST", f"{at}/quiet/switch", {"enabled": False}, token="ann").status == 200
+    changed = service.ask("POST", at, {**form, "level": 2}, token="ann")
+    assert (changed.json["secret"], changed.data["enabled"], changed.data["level"]) == (None, False, 2)
+    assert service.ask("DELETE", f"{at}/quiet?of_installation=false", token="ann").status == 404
+    assert service.ask("DELETE", f"{at}/quiet?of_installation=true", token="ann").status == 200

@@ -100,6 +100,14 @@ def test_a_browser_is_told_to_keep_to_tls_where_the_trusted_proxy_ends_it() -> N
         status, headers, _ = through(behind, peer=peer, x_forwarded_proto=proto, **named)
         assert (status, "strict-transport-security" in headers) == (200, told), (peer, proto)
     assert "strict-transport-security" not in through(door(), peer="127.0.0.1", x_forwarded_proto="https")[1]
+    for host, told in (
+        ("ibkit.example.com", True),
+        ("localhost:8443", False),
+        ("[::1]:8443", False),
+        ("10.0.0.7", False),
+    ):
+        named = {"x_forwarded_for": "10.0.0.9", "x_forwarded_proto": "https", "host": host}
+        assert ("strict-transport-security" in through(behind, peer="127.0.0.1", **named)[1]) == told, host
 
 
 @pytest.mark.requirement("SEC-03")

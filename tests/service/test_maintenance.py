@@ -125,8 +125,16 @@ def test_orders_and_sales_are_503_with_the_end_and_cancels_work(
             async with open_maintenance(people.settings) as store:
                 assert await store.cancel(held.window_id, at=datetime.now(UTC))
 
+        key = new_key()
+        first = ada.ask("POST", "/broker-order", {**resting, "limit_price": 149}, key=key)
+        assert first.status == 201, first.raw
         people.within(begin)
         until(lambda: shown() is not None)
+        # Whoever lost an answer learns what became of it; what sends nothing is no order.
+        again = ada.ask("POST", "/broker-order", {**resting, "limit_price": 149}, key=key)
+        assert (again.status, again.data["id"]) == (200, first.data["id"])
+        assert ada.ask("POST", "/broker-order/preview", resting).status == 200
+        assert ada.ask("POST", "/broker-order", {**resting, "dry_run": True}, key=new_key()).status in (200, 201)
         sale = {"broker": "mock", "side": "put", "symbol": "SPY", "quantity": 1, "put_strike": 600}
         for method, path, body in (
             ("POST", "/broker-order", resting),
@@ -137,6 +145,7 @@ def test_orders_and_sales_are_503_with_the_end_and_cancels_work(
             refused = ada.ask(method, path, body, key=new_key())
             assert (refused.status, refused.code) == (503, "E-MAINT"), refused.raw
             assert "New disks." in refused.json["error"]["message"]
+            assert "with the same key" in " ".join(refused.json["error"]["remedy"])
             assert 3500 < int(refused.headers["retry-after"]) <= 3600
         assert (shown()["now"], shown()["text"]) == (True, "New disks.")
         assert ada.ask("GET", f"/broker-order/{order.data['id']}").status == 200
@@ -147,3 +156,14 @@ def test_orders_and_sales_are_503_with_the_end_and_cancels_work(
         assert owner.ask("POST", "/api/kill/release", {"note": "over"}).status in (200, 202)
         again = ada.ask("POST", "/broker-order", resting, key=new_key())
         assert again.status in (201, 202), again.raw
+
+
+@pytest.mark.anyio
+async def test_of_many_windows_the_nearest_are_followed(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path)
+    async with open_maintenance(settings) as store:
+        for week in reversed(range(60)):
+            shift = timedelta(weeks=week)
+            await store.plan(window(starts_at=START + shift, ends_at=END + shift))
+        ahead = await store.windows(ending_after=NOW)
+        assert [each.starts_at for each in ahead][:2] == [START, START + timedelta(weeks=1)]

@@ -444,7 +444,7 @@ def test_where_a_second_step_is_a_duty_nothing_is_answered_before_it_is_there(tm
         anna, bob = people.person(Role.ADMIN), people.person(Role.TRADER)
         assert bob.ask("GET", "/broker-order").status == 200, "of administrators alone"
         asked = (("GET", "/broker-order"), ("GET", "/api/users"), ("POST", "/api/kill"), ("GET", "/portfolio"))
-        for method, path in asked:
+        for method, path in (*asked, ("GET", "/api/metrics"), ("GET", "/api/ibkr/status")):
             refused = anna.ask(method, path)
             assert (refused.status, refused.code) == (403, "E-FORBIDDEN"), (path, refused.raw)
             assert "second step" in refused.json["error"]["message"]

@@ -95,7 +95,7 @@ def test_two_processes_that_start_at_once_on_postgresql_do_the_work_once(monkeyp
 
 @pytest.mark.requirement("OPS-08")
 def test_the_logins_of_many_users_share_the_connections_to_a_server(postgres_database):
-    """PostgreSQL has a hundred by default: ten logins, each reading by three threads at once, take eight at most."""
+    """PostgreSQL has a hundred by default: ten logins, each reading by three threads at once, take twelve at most."""
     looking = to_engine(postgres_database)
 
     def ours() -> int:
@@ -114,7 +114,7 @@ def test_the_logins_of_many_users_share_the_connections_to_a_server(postgres_dat
             for _ in range(10):
                 most = max(most, ours())
                 await anyio.sleep(0.01)
-        assert 1 < most <= 8
+        assert 1 < most <= 12
         for each in opened:
             await each.close()
             await each.close()  # twice gives nothing back twice

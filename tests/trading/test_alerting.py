@@ -36,6 +36,7 @@ from ibkit.trading.alerting import (
     route,
     sees_no_more,
 )
+from ibkit.trading.alerting.channel import last_level
 from ibkit.trading.alerting.translation import EVENT_OF
 
 T0 = datetime(2026, 11, 27, 15, 0, tzinfo=UTC)
@@ -287,3 +288,18 @@ def test_the_issue_of_an_outage_is_about_what_its_end_is_about() -> None:
     assert [each.event.value for each in told] == ["connection.lost", "persistent.issue"]
     assert {each.subject for each in told} == {back.subject}
     assert not back.only_ends
+
+
+def test_another_users_channels_make_no_level_of_an_alert() -> None:
+    """Else a critical that nobody acknowledged would climb to where nobody hears of it, and stay there."""
+    of_all, hers = (
+        Channel(name="pager", kind=ChannelKind.WEBHOOK),
+        Channel(name="b", kind=ChannelKind.WEBHOOK, user="ben"),
+    )
+    far = dataclasses.replace(hers, level=5)
+    critical = dataclasses.replace(one(), severity=Severity.CRITICAL, user="anna")
+    assert last_level(critical, [of_all, far]) == 0
+    assert last_level(dataclasses.replace(critical, user="ben"), [of_all, far]) == 5
+    assert last_level(critical, [of_all, dataclasses.replace(of_all, name="late", level=2)]) == 2
+    assert last_level(critical, [dataclasses.replace(of_all, level=3, severities=frozenset({Severity.INFO}))]) == 0
+    assert route(critical, 0, [of_all, hers]) == (of_all,)

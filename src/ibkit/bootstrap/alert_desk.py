@@ -58,7 +58,8 @@ async def keep_channel(
     severities: frozenset[Severity] = frozenset(Severity),
     level: int = 0,
 ) -> KeptChannel:
-    """Store a channel of `user` ("": the installation), or change it. A webhook is signed, with a secret of its own.
+    """Store a channel of `user` ("": the installation), or change it. A webhook is signed, with a secret of its own,
+    which a change leaves as it is, and whether it is on.
 
     DeliveryFailed where the address cannot be used, with the reason and without the address; ConfigError
     (E-VALIDATION) for the name of a channel of the settings, or for one too many; StorageError.
@@ -79,6 +80,8 @@ async def keep_channel(
             details={"errors": [{"field": "name", "message": f"there are {MOST_CHANNELS} channels already"}]},
         )
     made = None
+    if webhook and secret is None and known is not None and known.kind is ChannelKind.WEBHOOK:
+        secret = (await alerting.channels.address(known))[1]  # a change of the rest leaves the receiver as it is
     if webhook and secret is None:
         secret = made = Secret(f"whsec_{base64.b64encode(edges().random(32)).decode()}")
     channel = Channel(
@@ -88,6 +91,7 @@ async def keep_channel(
         severities=severities,
         level=level,
         shown=shown,
+        enabled=known is None or known.enabled,
         created_at=alerting.clock.now() if known is None else known.created_at,
     )
     await alerting.channels.put(channel, address, secret if webhook else None)

@@ -29,7 +29,7 @@ from ibkit.bootstrap.vaults import open_vault, ring_of
 from ibkit.client.flex import FlexClient, FlexPending, open_flex_transport
 from ibkit.client.flex_statements import statements_of
 from ibkit.clock import Clock
-from ibkit.errors import ConfigError, CredentialsRejected, Effect, IbkitError, UnexpectedAnswer
+from ibkit.errors import ConfigError, CredentialsRejected, Effect, IbkitError, StorageError, UnexpectedAnswer
 from ibkit.model import Account, AccountId
 from ibkit.portfolio.book import Link, LinkedAccount, PortfolioAccount
 from ibkit.portfolio.picture import Picture, torn
@@ -210,8 +210,13 @@ class FlexDesk:
         return await self.take(user_id, portfolio_id, account_name, body)
 
     async def can_fetch(self, user_id: str) -> bool:
-        """Whether there is a token, and a query, for this user's statements. StorageError (E-ENC)."""
-        return self.is_set if self._tokens is None else await self._tokens.of(user_id) is not None
+        """Whether there is a token, and a query, for this user's statements: one that cannot be opened is none."""
+        if self._tokens is None:
+            return self.is_set
+        try:
+            return await self._tokens.of(user_id) is not None
+        except StorageError:
+            return False
 
     async def _fetched(self, user_id: str, first: date | None, last: date | None) -> bytes:
         access = await self._access(user_id)

@@ -1,12 +1,15 @@
-"""Windows in which the service is worked on: planned ahead and outside market hours; told of; closed to orders.
+"""Windows in which the service is worked on: planned ahead and outside market hours; told of; closed to new orders.
 
-    planned        told to everybody at once, and on every page
+    planned        told at once, by alert to the installation and on every page
     an hour before told again
-    begun          orders and sales are refused (503) until its end, syncs pause; cancels and the kill switch work
+    begun          new orders and sales are refused (503) until its end, those that close a position, too; syncs pause.
+                   What had begun goes on, with its questions; a repeated key is answered; cancels and the kill switch
+                   work
     over           told
 
 Market hours are the regular session in New York, Monday to Friday 9:30 to 16:00; holidays count as open, so that a
-window on one needs to be forced. What watches over positions goes on all the while. Source: requirement OPS-06.
+window on one needs to be forced. What watches over positions goes on all the while: stops, and exits by time.
+Source: requirement OPS-06.
 """
 
 from __future__ import annotations
@@ -136,29 +139,44 @@ class Maintenance:
         raise IbkitError(
             f"Maintenance until {window.ends_at:%Y-%m-%d %H:%M} UTC: {window.text}",
             code="E-MAINT",
-            remedy="Send the order then. Cancelling, and stopping all trading, works meanwhile.",
+            remedy="Nothing of this request was stored or sent: repeat it then, with the same key. Cancelling, and "
+            "stopping all trading, works meanwhile; an order that closes a position is held back, too.",
             details={"retry_after": left, "until": f"{window.ends_at:%Y-%m-%dT%H:%M:%SZ}"},
         )
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Until it is cancelled. The database stays open; where it fails it is opened anew."""
         while True:
-            await self.look()
+            try:
+                async with open_maintenance(self._settings) as store:
+                    while True:
+                        await self._look(store)
+                        await self._clock.sleep(_LOOK_EVERY_S)
+            except IbkitError as error:
+                log.warning("what is planned could not be read", extra={"code": error.code})
+            except Exception:  # whoever runs this beside orders must not fall with it
+                log.exception("what is planned could not be read")
             await self._clock.sleep(_LOOK_EVERY_S)
 
     async def look(self) -> None:
-        """Read what is planned, and tell what is due. A database that is away leaves what was known."""
-        now = self._clock.now()
+        """Read what is planned, and tell what is due, once. A database that is away leaves what was known."""
         try:
             async with open_maintenance(self._settings) as store:
-                windows = await store.windows(ending_after=now - _LONGEST)
-                self._windows = tuple(each for each in windows if each.ends_at > now)
-                for window in windows:
-                    step = _due(window, now)
-                    if step > window.told and await store.tell(window.window_id, step):
-                        await self._tell(_happening(window, step, now))
+                await self._look(store)
         except IbkitError as error:
             log.warning("what is planned could not be read", extra={"code": error.code})
+
+    async def _look(self, store: SqlMaintenance) -> None:
+        now = self._clock.now()
+        windows = await store.windows(ending_after=now - _LONGEST)
+        self._windows = tuple(each for each in windows if each.ends_at > now)
+        for window in windows:
+            step = _due(window, now)
+            if step > window.told and await store.tell(window.window_id, step):
+                try:
+                    await self._tell(_happening(window, step, now))
+                except IbkitError as error:  # the pages tell it all the same; the next window must not wait for it
+                    log.warning("a window of maintenance could not be told of", extra={"code": error.code})
 
 
 def _due(window: Window, now: datetime) -> Told:

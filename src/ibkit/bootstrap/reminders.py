@@ -59,6 +59,8 @@ class Reminders:
                 await self.look()
             except IbkitError as error:
                 log.warning("reminders could not be looked after", extra={"code": error.code})
+            except Exception:  # whoever runs this beside orders must not fall with it
+                log.exception("reminders could not be looked after")
             await self._clock.sleep(_LOOK_EVERY_S)
 
     async def _credentials(self, now: datetime) -> int:

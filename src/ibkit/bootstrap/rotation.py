@@ -72,7 +72,7 @@ def key_files(settings: Settings) -> Iterator[tuple[str, Path]]:
     """Setting and file of each private key for IBKR that is there."""
     paths = (settings.oauth1.signature_key_path, settings.oauth1.encryption_key_path, settings.oauth2.private_key_path)
     for name, path in zip(KEY_FILES, paths, strict=True):
-        if path is not None and path.is_file():
+        if path is not None and _written(path) is not None:
             yield name, path
 
 
@@ -123,7 +123,7 @@ def _of_files(settings: Settings) -> Iterator[Renewable]:
             remedy="`ibkit keys generate --force`, then register the new key at IBKR",
         )
     made = settings.state_dir / JWT_FILE
-    if settings.web.jwt_secret is None and made.is_file():
+    if settings.web.jwt_secret is None and _written(made) is not None:
         yield _jwt(JWT_FILE, _written(made), f"Delete {made}: the service makes another, and everybody signs in anew")
 
 
@@ -155,5 +155,9 @@ async def _set_at(log: AuditLog, name: str) -> datetime | None:
     return datetime.fromisoformat(entries[0].at) if entries else None
 
 
-def _written(path: Path) -> datetime:
-    return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+def _written(path: Path) -> datetime | None:
+    """None where there is no such file, or nobody may look."""
+    try:
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except OSError:
+        return None

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 import anyio
 import anyio.to_thread
@@ -29,6 +29,7 @@ TIMEOUT_S: Final = 30.0
 _AT_A_TIME: Final = 2
 _SHORT: Final = 4
 _LOCAL: Final = frozenset({"syslog", "rsyslog", "dbus", "qt", "glib", "kde", "gnome", "macosx", "windows", "growl"})
+_FILES: Final = ("template", "keyfile", "subfile", "pgp", "attach", "file", "image", "icon", "avatar", "logo")
 _KINDS: Final = {"info": "info", "warning": "warning", "critical": "failure"}
 
 
@@ -45,6 +46,8 @@ class Services:
             # Of their own: threads of the order path are not shared with a mail server that hangs.
             self._threads = anyio.CapacityLimiter(_AT_A_TIME)
         plugin = plugin_of(url)
+        if not trusted:
+            self.check(url, trusted=False)
         for host in hosts_of(plugin):
             if not trusted:
                 self._guard.check_host(host)
@@ -64,6 +67,9 @@ class Services:
         """How the channel is shown; DeliveryFailed (final) where the address cannot be used."""
         plugin = plugin_of(url)
         if not trusted:
+            if names := files_named(url):
+                why = f"what it says of {', '.join(names)} would be read from this machine or fetched"
+                raise DeliveryFailed(f"the channel's address is refused: {why}", final=True)
             for host in hosts_of(plugin):
                 self._guard.check_host(host)
             if plugin.protocol and not plugin.secure_protocol:
@@ -90,6 +96,21 @@ def plugin_of(url: Secret[str]) -> Any:
     if hasattr(plugin, "redirects"):
         plugin.redirects = False
     return plugin
+
+
+def files_named(url: Secret[str]) -> tuple[str, ...]:
+    """Arguments of the address by which apprise would read a file, or ask another address: templates, keys, images.
+
+    Its services take them as attachments from anywhere, past whatever its host is judged by. It reads arguments after
+    the first question mark, also behind a `#`.
+    """
+    found = []
+    for name, value in parse_qsl(url.reveal().partition("?")[2], keep_blank_values=True):
+        plain = name.lower().lstrip("+-:")
+        elsewhere = "://" in value or value.lstrip().startswith(("/", "\\", ".", "~")) or ":\\" in value
+        if elsewhere or any(word in plain for word in _FILES):
+            found.append(plain[:20])
+    return tuple(found)
 
 
 def hosts_of(plugin: Any) -> tuple[str, ...]:

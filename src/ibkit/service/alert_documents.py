@@ -139,7 +139,10 @@ class AlertChannelForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class AlertChannelSwitch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """of_installation: of two by that name that one, or one's own; by default whichever there is, one's own first."""
+
     enabled: bool
+    of_installation: bool | None = None
 
 
 class AlertChannelKept(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

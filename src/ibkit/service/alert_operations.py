@@ -88,8 +88,11 @@ ALERTS: tuple[Operation, ...] = (
         name="removeAlertChannel",
         summary="Forget a stored channel",
         answers={200: AlertChannelAnswer},
-        errors=(400, 401, 403, 404, 409, 429, 503),
-        parameters=(_CHANNEL,),
+        errors=(400, 401, 403, 404, 409, 422, 429, 503),
+        parameters=(
+            _CHANNEL,
+            query("of_installation", {"enum": ["true", "false"]}, "Of two by that name that one; else one's own."),
+        ),
     ),
     Operation(
         path="/api/alerts/channels/{name}/switch",

@@ -245,8 +245,15 @@ def _channels(service: Service) -> list[HTTPRouteHandler]:
     @delete("/api/alerts/channels/{name:str}", status_code=200)
     async def remove(request: AnyRequest) -> Response[bytes]:
         who, eyes = await keeper(request)
+        given, problems = once(request.query_params.multi_items(), ("of_installation",))
+        of_all = given.get("of_installation")
+        if of_all not in (None, "true", "false"):
+            problems.append(("of_installation", "it is true or false"))
+        if problems:
+            raise invalid(*problems)
         async with _room(service) as room:
-            channel = await _theirs(room, eyes, str(request.path_params["name"]))
+            wanted = None if of_all is None else of_all == "true"
+            channel = await _theirs(room, eyes, str(request.path_params["name"]), of_all=wanted)
             with service.people.by(who, address_of(request))("alerts.channel_remove", channel.name):
                 await room.alerting.channels.remove(channel.user, channel.name)
         return response(Answer(200, AlertChannelAnswer(data=channel_info(channel, None))))
@@ -256,7 +263,7 @@ def _channels(service: Service) -> list[HTTPRouteHandler]:
         who, eyes = await keeper(request)
         form = read_struct(AlertChannelSwitch, await service.asked.body(request))
         async with _room(service) as room:
-            channel = await _theirs(room, eyes, str(request.path_params["name"]))
+            channel = await _theirs(room, eyes, str(request.path_params["name"]), of_all=form.of_installation)
             note = service.people.by(who, address_of(request))
             with note("alerts.channel_switch", channel.name, enabled=form.enabled):
                 await room.alerting.channels.switch(channel.user, channel.name, enabled=form.enabled)
@@ -267,9 +274,13 @@ def _channels(service: Service) -> list[HTTPRouteHandler]:
     return [keep, remove, switch]
 
 
-async def _theirs(room: _Room, eyes: _Eyes, name: str) -> Channel:
+async def _theirs(room: _Room, eyes: _Eyes, name: str, *, of_all: bool | None) -> Channel:
     """A stored channel that they may change; their own before one of the installation. NotFound; ConfigError."""
-    mine = [each for each in await room.alerting.channels.all() if eyes.have(each) and each.name == name]
+    mine = [
+        each
+        for each in await room.alerting.channels.all()
+        if eyes.have(each) and each.name == name and of_all in (None, not each.user)
+    ]
     if not mine:
         raise NotFound(code="E-NOT-FOUND", details={"thing": "channel"})
     channel = max(mine, key=lambda each: bool(each.user))

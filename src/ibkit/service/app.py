@@ -148,11 +148,15 @@ class Service:
 
     @property
     def traders(self) -> Traders:
-        return Traders(self.asked, self.order_rates, lambda: self.stopping, self.refuse_orders)
+        return Traders(self.asked, self.order_rates, lambda: self.stopping)
 
-    def refuse_orders(self) -> None:
-        """IbkitError (E-MAINT) while a window of maintenance holds."""
-        if self.maintenance is not None:
+    async def refuse_new(self, known: Callable[[], Awaitable[object]]) -> None:
+        """IbkitError (E-MAINT) for what would begin while a window of maintenance holds.
+
+        known: what its key has begun already, None where that is nothing. A repeated key is answered as ever: whoever
+        lost an answer must learn what became of it, and not be told to send it later.
+        """
+        if self.maintenance is not None and self.maintenance.current is not None and await known() is None:
             self.maintenance.refuse_orders()
 
     def trace_id(self) -> str:
@@ -255,7 +259,10 @@ def _order_routes(service: Service) -> list[HTTPRouteHandler]:
     async def place(request: AnyRequest) -> Response[bytes]:
         who = await trader(request)
         key = read_key(headers_of(request, HEADER), user_id=who.user_id)
-        return response(await orders.place(who, OrderWish.read(await wanted(who, request)), key))
+        wish = OrderWish.read(await wanted(who, request))
+        if not wish.dry_run:
+            await service.refuse_new(lambda: orders.of_key(who, key))
+        return response(await orders.place(who, wish, key))
 
     @post(["/broker-order/preview", "/api/broker-order/preview"], status_code=200)
     async def preview(request: AnyRequest) -> Response[bytes]:
@@ -284,6 +291,7 @@ def _order_routes(service: Service) -> list[HTTPRouteHandler]:
         who = await trader(request)
         key = read_key(headers_of(request, HEADER), user_id=who.user_id)
         wish = OrderChange.read(await wanted(who, request))
+        await service.refuse_new(lambda: orders.of_key(who, key))
         return response(await orders.change(who, _order_id(request), wish, key))
 
     return [place, preview, listed, show, timeline, cancel, change]

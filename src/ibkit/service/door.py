@@ -78,6 +78,18 @@ def _network(name: str, text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Netw
         ) from None
 
 
+def _is_here(host: str) -> bool:
+    """Whether a browser would keep to TLS for every service of this machine, or for a bare address."""
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
 def _within(address: str, networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]) -> bool:
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
@@ -145,7 +157,8 @@ class Door:
         scope["state"]["address"] = address
         origin = next((value for name, value in given if name == b"origin"), "")
         added = self._cors(origin)
-        if self.addresses.over_tls(peer, [value for name, value in given if name == b"x-forwarded-proto"]):
+        protos, hosts = ([value for name, value in given if name == each] for each in (b"x-forwarded-proto", b"host"))
+        if self.addresses.over_tls(peer, protos) and not any(_is_here(host) for host in hosts):
             added.append(_HSTS)
         if not self.addresses.allows(address):
             await self._turn_away(scope, send, address, trace_id)

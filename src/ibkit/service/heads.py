@@ -74,19 +74,16 @@ def bounded(protocol: Any, *, within_s: float = WITHIN_S) -> Any:
                 self._too_slow = None
 
         def _refuse(self) -> None:
-            self._done()
-            if self.cycle is not None and not self.cycle.response_complete:
-                self.transport.close()  # an answer before this one is under way
-                return
             self._end(b"431 Request Header Fields Too Large", _too_large())
 
         def send_400_response(self, msg: str) -> None:
             """In uvicorn's place. msg: its own words, which say nothing of what was wrong."""
-            self._done()
             self._end(b"400 Bad Request", _no_http())
 
         def _end(self, status: bytes, refusal: Refusal) -> None:
-            self.transport.write(_answer(status, refusal))
+            self._done()
+            if self.cycle is None or self.cycle.response_complete:  # else into the middle of an answer
+                self.transport.write(_answer(status, refusal))
             self.transport.close()
 
     return Bounded

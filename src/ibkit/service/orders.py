@@ -10,6 +10,7 @@ Source: requirements GWY-01 to GWY-07; reliability rules §4.8.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -21,6 +22,7 @@ from ibkit.errors import IbkitError, InFlight, KeyReused, NotFound, TradingError
 from ibkit.model import AccountId, Key, OrderTicket
 from ibkit.service.brokers import Capability, Login, OrderDesk, broker_of
 from ibkit.service.carrying import Carrying, Run
+from ibkit.service.idempotency_key import conflict, field_names, named
 from ibkit.service.logins import Logins, sent_by
 from ibkit.service.open_orders import OpenOrders, age_of
 from ibkit.service.order_answer import OrderAnswer, OrderData, OrderList, order_data, status_of
@@ -86,7 +88,7 @@ class Orders:
 
     async def place(self, who: Principal, wish: OrderWish, key: Key) -> Answer:
         """201 with the order, 202 where it is not settled within 5 s, 200 for a repeated key; else its error."""
-        known = await self._of_key(who, key)
+        known = await self.of_key(who, key)
         if known is not None:
             home, intent = known
             may_order(who, home.login.environment, now=self._clock.now(), lessens=True)  # nothing new comes of it
@@ -108,7 +110,7 @@ class Orders:
         try:
             intent, new = await desk.gateway.intake.store(planned)
         except KeyReused as error:
-            raise _named(error) from None
+            raise named(error) from None
         if not new:
             return await self._repeated(home, intent)
         return await self._first(home, desk, intent)
@@ -172,28 +174,32 @@ class Orders:
         """Carry on what an earlier process took in `before` and did not send, while it is young enough: how many."""
         login = self._brokers.opened[home_name]
         desk = await login.desk()
+        # Of users each login carries on its own user's, whoever else may see the account.
+        user_id = login.book.row.user_id if isinstance(login, Connection) else ""
+        theirs = keys_of_user(user_id) if user_id else ""
         left = [
             intent
             for intent in await desk.gateway.unfinished()
             if intent.state is IntentState.INTENT
-            and "@" in intent.key
+            and (intent.key.startswith(theirs) if theirs else "@" in intent.key)
             and intent.planned.at < before
             # What is part of a sale is not: alone it would sell and protect nothing. Its key goes on with all of it.
             and intent.planned.purpose in _ALONE
         ]
         for intent in left:
-            home = _Home(broker_of(home_name), login)
-            self._carry(home, await login.desk(intent.planned.account_id), intent)
+            with suppress(NotFound):  # an account that the settings leave to another login
+                account_desk = await login.desk(intent.planned.account_id)
+                self._carry(_Home(broker_of(home_name), login), account_desk, intent)
         return len(left)
 
     # -- the same key ---------------------------------------------------------------------------------------------
 
-    async def _of_key(self, who: Principal, key: Key) -> tuple[_Home, Intent] | None:
+    async def of_key(self, who: Principal, key: Key) -> tuple[_Home, Intent] | None:
         for name, login in await self._logins.visible(who):
             try:
                 found = await login.journal.by_key(tenant=TENANT, environment=login.environment, key=key)
             except KeyReused as error:
-                raise _named(error) from None
+                raise named(error) from None
             if found is not None:
                 return await self._home(who, name, login, found), found
         return None
@@ -210,7 +216,7 @@ class Orders:
     def _same_order(self, wish: OrderWish, known: Intent, home: _Home) -> None:
         """KeyReused (E-IDEM-CONFLICT) naming the fields in which `wish` is another order."""
         if known.operation is not Operation.PLACE:
-            raise _conflict(known, ("operation",))
+            raise conflict(known, ("operation",))
         fields = [] if wish.broker == home.broker else ["broker"]
         if isinstance(home.login, Connection) and not home.login.is_called(wish.connection_id):
             fields.append("connection_id")
@@ -218,9 +224,9 @@ class Orders:
         fields += wish.differs_from(known.ticket.contract)
         account_id = known.planned.account_id if wish.account_id is None else AccountId(wish.account_id)
         asked = wish.tickets(known.ticket.contract, account_id)
-        fields += _field_names(differing(known.planned.terms, _terms(asked)))
+        fields += field_names(differing(known.planned.terms, _terms(asked)))
         if fields:
-            raise _conflict(known, tuple(dict.fromkeys(fields)))
+            raise conflict(known, tuple(dict.fromkeys(fields)))
 
     # -- reading --------------------------------------------------------------------------------------------------
 
@@ -317,7 +323,7 @@ class Orders:
         self._brokers.adapter(home.broker, Capability.MODIFY)
         if intent.state.in_progress:
             raise _in_progress(intent)
-        known = await self._of_key(who, key)
+        known = await self.of_key(who, key)
         if known is None and intent.state is not IntentState.ACKED:
             raise TradingError(
                 f"Order {intent.intent_id} is {status_of(intent)}: there is nothing left to change",
@@ -340,7 +346,7 @@ class Orders:
         try:
             stored, new = await desk.gateway.intake.store(planned)
         except KeyReused as error:
-            raise _named(error) from None
+            raise named(error) from None
         if stored.state.in_progress:
             run = self._carry(home, desk, stored)
             if not await run.wait(ANSWER_WITHIN_S):
@@ -448,48 +454,6 @@ def _terms(tickets: Tickets) -> dict[str, str]:
     if tickets.group is None:
         return ticket_terms(tickets.first)
     return group_terms(tickets.first, tickets.others, tickets.group)
-
-
-_FIELDS = {
-    "account": "account_id",
-    "conid": "symbol",
-    "side": "action",
-    "quantity": "qty",
-    "tif": "time_in_force",
-    "group": "take_profit",
-}
-
-
-def _field_names(terms: tuple[str, ...]) -> list[str]:
-    """Names of terms as those of the body: of a child its exit's."""
-    found = []
-    for term in terms:
-        name, child, _ = term.partition(" (")
-        if child:
-            found.append({"limit_price": "take_profit", "stop_price": "stop_loss"}.get(name, "take_profit"))
-        else:
-            found.append(_FIELDS.get(name, name))
-    return found
-
-
-def _named(error: KeyReused) -> KeyReused:
-    fields = error.details.get("fields")
-    if not isinstance(fields, list):
-        return error
-    names = list(dict.fromkeys(_field_names(tuple(str(name) for name in fields))))
-    return KeyReused(
-        f"Idempotency-Key was used for a different order: {', '.join(names)}",
-        remedy="Use a new key for a new order.",
-        details={"fields": names, "id": error.details.get("intent")},
-    )
-
-
-def _conflict(known: Intent, fields: tuple[str, ...]) -> KeyReused:
-    return KeyReused(
-        f"Idempotency-Key was used for a different order: {', '.join(fields)}",
-        remedy="Use a new key for a new order.",
-        details={"fields": list(fields), "id": known.intent_id},
-    )
 
 
 def _in_progress(intent: Intent) -> InFlight:

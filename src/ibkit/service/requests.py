@@ -55,8 +55,8 @@ def address_of(request: AnyRequest) -> str:
     return str(request.scope.get("state", {}).get("address", ""))
 
 
-_BEFORE_THE_SECOND_STEP = ("/api/me", "/api/sign-out")
-"""What somebody may ask for who has to set up a second step first."""
+_BEFORE_THE_SECOND_STEP = ("/api/me/", "/api/sign-out/")
+"""What somebody may ask for who has to set up a second step first, with an end of its own: not `/api/metrics`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Asked:
     async def who(self, request: AnyRequest, *, counted: bool = True) -> Principal:
         """counted: False for what is told from memory. AuthError; RateLimited (E-RATE) where a user reads too much."""
         found = await self._found(request)
-        if not str(request.scope["path"]).startswith(_BEFORE_THE_SECOND_STEP):
+        if not f"{request.scope['path']}/".startswith(_BEFORE_THE_SECOND_STEP):
             check_second_step(found)
         within = bool(request.scope.get("state", {}).get("within_page"))  # a page is one read, whatever it asks for
         if counted and self.reads is not None and request.method in SAFE and not within:

@@ -34,6 +34,7 @@ def sale_routes(service: Service) -> list[HTTPRouteHandler]:
         who = await traders.who(request)
         key = read_key(headers_of(request, HEADER), user_id=who.user_id)
         wish = SaleWish.read(await traders.body(who, request))
+        await service.refuse_new(lambda: sales.known(who, key))
         return response(await sales.sell(who, wish, key))
 
     @get("/api/option-sale/{key:str}")

@@ -165,6 +165,10 @@ class Sales:
             raise _unknown()
         return Answer(200, SaleAnswer(data=data, cached=True))
 
+    async def known(self, who: Principal, key: Key) -> object | None:
+        """What there is of the sale of that key, as its user wrote it or not; None for nothing."""
+        return self._held.get(key) or await self._recorded(who, key)
+
     # -- one sale -------------------------------------------------------------------------------------------------
 
     def _begin(self, key: Key, wish: SaleWish, broker: str, desk: Desk) -> _Held:

@@ -16,21 +16,18 @@ __all__ = ["Traders"]
 
 @dataclass(frozen=True, slots=True)
 class Traders:
-    """stopping: the service takes no more orders. refuse: raises while it takes none for a planned time."""
+    """stopping: the service takes no more orders."""
 
     asked: Asked
     rates: OrderRates
     stopping: Callable[[], bool]
-    refuse: Callable[[], None]
 
     async def who(self, request: AnyRequest, *, cancels: bool = False) -> Principal:
-        """AuthError, RateLimited, IbkitError (E-STOPPING; E-MAINT, but for what cancels)."""
+        """AuthError, RateLimited, IbkitError (E-STOPPING)."""
         found = await self.asked.who(request)
         self.rates.take(found.user_id, cancel=cancels)
         if self.stopping():
             raise IbkitError(code="E-STOPPING", details={"retry_after": 5})
-        if not cancels:
-            self.refuse()
         return found
 
     async def body(self, who: Principal, request: AnyRequest) -> Any:

@@ -35,8 +35,10 @@ SCHEMA = "trading"
 _BUSY_TIMEOUT_MS = 5_000
 _READERS = 3
 """Reads at a time in threads, each on a connection of its own beside the writer's and that of the quick ones."""
-_SERVER_CONNECTIONS = (4, 8)
+_SERVER_CONNECTIONS = (4, 12)
 """Connections to one server that a process keeps, and has at most, however many users' logins are open in it."""
+_POOL_WAIT_S = 10.0
+"""Who gets none of them for so long has a StorageError: an order must not wait half a minute behind reports."""
 _STATEMENTS = 256
 """How many prepared statements each SQLite connection keeps."""
 _PRIVATE = 0o600
@@ -63,6 +65,7 @@ def to_engine(url: str) -> Engine:
             parsed.set(drivername="postgresql+psycopg"),
             pool_size=kept,
             max_overflow=most - kept,
+            pool_timeout=_POOL_WAIT_S,
             pool_pre_ping=True,
             connect_args={"connect_timeout": 5, "application_name": "ibkit"},
         )

@@ -64,7 +64,7 @@ class SqlIncidents:
                 if over is not None:
                     _close(connection, incident, now, over)
                     continue
-                told = pending(incident, now, last_level=last_level(channels))
+                told = pending(incident, now, last_level=last_level(incident, channels))
                 if told is not None:
                     sent += _tell(connection, told, now, channels)
             return sent
@@ -226,7 +226,7 @@ def _note(connection: Connection, happening: Happening, channels: Sequence[Chann
         connection.execute(insert(INCIDENTS).values(incident_row(incident)))
     else:
         _keep(connection, incident)
-    told = pending(incident, happening.at, last_level=last_level(channels))
+    told = pending(incident, happening.at, last_level=last_level(incident, channels))
     if told is None:
         return incident
     _tell(connection, told, happening.at, channels)

@@ -55,12 +55,14 @@ class SqlMaintenance:
         await self._database.write(lambda connection: for_engine(connection).execute(insert(_WINDOWS).values(row)))
 
     async def windows(self, *, ending_after: datetime | None = None) -> tuple[Window, ...]:
-        """The last that were planned, by their beginning. ending_after: and of those only what is over later."""
+        """The newest, by their beginning. ending_after: what is over later, the nearest first."""
         query = select(_WINDOWS).order_by(_WINDOWS.c.starts_at.desc()).limit(_MOST)
         if ending_after is not None:
-            query = query.where(_WINDOWS.c.ends_at > ending_after)
+            query = (
+                select(_WINDOWS).where(_WINDOWS.c.ends_at > ending_after).order_by(_WINDOWS.c.starts_at).limit(_MOST)
+            )
         rows = await self._database.read(lambda connection: list(for_engine(connection).execute(query).mappings()))
-        return tuple(_window(row) for row in reversed(rows))
+        return tuple(sorted((_window(row) for row in rows), key=lambda each: each.starts_at))
 
     async def cancel(self, window_id: str, *, at: datetime) -> bool:
         """Whether it stood until now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 import anyio.to_thread
 
@@ -104,7 +105,7 @@ class UserKeeper:
         """ConfigError for a name that is taken or none, or a poor password."""
         plain = check_name(name)
         _check_may(by, role)
-        check_password(password, name=plain)
+        await anyio.to_thread.run_sync(partial(check_password, password, name=plain))
         hashed = await anyio.to_thread.run_sync(self._hasher.hash, password)
         now = self._clock.now()
         user = with_password(self._new(plain, role, now), hashed, now)
@@ -148,7 +149,7 @@ class UserKeeper:
         """Ends every token and browser session of theirs. Their keys stay: machines do not know the password."""
         user = await self.named(name)
         _check_may(by, user.role, own=user.user_id)
-        check_password(password, name=user.name)
+        await anyio.to_thread.run_sync(partial(check_password, password, name=user.name))
         hashed = await anyio.to_thread.run_sync(self._hasher.hash, password)
         now = self._clock.now()
         change = _by(by, lambda found: with_password(found, hashed, now))

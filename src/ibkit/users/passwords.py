@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
+import threading
 import unicodedata
 from dataclasses import dataclass
 from itertools import pairwise
@@ -30,15 +31,18 @@ _TOO_LONG = f"it is longer than {LONGEST} characters"
 _SALT_BYTES = 16
 _FEWEST_GUESSES = 10**10
 """Years of tries against argon2id on one machine, and out of reach over the network: zxcvbn's highest class."""
-_LOOKED_AT = 72
-"""Characters; what is longer is no easier to guess. zxcvbn takes no more."""
+_LOOKED_AT = 32
+"""Characters; what is longer is no easier to guess. Of 72 that were made for it zxcvbn takes two seconds."""
+_ONE_AT_A_TIME = threading.Lock()
+"""zxcvbn keeps what it is told of the user in a dictionary of its module."""
 _OURS = ("ibkit", "interactivebrokers", "interactive brokers")
 _EDGES = re.compile(r"^[\W\d_]+|[\W\d_]+$")
 
 
 @discreet
 def check_password(password: Secret[str], *, name: str) -> None:
-    """ConfigError (E-VALIDATION) says why `password` is not good enough for the user `name`."""
+    """ConfigError (E-VALIDATION) says why `password` is not good enough for the user `name`. Blocks, for half a second
+    where somebody made it so: callers run it in a thread."""
     text = _normal(password)
     longest = max(len(text), len(password.reveal()))
     reason = _reason(text.casefold(), name.casefold()) if longest <= LONGEST else _TOO_LONG
@@ -69,7 +73,8 @@ def _guesses(text: str, name: str) -> float:
     from zxcvbn import zxcvbn
 
     known = [name, *re.split(r"[\W_]+", name), *_OURS]
-    return float(zxcvbn(text[:_LOOKED_AT], user_inputs=[each for each in known if each])["guesses"])
+    with _ONE_AT_A_TIME:
+        return float(zxcvbn(text[:_LOOKED_AT], user_inputs=[each for each in known if each])["guesses"])
 
 
 def _is_run(text: str) -> bool:

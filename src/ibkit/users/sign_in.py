@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeAlias
 
 import anyio
@@ -181,7 +182,7 @@ class SignIns:
         if user is None:
             raise await self._failed(pending)
         try:
-            check_password(password, name=user.name)
+            await anyio.to_thread.run_sync(partial(check_password, password, name=user.name))
             password_hash = await self._hash(password)
         except (ConfigError, RateLimited):  # the link is as good as before
             await self._store.withdraw(pending.attempt, succeeded=False)

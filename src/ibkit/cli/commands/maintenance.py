@@ -30,7 +30,9 @@ def plan(
     force: Annotated[bool, flag("Also in market hours, or with less than a day's notice.")] = False,
     json: Json = False,
 ) -> None:
-    """Plan a window in which no order is taken. People are told at once, an hour before, and when it is over.
+    """Plan a window in which no new order is taken, not even one that closes a position.
+
+    Every page tells it at once; alerts of the installation do at once, an hour before and when it is over.
 
     ibkit maintenance plan --start 2026-12-05T22:00Z --end 2026-12-05T23:00Z --text "A new version is installed"
     """
@@ -65,7 +67,8 @@ def list_(*, json: Json = False) -> None:
 
     async def work() -> tuple[Window, ...]:
         async with open_maintenance(settings) as store:
-            return await store.windows()
+            recent, ahead = await store.windows(), await store.windows(ending_after=machine_clock().now())
+            return tuple({each.window_id: each for each in (*recent, *ahead)}.values())
 
     found = go(work)
     if json:

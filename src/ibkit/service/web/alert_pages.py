@@ -57,14 +57,17 @@ def _channels(site: Site) -> None:
 
     @site.post("/settings/alerts/channels/{name:str}/remove")
     async def remove(visit: Visit) -> Made:
-        told = await visit.send("DELETE", f"{_CHANNELS}/{quote(visit.part('name'), safe='')}")
+        of_all = (await visit.form()).text("of_installation", "false")
+        address = f"{_CHANNELS}/{quote(visit.part('name'), safe='')}"
+        told = await visit.send("DELETE", address, query={"of_installation": of_all})
         return visit.go("/settings/alerts?done=removed") if told.ok else await _shown(visit, failed=told)
 
     @site.post("/settings/alerts/channels/{name:str}/switch")
     async def switch(visit: Visit) -> Made:
-        enabled = (await visit.form()).text("enabled") == "true"
+        form = await visit.form()
+        wish = {"enabled": form.text("enabled") == "true", "of_installation": form.text("of_installation") == "true"}
         address = f"{_CHANNELS}/{quote(visit.part('name'), safe='')}/switch"
-        told = await visit.send("POST", address, {"enabled": enabled})
+        told = await visit.send("POST", address, wish)
         return visit.go("/settings/alerts?done=switched") if told.ok else await _shown(visit, failed=told)
 
 

@@ -158,6 +158,7 @@ async def _shown(
     connections = await visit.need("/api/ibkr/connections")
     steps: list[ShownStep] = steps_of_test(test["steps"]) if test is not None else []
     done = visit.query.get("done", "")
+    flex = await visit.get(_FLEX)  # one that cannot be opened any more must not hide the form that mends it
     return await visit.page(
         "settings/credentials.html",
         200 if failed is None else failed.status,
@@ -171,7 +172,8 @@ async def _shown(
         steps=steps,
         problem=failed.problem if failed else {},
         errors=failed.field_errors if failed and of != "flex" else {},
-        flex=await visit.need(_FLEX),
+        flex=flex.data if flex.ok else {},
+        flex_problem={} if flex.ok else flex.problem,
         flex_errors=failed.field_errors if failed and of == "flex" else {},
         kept=kept or {},
         done=done if done in _DONE else "",

@@ -55,7 +55,7 @@ HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=()",
 }
 POLL_S = 30
-_BEFORE_THE_SECOND_STEP = ("/settings/me", "/sign-out", "/_state")
+_BEFORE_THE_SECOND_STEP = ("/settings/me/", "/sign-out/", "/_state/")
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -324,7 +324,7 @@ class Site:
                 await visit.form()
             if signed_in:
                 me = await visit.who()
-                if me.must_enrol and not visit.path.startswith(_BEFORE_THE_SECOND_STEP):
+                if me.must_enrol and not f"{visit.path}/".startswith(_BEFORE_THE_SECOND_STEP):
                     return self.go("/settings/me", by_script=visit.by_script)
             return await work(visit)
         except SignInNeededError:

@@ -48,19 +48,28 @@ def route(incident: Incident, level: int, channels: Sequence[Channel]) -> tuple[
 
     A user who chose no channel must not be the reason why nobody hears: then the installation's are told.
     """
-    owner = ADMINISTRATORS if incident.audience is Audience.ADMINISTRATORS else incident.user
-    fitting = [
+    theirs = [each for each in _who_may_hear(incident, channels) if each.level == level]
+    mine = [each for each in theirs if each.user == _owner(incident)]
+    logs = [each for each in channels if each.enabled and each.kind is ChannelKind.LOG]
+    return (*(each for each in logs if incident.severity in each.severities), *(mine or theirs))
+
+
+def last_level(incident: Incident, channels: Sequence[Channel]) -> int:
+    """The highest level at which somebody hears of it: another user's channels make none of its levels."""
+    return max((each.level for each in _who_may_hear(incident, channels)), default=0)
+
+
+def _owner(incident: Incident) -> str:
+    return ADMINISTRATORS if incident.audience is Audience.ADMINISTRATORS else incident.user
+
+
+def _who_may_hear(incident: Incident, channels: Sequence[Channel]) -> list[Channel]:
+    """Its owner's channels and those of the installation, but for logs."""
+    return [
         each
         for each in channels
         if each.enabled
+        and each.kind is not ChannelKind.LOG
+        and each.user in (_owner(incident), ADMINISTRATORS)
         and incident.severity in each.severities
-        and (each.level == level or each.kind is ChannelKind.LOG)
     ]
-    mine = [each for each in fitting if each.user == owner and each.kind is not ChannelKind.LOG]
-    if not mine:
-        mine = [each for each in fitting if each.user == ADMINISTRATORS and each.kind is not ChannelKind.LOG]
-    return (*(each for each in fitting if each.kind is ChannelKind.LOG), *mine)
-
-
-def last_level(channels: Sequence[Channel]) -> int:
-    return max((each.level for each in channels if each.enabled), default=0)
