@@ -36,7 +36,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("credentials", "What users' connections sign in with: store, test, delete.", "Set up"),
     Command("migrate", "From one way of running ibkit to another.", "Set up"),
     Command("vault", "Make, show and change the key that encrypts stored secrets.", "Set up"),
-    Command("rotation", "How old keys, tokens and passwords are; what is due.", "Set up"),
+    Command("rotation", "How old keys, tokens and passwords are, and what is due.", "Set up"),
     Command("config", "Show the settings and where each comes from.", "Set up"),
     Command("db", "Prepare or bring up to date the database.", "Set up"),
     Command("backup", "Back up the journal and the database while everything runs.", "Set up"),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = cyclopts.App(name="rotation", help="How old keys, tokens and passwords are, and when each is due.")
+app = cyclopts.App(name="rotation", help="How old keys, tokens and passwords are, and what is due.")
 
 _OVERDUE = 1
 
