@@ -351,6 +351,9 @@ def test_verify_judges_what_is_kept_of_a_users_connections(firm: Firm) -> None:
         missing = firm.run("verify", *words, "--json")
         assert (missing.code, missing.json["complete"]) == (3, False)
         assert missing.json["checks"][0]["code"] == "E-NOT-FOUND", missing.out
+    whose = firm.run("verify", "--connection", "paper")
+    assert whose.code == 2
+    assert "no --user is given" in whose.err, whose.err
 
     async def spoil() -> None:  # as a database that somebody has changed by hand
         database = open_records(firm.settings.database_url, parts=("vault",))

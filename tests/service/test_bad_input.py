@@ -6,10 +6,17 @@ import http.client
 import json
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 
+from canaries import laid_bare
 from ibkit.error_catalogue import CATALOGUE
+from ibkit.errors import ConfigError
+from ibkit.service.alert_documents import AlertChannelForm
+from ibkit.service.flex_token import FlexTokenForm
 from ibkit.service.order_wish import OrderWish
+from ibkit.service.people_forms import LinkForm, SignInForm
+from ibkit.service.reading import read_struct
 from service_desks import ORDER, Served, new_key
 
 LIMIT = {**ORDER, "order_type": "limit", "limit_price": 265}
@@ -238,3 +245,25 @@ def test_a_fault_of_ours_is_500_with_a_trace_id_and_tells_nothing_of_itself(
     assert (answer.status, answer.code) == (500, "E-INTERNAL")
     assert b"hunter2" not in answer.raw
     assert b"Traceback" not in answer.raw
+
+
+@pytest.mark.requirement("VLT-15")
+@pytest.mark.parametrize(
+    ("form", "value"),
+    [
+        (SignInForm, {"name": "ada", "password": "{}", "hours": "x"}),
+        (LinkForm, {"link": "{}"}),
+        (FlexTokenForm, {"token": "{}"}),
+        (AlertChannelForm, {"address": "slack://{}"}),
+    ],
+)
+def test_a_form_that_is_refused_leaves_its_secrets_in_no_frame(
+    form: type[msgspec.Struct], value: dict[str, str]
+) -> None:
+    """Reporters that print the locals of each frame would print them."""
+    secret = "a-secret-of-somebody"
+    with pytest.raises(ConfigError) as refused:
+        read_struct(form, {name: text.format(secret) for name, text in value.items()})
+    bare = laid_bare(refused.value)
+    assert "E-VALIDATION" in bare
+    assert secret not in bare

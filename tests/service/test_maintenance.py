@@ -46,9 +46,9 @@ async def test_people_are_told_when_it_is_planned_an_hour_before_and_when_it_is_
     async with open_maintenance(settings) as store:
         await store.plan(window())
     (first,) = await look()
-    assert first.startswith("Maintenance from 2026-12-05 22:00 to 2026-12-05 23:00 UTC: New disks.")
+    assert first.startswith("Maintenance from 2026-12-05 22:00 to 2026-12-05 23:00 UTC: New disks. Orders are refused")
     assert await look() == []
-    assert (ours.current, ours.next and ours.next.text) == (None, "New disks.")
+    assert (ours.current, ours.next and ours.next.text) == (None, "New disks")
     clock.advance((START - NOW - timedelta(hours=1)).total_seconds())
     assert len(await look()) == 1
     clock.advance(3600)
@@ -144,10 +144,10 @@ def test_orders_and_sales_are_503_with_the_end_and_cancels_work(
         ):
             refused = ada.ask(method, path, body, key=new_key())
             assert (refused.status, refused.code) == (503, "E-MAINT"), refused.raw
-            assert "New disks." in refused.json["error"]["message"]
+            assert "New disks" in refused.json["error"]["message"]
             assert "with the same key" in " ".join(refused.json["error"]["remedy"])
             assert 3500 < int(refused.headers["retry-after"]) <= 3600
-        assert (shown()["now"], shown()["text"]) == (True, "New disks.")
+        assert (shown()["now"], shown()["text"]) == (True, "New disks")
         assert ada.ask("GET", f"/broker-order/{order.data['id']}").status == 200
         assert ada.ask("DELETE", f"/broker-order/{order.data['id']}").status in (200, 202)
         assert owner.ask("POST", "/api/kill", {"note": "meanwhile"}).status == 200

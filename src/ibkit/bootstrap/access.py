@@ -85,7 +85,7 @@ class Reviewed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """last: the newest look that somebody vouched for. due_at: of the next one; None while there are no users."""
+    """last: the newest look that somebody vouched for. due_at: of the next one; None before a first user."""
 
     holders: tuple[Holder, ...]
     last: Reviewed | None
@@ -119,7 +119,7 @@ async def access_now(settings: Settings, *, clock: Clock) -> Access:
         last = await last_review(log)
     first = min((each.created_at for each in holders), default=None)
     begun = first if last is None else last.at
-    return Access(holders=tuple(holders), last=last, due_at=None if first is None or begun is None else begun + EVERY)
+    return Access(holders=tuple(holders), last=last, due_at=None if begun is None else begun + EVERY)
 
 
 async def last_use(user_id: str, store: UserStore, log: AuditLog) -> datetime | None:

@@ -60,7 +60,7 @@ LARGEST_STATEMENT: Final = 64 * 1024 * 1024
 """Bytes of a file that is handed in. Our own bound; IBKR's longest period is a year."""
 REMIND_DAYS: Final = 30
 """So long before FLEX_TOKEN ends people are told. A token lives a year at most (§6)."""
-_GIVE: Final = "Give it in the place of the old one: the account's page of your portfolio, or POST /api/settings/flex."
+_GIVE: Final = "Give it in the place of the old one: Settings, Credentials, or POST /api/settings/flex."
 _AT: Final = timedelta(hours=11)
 """After midnight UTC, when the day before is fetched: early in the morning in New York. Our own choice."""
 

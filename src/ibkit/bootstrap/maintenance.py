@@ -70,7 +70,7 @@ def planned(starts_at: datetime, ends_at: datetime, text: str, *, by: str, now: 
 
     force: also in market hours, and with less than a day's notice.
     """
-    said = " ".join(text.split())
+    said = " ".join(text.split()).rstrip(". ")  # whoever shows it goes on after it
     if not said or len(said) > 500 or not said.isprintable():
         raise _wrong("--text", "say in 1 to 500 characters what is done")
     if ends_at <= starts_at:
@@ -200,6 +200,8 @@ def _happening(window: Window, step: Told, now: datetime) -> Happening:
         event=EventKind.MAINTENANCE_PLANNED,
         subject=f"maintenance {window.window_id}/{step.name.lower()}",
         message=message,
-        remedy="Nothing is to be done." if step is Told.OVER else "Have no order that must be sent in that time.",
+        remedy="Nothing is to be done."
+        if step is Told.OVER
+        else "Send before it what cannot wait until its end, exits and rolls, too.",
         at=now,
     )

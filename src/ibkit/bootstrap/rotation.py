@@ -29,13 +29,14 @@ if TYPE_CHECKING:
     from ibkit.store.audit import AuditLog
     from ibkit.store.vault import SqlVault
 
-__all__ = ["KEY_FILES", "OAUTH_KEY_DAYS", "Renewable", "key_files", "renewables"]
+__all__ = ["OAUTH_KEY_DAYS", "Renewable", "renewables"]
 
 OAUTH_KEY_DAYS: Final = 365
+"""OAuth keys are renewed yearly. Source: requirement OPS-05."""
 _JWT_DAYS: Final = 180
 _PASSWORD_DAYS: Final = 90
 _PASSWORDS: Final = ("DB_PASSWORD", "SMTP_PASSWORD", "IB_KEY_PASSPHRASE", "IBKR_PRIVATE_KEY_PASSPHRASE")
-KEY_FILES: Final = ("IB_SIGNATURE_KEY_PATH", "IB_ENCRYPTION_KEY_PATH", "IBKR_PRIVATE_KEY_PATH")
+_KEY_FILES: Final = ("IB_SIGNATURE_KEY_PATH", "IB_ENCRYPTION_KEY_PATH", "IBKR_PRIVATE_KEY_PATH")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,14 +67,6 @@ async def renewables(settings: Settings) -> tuple[Renewable, ...]:
     found += _of_files(settings)
     async with audit_log(settings) as log:
         return (*found, *await _of_settings(settings, log))
-
-
-def key_files(settings: Settings) -> Iterator[tuple[str, Path]]:
-    """Setting and file of each private key for IBKR that is there."""
-    paths = (settings.oauth1.signature_key_path, settings.oauth1.encryption_key_path, settings.oauth2.private_key_path)
-    for name, path in zip(KEY_FILES, paths, strict=True):
-        if path is not None and _written(path) is not None:
-            yield name, path
 
 
 def _session_tokens(settings: Settings) -> Iterator[Renewable]:
@@ -114,17 +107,21 @@ async def _of_vault(settings: Settings, vault: SqlVault) -> list[Renewable]:
 
 
 def _of_files(settings: Settings) -> Iterator[Renewable]:
-    for name, path in key_files(settings):
+    paths = (settings.oauth1.signature_key_path, settings.oauth1.encryption_key_path, settings.oauth2.private_key_path)
+    for name, path in zip(_KEY_FILES, paths, strict=True):
+        written = None if path is None else _written(path)
+        if written is None:
+            continue
         yield Renewable(
             kind="OAuth key",
             name=name,
-            since=_written(path),
+            since=written,
             allowed=timedelta(days=OAUTH_KEY_DAYS),
             remedy="`ibkit keys generate --force`, then register the new key at IBKR",
         )
     made = settings.state_dir / JWT_FILE
-    if settings.web.jwt_secret is None and _written(made) is not None:
-        yield _jwt(JWT_FILE, _written(made), f"Delete {made}: the service makes another, and everybody signs in anew")
+    if settings.web.jwt_secret is None and (written := _written(made)) is not None:
+        yield _jwt(JWT_FILE, written, f"Delete {made}: the service makes another, and everybody signs in anew")
 
 
 async def _of_settings(settings: Settings, log: AuditLog) -> list[Renewable]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ibkit.cli.flags import UserLogin
     from ibkit.settings import Settings
 
-__all__ = ["Options", "current", "load_settings", "log_lines", "placing", "split", "under_way", "use"]
+__all__ = ["Options", "current", "load_settings", "log_lines", "placing", "split", "under_way", "use", "user_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,17 @@ def load_settings(
     return settings
 
 
+def user_of(by: UserLogin) -> str:
+    """The --user that --connection belongs to. ConfigError (E-VALIDATION) without one."""
+    if by.user is None:
+        raise ConfigError(
+            "Invalid request: --connection: it is a user's, and no --user is given",
+            code="E-VALIDATION",
+            remedy="Name the user, too; `ibkit connection list` shows whose it is.",
+        )
+    return by.user
+
+
 def _of_options() -> dict[str, str]:
     return {"ANSWER_CACHE": "false"} if _current.no_cache else {}
 
@@ -116,13 +127,7 @@ def _of_user(by: UserLogin, flags: Mapping[str, str]) -> Settings:
     from ibkit.cli.running import go
     from ibkit.settings import load
 
-    user = by.user
-    if user is None:
-        raise ConfigError(
-            "Invalid request: --connection: it is a user's, and no --user is given",
-            code="E-VALIDATION",
-            remedy="Name the user, too; `ibkit connection list` shows whose it is.",
-        )
+    user = user_of(by)
     settings = load(flags=_of_options(), env_file=_current.env_file, require_method=False)
     account_id, environment = flags.get("IBKR_ACCOUNT_ID"), flags.get("IBKR_ENV")
     _, own, _ = go(

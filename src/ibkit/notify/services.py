@@ -48,9 +48,7 @@ class Services:
         plugin = plugin_of(url)
         if not trusted:
             self.check(url, trusted=False)
-        for host in hosts_of(plugin):
-            if not trusted:
-                self._guard.check_host(host)
+            for host in hosts_of(plugin):
                 await self._guard.resolve(host, 443)
         try:
             with anyio.fail_after(TIMEOUT_S):

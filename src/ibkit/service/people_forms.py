@@ -1,19 +1,17 @@
 """What the routes of people take and give. What holds a password, a code or a token shows none of its fields.
 
-A plain password lives in such a form, from the body to `Secret`; `read_form` lets no error carry it out.
+A plain password lives in such a form, from the body to `Secret`; `read_struct` lets no error carry it out.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-from ibkit.errors import discreet
 from ibkit.model import AccountId
-from ibkit.service.reading import read_struct
 
 __all__ = [
     "ApiKeyAnswer",
@@ -51,10 +49,7 @@ __all__ = [
     "UserInfo",
     "UserList",
     "accounts_of",
-    "read_form",
 ]
-
-S = TypeVar("S", bound=msgspec.Struct)
 
 _Role = Literal["owner", "admin", "trader", "viewer"]
 _Scope = Literal["read", "orders:paper", "orders:live", "credentials", "admin"]
@@ -74,15 +69,9 @@ class _Discreet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return f"{type(self).__name__}(***)"
 
 
-@discreet
 def accounts_of(given: list[str] | None) -> frozenset[AccountId] | None:
     """To which a token or key is confined; None for all of the user's."""
     return None if given is None else frozenset(AccountId(each.upper()) for each in given)
-
-
-def read_form(kind: type[S], value: Any) -> S:
-    """As `read_struct`; an error of it holds nothing of `value`."""
-    return read_struct(kind, value)
 
 
 # -- signing in -------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
+from ibkit.errors import discreet
 from ibkit.service.refusals import invalid
 
 __all__ = ["problems_of", "read_struct"]
@@ -18,8 +19,12 @@ __all__ = ["problems_of", "read_struct"]
 S = TypeVar("S", bound=msgspec.Struct)
 
 
+@discreet
 def read_struct(kind: type[S], value: Any) -> S:
-    """`value` as a `kind`. ConfigError (E-VALIDATION) naming every field that is missing, unknown or wrong."""
+    """`value` as a `kind`. ConfigError (E-VALIDATION) naming every field that is missing, unknown or wrong.
+
+    What stood in them, a password or a token, is in none of its frames.
+    """
     if not isinstance(value, Mapping):
         raise invalid(("body", f"it is {_kind(value)}, not an object"))
     found, problems = problems_of(kind, value)

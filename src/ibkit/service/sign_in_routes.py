@@ -35,8 +35,8 @@ from ibkit.service.people_forms import (
     SignedInInfo,
     SignInForm,
     accounts_of,
-    read_form,
 )
+from ibkit.service.reading import read_struct
 from ibkit.service.refusals import invalid
 from ibkit.service.requests import AnyRequest, Asked, address_of, headers_of
 from ibkit.service.responses import response
@@ -77,7 +77,7 @@ def _entrance(service: Service) -> list[HTTPRouteHandler]:
 
     @post("/api/sign-in", status_code=200)
     async def sign_in(request: AnyRequest) -> Response[bytes]:
-        form, address = read_form(SignInForm, await asked.body(request)), _let_in(desk, request)
+        form, address = read_struct(SignInForm, await asked.body(request)), _let_in(desk, request)
         user = await desk.users.store.named(form.name.strip().lower())
         # Of a name that is nobody's not even the letters: people type passwords there.
         object_ = user.user_id if user is not None else f"unknown {account_key(form.name)[:12]}"
@@ -89,7 +89,7 @@ def _entrance(service: Service) -> list[HTTPRouteHandler]:
 
     @post("/api/sign-in/code", status_code=200)
     async def enter_code(request: AnyRequest) -> Response[bytes]:
-        form, address = read_form(CodeForm, await asked.body(request)), _let_in(desk, request)
+        form, address = read_struct(CodeForm, await asked.body(request)), _let_in(desk, request)
         with desk.noting("auth.code", actor=ANONYMOUS, address=address, object_="second step") as noted:
             signed_in = await sign_ins.enter_code(Secret(form.challenge), form.code, address=address)
             noted.actor = noted.object = signed_in.user.user_id
@@ -97,7 +97,7 @@ def _entrance(service: Service) -> list[HTTPRouteHandler]:
 
     @post("/api/sign-in/link", status_code=200)
     async def use_link(request: AnyRequest) -> Response[bytes]:
-        form, address = read_form(LinkForm, await asked.body(request)), _let_in(desk, request)
+        form, address = read_struct(LinkForm, await asked.body(request)), _let_in(desk, request)
         with desk.noting("auth.link", actor=ANONYMOUS, address=address, object_="link") as noted:
             step = await sign_ins.use_link(Secret(form.link), Secret(form.password), address=address)
             noted.skipped = isinstance(step, CodeNeeded)
@@ -236,7 +236,7 @@ def _oneself(service: Service) -> list[HTTPRouteHandler]:
     @post("/api/me/password", status_code=200)
     async def password(request: AnyRequest) -> Response[bytes]:
         who, user = await _person(desk, asked, request)
-        form, address = read_form(PasswordForm, await asked.body(request)), _let_in(desk, request)
+        form, address = read_struct(PasswordForm, await asked.body(request)), _let_in(desk, request)
         with desk.by(who, address)("users.password", who.user_id):
             # The old one is guessed at as anywhere: counted, and with waits.
             try:
@@ -256,7 +256,7 @@ def _oneself(service: Service) -> list[HTTPRouteHandler]:
     @post("/api/me/second-step/confirm", status_code=200)
     async def confirm(request: AnyRequest) -> Response[bytes]:
         who, user = await _person(desk, asked, request, fresh=True)
-        form = read_form(SecondStepForm, await asked.body(request))
+        form = read_struct(SecondStepForm, await asked.body(request))
         with desk.by(who, address_of(request))("users.second_step", who.user_id, state="on"):
             try:
                 codes = await keeper.confirm_totp(user.name, form.code, by=who)

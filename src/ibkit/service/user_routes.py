@@ -42,8 +42,8 @@ from ibkit.service.people_forms import (
     UserInfo,
     UserList,
     accounts_of,
-    read_form,
 )
+from ibkit.service.reading import read_struct
 from ibkit.service.refusals import invalid
 from ibkit.service.requests import AnyRequest, Asked, address_of, moment, once
 from ibkit.service.responses import response
@@ -81,7 +81,7 @@ def _users(service: Service) -> list[HTTPRouteHandler]:
     @post("/api/users", status_code=201)
     async def add(request: AnyRequest) -> Response[bytes]:
         who = await _administrator(desk, asked, request)
-        form = read_form(UserForm, await asked.body(request))
+        form = read_struct(UserForm, await asked.body(request))
         role, note = Role(form.role), desk.by(who, address_of(request))
         if form.password is None:
             with note("users.invite", form.name.strip().lower(), role=role) as noted:
@@ -108,7 +108,7 @@ def _one_user(service: Service) -> list[HTTPRouteHandler]:
     @patch("/api/users/{user_id:str}")
     async def change(request: AnyRequest) -> Response[bytes]:
         who = await _administrator(desk, asked, request)
-        form = read_form(UserChangeForm, await asked.body(request))
+        form = read_struct(UserChangeForm, await asked.body(request))
         if form.role is None and form.enabled is None:
             raise invalid(("body", "it changes nothing; give role, enabled or both"))
         user = await _named(desk, request)
@@ -247,7 +247,7 @@ def _keys(service: Service) -> list[HTTPRouteHandler]:
         who = await asked.who(request)
         must_be_fresh(who, now=desk.users.clock.now())
         desk.changes.take(who.user_id)
-        form = read_form(ApiKeyForm, await asked.body(request))
+        form = read_struct(ApiKeyForm, await asked.body(request))
         user = await _subject(desk, who, form.user_id)
         accounts = accounts_of(form.accounts)
         told = {"label": form.label, "scopes": " ".join(form.scopes), "days": form.days, "user": user.user_id}

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Severity", "Weakness", "audit", "last_audit_path", "score"]
 
-"""OAuth keys are renewed yearly. Source: requirement OPS-05."""
 _COMMON = frozenset(
     {"password", "postgres", "admin", "ibkit", "secret", "changeme", "letmein", "qwerty", "trading"}
 ) | {

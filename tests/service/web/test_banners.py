@@ -11,7 +11,7 @@ from ibkit.service.web.catalogue import text
 
 UP = {"configured": True, "state": "connected", "environment": "paper"}
 SOON = {"age_seconds_left": 3_600, "expires_at": "2026-11-20T16:00:00Z"}
-WINDOW = {"startsAt": "2026-12-05T22:00:00Z", "endsAt": "2026-12-05T23:00:00Z", "text": "New disks."}
+WINDOW = {"startsAt": "2026-12-05T22:00:00Z", "endsAt": "2026-12-05T23:00:00Z", "text": "New disks"}
 CASES: list[tuple[dict[str, Any], list[str]]] = [
     ({}, ["unknown"]),
     (UP, []),

@@ -65,8 +65,10 @@ def _of_user(settings: Settings, by: UserLogin) -> list[Check]:
     from ibkit.bootstrap.credential_desk import Asker, Verified, age_of, open_credential_desk
     from ibkit.bootstrap.users import user_called
 
+    user = context.user_of(by)
+
     async def work() -> tuple[tuple[Verified, ...], datetime]:
-        who = Asker.here((await user_called(settings, by.user or "")).user_id)
+        who = Asker.here((await user_called(settings, user)).user_id)
         async with open_credential_desk(settings) as desk:
             return await desk.verify(who, by.connection), desk.vault.clock.now()
 
